@@ -1,0 +1,1 @@
+"""Paid video generation as a first-class step of a Prefect workflow."""

@@ -1,0 +1,286 @@
+"""Everything that can go wrong, as a tree.
+
+    HailuoError
+    ├── ConfigurationError           something on this side needs setting right
+    │   ├── MissingKeyError          no API key was given
+    │   ├── InsecureHostError        a host that must not be given the key
+    │   └── MissingExtraError        an optional dependency is not installed
+    ├── FalError                     what fal said, or failed to say
+    │   ├── BadKeyError              401, or 403 for another reason than credit
+    │   ├── NoCreditError            403, the account is locked or out of credit
+    │   ├── RateLimitedError         429
+    │   ├── InputRefusedError        the model refused the input
+    │   │   └── ContentPolicyError   ... for what it shows or says
+    │   ├── RequestRefusedError      any other 4xx
+    │   ├── RequestNotFoundError     404, this account knows no such request
+    │   ├── NotReadyError            the result was asked for too early
+    │   ├── RequestCancelledError    the request was cancelled
+    │   ├── FalFaultError            5xx, fal or its runner failed
+    │   ├── UnreachableError         no connection to fal stood
+    │   ├── MalformedReplyError      an answer that is not of fal's protocol
+    │   └── RealmMismatchError       the emulator answered for fal, or fal for the emulator
+    ├── SubmitUnknownError           the POST went out, and its answer was lost
+    ├── GenerationTimeoutError       the deadline passed; the ticket is still good
+    ├── DownloadError                the video did not arrive whole; it is still at fal
+    │   └── VideoExpiredError        fal no longer serves the file
+    └── StorageError                 the video could not be written where it was to go
+
+Every error says what happened, what cures it, whether money was spent
+(`billed`) and whether trying again can help (`retryable`). Those that follow a
+submission carry its `ticket`, so that nothing paid for is ever out of reach.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from prefect_hailuo.fal.messages import Ticket
+
+
+class Billed(str, Enum):
+    """Whether fal charged for what failed."""
+
+    NO = "no"
+    YES = "yes"
+    UNKNOWN = "unknown"
+
+
+class Problem(NamedTuple):
+    """One complaint about an input, in fal's own words.
+
+    Example:
+        >>> Problem(("body", "prompt"), "Field required", "missing").place
+        'body.prompt'
+    """
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+    @property
+    def place(self) -> str:
+        """`loc` as a dotted path."""
+        return ".".join(str(part) for part in self.loc)
+
+
+class HailuoError(Exception):
+    """The base of all errors that this package raises.
+
+    Args:
+        message: What happened.
+        cure: What the caller can do; by default, the class's own advice.
+        billed: Whether money was spent; by default, the class's own rule.
+        retryable: Whether trying again can help; by default, the class's own rule.
+        retry_after: Seconds that fal asked to wait before trying again.
+        ticket: The request that this is about, if one was accepted.
+
+    Example:
+        >>> error = HailuoError("The disk is full.", cure="Free some space.")
+        >>> print(error)
+        The disk is full. Free some space. (Money spent: no. Trying again: will not help by itself.)
+    """
+
+    default_cure: ClassVar[str] = ""
+    default_billed: ClassVar[Billed] = Billed.NO
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cure: str | None = None,
+        billed: Billed | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        ticket: Ticket | None = None,
+    ) -> None:
+        # Only the message goes into `args`: pickling calls the class with `args`
+        # and then restores the rest from `__dict__`.
+        super().__init__(message)
+        self.message = message
+        self.cure = self.default_cure if cure is None else cure
+        self.billed = self.default_billed if billed is None else billed
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.retry_after = retry_after
+        self.ticket = ticket
+
+    def __str__(self) -> str:
+        again = "can help" if self.retryable else "will not help by itself"
+        known = f"(Money spent: {self.billed.value}. Trying again: {again}.)"
+        request = f"Request id: {self.ticket.request_id}." if self.ticket else ""
+        return " ".join(part for part in (self.message, self.cure, request, known) if part)
+
+
+class ConfigurationError(HailuoError):
+    """Something on this side needs setting right; nothing was sent."""
+
+
+class MissingKeyError(ConfigurationError):
+    """No API key was given."""
+
+    default_cure = (
+        "Set the FAL_KEY environment variable (or FAL_KEY_ID with FAL_KEY_SECRET) to a key from "
+        "https://fal.ai/dashboard/keys, or pass a FalCredentials block; to try everything at no "
+        "cost, use the emulator (--emulator, or FalEmulator)."
+    )
+
+
+class InsecureHostError(ConfigurationError):
+    """A host that must not be given the API key."""
+
+    default_cure = (
+        "Use an https:// address; plain http:// is allowed to this machine's loopback only."
+    )
+
+
+class MissingExtraError(ConfigurationError):
+    """An optional dependency is not installed."""
+
+    default_cure = "Install it with: pip install 'prefect-hailuo[media]'"
+
+
+class FalError(HailuoError):
+    """What fal said, or failed to say."""
+
+
+class BadKeyError(FalError):
+    """fal refused the API key."""
+
+    default_cure = "Check the key at https://fal.ai/dashboard/keys and set FAL_KEY, or the block."
+
+
+class NoCreditError(FalError):
+    """The account is locked or has no credit."""
+
+    default_cure = "Top up the account at https://fal.ai/dashboard/billing, then run again."
+
+
+class RateLimitedError(FalError):
+    """fal accepts no more requests at the moment."""
+
+    default_cure = "Wait as long as fal asks, or run fewer at once."
+    default_retryable = True
+
+
+class InputRefusedError(FalError):
+    """The model refused the input; `problems` says why, in fal's own words.
+
+    fal's documentation says that a 422 may be charged, so `billed` is unknown
+    unless fal named its charge.
+    """
+
+    default_cure = "Change the input as fal says, then run again."
+    default_billed = Billed.UNKNOWN
+    problems: tuple[Problem, ...] = ()
+
+
+class ContentPolicyError(InputRefusedError):
+    """The model refused what the prompt asks to see."""
+
+    default_cure = "Rephrase the prompt: the same prompt will be refused again."
+
+
+class RequestRefusedError(FalError):
+    """fal refused the request."""
+
+    default_cure = "See fal's message; if it names nothing to change, ask fal's support."
+    default_billed = Billed.UNKNOWN
+
+
+class RequestNotFoundError(FalError):
+    """This account knows no such request, or fal has dropped its result."""
+
+    default_cure = (
+        "Check the request id and that the key is of the account that submitted it; fal keeps a "
+        "result for an hour, after which its dashboard may still show it."
+    )
+    default_billed = Billed.UNKNOWN
+
+
+class NotReadyError(FalError):
+    """The result was asked for before there was one."""
+
+    default_cure = "Wait for completion first."
+    default_billed = Billed.UNKNOWN
+    default_retryable = True
+
+
+class RequestCancelledError(FalError):
+    """The request was cancelled."""
+
+    default_cure = "Run it again if the video is wanted after all."
+    default_billed = Billed.UNKNOWN
+
+
+class FalFaultError(FalError):
+    """fal or its runner failed. By fal's documentation a 5xx is never charged."""
+
+    default_cure = "Run it again later; https://status.fal.ai may know more."
+    default_retryable = True
+
+
+class UnreachableError(FalError):
+    """No connection to fal stood, so nothing was sent."""
+
+    default_cure = "Check the network, the proxy and the configured hosts, then run again."
+    default_retryable = True
+
+
+class MalformedReplyError(FalError):
+    """An answer that is not of fal's protocol."""
+
+    default_cure = "Check that the configured hosts are fal's; if they are, report this."
+    default_billed = Billed.UNKNOWN
+
+
+class RealmMismatchError(FalError):
+    """The emulator answered credentials for fal, or the other way about."""
+
+    default_cure = "Use emulator.credentials() for the emulator, and a real key for fal only."
+
+
+class SubmitUnknownError(HailuoError):
+    """The submission went out and its answer was lost: it may have bought a video."""
+
+    default_cure = (
+        "Look for it at https://fal.ai/dashboard/requests before running again; if it is there, "
+        "collect it with HailuoVideoRun.from_request_id(endpoint, request_id, credentials)."
+    )
+    default_billed = Billed.UNKNOWN
+
+
+class GenerationTimeoutError(HailuoError):
+    """The deadline passed before the video was there; the request goes on at fal."""
+
+    default_cure = (
+        "Nothing is lost: collect it later with HailuoVideoRun.from_request_id(endpoint, "
+        "request_id, credentials), and allow a longer timeout_seconds."
+    )
+    default_billed = Billed.UNKNOWN
+
+
+class DownloadError(HailuoError):
+    """The video did not arrive whole; the download can be repeated at no cost."""
+
+    default_cure = "Repeat the download; the video itself is paid for and still at fal."
+    default_billed = Billed.YES
+    default_retryable = True
+
+
+class VideoExpiredError(DownloadError):
+    """fal no longer serves the file."""
+
+    default_cure = (
+        "It was paid for and its copy is gone: look for it at https://fal.ai/dashboard/requests, "
+        "or make another with a new take."
+    )
+    default_retryable = False
+
+
+class StorageError(HailuoError):
+    """The video could not be written where it was to go, or read from there."""
+
+    default_cure = "Make the place writable, then run again; the video itself is still at fal."
+    default_billed = Billed.YES

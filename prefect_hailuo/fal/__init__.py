@@ -1,0 +1,1 @@
+"""The wire between this package and fal, and nothing else."""

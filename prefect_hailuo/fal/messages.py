@@ -1,0 +1,142 @@
+"""What fal's queue says and is told, as types.
+
+Every reply is parsed into one of these. Unknown fields are passed over, for fal
+adds some now and then; missing or wrong ones are errors.
+Source: https://docs.fal.ai and recorded replies.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+Realm = Literal["fal", "emulator"]
+"""Who is at the other end: fal, where money is spent, or the emulator, where none is."""
+
+EMULATOR_HEADER = "X-Fal-Emulator"
+"""The header that marks every reply of the emulator."""
+
+EMULATOR_PREFIX = "emulator-"
+"""How every request id of the emulator begins."""
+
+
+class Message(BaseModel):
+    """The base of all messages: a value, which tolerates what fal may add."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Ticket(Message):
+    """A request that was accepted: all that it takes to follow, collect or cancel it.
+
+    A ticket is a plain value. Any process that holds it and the account's key can go on from it.
+
+    Args:
+        endpoint: fal's endpoint id.
+        request_id: fal's id of the request.
+        status_url: Where fal said its status is; used only if it is on the configured hosts.
+        response_url: The same of its result.
+        cancel_url: The same of cancelling it.
+        realm: Whether fal or the emulator accepted it.
+        account: The label of the account that it belongs to.
+        submitted_at: When it was accepted, UTC; unknown for an adopted request.
+
+    Example:
+        >>> ticket = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
+        >>> Ticket.model_validate_json(ticket.model_dump_json()) == ticket
+        True
+    """
+
+    endpoint: str
+    request_id: str = Field(min_length=1)
+    status_url: str | None = None
+    response_url: str | None = None
+    cancel_url: str | None = None
+    realm: Realm = "fal"
+    account: str | None = None
+    submitted_at: datetime | None = None
+
+
+class Accepted(Message):
+    """fal's answer to a submission."""
+
+    request_id: str = Field(min_length=1)
+    status_url: str | None = None
+    response_url: str | None = None
+    cancel_url: str | None = None
+
+
+class LogLine(Message):
+    """One line of a model's log."""
+
+    message: str
+    level: str | None = None
+    source: str | None = None
+    timestamp: str | None = None
+
+
+class InQueue(Message):
+    """The request waits for its turn; `queue_position` counts those before it."""
+
+    status: Literal["IN_QUEUE"] = "IN_QUEUE"
+    queue_position: int | None = None
+    logs: list[LogLine] | None = None
+
+
+class InProgress(Message):
+    """The model works on it. It may go back to the queue when fal retries."""
+
+    status: Literal["IN_PROGRESS"] = "IN_PROGRESS"
+    logs: list[LogLine] | None = None
+
+
+class Completed(Message):
+    """It is over: with a result, an error or a cancellation, which the result tells."""
+
+    status: Literal["COMPLETED"] = "COMPLETED"
+    logs: list[LogLine] | None = None
+    metrics: dict[str, Any] | None = None
+    error: str | None = None
+    error_type: str | None = None
+
+
+Status = Annotated[InQueue | InProgress | Completed, Field(discriminator="status")]
+
+STATUS: TypeAdapter[InQueue | InProgress | Completed] = TypeAdapter(Status)
+
+
+class File(Message):
+    """A file that fal serves; only its URL is certain."""
+
+    url: str = Field(min_length=1)
+    content_type: str | None = None
+    file_name: str | None = None
+    file_size: int | None = None
+
+
+class Output(Message):
+    """The result of every Hailuo endpoint."""
+
+    video: File
+
+
+class Cancellation(str, Enum):
+    """What fal said to a cancellation.
+
+    `REMOVED`: taken from the queue, nothing ran. `REQUESTED`: the model was asked to stop and may
+    complete all the same. `TOO_LATE`: it had completed. `UNKNOWN_REQUEST`: fal knows no such one.
+    """
+
+    REMOVED = "OK"
+    REQUESTED = "CANCELLATION_REQUESTED"
+    TOO_LATE = "ALREADY_COMPLETED"
+    UNKNOWN_REQUEST = "NOT_FOUND"
+
+
+class CancelReply(Message):
+    """fal's answer to a cancellation."""
+
+    status: Cancellation
