@@ -142,7 +142,9 @@ class MissingExtraError(ConfigurationError):
 
 
 class FalError(HailuoError):
-    """What fal said, or failed to say."""
+    """What fal said, or failed to say; `error_type` is fal's own name of it, where it gave one."""
+
+    error_type: str | None = None
 
 
 class BadKeyError(FalError):

@@ -1,0 +1,69 @@
+"""Time, as something that can be handed in."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import anyio
+
+
+class Clock(Protocol):
+    """What all waiting is measured and spent with."""
+
+    def now(self) -> float:
+        """Seconds on a scale that never goes back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+
+
+class SystemClock:
+    """The machine's monotonic clock, which no change of the time of day can move."""
+
+    def now(self) -> float:
+        """Seconds since some moment in the past."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds`."""
+        await anyio.sleep(seconds)
+
+
+class Deadline:
+    """An absolute moment on a clock.
+
+    Args:
+        seconds: How far away it is, from now.
+        clock: The clock that it is on.
+
+    Example:
+        >>> Deadline(60).passed
+        False
+        >>> Deadline(0).passed
+        True
+    """
+
+    def __init__(self, seconds: float, clock: Clock | None = None) -> None:
+        self.seconds = seconds
+        self.clock: Clock = clock or SystemClock()
+        self._moment = self.clock.now() + seconds
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the moment, never negative."""
+        return max(0.0, self._moment - self.clock.now())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the deadline was set."""
+        return self.seconds - (self._moment - self.clock.now())
+
+    @property
+    def passed(self) -> bool:
+        """Whether the moment has come."""
+        return self.remaining <= 0
+
+    async def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass, or as much of it as is left."""
+        await self.clock.sleep(min(seconds, self.remaining))

@@ -1,0 +1,316 @@
+"""A bare client of fal's queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+from httpx_sse import EventSource, SSEError
+from pydantic import TypeAdapter
+from typing_extensions import Self
+
+from prefect_hailuo.clock import Clock, Deadline, SystemClock
+from prefect_hailuo.errors import FalError, MalformedReplyError, RequestNotFoundError
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.messages import (
+    STATUS,
+    Cancellation,
+    CancelReply,
+    Completed,
+    InProgress,
+    InQueue,
+    Output,
+    Ticket,
+)
+from prefect_hailuo.fal.patience import read_patiently
+from prefect_hailuo.fal.purchase import OUTPUT, accepted, post_once, synchronous_output
+from prefect_hailuo.fal.replies import check_realm, check_request_realm, error_of, parse, parse_text
+from prefect_hailuo.fal.transport import CONNECT_SECONDS, open_http
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
+"""How long reads are repeated. Tails of an hour exist at fal, and a timeout loses nothing."""
+
+SUBMIT_SECONDS = 60.0
+"""The hard total limit of a submission, connection included."""
+
+SILENCE_SECONDS = 45.0
+"""How long a status stream may be silent; fal sends a comment every 15 s."""
+
+PROBE_APP = "fal-ai/minimax"
+
+CANCEL_REPLY = TypeAdapter(CancelReply)
+
+
+@dataclass(frozen=True)
+class SynchronousReply:
+    """The answer to a synchronous call.
+
+    Args:
+        output: The result.
+        request_id: fal's id of the request, if it named it.
+        billable_units: What fal charges for, as it said it.
+    """
+
+    output: Output
+    request_id: str | None
+    billable_units: str | None
+
+
+class AsyncFalClient:
+    """fal's queue, as it is: it sends a submission once, and protects nothing else.
+
+    Two submissions of the same input are two purchases. The tasks and jobs of this package guard
+    against that; this client is for what they do not do. Reads and cancellations wait out
+    transient faults (429 with its Retry-After, 5xx, network) until `timeout_seconds` have passed.
+
+    Args:
+        access: The key, and where it is good.
+        http: The HTTP client to use; without one, it opens its own as a context manager.
+        clock: What waiting is measured with.
+
+    Example:
+        >>> async def buy(access: Access, prompt: str) -> Output:
+        ...     async with AsyncFalClient(access) as client:
+        ...         endpoint = "fal-ai/minimax/hailuo-02/pro/text-to-video"
+        ...         ticket = await client.submit(endpoint, {"prompt": prompt})
+        ...         async for status in client.stream(ticket):
+        ...             print(status.status)
+        ...         return await client.result(ticket)
+    """
+
+    def __init__(
+        self, access: Access, http: httpx.AsyncClient | None = None, clock: Clock | None = None
+    ) -> None:
+        self.access = access
+        self.clock: Clock = clock or SystemClock()
+        self._given_http = http
+        self._http = http
+        self._stack = AsyncExitStack()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.access.hosts.queue_url!r}, {self.access.realm!r})"
+
+    async def __aenter__(self) -> Self:
+        if self._http is None:
+            self._http = await self._stack.enter_async_context(open_http())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._http = self._given_http
+        await self._stack.aclose()
+
+    async def submit(
+        self,
+        endpoint: str,
+        body: dict[str, Any],
+        *,
+        webhook_url: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Ticket:
+        """Submit a request to the queue. **This spends money; it is sent once.**
+
+        Args:
+            endpoint: fal's endpoint id.
+            body: The input, as fal takes it.
+            webhook_url: Where fal is to report the completion.
+            headers: Further request headers of fal's, such as `X-Fal-Queue-Priority`.
+
+        Returns:
+            The ticket, from which everything else follows.
+
+        Raises:
+            UnreachableError: No connection stood; nothing was sent.
+            BadKeyError, NoCreditError, InputRefusedError, RateLimitedError: fal refused it;
+                nothing was bought.
+            SubmitUnknownError: It went out, and what became of it is not known.
+        """
+        url = httpx.URL(self.access.hosts.submit_url(endpoint))
+        if webhook_url:
+            url = url.copy_merge_params({"fal_webhook": webhook_url})
+        response = await post_once(
+            self._open, self.access, url, body, headers or {}, SUBMIT_SECONDS
+        )
+        return Ticket(
+            endpoint=endpoint,
+            **accepted(response, self.access).model_dump(),
+            realm=self.access.realm,
+            account=self.access.account,
+            submitted_at=datetime.now(timezone.utc),
+        )
+
+    async def run(
+        self,
+        endpoint: str,
+        body: dict[str, Any],
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> SynchronousReply:
+        """Call an endpoint synchronously. **This spends money; it is sent once.**
+
+        There is no ticket: if the connection drops, so does the video. Prefer `submit`.
+
+        Args:
+            endpoint: fal's endpoint id.
+            body: The input, as fal takes it.
+            timeout_seconds: How long to wait for the answer.
+
+        Raises:
+            UnreachableError: No connection stood; nothing was sent.
+            SubmitUnknownError: It went out, and what became of it is not known.
+            FalError: What fal answered.
+        """
+        url = httpx.URL(self.access.hosts.synchronous_url(endpoint))
+        response = await post_once(self._open, self.access, url, body, {}, timeout_seconds)
+        return SynchronousReply(
+            output=synchronous_output(response, self.access),
+            request_id=response.headers.get("x-fal-request-id"),
+            billable_units=response.headers.get("x-fal-billable-units"),
+        )
+
+    async def status(
+        self, ticket: Ticket, *, logs: bool = True, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> InQueue | InProgress | Completed:
+        """Where a request stands.
+
+        Args:
+            ticket: The request.
+            logs: Whether to ask for the model's latest log lines.
+            timeout_seconds: How long transient faults are waited out.
+
+        Raises:
+            GenerationTimeoutError: They lasted longer; it carries the ticket.
+            FalError: fal refused to say.
+        """
+        url = _with_logs(self.access.hosts.status_url(ticket), logs)
+        return await self._read(lambda: self._get(url, STATUS, ticket), ticket, timeout_seconds)
+
+    async def stream(
+        self, ticket: Ticket, *, logs: bool = True
+    ) -> AsyncGenerator[InQueue | InProgress | Completed, None]:
+        """The statuses of a request as they come, ending with `Completed`.
+
+        It is one connection, which may drop: `fal.following.follow` goes on when it does.
+
+        Raises:
+            httpx.TransportError: The stream dropped, or was silent for 45 seconds.
+            FalError: fal refused it, or sent what is no status.
+        """
+        check_request_realm(ticket.request_id, self.access)
+        url = _with_logs(self.access.hosts.stream_url(ticket), logs)
+        headers = {**self.access.authorization, "Accept": "text/event-stream"}
+        timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        async with self._open.stream("GET", url, headers=headers, timeout=timeout) as response:
+            await self._check(response, ticket)
+            try:
+                async for event in EventSource(response).aiter_sse():
+                    status = parse_text(event.data, STATUS, self.access, "an event of the stream")
+                    yield status
+                    if isinstance(status, Completed):
+                        return
+            except SSEError as error:
+                raise MalformedReplyError(f"fal sent no event stream: {error}.") from error
+
+    async def result(
+        self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> Output:
+        """The result of a completed request.
+
+        fal keeps it for an hour (large ones for six minutes), so fetch it at once.
+
+        Raises:
+            InputRefusedError, ContentPolicyError: The model refused the input.
+            RequestCancelledError: It was cancelled.
+            NotReadyError: It has not completed.
+            RequestNotFoundError: fal has dropped it, or never had it.
+            FalFaultError: It failed at fal.
+            GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
+        """
+        url = httpx.URL(self.access.hosts.response_url(ticket))
+        return await self._read(lambda: self._get(url, OUTPUT, ticket), ticket, timeout_seconds)
+
+    async def cancel(
+        self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> Cancellation:
+        """Ask fal to cancel a request, and say what fal said.
+
+        A running model may complete all the same, and whether that is charged is not known.
+
+        Raises:
+            FalError: fal refused to.
+            GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
+        """
+        return await self._read(lambda: self._cancel(ticket), ticket, timeout_seconds)
+
+    async def check_key(self, *, timeout_seconds: float = 60.0) -> None:
+        """Ask fal whether the key is good, at no cost.
+
+        It asks for the status of a request that cannot exist: a good key is told so.
+
+        Raises:
+            BadKeyError: The key is not good.
+            NoCreditError: The account is locked.
+            GenerationTimeoutError: fal could not be asked within `timeout_seconds`.
+        """
+        probe = Ticket(endpoint=PROBE_APP, request_id=str(uuid4()), realm=self.access.realm)
+        url = httpx.URL(self.access.hosts.status_url(probe))
+
+        async def ask() -> None:
+            try:
+                await self._check(await self._send("GET", url), None)
+            except RequestNotFoundError:
+                return
+
+        await self._read(ask, None, timeout_seconds)
+
+    async def _cancel(self, ticket: Ticket) -> Cancellation:
+        check_request_realm(ticket.request_id, self.access)
+        response = await self._send("PUT", httpx.URL(self.access.hosts.cancel_url(ticket)))
+        check_realm(response, self.access)
+        if response.status_code in (200, 202, 400, 404):
+            return parse(response, CANCEL_REPLY, self.access).status
+        raise _about(ticket, error_of(response, self.access))
+
+    async def _get(self, url: httpx.URL, adapter: TypeAdapter[T], ticket: Ticket) -> T:
+        check_request_realm(ticket.request_id, self.access)
+        response = await self._send("GET", url)
+        await self._check(response, ticket)
+        try:
+            return parse(response, adapter, self.access)
+        except MalformedReplyError as error:
+            raise _about(ticket, error) from None
+
+    async def _send(self, method: str, url: httpx.URL) -> httpx.Response:
+        return await self._open.request(method, url, headers=self.access.authorization)
+
+    async def _check(self, response: httpx.Response, ticket: Ticket | None) -> None:
+        check_realm(response, self.access)
+        if not response.is_success:
+            await response.aread()
+            raise _about(ticket, error_of(response, self.access))
+
+    async def _read(
+        self, read: Callable[[], Awaitable[T]], ticket: Ticket | None, timeout_seconds: float
+    ) -> T:
+        return await read_patiently(read, Deadline(timeout_seconds, self.clock), ticket)
+
+    @property
+    def _open(self) -> httpx.AsyncClient:
+        if self._http is None:
+            raise RuntimeError("Use the client as a context manager: async with client: ...")
+        return self._http
+
+
+def _with_logs(url: str, logs: bool) -> httpx.URL:
+    return httpx.URL(url).copy_merge_params({"logs": "1"}) if logs else httpx.URL(url)
+
+
+def _about(ticket: Ticket | None, error: FalError) -> FalError:
+    error.ticket = ticket
+    return error

@@ -1,0 +1,188 @@
+"""Where fal is, and which addresses may be given the API key."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from dataclasses import dataclass, field, fields
+from urllib.parse import quote
+
+import httpx
+from pydantic import SecretStr
+
+from prefect_hailuo.errors import ConfigurationError, InsecureHostError
+from prefect_hailuo.fal.messages import Realm, Ticket
+
+FAL_DOMAINS = ("fal.run", "fal.ai", "falrun.com", "fal.media", "fal.dev")
+
+
+def is_loopback(url: httpx.URL) -> bool:
+    """Whether an address is on this very machine.
+
+    Example:
+        >>> is_loopback(httpx.URL("http://127.0.0.1:8000")), is_loopback(httpx.URL("http://fal.ai"))
+        (True, False)
+    """
+    if url.host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(url.host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_private_enough(url: httpx.URL) -> bool:
+    """Whether nobody between here and there can read along: https, or this machine's loopback."""
+    return bool(url.host) and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url)))
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """fal's API hosts; the key is sent to these origins and to no other.
+
+    Args:
+        queue_url: The queue.
+        run_url: Synchronous calls.
+        rest_url: Webhook keys and uploads.
+        platform_url: Prices, request history, model metadata.
+
+    Raises:
+        InsecureHostError: An address is neither https nor plain http to loopback, or carries
+            a user name, a query or a fragment.
+
+    Example:
+        >>> Hosts(queue_url="http://fal.example")
+        Traceback (most recent call last):
+        ...
+        prefect_hailuo.errors.InsecureHostError: queue_url 'http://fal.example' ...
+    """
+
+    queue_url: str = "https://queue.fal.run"
+    run_url: str = "https://fal.run"
+    rest_url: str = "https://rest.fal.ai"
+    platform_url: str = "https://api.fal.ai/v1"
+
+    def __post_init__(self) -> None:
+        for host in fields(self):
+            checked = _checked_base(host.name, getattr(self, host.name))
+            object.__setattr__(self, host.name, checked)
+
+    def trusts(self, url: str) -> bool:
+        """Whether a URL is on one of the configured origins."""
+        try:
+            origin = _origin(httpx.URL(url))
+        except (httpx.InvalidURL, TypeError):
+            return False
+        return origin in {_origin(httpx.URL(getattr(self, f.name))) for f in fields(self)}
+
+    def names_fal(self) -> bool:
+        """Whether any of them is a host of fal's own."""
+        hosts = (httpx.URL(getattr(self, f.name)).host for f in fields(self))
+        return any(h == d or h.endswith(f".{d}") for h in hosts for d in FAL_DOMAINS)
+
+    def submit_url(self, endpoint: str) -> str:
+        """Where a request of an endpoint is submitted."""
+        return f"{self.queue_url}/{endpoint}"
+
+    def synchronous_url(self, endpoint: str) -> str:
+        """Where an endpoint is called synchronously."""
+        return f"{self.run_url}/{endpoint}"
+
+    def request_url(self, ticket: Ticket) -> str:
+        """Where a request's result is; status and cancel hang below it.
+
+        fal serves them below owner and app only, whatever the rest of the endpoint's id.
+        """
+        app = "/".join(ticket.endpoint.split("/")[:2])
+        return f"{self.queue_url}/{app}/requests/{quote(ticket.request_id, safe='')}"
+
+    def response_url(self, ticket: Ticket) -> str:
+        """Where the result is: as fal said, if that is on a configured origin; else rebuilt."""
+        return self._trusted(ticket.response_url) or self.request_url(ticket)
+
+    def status_url(self, ticket: Ticket) -> str:
+        """Where the status is."""
+        return self._trusted(ticket.status_url) or f"{self.request_url(ticket)}/status"
+
+    def stream_url(self, ticket: Ticket) -> str:
+        """Where the stream of statuses is."""
+        return f"{self.status_url(ticket)}/stream"
+
+    def cancel_url(self, ticket: Ticket) -> str:
+        """Where the request is cancelled."""
+        return self._trusted(ticket.cancel_url) or f"{self.request_url(ticket)}/cancel"
+
+    def _trusted(self, url: str | None) -> str | None:
+        return url if url and self.trusts(url) else None
+
+
+@dataclass(frozen=True)
+class Access:
+    """A key and where it is good: all that talking to fal takes, as a plain value.
+
+    Args:
+        key: The API key, `id:secret`.
+        hosts: Where fal is.
+        realm: Whether that is fal or the emulator.
+        account: The account's label; by default a digest of the key's id part.
+
+    Raises:
+        ConfigurationError: The key cannot be one, or the emulator's realm is pointed at fal.
+    """
+
+    key: SecretStr
+    hosts: Hosts = field(default_factory=Hosts)
+    realm: Realm = "fal"
+    account: str = ""
+
+    def __post_init__(self) -> None:
+        secret = self.key.get_secret_value()
+        # Checked here, for httpx would show the offending header in its error.
+        if not re.fullmatch(r"[\x21-\x7e]+", secret):
+            raise ConfigurationError(
+                "The API key is empty or holds blanks, line ends or non-ASCII characters.",
+                cure="Copy it again from https://fal.ai/dashboard/keys, as one line.",
+            )
+        if self.realm == "emulator" and self.hosts.names_fal():
+            raise ConfigurationError(
+                "Credentials of the realm 'emulator' name a host of fal's, where money is spent.",
+                cure="Use emulator.credentials(), or set realm='fal' for a real account.",
+            )
+        if not self.account:
+            digest = hashlib.sha256(secret.partition(":")[0].encode()).hexdigest()
+            object.__setattr__(self, "account", digest[:12])
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that carries the key."""
+        return {"Authorization": f"Key {self.key.get_secret_value()}"}
+
+    def conceal(self, text: str) -> str:
+        """A text with the key, or its secret part, blotted out."""
+        secret = self.key.get_secret_value()
+        parts = [secret, secret.partition(":")[2]]
+        for part in parts:
+            # A secret part of a few letters is no secret, and would blot out ordinary words.
+            text = text.replace(part, "**********") if len(part) >= 6 else text
+        return text
+
+
+def _checked_base(name: str, given: str) -> str:
+    try:
+        url = httpx.URL(given)
+    except httpx.InvalidURL as error:
+        raise InsecureHostError(f"{name} {given!r} is not a URL ({error}).") from error
+    if url.userinfo or url.query or url.fragment:
+        raise InsecureHostError(
+            f"{name} must be a bare address.",
+            cure="Leave out user names, queries and fragments.",
+        )
+    if not is_private_enough(url):
+        raise InsecureHostError(f"{name} {given!r} must not be given the API key.")
+    return given.rstrip("/")
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    port = url.port or {"https": 443, "http": 80}.get(url.scheme)
+    return (url.scheme, url.host, port)

@@ -1,0 +1,233 @@
+"""From fal's HTTP answers to messages and errors."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from prefect_hailuo.errors import (
+    BadKeyError,
+    Billed,
+    ContentPolicyError,
+    FalError,
+    FalFaultError,
+    InputRefusedError,
+    MalformedReplyError,
+    NoCreditError,
+    NotReadyError,
+    Problem,
+    RateLimitedError,
+    RealmMismatchError,
+    RequestCancelledError,
+    RequestNotFoundError,
+    RequestRefusedError,
+)
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.messages import EMULATOR_HEADER, EMULATOR_PREFIX, Realm
+
+T = TypeVar("T")
+
+EXCERPT_CHARACTERS = 300
+
+# Error types by https://docs.fal.ai/model-apis/errors, as gathered 2026-08.
+FAULT_TYPES = {
+    "internal_server_error",
+    "generation_timeout",
+    "downstream_service_unavailable",
+    "downstream_service_error",
+}
+CANCELLED_TYPES = {"client_cancelled", "client_disconnected"}
+
+
+def excerpt(text: str, access: Access) -> str:
+    """What came, cut to a readable length and without secrets."""
+    seen = access.conceal(" ".join(text.split()))
+    return seen if len(seen) <= EXCERPT_CHARACTERS else seen[:EXCERPT_CHARACTERS] + "…"
+
+
+def check_realm(response: httpx.Response, access: Access) -> None:
+    """Refuse an answer of the emulator to credentials for fal, and the other way about.
+
+    Raises:
+        RealmMismatchError: The answer is of the other realm.
+    """
+    answered: Realm = "emulator" if EMULATOR_HEADER in response.headers else "fal"
+    if answered != access.realm:
+        raise RealmMismatchError(
+            f"The credentials are of the realm {access.realm!r}, but {response.url.host} answered "
+            f"as {answered!r}."
+        )
+
+
+def check_request_realm(request_id: str, access: Access) -> None:
+    """Refuse a request id of the other realm.
+
+    Raises:
+        RealmMismatchError: The id is of the other realm.
+    """
+    issued: Realm = "emulator" if request_id.startswith(EMULATOR_PREFIX) else "fal"
+    if issued != access.realm:
+        raise RealmMismatchError(
+            f"Request {request_id!r} is of the realm {issued!r}, the credentials are of "
+            f"{access.realm!r}."
+        )
+
+
+def parse(response: httpx.Response, adapter: TypeAdapter[T], access: Access) -> T:
+    """The message in an answer.
+
+    Raises:
+        MalformedReplyError: It is not such a message; the error shows what came.
+    """
+    return parse_text(response.text, adapter, access, f"HTTP {response.status_code}")
+
+
+def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) -> T:
+    """The message in a text, such as an event of a stream.
+
+    Raises:
+        MalformedReplyError: It is not such a message; the error shows what came.
+    """
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in wrong["loc"])
+        came = excerpt(text, access) or "nothing"
+        raise MalformedReplyError(
+            f"fal's answer ({what}) could not be understood: {place} {wrong['msg']}. "
+            f"What came: {came}"
+        ) from None
+
+
+def error_of(response: httpx.Response, access: Access) -> FalError:
+    """The typed error that an answer of 300 or above stands for."""
+    body = _json(response)
+    kind = _kind(response, body)
+    message = f"fal answered HTTP {response.status_code}: {_explain(response, body, access)}."
+    error = _class_of(response.status_code, body, kind)(message)
+    if isinstance(error, InputRefusedError):
+        error.problems = _problems(body)
+    error.retry_after = retry_after(response)
+    error.error_type = kind
+    error.billed = _billed(response, error)
+    error.retryable = _retryable(response, error.retryable)
+    return error
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds that fal asks to wait, from `Retry-After`: a number or an HTTP date."""
+    given = response.headers.get("Retry-After")
+    if given is None:
+        return None
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        return _seconds_until(given)
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+
+def _class_of(status: int, body: Any, kind: str | None) -> type[FalError]:
+    if kind in CANCELLED_TYPES or status == 499:
+        return RequestCancelledError
+    if kind in FAULT_TYPES or status >= 500:
+        return FalFaultError
+    if status == 403 or status == 402:
+        return NoCreditError if status == 402 or _is_locked(body) else BadKeyError
+    if _problems(body) or status == 422:
+        return ContentPolicyError if kind == "content_policy_violation" else InputRefusedError
+    if status == 400 and "still in progress" in _detail_text(body):
+        return NotReadyError
+    by_status: dict[int, type[FalError]] = {
+        401: BadKeyError,
+        404: RequestNotFoundError,
+        429: RateLimitedError,
+    }
+    return by_status.get(status, RequestRefusedError)
+
+
+def _is_locked(body: Any) -> bool:
+    text = _detail_text(body).lower()
+    return any(word in text for word in ("locked", "balance", "credit", "billing"))
+
+
+def _explain(response: httpx.Response, body: Any, access: Access) -> str:
+    if response.is_redirect:
+        target = response.headers.get("Location", "nowhere")
+        return f"a redirect to {excerpt(target, access)}, which is not followed with the key"
+    problems = _problems(body)
+    if problems:
+        text = "; ".join(f"{p.place}: {p.msg} ({p.type})" for p in problems)
+    else:
+        text = _detail_text(body) or response.text or response.reason_phrase
+    return excerpt(text, access).rstrip(".")
+
+
+def _problems(body: Any) -> tuple[Problem, ...]:
+    detail = body.get("detail") if isinstance(body, dict) else None
+    if not isinstance(detail, list):
+        return ()
+    return tuple(_problem(entry) for entry in detail if isinstance(entry, dict))
+
+
+def _problem(entry: dict[str, Any]) -> Problem:
+    loc = entry.get("loc")
+    place = tuple(loc) if isinstance(loc, list) else ()
+    return Problem(place, str(entry.get("msg", "")), str(entry.get("type", "")))
+
+
+def _detail_text(body: Any) -> str:
+    """fal's own words, whichever of its shapes they come in."""
+    if not isinstance(body, dict):
+        return ""
+    platform = body.get("error")
+    if isinstance(platform, dict):
+        return str(platform.get("message", ""))
+    return str(body.get("detail") or platform or body.get("status") or "")
+
+
+def _kind(response: httpx.Response, body: Any) -> str | None:
+    """fal's name of the error: of the request, or of the model's first complaint."""
+    header = response.headers.get("X-Fal-Error-Type")
+    if header:
+        return str(header)
+    if isinstance(body, dict) and isinstance(body.get("error_type"), str):
+        return str(body["error_type"])
+    problems = _problems(body)
+    return problems[0].type or None if problems else None
+
+
+def _billed(response: httpx.Response, error: FalError) -> Billed:
+    units = response.headers.get("x-fal-billable-units", "")
+    if units.replace(".", "", 1).isdigit():
+        return Billed.YES if float(units) > 0 else Billed.NO
+    if isinstance(error, FalFaultError) and response.status_code < 500:
+        return Billed.UNKNOWN  # only of a 5xx does fal say that it is never charged
+    return error.billed
+
+
+def _retryable(response: httpx.Response, by_class: bool) -> bool:
+    said = response.headers.get("X-Fal-Retryable", "").lower()
+    if said in ("true", "false"):
+        return bool(said == "true")
+    return by_class or response.headers.get("X-Fal-Needs-Retry") == "1"
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None

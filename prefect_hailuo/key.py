@@ -1,0 +1,96 @@
+"""What makes two requests the same generation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from typing import Any
+
+from slugify import slugify
+
+from prefect_hailuo.endpoints import VideoInput
+from prefect_hailuo.fal.messages import Realm
+
+KEY_VERSION = 1
+"""Goes into every key; raising it would make every stored video a stranger, so it is not raised."""
+
+SLUG_CHARACTERS = 40
+KEY_CHARACTERS_IN_NAME = 16
+
+
+def canonical_take(take: int | str) -> str:
+    """A take as it enters the key: `1` and `"1"` are the same take.
+
+    Args:
+        take: A number, or any text, such as the run's scheduled date.
+
+    Raises:
+        TypeError: It is neither.
+
+    Example:
+        >>> canonical_take(1) == canonical_take(" 1 ")
+        True
+    """
+    if isinstance(take, bool) or not isinstance(take, int | str):
+        raise TypeError(f"take must be an int or a str, not {type(take).__name__}; pass str(...).")
+    return unicodedata.normalize("NFC", str(take).strip())
+
+
+def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> str:  # noqa: A002
+    """The key of a generation: equal keys are one video, bought once.
+
+    It covers the realm, the endpoint, the input and the take; never the credentials, never the
+    storage. Text is compared in Unicode's NFC form, so that composed and decomposed accents are
+    the same prompt.
+
+    Args:
+        input: What to generate.
+        realm: Who generates it: what the emulator made is no answer to a request to fal.
+        take: Which of several videos of the same input.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
+        >>> fox = Hailuo23ProTextToVideo(prompt="A red fox.")
+        >>> generation_key(fox, realm="fal") == generation_key(fox, realm="fal", take="0")
+        True
+        >>> generation_key(fox, realm="fal") == generation_key(fox, realm="emulator")
+        False
+    """
+    identity = {
+        "version": KEY_VERSION,
+        "realm": realm,
+        "endpoint": input.endpoint.id,
+        "input": _canonical_input(input),
+        "take": canonical_take(take),
+    }
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_stem(prompt: str, key: str) -> str:
+    """A file name without its ending: readable, unique to the key, safe on every platform.
+
+    Example:
+        >>> file_stem("A red fox!", "0123456789abcdef0123")
+        'a-red-fox-0123456789abcdef'
+    """
+    slug = slugify(prompt, max_length=SLUG_CHARACTERS, word_boundary=True)
+    return "-".join(part for part in (slug, key[:KEY_CHARACTERS_IN_NAME]) if part)
+
+
+def _canonical_input(input: VideoInput) -> dict[str, Any]:  # noqa: A002
+    body = input.body()
+    fields = type(input).model_fields
+    return {
+        name: _normal(value)
+        for name, value in body.items()
+        if not (name in input.later_fields and getattr(input, name) == fields[name].default)
+    }
+
+
+def _normal(value: Any) -> Any:
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value

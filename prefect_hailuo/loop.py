@@ -1,0 +1,228 @@
+"""One event loop for the process, in one thread, which all input and output runs on.
+
+A synchronous caller waits for it, an asynchronous one awaits it, so that everything is written
+once, as coroutines, and shares one connection pool. The jobs on it emit events; they are handled
+on the caller's side, for Prefect's own input and output would stall every other job here.
+
+anyio's `start_blocking_portal` is not used: the generator that it keeps hangs a forked child and
+is noisy at interpreter exit. The thread here is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import queue
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+import httpx
+from anyio.from_thread import BlockingPortal
+
+from prefect_hailuo.fal.following import MOST_STREAMS
+from prefect_hailuo.fal.transport import open_http
+
+T = TypeVar("T")
+
+GRACE_SECONDS = 20.0
+"""How long a cancelled job is waited for. A submission under way is not interrupted, and its
+ticket is worth the wait; Prefect kills a cancelled process after 30 s."""
+
+EXIT_SECONDS = 5.0
+"""How long the interpreter's exit waits for the loop to end."""
+
+
+class StoppedError(BaseException):
+    """The process is stopping, so the work was given up.
+
+    Not an `Exception` on purpose: Prefect would retry the task, and so buy anew what was
+    cancelled a moment ago.
+    """
+
+
+@dataclass(frozen=True)
+class Connections:
+    """What the jobs of a process share."""
+
+    http: httpx.AsyncClient
+    """For fal's API."""
+    media: httpx.AsyncClient
+    """For what fal serves; apart, so that downloads and questions do not starve each other."""
+    streams: anyio.Semaphore
+    """Counts the status streams that may still be opened."""
+
+
+Emit = Callable[[object], None]
+Job = Callable[[Connections, Emit], Awaitable[T]]
+
+
+def ignore(event: object) -> None:
+    """Handle an event by doing nothing."""
+
+
+async def aignore(event: object) -> None:
+    """The asynchronous twin of `ignore`."""
+
+
+class _Done:
+    """Marks the end of a job's events."""
+
+
+class ProcessLoop:
+    """An event loop in a thread of its own, until the interpreter exits."""
+
+    def __init__(self) -> None:
+        self._portal: BlockingPortal
+        self._connections: Connections
+        self._started: Future[None] = Future()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="prefect-hailuo", daemon=True)
+        self._thread.start()
+        self._started.result()
+
+    def run(self, job: Job[T], handle: Callable[[object], None] = ignore) -> T:
+        """Run a job and wait for it, from a thread without an event loop of its own.
+
+        Args:
+            job: Called on the loop with the shared connections and a function to emit events.
+            handle: Called here, in this thread, with each event.
+
+        Raises:
+            StoppedError: The process is stopping.
+        """
+        events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        future = self._start(job, events.put)
+        try:
+            while not isinstance(event := events.get(), _Done):
+                handle(event)
+        except BaseException:
+            future.cancel()
+            with suppress(queue.Empty):
+                while not isinstance(event := events.get(timeout=GRACE_SECONDS), _Done):
+                    handle(event)
+            raise
+        return _outcome(future)
+
+    async def arun(self, job: Job[T], handle: Callable[[object], Awaitable[None]] = aignore) -> T:
+        """Run a job and await it, from any event loop of the caller's.
+
+        Args:
+            job: Called on the loop with the shared connections and a function to emit events.
+            handle: Awaited here, on the caller's loop, with each event.
+
+        Raises:
+            StoppedError: The process is stopping.
+        """
+        events: asyncio.Queue[object] = asyncio.Queue()
+        callers = asyncio.get_running_loop()
+
+        def put(event: object) -> None:
+            with suppress(RuntimeError):  # the caller's loop has closed: nobody listens any more
+                callers.call_soon_threadsafe(events.put_nowait, event)
+
+        future = self._start(job, put)
+        try:
+            while not isinstance(event := await events.get(), _Done):
+                await handle(event)
+        except BaseException:
+            future.cancel()
+            with anyio.move_on_after(GRACE_SECONDS, shield=True):
+                while not isinstance(event := await events.get(), _Done):
+                    await handle(event)
+            raise
+        return _outcome(future)
+
+    def close(self) -> None:
+        """Cancel the jobs, wait for them shortly, close the connections, end the thread."""
+        self._stopping = True
+        with suppress(RuntimeError):
+            self._portal.start_task_soon(self._portal.stop, True)
+        self._thread.join(EXIT_SECONDS)
+
+    def _start(self, job: Job[T], put: Emit) -> Future[T]:
+        if self._stopping:
+            raise StoppedError("The process is stopping.")
+
+        async def carry() -> T:
+            try:
+                return await job(self._connections, put)
+            finally:
+                put(_Done())
+
+        return self._portal.start_task_soon(carry)
+
+    def _run(self) -> None:
+        try:
+            anyio.run(self._serve)
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+
+    async def _serve(self) -> None:
+        # Left in the reverse order: first the jobs end, then the connections that they use.
+        async with AsyncExitStack() as stack:
+            self._connections = Connections(
+                http=await stack.enter_async_context(open_http()),
+                media=await stack.enter_async_context(open_http()),
+                streams=anyio.Semaphore(MOST_STREAMS),
+            )
+            self._portal = await stack.enter_async_context(BlockingPortal())
+            self._started.set_result(None)
+            await self._portal.sleep_until_stopped()
+
+
+def _outcome(future: Future[T]) -> T:
+    try:
+        return future.result()
+    except (CancelledError, asyncio.CancelledError):
+        raise StoppedError("The process is stopping.") from None
+
+
+_lock = threading.Lock()
+_loop: ProcessLoop | None = None
+_abandoned: list[Any] = []
+
+
+def process_loop() -> ProcessLoop:
+    """The loop of this process, started when it is first wanted.
+
+    Safe to call from any thread. A forked child gets one of its own.
+
+    Example:
+        >>> async def job(connections, emit):
+        ...     emit("half way")
+        ...     return 42
+        >>> process_loop().run(job, print)
+        half way
+        42
+    """
+    global _loop
+    with _lock:
+        if _loop is None:
+            _loop = ProcessLoop()
+            atexit.register(_loop.close)
+        return _loop
+
+
+def _forget_parents_loop() -> None:
+    """In a forked child: the parent's thread is not here, and its lock may be held for ever.
+
+    The parent's loop is kept alive, for its finalizers would talk to a loop that nobody runs.
+    """
+    global _lock, _loop
+    _lock = threading.Lock()
+    if _loop is not None:
+        atexit.unregister(_loop.close)
+        _abandoned.append(_loop)
+        _loop = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_loop)
