@@ -1,0 +1,132 @@
+"""Time in the emulator: it runs with the machine's, faster or slower, or stands still till told.
+
+Instants are seconds of emulator time since the clock was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+Wake = Callable[[], None]
+
+
+class Clock(Protocol):
+    """What the emulator needs of time."""
+
+    @property
+    def speed(self) -> float:
+        """Seconds of emulator time to a second of the machine's."""
+
+    def now(self) -> float:
+        """The present instant, in seconds of emulator time."""
+
+    def wake_at(self, instant: float, wake: Wake) -> Wake:
+        """Have `wake` called, from any thread, once `instant` has come; returns how to revoke it.
+
+        Called on the emulator's event loop.
+        """
+
+
+class RunningClock:
+    """A clock that runs by itself.
+
+    Args:
+        speed: Seconds of emulator time to a second of the machine's.
+
+    Raises:
+        ValueError: The speed is not above zero.
+
+    Example:
+        >>> RunningClock(speed=100).speed
+        100
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        if speed <= 0:
+            raise ValueError(f"speed must be above 0, not {speed}")
+        self._speed = speed
+        self._started = time.monotonic()
+
+    @property
+    def speed(self) -> float:
+        """Seconds of emulator time to a second of the machine's."""
+        return self._speed
+
+    def now(self) -> float:
+        """The present instant, in seconds of emulator time."""
+        return (time.monotonic() - self._started) * self._speed
+
+    def wake_at(self, instant: float, wake: Wake) -> Wake:
+        """Have `wake` called once `instant` has come; returns how to revoke it."""
+        seconds = max(0.0, (instant - self.now()) / self._speed)
+        return asyncio.get_running_loop().call_later(seconds, wake).cancel
+
+
+class ManualClock:
+    """A clock that stands still until it is advanced: tests need not wait.
+
+    Example:
+        >>> clock = ManualClock()
+        >>> clock.advance(110)
+        >>> clock.now()
+        110.0
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._lock = threading.Lock()
+        self._sequence = itertools.count()
+        self._sleepers: list[tuple[float, int, Wake]] = []
+        self._revoked: set[int] = set()
+
+    @property
+    def speed(self) -> float:
+        """Always 1: how fast this clock goes is the test's affair."""
+        return 1.0
+
+    def now(self) -> float:
+        """The present instant, in seconds of emulator time."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; whoever waited for what it reaches wakes at once.
+
+        Args:
+            seconds: How much emulator time passes; not below zero.
+
+        Raises:
+            ValueError: The seconds are negative.
+        """
+        if seconds < 0:
+            raise ValueError(f"time does not go back: {seconds}")
+        with self._lock:
+            self._now += seconds
+            due = self._take_due()
+        for wake in due:
+            wake()
+
+    def wake_at(self, instant: float, wake: Wake) -> Wake:
+        """Have `wake` called once `instant` has come; returns how to revoke it."""
+        with self._lock:
+            number = next(self._sequence)
+            heapq.heappush(self._sleepers, (instant, number, wake))
+            due = self._take_due()
+        for waking in due:
+            waking()
+        return lambda: self._revoked.add(number)
+
+    def _take_due(self) -> list[Wake]:
+        due = []
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            _, number, wake = heapq.heappop(self._sleepers)
+            if number in self._revoked:
+                self._revoked.discard(number)
+            else:
+                due.append(wake)
+        return due

@@ -1,0 +1,158 @@
+"""What all routes of one emulator share: its queue, its faults, its clips, its tallies."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefect_hailuo.emulator.alarms import Alarm, Alarms
+from prefect_hailuo.emulator.calls import COUNTED, Call, Kind
+from prefect_hailuo.emulator.clips import ClipLibrary
+from prefect_hailuo.emulator.clock import Clock
+from prefect_hailuo.emulator.faults import FaultPlan
+from prefect_hailuo.emulator.generations import Durations, Generation
+from prefect_hailuo.emulator.orders import Order, make_generation
+from prefect_hailuo.emulator.queue import Simulation
+from prefect_hailuo.fal.messages import Realm
+
+
+@dataclass(frozen=True)
+class MediaRequest:
+    """A request for a video file, as a test may want to look at it.
+
+    Args:
+        request_id: Whose video.
+        method: GET or HEAD.
+        authorized: Whether it carried an Authorization header. A client should send none: files
+            need no key, and their host must not learn it.
+        range: The Range header, if it had one.
+    """
+
+    request_id: str
+    method: str
+    authorized: bool
+    range: str | None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How an emulator is set up.
+
+    Args:
+        clock: Tells the present.
+        concurrency: How many generations are worked on at once.
+        keys: The API keys that are accepted, each an account of its own.
+        locked_key: The key of an account without credit.
+        realm: Whom it plays.
+        durations: How long generations take.
+    """
+
+    clock: Clock
+    concurrency: int
+    keys: frozenset[str]
+    locked_key: str
+    realm: Realm
+    durations: Durations
+
+
+class Emulation:
+    """The state of one emulator.
+
+    Args:
+        setup: How it is set up.
+        faults: What goes wrong.
+        library: Serves the videos.
+    """
+
+    def __init__(self, setup: Setup, faults: FaultPlan, library: ClipLibrary) -> None:
+        self.setup = setup
+        self.clock = setup.clock
+        self.faults = faults
+        self.library = library
+        self.alarms = Alarms(self.clock)
+        self.timekeeper: Alarm | None = None
+        self.queue = Simulation(self.clock, setup.concurrency, on_event=self._wake_timekeeper)
+        self.url = ""
+        self.requests: Counter[Kind] = Counter()
+        self.media_requests: list[MediaRequest] = []
+        self.generations: list[Generation] = []
+        self._by_id: dict[str, Generation] = {}
+        self._planted = 0
+        self._lock = threading.RLock()
+
+    def accept(self, order: Order) -> tuple[Generation, int]:
+        """Take a request into the queue; returns it with its position there."""
+        with self._lock:
+            generation = self._keep(self._make(order))
+            return generation, self.queue.accept(generation)
+
+    def run_now(self, order: Order) -> Generation | None:
+        """Start a request past the queue; None if no runner is free."""
+        with self._lock:
+            generation = self._make(order)
+            return self._keep(generation) if self.queue.run_now(generation) else None
+
+    def find(self, request_id: str, account: str) -> Generation | None:
+        """An account's request, with everything due having happened to it."""
+        generation = self._by_id.get(request_id)
+        if generation is None or generation.account != account:
+            return None
+        self.queue.settle()
+        return generation
+
+    def find_any(self, request_id: str) -> Generation | None:
+        """A request, whoever's it is: files are public."""
+        return self._by_id.get(request_id)
+
+    def known(self, call: Call) -> Call:
+        """The call, with the endpoint and prompt of the generation that it is about."""
+        generation = self._by_id.get(call.request_id or "")
+        if generation is None:
+            return call
+        return replace(call, endpoint=generation.endpoint.id, prompt=generation.prompt)
+
+    def stats(self) -> dict[str, Any]:
+        """The tallies, as `GET /_emulator/stats` gives them."""
+        self.queue.settle()
+        return {
+            "charged": self.queue.charged,
+            "submitted": len(self.generations) - self._planted,
+            "running": self.queue.running,
+            "completed": self.queue.completed,
+            "requests": {kind: self.requests[kind] for kind in COUNTED},
+        }
+
+    def kept_seconds(self, seconds: float) -> float:
+        """Emulator time for which something is kept that fal keeps for `seconds`.
+
+        Speed hurries the queue and the model, not the reader: fal's hour stays an hour.
+        """
+        return seconds * self.clock.speed
+
+    def _make(self, order: Order) -> Generation:
+        prompt = order.body.get("prompt")
+        call = Call(
+            "submit",
+            endpoint=order.input_class.endpoint.id,
+            prompt=prompt if isinstance(prompt, str) else None,
+        )
+        return make_generation(
+            order,
+            number=len(self.generations) + 1,
+            now=self.clock.now(),
+            realm=self.setup.realm,
+            durations=self.setup.durations,
+            happenings=[] if order.planted else self.faults.draw("generation", call),
+        )
+
+    def _keep(self, generation: Generation) -> Generation:
+        self.generations.append(generation)
+        self._planted += generation.planted
+        self._by_id[generation.request_id] = generation
+        return generation
+
+    def _wake_timekeeper(self) -> None:
+        if self.timekeeper is not None:
+            self.timekeeper.ring()

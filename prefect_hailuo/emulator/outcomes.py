@@ -1,0 +1,101 @@
+"""How generations end: with a video, or with one of fal's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from prefect_hailuo.endpoints import VideoInput
+
+UNKNOWN_KEYS_ARE_IGNORED = True
+"""Whether the model passes over keys that are not in its schema. Reports about fal disagree; the
+lenient reading is the dangerous one, for it bills a video made without the setting."""
+
+_RULE_OF_THE_PACKAGE = "value_error"
+"""How pydantic marks the input classes' own rules (a blank prompt), which fal does not have."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a generation ends.
+
+    Args:
+        status: The HTTP status of its result.
+        body: The body of its result, JSON; None for a video.
+        error_type: fal's word for the failure; None for a video.
+        charged: Whether fal charges for it.
+        retryable: What `X-Fal-Retryable` says; None leaves the header out.
+        seconds: How long the model works on it, in emulator time; None for the usual duration.
+    """
+
+    status: int
+    body: Any = None
+    error_type: str | None = None
+    charged: bool = False
+    retryable: bool | None = None
+    seconds: float | None = None
+    level: str = field(default="model")
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it ends well."""
+        return self.error_type is None
+
+    def headers(self) -> dict[str, str]:
+        """The headers by which fal tells what kind of failure it is."""
+        headers = {}
+        if self.error_type is not None and self.level == "request":
+            headers["x-fal-error-type"] = self.error_type
+        if self.retryable is not None:
+            headers["x-fal-retryable"] = str(self.retryable).lower()
+        return headers
+
+
+VIDEO = Outcome(200, charged=True)
+
+
+def request_failure(status: int, detail: str, error_type: str) -> Outcome:
+    """A failure of fal's own, not of the model.
+
+    Example:
+        >>> request_failure(504, "Request timed out", "request_timeout").body
+        {'detail': 'Request timed out', 'error_type': 'request_timeout'}
+    """
+    body = {"detail": detail, "error_type": error_type}
+    return Outcome(status, body, error_type, level="request")
+
+
+CANCELLED = request_failure(499, "Request was cancelled", "client_cancelled")
+NOT_STARTED_IN_TIME = request_failure(504, "Request timed out", "request_timeout")
+
+
+def validate(input_class: type[VideoInput], body: Mapping[str, Any]) -> Outcome:
+    """What the model makes of an input: a video, or a 422 with fal's list of problems.
+
+    Example:
+        >>> from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
+        >>> validate(Hailuo23ProTextToVideo, {"prompt": ""}).body["detail"][0]["type"]
+        'string_too_short'
+    """
+    problems = _problems(input_class, body)
+    if not problems:
+        return VIDEO
+    return Outcome(422, {"detail": problems}, problems[0]["type"], retryable=False, seconds=0)
+
+
+def _problems(input_class: type[VideoInput], body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    known = input_class.model_fields
+    kept = {key: body[key] for key in body if key in known or not UNKNOWN_KEYS_ARE_IGNORED}
+    try:
+        input_class.model_validate(kept)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        return [
+            {**problem, "loc": ["body", *problem["loc"]]}
+            for problem in found
+            if problem["type"] != _RULE_OF_THE_PACKAGE
+        ]
+    return []

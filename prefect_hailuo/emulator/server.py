@@ -1,0 +1,234 @@
+"""The emulator as a server in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterable
+from decimal import Decimal
+from os import PathLike
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from typing_extensions import Self
+
+from prefect_hailuo.emulator.app import make_app
+from prefect_hailuo.emulator.clips import Clip, ClipLibrary
+from prefect_hailuo.emulator.clock import Clock, RunningClock
+from prefect_hailuo.emulator.connection import ExposedConnection
+from prefect_hailuo.emulator.emulation import Emulation, MediaRequest, Setup
+from prefect_hailuo.emulator.faults import Fault, FaultPlan
+from prefect_hailuo.emulator.generations import Durations, Submission
+from prefect_hailuo.emulator.wire import Wire
+from prefect_hailuo.fal.messages import Realm
+
+if TYPE_CHECKING:
+    from prefect_hailuo.blocks import FalCredentials
+
+EMULATOR_KEY = "emulator:no-real-key"
+"""The API key that every emulator accepts: worthless, and recognisable in a log."""
+
+LOCKED_KEY = "emulator:no-credit"
+"""The key of an account whose balance is exhausted: it may look, and is refused a submission."""
+
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection: none is closed under a request on its way."""
+
+
+class FalEmulator:
+    """A local stand-in for fal, to be used as a context manager.
+
+    Args:
+        port: Where to listen; 0 for any free port.
+        host: The address to listen on; by default this machine's loopback only.
+        speed: Seconds of emulator time to a second of the machine's.
+        clock: Time to go by instead, such as a `ManualClock`.
+        concurrency: How many generations are worked on at once; fal's new accounts have 2.
+        api_key: The key that is accepted.
+        faults: What is to go wrong from the start; `emulator.faults.add` adds more.
+        clip: The videos: `"prompt"` draws one for each prompt (1 s of a core each), `"plain"`
+            one for all, bytes are served as they are.
+        realm: `"fal"` makes it play fal itself, without marks; for tests only.
+        durations: How long a generation takes, in emulator seconds, or a function of its
+            `Submission`; by default about the endpoint's `expected_seconds`.
+        certificate: Path of a PEM certificate: serves https.
+        private_key: Path of its PEM private key.
+
+    Raises:
+        OSError: The port is taken.
+        ValueError: `speed`, `concurrency` or `clip` makes no sense.
+
+    Example:
+        >>> with FalEmulator(speed=100) as emulator:
+        ...     emulator.stats()["charged"]
+        0
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        speed: float = 1.0,
+        clock: Clock | None = None,
+        concurrency: int = 2,
+        api_key: str = EMULATOR_KEY,
+        faults: Iterable[Fault] = (),
+        clip: Clip = "prompt",
+        realm: Realm = "emulator",
+        durations: Durations = None,
+        certificate: str | PathLike[str] | None = None,
+        private_key: str | PathLike[str] | None = None,
+    ) -> None:
+        setup = Setup(
+            clock=clock or RunningClock(speed),
+            concurrency=concurrency,
+            keys=frozenset({api_key}),
+            locked_key=LOCKED_KEY,
+            realm=realm,
+            durations=durations,
+        )
+        self.faults = FaultPlan(faults)
+        self.api_key = api_key
+        self._emulation = Emulation(setup, self.faults, ClipLibrary(clip))
+        self._address = (host, port)
+        self._tls = {"ssl_certfile": certificate, "ssl_keyfile": private_key}
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to serve; returns when requests are answered.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        listener = socket.create_server(self._address, backlog=2048)
+        scheme = "https" if self._tls["ssl_certfile"] else "http"
+        host, port = listener.getsockname()[:2]
+        self._emulation.url = f"{scheme}://{host}:{port}"
+        self._server = _Server(self._config(), self._emulation)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="fal-emulator", daemon=True
+        )
+        self._thread.start()
+        if not self._server.ready.wait(_START_SECONDS):
+            raise RuntimeError(f"The emulator did not start within {_START_SECONDS} s.")
+
+    def stop(self) -> None:
+        """End: streams are closed, the port is free when this returns."""
+        if self._server is not None and self._thread is not None:
+            self._server.stop()
+            self._thread.join(_STOP_SECONDS)
+        self._server = self._thread = None
+
+    @property
+    def url(self) -> str:
+        """Where it is, such as `http://127.0.0.1:51234`; its queue's address."""
+        return self._emulation.url
+
+    def credentials(self) -> FalCredentials:
+        """Credentials that lead every request to this emulator."""
+        from pydantic import SecretStr
+
+        from prefect_hailuo.blocks import FalCredentials
+
+        return FalCredentials(
+            api_key=SecretStr(self.api_key),
+            realm=self._emulation.setup.realm,
+            account="emulator",
+            queue_url=self.url,
+            run_url=f"{self.url}/run",
+            rest_url=f"{self.url}/rest",
+            platform_url=f"{self.url}/platform/v1",
+        )
+
+    @property
+    def charged(self) -> int:
+        """How many generations fal would have charged for."""
+        self._emulation.queue.settle()
+        return self._emulation.queue.charged
+
+    @property
+    def charged_usd(self) -> Decimal:
+        """What fal would have charged, in US dollars."""
+        self._emulation.queue.settle()
+        return self._emulation.queue.charged_usd
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """How many HTTP requests came in, by kind."""
+        requests: dict[str, int] = self.stats()["requests"]
+        return requests
+
+    def stats(self) -> dict[str, Any]:
+        """The same as `GET /_emulator/stats`."""
+        return self._emulation.stats()
+
+    @property
+    def submissions(self) -> list[Submission]:
+        """What was accepted, oldest first."""
+        self._emulation.queue.settle()
+        generations = tuple(self._emulation.generations)
+        return [each.submission() for each in generations if not each.planted]
+
+    @property
+    def media_requests(self) -> list[MediaRequest]:
+        """The requests for video files, oldest first."""
+        return list(self._emulation.media_requests)
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            Wire(make_app(self._emulation), self._emulation),
+            http=ExposedConnection,
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_STOP_SECONDS - 2,
+            **self._tls,  # type: ignore[arg-type]
+        )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says when it is ready and need not be waited for to notice the end."""
+
+    def __init__(self, config: uvicorn.Config, emulation: Emulation) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._emulation = emulation
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        await self._ended.wait()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self._emulation.alarms.stop()
+        self._ended.set()
