@@ -33,7 +33,7 @@ submission carry its `ticket`, so that nothing paid for is ever out of reach.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from prefect_hailuo.fal.messages import Ticket
@@ -286,3 +286,12 @@ class StorageError(HailuoError):
 
     default_cure = "Make the place writable, then run again; the video itself is still at fal."
     default_billed = Billed.YES
+
+
+E = TypeVar("E", bound=HailuoError)
+
+
+def about(ticket: Ticket | None, error: E) -> E:
+    """The error, with the request that it is about, unless it names one already."""
+    error.ticket = error.ticket or ticket
+    return error

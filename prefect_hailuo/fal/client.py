@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from typing_extensions import Self
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import FalError, MalformedReplyError, RequestNotFoundError
+from prefect_hailuo.errors import MalformedReplyError, RequestNotFoundError, about
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import (
     STATUS,
@@ -275,7 +275,7 @@ class AsyncFalClient:
         check_realm(response, self.access)
         if response.status_code in (200, 202, 400, 404):
             return parse(response, CANCEL_REPLY, self.access).status
-        raise _about(ticket, error_of(response, self.access))
+        raise about(ticket, error_of(response, self.access))
 
     async def _get(self, url: httpx.URL, adapter: TypeAdapter[T], ticket: Ticket) -> T:
         check_request_realm(ticket.request_id, self.access)
@@ -284,7 +284,7 @@ class AsyncFalClient:
         try:
             return parse(response, adapter, self.access)
         except MalformedReplyError as error:
-            raise _about(ticket, error) from None
+            raise about(ticket, error) from None
 
     async def _send(self, method: str, url: httpx.URL) -> httpx.Response:
         return await self._open.request(method, url, headers=self.access.authorization)
@@ -293,7 +293,7 @@ class AsyncFalClient:
         check_realm(response, self.access)
         if not response.is_success:
             await response.aread()
-            raise _about(ticket, error_of(response, self.access))
+            raise about(ticket, error_of(response, self.access))
 
     async def _read(
         self, read: Callable[[], Awaitable[T]], ticket: Ticket | None, timeout_seconds: float
@@ -309,8 +309,3 @@ class AsyncFalClient:
 
 def _with_logs(url: str, logs: bool) -> httpx.URL:
     return httpx.URL(url).copy_merge_params({"logs": "1"}) if logs else httpx.URL(url)
-
-
-def _about(ticket: Ticket | None, error: FalError) -> FalError:
-    error.ticket = ticket
-    return error

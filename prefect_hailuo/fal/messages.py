@@ -43,6 +43,9 @@ class Ticket(Message):
         realm: Whether fal or the emulator accepted it.
         account: The label of the account that it belongs to.
         submitted_at: When it was accepted, UTC; unknown for an adopted request.
+        input: What was asked for; unknown for an adopted request.
+        take: Which of several videos of the same input.
+        labels: The caller's own words for it, such as shot and client.
 
     Example:
         >>> ticket = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
@@ -58,6 +61,9 @@ class Ticket(Message):
     realm: Realm = "fal"
     account: str | None = None
     submitted_at: datetime | None = None
+    input: dict[str, Any] | None = None
+    take: str = "0"
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 class Accepted(Message):

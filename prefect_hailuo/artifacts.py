@@ -1,0 +1,250 @@
+"""What a run shows of a generation: log lines, progress, a card and a poster."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import anyio.to_thread
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
+from slugify import slugify
+
+from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.errors import DownloadError, MissingExtraError
+from prefect_hailuo.events import Logged, Progress, Reused, Stored, Submitted
+from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Ticket
+from prefect_hailuo.key import generation_key
+from prefect_hailuo.media import poster_data_uri
+from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.storage import synchronously
+from prefect_hailuo.video import Video
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UPDATE_SECONDS = 4.0
+"""How often a progress artifact is updated at most, unless the status itself changes."""
+
+MOST_PERCENT_WHILE_WAITING = 95.0
+
+KEY_CHARACTERS = 16
+
+LEVELS = {"DEBUG": logging.DEBUG, "WARN": logging.WARNING, "WARNING": logging.WARNING}
+
+
+class Teller:
+    """Tells a run what its generation does; made and called on the caller's side.
+
+    What it cannot tell it lets go with a warning: a paid video is not lost over a card.
+    """
+
+    def __init__(self) -> None:
+        self._logger = _logger()
+        self._publishes = _in_a_run() and HailuoSettings().artifacts
+        self._progress: UUID | None = None
+        self._status: str | None = None
+        self._updated = 0.0
+
+    def tell(self, event: object) -> None:
+        """Tell of an event of the road."""
+        if isinstance(event, Reused):
+            self._tell_reused(event.video)
+        elif isinstance(event, Submitted):
+            self._tell_submitted(event.ticket)
+        elif isinstance(event, Progress):
+            self._tell_progress(event)
+        elif isinstance(event, Logged):
+            for line in event.lines:
+                self._logger.log(
+                    LEVELS.get(line.level or "", logging.INFO), "fal: %s", line.message
+                )
+        elif isinstance(event, Stored):
+            self._tell_stored(event.video, event.poster)
+
+    async def atell(self, event: object) -> None:
+        """The asynchronous twin of `tell`: in a thread, so that the caller's loop goes on."""
+        await anyio.to_thread.run_sync(self.tell, event)
+
+    def _tell_reused(self, video: Video) -> None:
+        self._logger.info("Already stored at %s; nothing was bought.", place_of(video))
+        self._publish_video(video, _poster_of(video))
+
+    def _tell_submitted(self, ticket: Ticket) -> None:
+        endpoint = find_input_class(ticket.endpoint).endpoint
+        money = _money(endpoint.price_usd, ticket.realm == "emulator")
+        self._logger.info("Submitted to %s as %s; %s.", endpoint.name, ticket.request_id, money)
+
+    def _tell_progress(self, event: Progress) -> None:
+        status = describe_status(event.status)
+        if status != self._status:
+            self._logger.info("%s: %s.", event.ticket.request_id, status)
+        elif time.monotonic() - self._updated < UPDATE_SECONDS:
+            return
+        self._status, self._updated = status, time.monotonic()
+        if self._publishes:
+            with self._letting_go("progress"):
+                self._publish_progress(event)
+
+    def _tell_stored(self, video: Video, poster: str | None) -> None:
+        self._logger.info("Stored at %s (%s bytes).", place_of(video), f"{video.size:,}")
+        if self._publishes and self._progress:
+            with self._letting_go("progress"):
+                synchronously(update_progress_artifact, self._progress, 100.0, "Stored.")
+        self._publish_video(video, poster)
+
+    def _publish_progress(self, event: Progress) -> None:
+        percent, text = describe_progress(event)
+        if self._progress is None:
+            key = f"hailuo-{ticket_name(event.ticket)}-progress"
+            self._progress = synchronously(create_progress_artifact, percent, key, text)
+        else:
+            synchronously(update_progress_artifact, self._progress, percent, text)
+
+    def _publish_video(self, video: Video, poster: str | None) -> None:
+        if not self._publishes:
+            return
+        name = (video.key or slugify(video.request_id))[:KEY_CHARACTERS]
+        with self._letting_go("card"):
+            synchronously(create_markdown_artifact, card(video), f"hailuo-{name}", _title(video))
+        if poster:
+            with self._letting_go("poster"):
+                synchronously(create_image_artifact, poster, f"hailuo-{name}-poster", _title(video))
+
+    @contextmanager
+    def _letting_go(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._logger.warning("The %s could not be published: %s", what, error)
+
+
+def describe_status(status: InQueue | InProgress | Completed) -> str:
+    """A status in words.
+
+    Example:
+        >>> describe_status(InQueue(queue_position=2))
+        'in the queue, 2 before it'
+    """
+    if isinstance(status, InQueue):
+        before = status.queue_position
+        return "in the queue" if before is None else f"in the queue, {before} before it"
+    if isinstance(status, InProgress):
+        return "in progress"
+    return f"failed ({status.error})" if status.error else "completed"
+
+
+def describe_progress(event: Progress) -> tuple[float, str]:
+    """A progress as a percentage and in words."""
+    share = event.elapsed_seconds / event.expected_seconds
+    percent = min(MOST_PERCENT_WHILE_WAITING, 100 * share)
+    if isinstance(event.status, Completed):
+        percent = MOST_PERCENT_WHILE_WAITING
+    text = (
+        f"{describe_status(event.status).capitalize()}: {event.elapsed_seconds:.0f} s of about "
+        f"{event.expected_seconds:.0f} s."
+    )
+    return round(percent, 1), text
+
+
+def card(video: Video) -> str:
+    """A video's card, in Markdown."""
+    rows = [
+        ("Model", f"[{_title(video)}](https://fal.ai/models/{video.endpoint})"),
+        ("File", f"`{place_of(video)}`"),
+        ("Link", f"[fal's copy, for as long as it keeps it]({video.url})"),
+        ("Picture", _picture(video)),
+        ("Size", f"{video.size:,} bytes"),
+        ("Cost", _money(video.price_usd, video.made_by_emulator)),
+        ("Take", escape(video.take)),
+        ("Labels", escape(", ".join(f"{k}: {v}" for k, v in video.labels.items()))),
+        ("Request id", f"`{video.request_id}`"),
+        ("Submitted", _time(video.submitted_at)),
+        ("Completed", _time(video.completed_at)),
+        ("Stored", _time(video.stored_at)),
+        ("SHA-256", f"`{video.sha256}`"),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows if value)
+    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
+    return (
+        f"{banner if video.made_by_emulator else ''}"
+        f"> {escape(video.prompt or 'The prompt is not known.')}\n\n"
+        f"| | |\n| --- | --- |\n{table}\n"
+    )
+
+
+def escape(text: str) -> str:
+    """A text that Markdown shows as it is, on one line.
+
+    Example:
+        >>> escape("a <b> | *c*")
+        'a \\\\<b\\\\> \\\\| \\\\*c\\\\*'
+    """
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-])", r"\\\1", " ".join(text.split()))
+
+
+def place_of(video: Video) -> str:
+    """Where a video is, for people to read."""
+    return str(video.path) if video.path else f"{video.storage}/{video.storage_key}"
+
+
+def ticket_name(ticket: Ticket) -> str:
+    """A short name of a request for artifact keys: the same that its video will have."""
+    if ticket.input is None:
+        return slugify(ticket.request_id)[:KEY_CHARACTERS]
+    given = find_input_class(ticket.endpoint).model_validate(ticket.input)
+    return generation_key(given, realm=ticket.realm, take=ticket.take)[:KEY_CHARACTERS]
+
+
+def _poster_of(video: Video) -> str | None:
+    if video.path is None:
+        return None
+    try:
+        return poster_data_uri(video.path)
+    except (MissingExtraError, DownloadError):
+        return None
+
+
+def _title(video: Video) -> str:
+    return find_input_class(video.endpoint).endpoint.title.replace("[", "").replace("]", "")
+
+
+def _money(price_usd: Any, emulated: bool) -> str:
+    if emulated:
+        return f"nothing (fal would charge about ${price_usd})"
+    return f"about ${price_usd}"
+
+
+def _picture(video: Video) -> str:
+    if video.width is None:
+        return ""
+    return (
+        f"{video.width}×{video.height}, {video.duration_seconds:g} s, "  # noqa: RUF001
+        f"{video.frames_per_second:g} fps, {video.codec}"
+    )
+
+
+def _time(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
+
+
+def _in_a_run() -> bool:
+    return bool(TaskRunContext.get() or FlowRunContext.get())
+
+
+def _logger() -> Any:
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("prefect_hailuo")

@@ -1,0 +1,182 @@
+"""The block that holds fal's credentials."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, overload
+
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field, HttpUrl, SecretStr, model_validator
+from typing_extensions import Self
+
+from prefect_hailuo.errors import MissingKeyError
+from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.fal.hosts import Access, Hosts
+from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.storage import load_block
+from prefect_hailuo.sync_client import FalClient
+
+DEFAULT_HOSTS = Hosts()
+
+LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/74778219?s=200&v=4")
+"""fal's own mark, a square of 200 pixels."""
+
+
+class FalCredentials(CredentialsBlock):
+    """fal's API key, and where it is good.
+
+    Without a key, `FAL_KEY` is read from the environment, or `FAL_KEY_ID` with `FAL_KEY_SECRET`,
+    each time that the key is needed: on the machine that uses it, not on the one that saved the
+    block.
+
+    Attributes:
+        api_key: The key, `id:secret`, from https://fal.ai/dashboard/keys.
+        account: A label for the account in records.
+        realm: `fal`, where money is spent, or `emulator`, where none is.
+        queue_url: fal's queue.
+        run_url: fal's synchronous calls.
+        rest_url: fal's webhook keys and uploads.
+        platform_url: fal's prices, request history and model metadata.
+
+    Raises:
+        InsecureHostError: An address is neither https nor plain http to this machine's loopback.
+
+    Example:
+        Load stored credentials:
+        ```python
+        from prefect_hailuo import FalCredentials
+
+        credentials = FalCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name = "fal Credentials"
+    _block_type_slug = "fal-credentials"
+    _logo_url = LOGO_URL
+    _documentation_url = HttpUrl("https://docs.fal.ai/authentication/key-based")
+
+    api_key: SecretStr | None = Field(
+        default=None,
+        title="API key",
+        description="The API key, as id:secret. If it is left out, FAL_KEY, or FAL_KEY_ID with "
+        "FAL_KEY_SECRET, is read from the environment where the key is used.",
+    )
+    account: str | None = Field(
+        default=None,
+        description="A label for the account in records. By default, a digest of the key's id.",
+    )
+    realm: Realm = Field(
+        default="fal",
+        description="Whether the key is for fal, where money is spent, or for the emulator.",
+    )
+    queue_url: str = Field(
+        default=DEFAULT_HOSTS.queue_url, title="Queue URL", description="Where fal's queue is."
+    )
+    run_url: str = Field(
+        default=DEFAULT_HOSTS.run_url,
+        title="Run URL",
+        description="Where fal takes synchronous calls.",
+    )
+    rest_url: str = Field(
+        default=DEFAULT_HOSTS.rest_url,
+        title="REST URL",
+        description="Where fal serves webhook keys and takes uploads.",
+    )
+    platform_url: str = Field(
+        default=DEFAULT_HOSTS.platform_url,
+        title="Platform URL",
+        description="Where fal serves prices, the request history and model metadata.",
+    )
+
+    @model_validator(mode="after")
+    def _check_hosts(self) -> Self:
+        self.hosts()
+        return self
+
+    def hosts(self) -> Hosts:
+        """fal's hosts, checked."""
+        return Hosts(self.queue_url, self.run_url, self.rest_url, self.platform_url)
+
+    def access(self) -> Access:
+        """The key and the hosts, as the plain value that this package works with.
+
+        Raises:
+            MissingKeyError: There is no key, neither here nor in the environment.
+            ConfigurationError: The key cannot be one.
+        """
+        key = self.api_key or _key_from_environment()
+        if key is None:
+            raise MissingKeyError("No fal API key was given.")
+        return Access(key, self.hosts(), self.realm, self.account or "")
+
+    @overload
+    def get_client(self, client_type: Literal["sync"] = "sync") -> FalClient: ...
+
+    @overload
+    def get_client(self, client_type: Literal["async"]) -> AsyncFalClient: ...
+
+    def get_client(self, client_type: str = "sync", **_: Any) -> FalClient | AsyncFalClient:
+        """A bare client of fal's queue: **it sends once, and protects nothing else.**
+
+        Two submissions of the same input are two purchases; the tasks and jobs of this package
+        guard against that.
+
+        Args:
+            client_type: `"sync"`, or `"async"` for a client to be used as
+                `async with credentials.get_client("async") as client`.
+
+        Raises:
+            MissingKeyError: There is no key.
+            ValueError: There is no such type of client.
+
+        Example:
+            >>> FalCredentials(api_key="id:secret").get_client()
+            FalClient('https://queue.fal.run', 'fal')
+        """
+        if client_type == "sync":
+            return FalClient(self.access())
+        if client_type == "async":
+            return AsyncFalClient(self.access())
+        raise ValueError(f"There is no client_type {client_type!r}. Use 'sync' or 'async'.")
+
+    def check_key(self) -> None:
+        """Ask fal whether the key is good, at no cost.
+
+        Raises:
+            MissingKeyError: There is no key.
+            BadKeyError: The key is not good.
+            NoCreditError: The account is locked.
+        """
+        process_loop().run(self._check_key)
+
+    async def acheck_key(self) -> None:
+        """The asynchronous twin of `check_key`."""
+        await process_loop().arun(self._check_key)
+
+    async def _check_key(self, connections: Connections, emit: Emit) -> None:
+        await AsyncFalClient(self.access(), connections.http).check_key()
+
+
+Credentials = FalCredentials | str | None
+"""A block, a saved block's name, or None: the key is in the environment."""
+
+
+def resolve_credentials(credentials: Credentials) -> FalCredentials:
+    """The block that a `credentials` argument names.
+
+    Raises:
+        ConfigurationError: There is no saved block of that name.
+    """
+    if isinstance(credentials, str):
+        block: FalCredentials = load_block(FalCredentials, credentials)
+        return block
+    return credentials or FalCredentials()
+
+
+def _key_from_environment() -> SecretStr | None:
+    key = os.environ.get("FAL_KEY")
+    parts = (os.environ.get("FAL_KEY_ID"), os.environ.get("FAL_KEY_SECRET"))
+    if not key and all(parts):
+        key = ":".join(part for part in parts if part)
+    return SecretStr(key.strip()) if key and key.strip() else None

@@ -1,0 +1,246 @@
+"""What can be learned from a video by looking into it: its measures, and a poster.
+
+PyAV and Pillow do the looking. They are the extra `media`, imported when first
+asked for, so that the rest of the package works without them.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect_hailuo.errors import DownloadError, MissingExtraError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+POSTER_AT_SECONDS = 1.0
+"""Late enough for a fade-in to be over."""
+
+POSTER_WIDTH = 480
+"""Pixels: sharp enough in Prefect's UI, and 10 to 20 KB at the quality below."""
+
+POSTER_QUALITY = 70
+"""JPEG quality, of 95; Pillow's own default is 75."""
+
+MICROSECONDS = 1_000_000
+"""In a second; FFmpeg's unit for the times of a container."""
+
+ROUNDING_MICROSECONDS = 10
+"""By how much rounding may move a time; a picture lasts a thousand times as long."""
+
+BT709, UNSPECIFIED = 1, 2
+"""How colours are coded: the matrices of HD and of "not said", by ITU-T H.273, table 4."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a video file says of itself.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        duration_seconds: Seconds; 0 when the file does not say.
+        frames_per_second: Frames per second, on average; 0 when the file does not say.
+        codec: How the pictures are coded, in FFmpeg's words: `h264`, `hevc`, `av1`.
+
+    Example:
+        >>> Probe(1920, 1080, 6.0, 24.0, "h264").codec
+        'h264'
+    """
+
+    width: int
+    height: int
+    duration_seconds: float
+    frames_per_second: float
+    codec: str
+
+
+def media_available() -> bool:
+    """Whether the extra `media` is installed, so that `probe` and `poster` work.
+
+    The first call imports it, which takes some tenths of a second.
+
+    Example:
+        >>> media_available()
+        True
+    """
+    try:
+        _require("av", "PIL")
+    except MissingExtraError:
+        return False
+    return True
+
+
+def probe(path: Path) -> Probe:
+    """Read a video's measures from its headers, without decoding it.
+
+    Args:
+        path: An MP4 file.
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+        DownloadError: The file cannot be read as a video.
+        OSError: The file cannot be opened.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "clip.mp4")
+        >>> _ = path.write_text("502 Bad Gateway")
+        >>> try:
+        ...     probe(path)
+        ... except DownloadError as error:
+        ...     print(error.message)
+        clip.mp4 cannot be read as a video: Invalid data found when processing input.
+    """
+    _require("av")
+    with _opened(path) as (container, stream):
+        codec = stream.codec_context.codec
+        return Probe(
+            width=stream.width,
+            height=stream.height,
+            duration_seconds=(container.duration or 0) / MICROSECONDS,
+            frames_per_second=float(stream.average_rate or stream.guessed_rate or 0),
+            # A decoder has a name of its own (libdav1d for av1), and older PyAV knows no other.
+            codec=getattr(codec, "canonical_name", codec.name),
+        )
+
+
+def poster(
+    path: Path,
+    *,
+    at_seconds: float = POSTER_AT_SECONDS,
+    width: int = POSTER_WIDTH,
+    quality: int = POSTER_QUALITY,
+) -> bytes:
+    """One picture of a video, as a small JPEG.
+
+    Args:
+        path: An MP4 file.
+        at_seconds: Seconds from the beginning; of a shorter video it is the last picture.
+        width: Pixels; the height follows. A narrower video keeps its own width.
+        quality: JPEG quality, 1 to 95.
+
+    Raises:
+        MissingExtraError: PyAV or Pillow is not installed.
+        DownloadError: The file cannot be read as a video.
+        OSError: The file cannot be opened.
+        ValueError: The width is less than a pixel.
+
+    Example:
+        >>> import av, tempfile
+        >>> path = Path(tempfile.mkdtemp(), "clip.mp4")
+        >>> with av.open(str(path), "w") as container:
+        ...     stream = container.add_stream("mpeg4", rate=24)
+        ...     container.mux(stream.encode(av.VideoFrame(640, 480)) + stream.encode())
+        >>> poster(path, width=320)[:2]  # the mark of a JPEG
+        b'\\xff\\xd8'
+    """
+    _require("av", "PIL")
+    if width < 1:
+        raise ValueError(f"a poster cannot be {width} pixels wide")
+    with _opened(path) as (container, stream):
+        frame = _frame_at(container, path, at_seconds)
+        picture = frame.to_image(  # type: ignore[no-untyped-call]
+            **_fitting(frame, stream.sample_aspect_ratio, width),
+            **_colours(frame.colorspace, frame.height),
+            interpolation="BICUBIC",
+        )
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
+    return file.getvalue()
+
+
+def poster_data_uri(path: Path) -> str:
+    """The poster as an address that holds the picture itself, for a page or an artifact.
+
+    Args:
+        path: An MP4 file.
+
+    Raises:
+        MissingExtraError: PyAV or Pillow is not installed.
+        DownloadError: The file cannot be read as a video.
+        OSError: The file cannot be opened.
+
+    Example:
+        >>> import av, tempfile
+        >>> path = Path(tempfile.mkdtemp(), "clip.mp4")
+        >>> with av.open(str(path), "w") as container:
+        ...     stream = container.add_stream("mpeg4", rate=24)
+        ...     container.mux(stream.encode(av.VideoFrame(640, 480)) + stream.encode())
+        >>> poster_data_uri(path)[:23]
+        'data:image/jpeg;base64,'
+    """
+    return "data:image/jpeg;base64," + b64encode(poster(path)).decode("ascii")
+
+
+def _require(*modules: str) -> None:
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            product = {"av": "PyAV", "PIL": "Pillow"}[module]
+            raise MissingExtraError(f"This needs {product}, which is not installed.") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The file's container and first video stream; what PyAV raises over it becomes our error."""
+    import av
+
+    # From an open file and as MP4 only: FFmpeg would follow the addresses in a playlist.
+    with path.open("rb") as file:
+        try:
+            with av.open(file, "r", format="mp4", metadata_errors="replace") as container:
+                if not container.streams.video:
+                    raise DownloadError(f"{path.name} has no video track.")
+                stream = container.streams.video[0]
+                if not stream.codec_context:
+                    raise DownloadError(f"{path.name} is in a codec that PyAV does not know.")
+                yield container, stream
+        except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
+            # Damage makes PyAV seek to nowhere and compute with nonsense, too.
+            reason = getattr(error, "strerror", None) or error
+            raise DownloadError(f"{path.name} cannot be read as a video: {reason}.") from error
+
+
+def _frame_at(container: InputContainer, path: Path, at_seconds: float) -> VideoFrame:
+    """The picture shown at a time; of a shorter video, the last one."""
+    length, start = (container.duration or 0), (container.start_time or 0)
+    at = start + min(round(at_seconds * MICROSECONDS), length)  # no seeking beyond the end
+    container.seek(at)
+    shown = None
+    for frame in container.decode(video=0):
+        if shown and (frame.time or 0) * MICROSECONDS > at + ROUNDING_MICROSECONDS:
+            break
+        shown = frame
+    if not shown:
+        raise DownloadError(f"{path.name} has no picture.")
+    return shown
+
+
+def _fitting(frame: VideoFrame, pixel_shape: Fraction | None, width: int) -> dict[str, int]:
+    """The poster's size: the video's own shape, no larger than it."""
+    shown_width = frame.width * (pixel_shape or 1)
+    scale = min(1, width / shown_width)
+    return {
+        "width": max(1, round(shown_width * scale)),
+        "height": max(1, round(frame.height * scale)),
+    }
+
+
+def _colours(matrix: int, height: int) -> dict[str, str]:
+    """Read HD as players do: FFmpeg takes a video that does not say for SD, and reds turn dull."""
+    if matrix == BT709 or (matrix == UNSPECIFIED and height >= 720):
+        # Both: older PyAV passes the source's over where the destination's is the same.
+        return {"src_colorspace": "ITU709", "dst_colorspace": "ITU601"}
+    return {}

@@ -1,0 +1,181 @@
+"""The small steps as tasks, for flows that compose their own road.
+
+`submit_video` buys; the others only read, and repeat themselves where that can help. Each has an
+asynchronous twin, named with an `a` in front.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from anyio.to_thread import run_sync
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from prefect_hailuo.blocks import Credentials, resolve_credentials
+from prefect_hailuo.caching import repeat_if_free, repeat_if_useful
+from prefect_hailuo.endpoints import VideoInput
+from prefect_hailuo.fal.messages import Completed, Output, Ticket
+from prefect_hailuo.orders import make_order, timeout_or_default
+from prefect_hailuo.steps import (
+    aperform,
+    fetching,
+    perform,
+    storing,
+    submitting,
+    waiting,
+)
+from prefect_hailuo.storage import Storage, resolve_storage
+from prefect_hailuo.video import Video
+
+BUYS: dict[str, Any] = {"cache_policy": NO_CACHE, "retry_condition_fn": repeat_if_free}
+READS: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retry_condition_fn": repeat_if_useful,
+    "retries": 3,
+    "retry_delay_seconds": 10,
+}
+
+
+@task(name="Submit video", **BUYS)
+def submit_video(
+    input: VideoInput,  # noqa: A002
+    *,
+    credentials: Credentials = None,
+    take: int | str = 0,
+    labels: dict[str, str] | None = None,
+) -> Ticket:
+    """Submit a generation and return its ticket at once. **This spends money, every time.**
+
+    Nothing is looked up first: `generate_video` does that. Keep the ticket: it is all that the
+    other steps, or another process, need.
+
+    Args:
+        input: What to generate.
+        credentials, take, labels: As for `generate_video`.
+
+    Raises:
+        HailuoError: As `AsyncFalClient.submit` does.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo23ProTextToVideo
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     fox = Hailuo23ProTextToVideo(prompt="A red fox.")
+        ...     ticket = submit_video(fox, credentials=mine)
+        ...     completed = wait_for_video(ticket, credentials=mine)
+        ...     output = fetch_video(ticket, completed, credentials=mine)
+        ...     video = download_video(ticket, output, completed, storage="videos")
+        >>> video.request_id == ticket.request_id
+        True
+    """
+    order = make_order(input, credentials=credentials, take=take, labels=labels)
+    return perform(submitting(order))
+
+
+@task(name="Submit video", **BUYS)
+async def asubmit_video(
+    input: VideoInput,  # noqa: A002
+    *,
+    credentials: Credentials = None,
+    take: int | str = 0,
+    labels: dict[str, str] | None = None,
+) -> Ticket:
+    """The asynchronous twin of `submit_video`. **This spends money, every time.**"""
+    make = partial(make_order, input, credentials=credentials, take=take, labels=labels)
+    return await aperform(submitting(await run_sync(make)))
+
+
+@task(name="Wait for video", **READS)
+def wait_for_video(
+    ticket: Ticket, *, credentials: Credentials = None, timeout_seconds: float | None = None
+) -> Completed:
+    """Wait until a request has completed, one way or another; `fetch_video` tells which.
+
+    Args:
+        ticket: The request.
+        credentials: As for `generate_video`; of the account that submitted it.
+        timeout_seconds: How long to wait; by default half an hour.
+
+    Raises:
+        GenerationTimeoutError: It takes longer; wait again with the same ticket.
+        FalError: fal refused to say.
+    """
+    access = resolve_credentials(credentials).access()
+    return perform(waiting(ticket, access, timeout_or_default(timeout_seconds)))
+
+
+@task(name="Wait for video", **READS)
+async def await_for_video(
+    ticket: Ticket, *, credentials: Credentials = None, timeout_seconds: float | None = None
+) -> Completed:
+    """The asynchronous twin of `wait_for_video`."""
+    block = await run_sync(resolve_credentials, credentials)
+    return await aperform(waiting(ticket, block.access(), timeout_or_default(timeout_seconds)))
+
+
+@task(name="Fetch video", **READS)
+def fetch_video(
+    ticket: Ticket, completed: Completed | None = None, *, credentials: Credentials = None
+) -> Output:
+    """The result of a completed request: fal's link to the video, which dies some day.
+
+    fal keeps results for an hour, so fetch and download at once.
+
+    Args:
+        ticket: The request.
+        completed: What `wait_for_video` returned; with it, a failure is reported at once.
+        credentials: As for `wait_for_video`.
+
+    Raises:
+        HailuoError: The generation failed, by kind; or fal does not have the result.
+    """
+    access = resolve_credentials(credentials).access()
+    return perform(fetching(ticket, access, completed))
+
+
+@task(name="Fetch video", **READS)
+async def afetch_video(
+    ticket: Ticket, completed: Completed | None = None, *, credentials: Credentials = None
+) -> Output:
+    """The asynchronous twin of `fetch_video`."""
+    block = await run_sync(resolve_credentials, credentials)
+    return await aperform(fetching(ticket, block.access(), completed))
+
+
+@task(name="Download video", **READS)
+def download_video(
+    ticket: Ticket,
+    output: Output,
+    completed: Completed | None = None,
+    *,
+    storage: Storage = None,
+) -> Video:
+    """Download a result, verify it, and keep it with its provenance. No key is needed.
+
+    Args:
+        ticket: The request.
+        output: What `fetch_video` returned.
+        completed: What `wait_for_video` returned, for the record.
+        storage: As for `generate_video`.
+
+    Raises:
+        DownloadError: It did not arrive whole, or is no longer served.
+        StorageError: The place does not take it.
+    """
+    return perform(storing(ticket, output, resolve_storage(storage, ticket.realm), completed))
+
+
+@task(name="Download video", **READS)
+async def adownload_video(
+    ticket: Ticket,
+    output: Output,
+    completed: Completed | None = None,
+    *,
+    storage: Storage = None,
+) -> Video:
+    """The asynchronous twin of `download_video`."""
+    place = await run_sync(resolve_storage, storage, ticket.realm)
+    return await aperform(storing(ticket, output, place, completed))

@@ -1,0 +1,183 @@
+"""Prefect's storage blocks as places to keep videos."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from prefect.blocks.core import Block
+from prefect.filesystems import LocalFileSystem
+
+from prefect_hailuo.errors import ConfigurationError, StorageError
+from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.places import Directory, Place
+from prefect_hailuo.settings import HailuoSettings
+
+Storage = str | Path | Block | None
+"""A directory, a block that can store files, `"block:<type>/<name>"`, or None: the default."""
+
+BLOCK_PREFIX = "block:"
+
+MARKER = "prefect-hailuo.txt"
+MARKER_TEXT = b"Videos of prefect-hailuo are kept here.\n"
+
+
+class StorageBlock:
+    """A Prefect block as a place: Prefect's own file systems, S3, GCS, Azure, any other.
+
+    Its methods run in worker threads, so that no other generation waits for them.
+
+    Args:
+        block: It needs `read_path`, and `write_path` or `upload_from_path`.
+
+    Raises:
+        ConfigurationError: The block cannot store files.
+    """
+
+    def __init__(self, block: Block) -> None:
+        if not (_has(block, "read_path") and _has(block, "write_path", "upload_from_path")):
+            raise ConfigurationError(
+                f"The block {type(block).__name__} cannot store files.",
+                cure="Pass a directory, or a block with read_path and write_path, such as "
+                "LocalFileSystem, RemoteFileSystem or S3Bucket.",
+            )
+        self._block = block
+
+    @property
+    def label(self) -> str:
+        """The block's type and name; for an unsaved block, a digest of its settings."""
+        name = self._block._block_document_name
+        return f"{BLOCK_PREFIX}{self._block.get_block_type_slug()}/{name or _digest(self._block)}"
+
+    @property
+    def workspace(self) -> Path:
+        """This machine's directory for temporary files."""
+        return Path(tempfile.gettempdir())
+
+    def path_of(self, name: str) -> None:
+        """No local path."""
+
+    async def check(self) -> None:
+        """Write a small file to the block and read it back.
+
+        It also tells a missing file from a block that cannot be read: after it, whatever reading
+        raises means that the file is not there.
+
+        Raises:
+            StorageError: It cannot be written to, or read from.
+        """
+        await self.write(MARKER, MARKER_TEXT)
+        if await self.read(MARKER) != MARKER_TEXT:
+            raise StorageError(f"What was written to {self.label} could not be read back.")
+
+    async def keep(self, file: Path, name: str) -> None:
+        """Hand a file to the block.
+
+        Raises:
+            StorageError: The block does not take it.
+        """
+        if _has(self._block, "upload_from_path"):
+            await self._call("upload_from_path", str(file), name)
+        else:
+            await self.write(name, await anyio.Path(file).read_bytes())
+
+    async def write(self, name: str, content: bytes) -> None:
+        """Hand a small file to the block.
+
+        Raises:
+            StorageError: The block does not take it.
+        """
+        await self._call("write_path", name, content)
+
+    async def read(self, name: str) -> bytes | None:
+        """A file's content; None where the block raises, which says in no common way why."""
+        try:
+            content: bytes = await self._call("read_path", name)
+        except StorageError:
+            return None
+        return content
+
+    async def holds(self, name: str, sha256: str) -> bool:
+        """Whether the block holds the file, unharmed: it is read, for blocks offer nothing less."""
+        content = await self.read(name)
+        return content is not None and hashlib.sha256(content).hexdigest() == sha256
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return await anyio.to_thread.run_sync(_call_block, self._block, method, arguments)
+        except Exception as error:
+            raise StorageError(
+                f"{self.label}: {method} of {arguments[0]!r} failed "
+                f"({type(error).__name__}: {error})."
+            ) from error
+
+
+def resolve_storage(storage: Storage, realm: Realm) -> Place:
+    """The place that a `storage` argument names.
+
+    Args:
+        storage: As `Storage` says.
+        realm: Chooses the default directory.
+
+    Raises:
+        ConfigurationError: It names nothing that can store files.
+    """
+    if storage is None:
+        return Directory(HailuoSettings().videos_of(realm))
+    if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):
+        storage = load_block(Block, storage.removeprefix(BLOCK_PREFIX))
+    if isinstance(storage, LocalFileSystem):
+        return Directory(Path(storage.basepath or ".").expanduser().resolve())
+    if isinstance(storage, Block):
+        return StorageBlock(storage)
+    return Directory(storage)
+
+
+def load_block(block_class: type[Block], name: str) -> Any:
+    """Load a saved block, from a thread that may wait.
+
+    Raises:
+        ConfigurationError: There is no such block, or no server to ask.
+    """
+    try:
+        return synchronously(block_class.load, name)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The block {name!r} could not be loaded: {error}",
+            cure="Save it first (block.save(name), or in Prefect's UI under Blocks), and check "
+            "PREFECT_API_URL.",
+        ) from error
+
+
+def synchronously(function: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Call a function of Prefect's that has two colours in its synchronous one.
+
+    Prefect would choose by the task that runs, also in a worker thread; `_sync`, which its types
+    do not show, is how it is told.
+    """
+    return function(*arguments, **keywords, _sync=True)
+
+
+def _has(block: Block, *methods: str) -> bool:
+    return any(callable(getattr(block, method, None)) for method in methods)
+
+
+def _call_block(block: Block, method: str, arguments: tuple[Any, ...]) -> Any:
+    answer = getattr(block, method)(*arguments)
+    return asyncio.run(_finish(answer)) if inspect.isawaitable(answer) else answer
+
+
+async def _finish(answer: Any) -> Any:
+    return await answer
+
+
+def _digest(block: Block) -> str:
+    # Secrets are dumped as asterisks, which is as well: they do not tell where the files are.
+    settings = json.dumps(block.model_dump(mode="json"), sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -1,0 +1,213 @@
+"""From fal's result to a video in its place, with its provenance beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import httpx
+from pydantic import ValidationError
+
+from prefect_hailuo.clock import Clock, Deadline, SystemClock
+from prefect_hailuo.download import Download, downloaded
+from prefect_hailuo.endpoints import VideoInput, find_input_class
+from prefect_hailuo.errors import (
+    DownloadError,
+    HailuoError,
+    MissingExtraError,
+    VideoExpiredError,
+    about,
+)
+from prefect_hailuo.events import Stored
+from prefect_hailuo.fal.messages import Completed, File, Output, Ticket
+from prefect_hailuo.key import file_stem, generation_key
+from prefect_hailuo.loop import Emit, ignore
+from prefect_hailuo.media import poster_data_uri, probe
+from prefect_hailuo.places import Place
+from prefect_hailuo.video import Video
+
+T = TypeVar("T")
+
+DOWNLOAD_SECONDS = 15 * 60.0
+"""How long a download is repeated, however late the video was; it is paid for by then."""
+
+COPIED_FROM_TICKET = {
+    "input",
+    "take",
+    "labels",
+    "request_id",
+    "account",
+    "realm",
+    "submitted_at",
+}
+
+
+class Storing:
+    """One place, and the way into it.
+
+    Args:
+        media: The HTTP client for media; it sends no key.
+        place: Where videos are kept.
+        emit: Called with `Stored`.
+        clock: What waiting is measured with.
+    """
+
+    def __init__(
+        self,
+        media: httpx.AsyncClient,
+        place: Place,
+        emit: Emit = ignore,
+        clock: Clock | None = None,
+    ) -> None:
+        self._media = media
+        self._place = place
+        self._emit = emit
+        self._clock: Clock = clock or SystemClock()
+
+    async def store(
+        self, ticket: Ticket, output: Output, completed: Completed | None = None
+    ) -> Video:
+        """Download a result, verify it, and keep it with its provenance.
+
+        Args:
+            ticket: The request.
+            output: Its result.
+            completed: How it completed, if that was seen.
+
+        Raises:
+            DownloadError: It did not arrive whole, or is no longer served.
+            StorageError: The place does not take it.
+        """
+        try:
+            return await self._store(ticket, output.video, completed)
+        except HailuoError as error:
+            raise about(ticket, error) from error.__cause__
+
+    async def find(self, name: str, key: str) -> Video | None:
+        """The video of a key, if its record is here; its file may not be."""
+        record = await self._place.read(record_name(name))
+        video = _parse_record(record, key)
+        if video is None:
+            return None
+        # The record may have been written before the place was moved.
+        here = {"path": self._place.path_of(name), "storage": self._place.label}
+        return video.model_copy(update=here)
+
+    async def holds(self, video: Video) -> bool:
+        """Whether a video's file is here, unharmed."""
+        return await self._place.holds(video.storage_key, video.sha256)
+
+    async def restore(self, video: Video) -> Video:
+        """Download again a video whose file has gone, and nothing else.
+
+        Raises:
+            VideoExpiredError: fal serves it no longer.
+            StorageError: The place does not take it.
+        """
+        file = File(url=video.url, file_size=video.size)
+        try:
+            async with self._downloaded(file) as download:
+                if download.sha256 != video.sha256:
+                    raise DownloadError("fal's link now serves another file.")
+                await self._place.keep(download.path, video.storage_key)
+        except DownloadError as error:
+            raise _lost(video, error) from error
+        return video
+
+    async def _store(self, ticket: Ticket, file: File, completed: Completed | None) -> Video:
+        async with self._downloaded(file) as download:
+            poster = await _look(poster_data_uri, download.path)
+            video = await self._describe(ticket, file, download, completed)
+            await self._place.keep(download.path, video.storage_key)
+        await self._place.write(record_name(video.storage_key), _record(video))
+        self._emit(Stored(video, poster))
+        return video
+
+    def _downloaded(self, file: File) -> Any:
+        deadline = Deadline(DOWNLOAD_SECONDS, self._clock)
+        return downloaded(self._media, file, self._place.workspace, deadline)
+
+    async def _describe(
+        self, ticket: Ticket, file: File, download: Download, completed: Completed | None
+    ) -> Video:
+        endpoint = find_input_class(ticket.endpoint).endpoint
+        name, key = _name_and_key(ticket)
+        picture = await _look(probe, download.path)
+        metrics = (completed.metrics or {}) if completed else {}
+        now = datetime.now(timezone.utc)
+        return Video(
+            path=self._place.path_of(name),
+            storage=self._place.label,
+            storage_key=name,
+            url=file.url,
+            content_type=download.content_type,
+            size=download.size,
+            sha256=download.sha256,
+            **(vars(picture) if picture else {}),
+            endpoint=endpoint.id,
+            key=key,
+            price_usd=endpoint.price_usd,
+            completed_at=now if completed else None,
+            stored_at=now,
+            inference_seconds=metrics.get("inference_time"),
+            **ticket.model_dump(include=COPIED_FROM_TICKET),
+        )
+
+
+def video_name(input: VideoInput, key: str) -> str:  # noqa: A002
+    """The file name of a generation's video."""
+    return f"{file_stem(input.prompt, key)}.mp4"
+
+
+def record_name(name: str) -> str:
+    """The name of the record beside a video."""
+    return name.removesuffix(".mp4") + ".json"
+
+
+def _name_and_key(ticket: Ticket) -> tuple[str, str | None]:
+    input_class = find_input_class(ticket.endpoint)
+    if ticket.input is None:
+        return f"{file_stem(f'{input_class.endpoint.name} {ticket.request_id}', '')}.mp4", None
+    given = input_class.model_validate(ticket.input)
+    key = generation_key(given, realm=ticket.realm, take=ticket.take)
+    return video_name(given, key), key
+
+
+async def _look(see: Callable[[Path], T], path: Path) -> T | None:
+    """What can be seen in a file; nothing without the extra `media`, or where it is unreadable.
+
+    The file is complete and paid for: that PyAV cannot read it is no reason to drop it.
+    """
+    try:
+        return await anyio.to_thread.run_sync(see, path)
+    except (MissingExtraError, DownloadError):
+        return None
+
+
+def _record(video: Video) -> bytes:
+    return video.model_dump_json(indent=2).encode()
+
+
+def _parse_record(record: bytes | None, key: str) -> Video | None:
+    if record is None:
+        return None
+    try:
+        video = Video.model_validate_json(record)
+    except ValidationError:
+        return None
+    return video if video.key == key else None
+
+
+def _lost(video: Video, error: DownloadError) -> VideoExpiredError:
+    ticket = Ticket.model_validate(video.model_dump(include=set(Ticket.model_fields)))
+    return VideoExpiredError(
+        f"{video.storage_key} has gone from {video.storage}, and could not be fetched again: "
+        f"{error.message}",
+        cure="It was paid for once, so it is not bought again unasked: put the file back, pass a "
+        f"new take, or delete {record_name(video.storage_key)} there to have it forgotten.",
+        ticket=ticket,
+    )

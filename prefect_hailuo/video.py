@@ -1,0 +1,101 @@
+"""The video that a caller holds: downloaded, verified, stored, with its provenance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from prefect_hailuo.fal.messages import Realm
+
+
+class Video(BaseModel):
+    """A stored video and where it came from: a small, serializable value.
+
+    Args:
+        path: The local file; None where a storage block holds it.
+        storage: The place that holds it.
+        storage_key: Its name in that place.
+        url: fal's link to it, which dies some day.
+        content_type: Its media type.
+        size: Bytes.
+        sha256: The file's SHA-256, hexadecimal.
+        width: Pixels; probed with the extra `media`, else None. So are the next four.
+        height: Pixels.
+        duration_seconds: Seconds.
+        frames_per_second: Frames per second.
+        codec: Such as `h264`.
+        endpoint: fal's endpoint id.
+        input: What was asked for; None for a request adopted by its id alone.
+        take: Which of several videos of the same input.
+        key: The generation's key; None for an adopted request.
+        labels: The caller's own words for it.
+        request_id: fal's id of the request.
+        account: The label of the account that bought it.
+        realm: Whether fal or the emulator made it.
+        price_usd: What it cost by the catalogue, in US dollars; an estimate.
+        submitted_at: When fal accepted the request, UTC.
+        completed_at: When its completion was seen, UTC.
+        stored_at: When it was stored, UTC.
+        inference_seconds: How long the model worked, as fal said.
+
+    Example:
+        >>> record = Video.model_json_schema()["properties"]
+        >>> sorted(record)[:3]
+        ['account', 'codec', 'completed_at']
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path | None
+    storage: str
+    storage_key: str
+    url: str
+    content_type: str | None
+    size: int
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    duration_seconds: float | None = None
+    frames_per_second: float | None = None
+    codec: str | None = None
+    endpoint: str
+    input: dict[str, Any] | None = None
+    take: str = "0"
+    key: str | None = None
+    labels: dict[str, str] = {}
+    request_id: str
+    account: str | None = None
+    realm: Realm
+    price_usd: Decimal
+    submitted_at: datetime | None = None
+    completed_at: datetime | None = None
+    stored_at: datetime
+    inference_seconds: float | None = None
+
+    @property
+    def made_by_emulator(self) -> bool:
+        """Whether the emulator made it, so that it shows nothing real and cost nothing."""
+        return self.realm == "emulator"
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt, where it is known."""
+        return self.input.get("prompt") if self.input else None
+
+    def is_there(self) -> bool:
+        """Whether the local file is where it was stored, with its size; True without a path.
+
+        Example:
+            >>> callable(Video.is_there)
+            True
+        """
+        if self.path is None:
+            return True
+        try:
+            return self.path.stat().st_size == self.size
+        except OSError:
+            return False
