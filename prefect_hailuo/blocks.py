@@ -12,7 +12,7 @@ from typing_extensions import Self
 from prefect_hailuo.errors import MissingKeyError
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access, Hosts
-from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.fal.messages import EMULATOR_KEY, Realm
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.storage import load_block
 from prefect_hailuo.sync_client import FalClient
@@ -93,6 +93,32 @@ class FalCredentials(CredentialsBlock):
     def _check_hosts(self) -> Self:
         self.hosts()
         return self
+
+    @classmethod
+    def for_emulator(cls, url: str, api_key: str = EMULATOR_KEY) -> Self:
+        """Credentials that lead every request to an emulator, and so cost nothing.
+
+        Args:
+            url: Where the emulator is.
+            api_key: The key that it accepts, if it was given one of its own.
+
+        Raises:
+            InsecureHostError: The address is neither https nor plain http to loopback.
+
+        Example:
+            >>> FalCredentials.for_emulator("http://127.0.0.1:8123").realm
+            'emulator'
+        """
+        base = url.rstrip("/")
+        return cls(
+            api_key=SecretStr(api_key),
+            account="emulator",
+            realm="emulator",
+            queue_url=base,
+            run_url=f"{base}/run",
+            rest_url=f"{base}/rest",
+            platform_url=f"{base}/platform/v1",
+        )
 
     def hosts(self) -> Hosts:
         """fal's hosts, checked."""

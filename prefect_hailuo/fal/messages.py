@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 Realm = Literal["fal", "emulator"]
 """Who is at the other end: fal, where money is spent, or the emulator, where none is."""
 
+EMULATOR_KEY = "emulator:no-real-key"
+"""The API key that every emulator accepts: worthless, and recognisable in a log."""
+
 EMULATOR_HEADER = "X-Fal-Emulator"
 """The header that marks every reply of the emulator."""
 

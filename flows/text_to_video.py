@@ -1,0 +1,129 @@
+"""One prompt, one video: a flow to deploy, to call from other flows, or to run as a command.
+
+python flows/text_to_video.py "A red fox crosses a snowy field." --emulator
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from prefect import flow
+from pydantic import ValidationError
+
+from prefect_hailuo import FalCredentials, Video, generate_video
+from prefect_hailuo.artifacts import place_of
+from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.errors import HailuoError
+
+Model = Literal["hailuo-2.3-pro", "hailuo-02-pro"]
+MODELS: tuple[Model, ...] = ("hailuo-2.3-pro", "hailuo-02-pro")
+
+EMULATOR_SPEED = 30.0
+"""Two minutes of a model's work in four seconds."""
+
+
+@flow(name="text-to-video")
+def text_to_video(
+    prompt: str,
+    model: Model = "hailuo-2.3-pro",
+    prompt_optimizer: bool = True,
+    take: int | str = 0,
+    storage: str | None = None,
+    credentials: FalCredentials | str | None = None,
+) -> Video:
+    """Make a video of a prompt, or find the one that was made before. **This may spend money.**
+
+    Args:
+        prompt: What to show, 1 to 2000 characters.
+        model: Which model makes it.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt.
+        take: Which of several videos of the same prompt; another take is another purchase.
+        storage: A directory, or a storage block as `block:<type>/<name>`; by default, a directory
+            in Prefect's home.
+        credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
+    """
+    return generate_video(
+        find_input_class(model)(prompt=prompt, prompt_optimizer=prompt_optimizer),
+        credentials=credentials,
+        storage=storage,
+        take=take,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit code is 0 with a video, 1 without one, 2 for a wrong call."""
+    options = _parser().parse_args(arguments)
+    try:
+        find_input_class(options.model)(prompt=options.prompt)
+        with _credentials(options.emulator) as credentials:
+            credentials.access()  # a missing key is told before a server is started
+            video = _run(options, credentials)
+    except ValidationError as error:
+        return _fail("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors()))
+    except HailuoError as error:
+        return _fail(str(error))
+    print(video.model_dump_json() if options.json else place_of(video))  # noqa: T201
+    return 0
+
+
+def _fail(why: str) -> int:
+    print(f"error: {why}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
+    return text_to_video(
+        options.prompt,
+        model=options.model,
+        prompt_optimizer=options.prompt_optimizer,
+        take=options.take,
+        storage=options.output,
+        credentials=credentials,
+    )
+
+
+@contextmanager
+def _credentials(emulator: str | None) -> Iterator[FalCredentials]:
+    """fal's from the environment, a running emulator's, or those of one for this run."""
+    if emulator is None:
+        yield FalCredentials()
+    elif emulator:
+        yield FalCredentials.for_emulator(emulator)
+    else:
+        from prefect_hailuo.emulator import FalEmulator
+
+        with FalEmulator(speed=EMULATOR_SPEED) as started:
+            yield started.credentials()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Make a video of a prompt, once.")
+    parser.add_argument("prompt", help="what to show, 1 to 2000 characters")
+    parser.add_argument("--model", choices=MODELS, default=MODELS[0])
+    parser.add_argument(
+        "--no-prompt-optimizer",
+        dest="prompt_optimizer",
+        action="store_false",
+        help="send the prompt as it is",
+    )
+    parser.add_argument(
+        "--take", default="0", help="another take of the same prompt is another purchase"
+    )
+    parser.add_argument("--output", metavar="DIR", help="where the video goes")
+    parser.add_argument(
+        "--emulator",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="spend nothing: use the emulator at URL, or one started for this run",
+    )
+    parser.add_argument("--json", action="store_true", help="print the video's record")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""What the tests share: the guard, Prefect's test server, emulators."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from prefect_hailuo import FalCredentials
+from prefect_hailuo.emulator import FalEmulator
+
+GUARD = Path(__file__).parent / "guard"
+
+
+def pytest_configure() -> None:
+    """Refuse what leaves this machine, here and in every child; forget any real key."""
+    path = [str(GUARD), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
+    os.environ["DO_NOT_TRACK"] = "1"
+    for name in ("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET"):
+        os.environ.pop(name, None)
+    import guard.sitecustomize  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """One real Prefect server for all tests that need one."""
+    # The heartbeat's thread makes each synchronous flow take a second longer.
+    quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with prefect_test_harness(server_startup_timeout=120), quick:
+        yield
+
+
+@pytest.fixture
+def emulator() -> Iterator[FalEmulator]:
+    """An emulator of the test's own: a generation takes a fraction of a second."""
+    with FalEmulator(speed=1000, clip="plain") as started:
+        yield started
+
+
+@pytest.fixture
+def credentials(emulator: FalEmulator) -> FalCredentials:
+    """Credentials for that emulator."""
+    return emulator.credentials()
