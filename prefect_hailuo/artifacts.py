@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -40,6 +41,7 @@ UPDATE_SECONDS = 4.0
 MOST_PERCENT_WHILE_WAITING = 95.0
 
 KEY_CHARACTERS = 16
+CAPTION_CHARACTERS = 100
 
 LEVELS = {"DEBUG": logging.DEBUG, "WARN": logging.WARNING, "WARNING": logging.WARNING}
 
@@ -117,10 +119,11 @@ class Teller:
             return
         name = (video.key or slugify(video.request_id))[:KEY_CHARACTERS]
         with self._letting_go("card"):
-            synchronously(create_markdown_artifact, card(video), f"hailuo-{name}", _title(video))
+            synchronously(create_markdown_artifact, card(video), f"hailuo-{name}", _caption(video))
         if poster:
             with self._letting_go("poster"):
-                synchronously(create_image_artifact, poster, f"hailuo-{name}-poster", _title(video))
+                key = f"hailuo-{name}-poster"
+                synchronously(create_image_artifact, poster, key, _caption(video))
 
     @contextmanager
     def _letting_go(self, what: str) -> Iterator[None]:
@@ -214,6 +217,11 @@ def _poster_of(video: Video) -> str | None:
         return poster_data_uri(video.path)
     except (MissingExtraError, DownloadError):
         return None
+
+
+def _caption(video: Video) -> str:
+    prompt = shorten(video.prompt or video.request_id, CAPTION_CHARACTERS, placeholder="…")
+    return f"{_title(video)}: {prompt}"
 
 
 def _title(video: Video) -> str:

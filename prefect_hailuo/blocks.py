@@ -14,6 +14,7 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access, Hosts
 from prefect_hailuo.fal.messages import EMULATOR_KEY, Realm
 from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.settings import HailuoSettings
 from prefect_hailuo.storage import load_block
 from prefect_hailuo.sync_client import FalClient
 
@@ -185,7 +186,8 @@ class FalCredentials(CredentialsBlock):
 
 
 Credentials = FalCredentials | str | None
-"""A block, a saved block's name, or None: the key is in the environment."""
+"""A block, a saved block's name, or None: the key is in the environment, or the settings name an
+emulator."""
 
 
 def resolve_credentials(credentials: Credentials) -> FalCredentials:
@@ -197,7 +199,12 @@ def resolve_credentials(credentials: Credentials) -> FalCredentials:
     if isinstance(credentials, str):
         block: FalCredentials = load_block(FalCredentials, credentials)
         return block
-    return credentials or FalCredentials()
+    return credentials or _default_credentials()
+
+
+def _default_credentials() -> FalCredentials:
+    emulator_url = HailuoSettings().emulator_url
+    return FalCredentials.for_emulator(emulator_url) if emulator_url else FalCredentials()
 
 
 def _key_from_environment() -> SecretStr | None:

@@ -34,6 +34,11 @@ class HailuoSettings(PrefectBaseSettings):
         description="How long a generation is waited for when a call does not say; passing it "
         "loses nothing.",
     )
+    emulator_url: str | None = Field(
+        default=None,
+        description="Where an emulator runs that calls without credentials are to use instead of "
+        "fal, to test flows as they are at no cost. Such calls then need no key.",
+    )
     artifacts: bool = Field(
         default=True,
         description="Whether runs publish artifacts: progress, a card, and a poster.",

@@ -1,19 +1,28 @@
-"""What the tests share: the guard, Prefect's test server, emulators."""
+"""What the tests share: the guard, Prefect's test server, emulators; and the documentation's tests.
+
+Every example in a docstring, and every Python snippet of the README, is a test.
+"""
 
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Iterator
+from doctest import ELLIPSIS
 from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
+from sybil import Sybil
+from sybil.document import PythonDocStringDocument
+from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
 
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator
 
-GUARD = Path(__file__).parent / "guard"
+GUARD = Path(__file__).parent / "tests" / "guard"
 
 
 def pytest_configure() -> None:
@@ -23,7 +32,7 @@ def pytest_configure() -> None:
     os.environ["DO_NOT_TRACK"] = "1"
     for name in ("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET"):
         os.environ.pop(name, None)
-    import guard.sitecustomize  # noqa: F401
+    runpy.run_path(str(GUARD / "sitecustomize.py"))
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +55,31 @@ def emulator() -> Iterator[FalEmulator]:
 def credentials(emulator: FalEmulator) -> FalCredentials:
     """Credentials for that emulator."""
     return emulator.credentials()
+
+
+@pytest.fixture
+def everything_emulated(
+    prefect_server: None,
+    emulator: FalEmulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An empty directory to work in, where calls without credentials go to an emulator."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL", emulator.url)
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY", str(tmp_path / "out"))
+
+
+pytest_collect_file = (
+    Sybil(
+        parsers=[DocTestParser(ELLIPSIS)],
+        patterns=["prefect_hailuo/**/*.py"],
+        document_types={".py": PythonDocStringDocument},
+        fixtures=["everything_emulated"],
+    )
+    + Sybil(
+        parsers=[PythonCodeBlockParser()],
+        patterns=["README.md", "docs/*.md"],
+        fixtures=["everything_emulated"],
+    )
+).pytest()
