@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import anyio
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
-from prefect_hailuo.emulator import routes_files, routes_queue, routes_run
+from prefect_hailuo.emulator import routes_files, routes_platform, routes_queue, routes_run
 from prefect_hailuo.emulator.emulation import Emulation
 from prefect_hailuo.emulator.incoming import TheEmulation, UnknownRequestError
 from prefect_hailuo.emulator.replies import JSON, not_found
+from prefect_hailuo.errors import MissingExtraError
 
 
 def make_app(emulation: Emulation) -> FastAPI:
@@ -21,6 +25,7 @@ def make_app(emulation: Emulation) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
+            emulation.tasks = tasks
             tasks.start_soon(keep_time, emulation)
             yield
             tasks.cancel_scope.cancel()
@@ -28,8 +33,13 @@ def make_app(emulation: Emulation) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=lifespan)
     app.state.emulation = emulation
     app.add_exception_handler(UnknownRequestError, _unknown_request)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(MissingExtraError, _cannot_draw)
     app.add_api_route("/_emulator/stats", stats)
-    for routes in (routes_files, routes_run, routes_queue):
+    app.add_api_route("/rest/.well-known/jwks.json", key_set)
+    # The queue's last route takes every path.
+    for routes in (routes_files, routes_platform, routes_run, routes_queue):
         app.include_router(routes.router)
     return app
 
@@ -48,5 +58,32 @@ async def stats(emulation: TheEmulation) -> Response:
     return JSON(emulation.stats())
 
 
+async def key_set(emulation: TheEmulation) -> Response:
+    """The keys that webhooks are signed with."""
+    return JSON(emulation.signer.key_set())
+
+
 async def _unknown_request(request: Request, error: Exception) -> Response:
     return not_found()
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    refusal = cast(HTTPException, error)
+    if _is_platform(request):
+        return routes_platform.platform_error(refusal.status_code, str(refusal.detail))
+    return await http_exception_handler(request, refusal)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    invalid = cast(RequestValidationError, error)
+    if _is_platform(request):
+        return routes_platform.platform_error(422, str(invalid.errors()))
+    return await request_validation_exception_handler(request, invalid)
+
+
+def _is_platform(request: Request) -> bool:
+    return request.url.path.startswith(routes_platform.PREFIX)
+
+
+async def _cannot_draw(request: Request, error: Exception) -> Response:
+    return JSON({"detail": str(error)}, 501)

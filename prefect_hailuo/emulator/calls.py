@@ -8,10 +8,8 @@ from typing import Literal
 
 from starlette.types import Scope
 
-Kind = Literal[
-    "submit", "status", "stream", "result", "cancel", "media", "run", "history", "webhook", "other"
-]
-"""What a request is for. `webhook` is the one that the emulator itself sends."""
+Kind = Literal["submit", "status", "stream", "result", "cancel", "media", "run", "history", "other"]
+"""What a request is for."""
 
 COUNTED: tuple[Kind, ...] = ("submit", "status", "stream", "result", "cancel", "media")
 """The kinds that the statistics count."""

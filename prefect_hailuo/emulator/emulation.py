@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
+
+from anyio.abc import TaskGroup
 
 from prefect_hailuo.emulator.alarms import Alarm, Alarms
 from prefect_hailuo.emulator.calls import COUNTED, Call, Kind
@@ -13,8 +16,10 @@ from prefect_hailuo.emulator.clips import ClipLibrary
 from prefect_hailuo.emulator.clock import Clock
 from prefect_hailuo.emulator.faults import FaultPlan
 from prefect_hailuo.emulator.generations import Durations, Generation
+from prefect_hailuo.emulator.mishaps import HistoryRules
 from prefect_hailuo.emulator.orders import Order, make_generation
 from prefect_hailuo.emulator.queue import Simulation
+from prefect_hailuo.emulator.signing import Delivery, WebhookSigner
 from prefect_hailuo.fal.messages import Realm
 
 
@@ -74,9 +79,13 @@ class Emulation:
         self.alarms = Alarms(self.clock)
         self.timekeeper: Alarm | None = None
         self.queue = Simulation(self.clock, setup.concurrency, on_event=self._wake_timekeeper)
+        self.tasks: TaskGroup | None = None
         self.url = ""
         self.requests: Counter[Kind] = Counter()
         self.media_requests: list[MediaRequest] = []
+        self.deliveries: list[Delivery] = []
+        self.signer = WebhookSigner()
+        self.history = HistoryRules()
         self.generations: list[Generation] = []
         self._by_id: dict[str, Generation] = {}
         self._planted = 0
@@ -93,6 +102,14 @@ class Emulation:
         with self._lock:
             generation = self._make(order)
             return self._keep(generation) if self.queue.run_now(generation) else None
+
+    def plant(self, order: Order, seconds_ago: float) -> Generation:
+        """Put in a request that somebody else sent and that has ended well; it counts nowhere."""
+        with self._lock:
+            generation = self._keep(self._make(order))
+            generation.sent_at -= timedelta(seconds=seconds_ago)
+            self.queue.plant(generation)
+            return generation
 
     def find(self, request_id: str, account: str) -> Generation | None:
         """An account's request, with everything due having happened to it."""

@@ -2,19 +2,19 @@
 
     emulator.faults.add(drop_after_accepting("submit"))
     emulator.faults.add(refuse("status", 502, nth=3))
-    emulator.faults.add(fail_generation(CONTENT_POLICY, prompt="forbidden"))
+    emulator.faults.add(refuse_content(prompt="forbidden", count=None))
 
-A fault names what it is `on` (submit, status, stream, result, cancel, media, run, history,
-webhook, or `generation`: what the model does), what happens, and which of the requests of that
-kind it befalls: from the `nth` on, `count` of them (None for all), of one `endpoint`, of prompts
-that contain a text.
+A fault names what it is `on` (submit, status, stream, result, cancel, media, run, history, or
+`generation`: what the model does), what happens, and which of the requests of that kind it
+befalls: from the `nth` on, `count` of them (None for all), of one `endpoint`, of prompts that
+contain a text.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from prefect_hailuo.emulator.calls import Call, Kind
@@ -68,7 +68,7 @@ class Fault:
 class _Watched:
     fault: Fault
     seen: int = 0
-    struck: int = field(default=0)
+    struck: int = 0
 
 
 class FaultPlan:

@@ -122,3 +122,22 @@ class RepeatWebhook:
 WireMishap = Delay | Answer | Drop | Cut | Edit
 ModelMishap = Fail | BackToQueue | StopWhenCancelled | RepeatWebhook
 Happening = WireMishap | ModelMishap
+
+
+@dataclass
+class HistoryRules:
+    """How the request history misbehaves; a test sets what it wants.
+
+    Args:
+        lag_seconds: After how long a request is listed at all, in the reader's seconds.
+        omits_queued: Whether a request is listed only once work on it has begun.
+        omits_payloads: Whether inputs and outputs are left out although they were asked for.
+        page_size: How many items a page has at most, whatever was asked for.
+        skew_seconds: By how much fal's clock is ahead, in the history and in every `Date` header.
+    """
+
+    lag_seconds: float = 0.0
+    omits_queued: bool = False
+    omits_payloads: bool = False
+    page_size: int | None = None
+    skew_seconds: float = 0.0

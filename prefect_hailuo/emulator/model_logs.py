@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from prefect_hailuo.emulator.generations import Generation, State
+from prefect_hailuo.fal.messages import EMULATOR_PREFIX
 
 LOG_WINDOW = 5
 """fal shows a moving window of the log; how many lines fit into it here."""
 
+_MARK = "Made by the emulator of prefect_hailuo: no model is asked, nothing is charged"
 _LINES = (
-    (0.0, "Made by the emulator of prefect_hailuo: nothing is generated, nothing is charged"),
     (0.02, "Loading the model"),
     (0.10, "Reading the prompt"),
     (0.20, "Generating:  20%"),
@@ -41,7 +42,12 @@ def next_line_at(generation: Generation, now: float) -> float | None:
 
 def _schedule(generation: Generation) -> list[tuple[float, str]]:
     started = generation.started_at or 0.0
-    return [(started + share * generation.duration, text) for share, text in _LINES]
+    lines = [(started + share * generation.duration, text) for share, text in _LINES]
+    return [(started, _MARK), *lines] if _is_marked(generation) else lines
+
+
+def _is_marked(generation: Generation) -> bool:
+    return generation.request_id.startswith(EMULATOR_PREFIX)
 
 
 def _end(generation: Generation, now: float) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ class Outcome:
         charged: Whether fal charges for it.
         retryable: What `X-Fal-Retryable` says; None leaves the header out.
         seconds: How long the model works on it, in emulator time; None for the usual duration.
+        level: Whether the model failed, or fal's handling of the request.
     """
 
     status: int
@@ -37,7 +38,7 @@ class Outcome:
     charged: bool = False
     retryable: bool | None = None
     seconds: float | None = None
-    level: str = field(default="model")
+    level: Literal["model", "request"] = "model"
 
     @property
     def is_video(self) -> bool:
@@ -66,6 +67,25 @@ def request_failure(status: int, detail: str, error_type: str) -> Outcome:
     """
     body = {"detail": detail, "error_type": error_type}
     return Outcome(status, body, error_type, level="request")
+
+
+def model_failure(status: int, text: str, error_type: str, *, charged: bool = False) -> Outcome:
+    """A failure that the model tells of, in fal's form.
+
+    Example:
+        >>> failure = model_failure(504, "Generation timed out", "generation_timeout")
+        >>> failure.retryable, failure.body["detail"][0]["type"]
+        (True, 'generation_timeout')
+    """
+    problem = {
+        "loc": ["body", "prompt"] if status == 422 else ["body"],
+        "msg": text,
+        "type": error_type,
+        "url": f"https://docs.fal.ai/errors/#{error_type}",
+        "ctx": {},
+        "input": {},
+    }
+    return Outcome(status, {"detail": [problem]}, error_type, charged, retryable=status >= 500)
 
 
 CANCELLED = request_failure(499, "Request was cancelled", "client_cancelled")

@@ -58,15 +58,17 @@ def accepted(generation: Generation, position: int, url: str) -> dict[str, Any]:
     }
 
 
-def status_of(generation: Generation, queue: Simulation, with_logs: bool) -> dict[str, Any]:
+def status_of(
+    generation: Generation, queue: Simulation, now: float, *, with_logs: bool
+) -> dict[str, Any]:
     """The body of a status reply.
 
     Args:
         generation: Which to tell about, with everything due having happened to it.
         queue: Where it waits.
+        now: The instant, in emulator time.
         with_logs: Whether logs were asked for.
     """
-    now = queue.settle()
     logs = log_window(generation, now, queue.clock.speed) if with_logs else None
     body: dict[str, Any] = {
         "status": generation.state.value,

@@ -12,6 +12,7 @@ from prefect_hailuo.emulator.incoming import AGeneration, AnOrder, TheEmulation
 from prefect_hailuo.emulator.replies import JSON, accepted, is_expired, not_found, status_of
 from prefect_hailuo.emulator.results import result_of
 from prefect_hailuo.emulator.streams import status_events
+from prefect_hailuo.emulator.webhooks import tell_of_completion
 from prefect_hailuo.fal.messages import Cancellation
 
 RESULT_KEPT_SECONDS = 3600.0
@@ -33,7 +34,7 @@ _REQUEST = "/{owner}/{app}/requests/{request_id}"
 @router.get(_REQUEST + "/status")
 async def status(generation: AGeneration, emulation: TheEmulation, logs: bool = False) -> Response:
     """Where a request is; 200 once it is over, 202 before."""
-    body = status_of(generation, emulation.queue, logs)
+    body = status_of(generation, emulation.queue, emulation.clock.now(), with_logs=logs)
     return JSON(body, 200 if body["status"] == State.COMPLETED.value else 202)
 
 
@@ -74,5 +75,7 @@ async def submit(
     if fal_max_queue_length is not None and emulation.queue.waiting > fal_max_queue_length:
         return JSON({"detail": "Queue is full"}, 429)
     generation, position = emulation.accept(order)
+    if order.webhook is not None and emulation.tasks is not None:
+        emulation.tasks.start_soon(tell_of_completion, generation, emulation, order.webhook)
     headers = {"x-fal-request-id": generation.request_id}
     return JSON(accepted(generation, position, emulation.url), 200, headers)

@@ -21,5 +21,6 @@ async def run(order: AnOrder, emulation: TheEmulation) -> Response:
     generation = emulation.run_now(order)
     if generation is None:
         return JSON({"detail": OVER_THE_LIMIT}, 429)
-    await wait_until_completed(generation, emulation)
+    if not await wait_until_completed(generation, emulation):
+        return JSON({"detail": "The emulator was stopped."}, 503)
     return await result_of(generation, emulation)

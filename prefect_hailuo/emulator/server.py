@@ -21,7 +21,11 @@ from prefect_hailuo.emulator.connection import ExposedConnection
 from prefect_hailuo.emulator.emulation import Emulation, MediaRequest, Setup
 from prefect_hailuo.emulator.faults import Fault, FaultPlan
 from prefect_hailuo.emulator.generations import Durations, Submission
+from prefect_hailuo.emulator.mishaps import HistoryRules
+from prefect_hailuo.emulator.orders import Order
+from prefect_hailuo.emulator.signing import Delivery
 from prefect_hailuo.emulator.wire import Wire
+from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.fal.messages import Realm
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ class FalEmulator:
         clock: Time to go by instead, such as a `ManualClock`.
         concurrency: How many generations are worked on at once; fal's new accounts have 2.
         api_key: The key that is accepted.
+        other_keys: Keys of further accounts; an account sees its own requests only.
         faults: What is to go wrong from the start; `emulator.faults.add` adds more.
         clip: The videos: `"prompt"` draws one for each prompt (1 s of a core each), `"plain"`
             one for all, bytes are served as they are.
@@ -77,6 +82,7 @@ class FalEmulator:
         clock: Clock | None = None,
         concurrency: int = 2,
         api_key: str = EMULATOR_KEY,
+        other_keys: Iterable[str] = (),
         faults: Iterable[Fault] = (),
         clip: Clip = "prompt",
         realm: Realm = "emulator",
@@ -87,7 +93,7 @@ class FalEmulator:
         setup = Setup(
             clock=clock or RunningClock(speed),
             concurrency=concurrency,
-            keys=frozenset({api_key}),
+            keys=frozenset({api_key, *other_keys}),
             locked_key=LOCKED_KEY,
             realm=realm,
             durations=durations,
@@ -116,13 +122,19 @@ class FalEmulator:
         """Begin to serve; returns when requests are answered.
 
         Raises:
-            OSError: The port is taken.
+            OSError: The port is taken, or the certificate cannot be read.
+            RuntimeError: It was started before; make another.
         """
+        if self._thread is not None or self._emulation.alarms.stopped:
+            raise RuntimeError("An emulator is started once; make another.")
+        config = self._config()
+        # Before the thread: a bad certificate is the caller's to hear of.
+        config.load()
         listener = socket.create_server(self._address, backlog=2048)
         scheme = "https" if self._tls["ssl_certfile"] else "http"
         host, port = listener.getsockname()[:2]
         self._emulation.url = f"{scheme}://{host}:{port}"
-        self._server = _Server(self._config(), self._emulation)
+        self._server = _Server(config, self._emulation)
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="fal-emulator", daemon=True
         )
@@ -186,6 +198,36 @@ class FalEmulator:
         self._emulation.queue.settle()
         generations = tuple(self._emulation.generations)
         return [each.submission() for each in generations if not each.planted]
+
+    @property
+    def history(self) -> HistoryRules:
+        """How the request history misbehaves; set its fields while the emulator runs."""
+        return self._emulation.history
+
+    def plant(self, endpoint: str, body: dict[str, Any], *, seconds_ago: float = 0.0) -> str:
+        """Put in a request that somebody else sent to the same account, and that ended well.
+
+        It is in the request history and can be collected, but counts neither as submitted nor as
+        charged.
+
+        Args:
+            endpoint: fal's endpoint id.
+            body: Its input.
+            seconds_ago: How long ago it was sent.
+
+        Returns:
+            Its request id.
+
+        Raises:
+            KeyError: There is no such endpoint.
+        """
+        order = Order(CATALOGUE[endpoint], body, {}, self.api_key, planted=True)
+        return self._emulation.plant(order, seconds_ago).request_id
+
+    @property
+    def webhook_deliveries(self) -> list[Delivery]:
+        """The attempts to deliver webhooks, oldest first."""
+        return list(self._emulation.deliveries)
 
     @property
     def media_requests(self) -> list[MediaRequest]:

@@ -31,14 +31,15 @@ def news_of(generation: Generation, emulation: Emulation) -> Iterator[Alarm]:
             generation.alarms.discard(alarm)
 
 
-async def wait_until_completed(generation: Generation, emulation: Emulation) -> None:
-    """Return once a generation is over, or the emulator ends."""
+async def wait_until_completed(generation: Generation, emulation: Emulation) -> bool:
+    """Return once a generation is over, or, with False, when the emulator ends before that."""
     with news_of(generation, emulation) as alarm:
         while not emulation.alarms.stopped:
             emulation.queue.settle()
             if generation.state is State.COMPLETED:
-                return
+                return True
             await alarm.sleep()
+    return False
 
 
 async def status_events(
@@ -48,15 +49,15 @@ async def status_events(
     told = b""
     with news_of(generation, emulation) as alarm:
         while not emulation.alarms.stopped:
-            emulation.queue.settle()
+            now = emulation.queue.settle()
             state = generation.state
-            body = as_json(status_of(generation, emulation.queue, with_logs))
+            body = as_json(status_of(generation, emulation.queue, now, with_logs=with_logs))
             if body != told:
                 yield b"data: " + body + b"\n\n"
                 told = body
             if state is State.COMPLETED:
                 return
-            if not await _sleep(alarm, _next_look(generation, emulation, with_logs)):
+            if not await _sleep(alarm, _next_look(generation, emulation, now, with_logs)):
                 yield b": ping\n\n"
 
 
@@ -66,8 +67,9 @@ async def _sleep(alarm: Alarm, until: float | None) -> bool:
     return not silence.cancelled_caught
 
 
-def _next_look(generation: Generation, emulation: Emulation, with_logs: bool) -> float | None:
-    now = emulation.clock.now()
+def _next_look(
+    generation: Generation, emulation: Emulation, now: float, with_logs: bool
+) -> float | None:
     if generation.state is State.IN_QUEUE:
         return now + max(_POSITION_SECONDS, _SHORTEST_NAP_SECONDS * emulation.clock.speed)
     return next_line_at(generation, now) if with_logs else None

@@ -43,7 +43,8 @@ class Wire:
         await app(scope, _replay(body, receive), self._marked(send))
 
     def _marked(self, send: Send) -> Send:
-        headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        now = time.time() + self._emulation.history.skew_seconds
+        headers = [(b"date", formatdate(now, usegmt=True).encode())]
         if self._emulation.setup.realm == "emulator":
             headers.append((EMULATOR_HEADER.lower().encode(), b"1"))
 
