@@ -130,6 +130,12 @@ class Generation:
             return self.twists.back_to_queue_after[self.runs]
         return self.duration if self.outcome.seconds is None else self.outcome.seconds
 
+    def worked_seconds(self) -> float | None:
+        """How long its last run lasted, in seconds; None if it has not ended, or never began."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.started_at
+
     def goes_back(self) -> bool:
         """Whether the present run ends in the queue again."""
         return self.runs <= len(self.twists.back_to_queue_after)

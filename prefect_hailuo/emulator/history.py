@@ -128,7 +128,7 @@ def _item(generation: Generation, query: HistoryQuery, emulation: Emulation) -> 
     if generation.state is State.COMPLETED and generation.ended_at is not None:
         item["ended_at"] = _moment(generation, generation.ended_at, emulation)
         item["status_code"] = generation.outcome.status
-        item["duration"] = generation.ended_at - (generation.started_at or generation.ended_at)
+        item["duration"] = generation.worked_seconds()
     if query.payloads and not emulation.history.omits_payloads:
         item.update(_payloads(generation, emulation))
     return item

@@ -84,9 +84,8 @@ def status_of(
 
 
 def _end_of(generation: Generation) -> dict[str, Any]:
-    end: dict[str, Any] = {"metrics": {}}
-    if generation.started_at is not None and generation.ended_at is not None:
-        end["metrics"] = {"inference_time": round(generation.ended_at - generation.started_at, 3)}
+    worked = generation.worked_seconds()
+    end: dict[str, Any] = {"metrics": {} if worked is None else {"inference_time": worked}}
     if not generation.outcome.is_video:
         end["error"] = error_text(generation)
         end["error_type"] = generation.outcome.error_type

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock
 
 from .asking import Asking
+from .certificates import Certificate, make_certificate
 
 
 @pytest.fixture
@@ -30,3 +34,26 @@ def fal(emulator: FalEmulator) -> Iterator[Asking]:
     asking = Asking(emulator)
     with asking.http:
         yield asking
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for 127.0.0.1, and for the hosts that fal's examples name."""
+    folder: Path = tmp_path_factory.mktemp("certificate")
+    return make_certificate(folder, ("localhost", "fal.run", "queue.fal.run"))
+
+
+@pytest.fixture
+def tls_emulator(certificate: Certificate) -> Iterator[FalEmulator]:
+    """An emulator that serves https, and works fast."""
+    with FalEmulator(speed=200, clip="plain", **certificate._asdict()) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def trust(tls_emulator: FalEmulator, certificate: Certificate) -> Iterator[httpx.Client]:
+    """A client that trusts its certificate, with a good key."""
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    headers = {"Authorization": f"Key {tls_emulator.api_key}"}
+    with httpx.Client(base_url=tls_emulator.url, verify=context, headers=headers) as client:
+        yield client
