@@ -71,14 +71,17 @@ class Hosts:
     def trusts(self, url: str) -> bool:
         """Whether a URL is on one of the configured origins."""
         try:
-            origin = _origin(httpx.URL(url))
+            parsed = httpx.URL(url)
         except (httpx.InvalidURL, TypeError):
             return False
-        return origin in {_origin(httpx.URL(getattr(self, f.name))) for f in fields(self)}
+        # A user name would be sent in place of the key, and hides where an address leads.
+        if parsed.userinfo:
+            return False
+        return _origin(parsed) in {_origin(httpx.URL(getattr(self, f.name))) for f in fields(self)}
 
     def names_fal(self) -> bool:
         """Whether any of them is a host of fal's own."""
-        hosts = (httpx.URL(getattr(self, f.name)).host for f in fields(self))
+        hosts = (httpx.URL(getattr(self, f.name)).host.rstrip(".") for f in fields(self))
         return any(h == d or h.endswith(f".{d}") for h in hosts for d in FAL_DOMAINS)
 
     def submit_url(self, endpoint: str) -> str:
@@ -93,7 +96,15 @@ class Hosts:
         """Where a request's result is; status and cancel hang below it.
 
         fal serves them below owner and app only, whatever the rest of the endpoint's id.
+
+        Raises:
+            ConfigurationError: The request's id is a way up the path, and none of fal's.
         """
+        if ticket.request_id in (".", ".."):
+            raise ConfigurationError(
+                f"{ticket.request_id!r} is no request id.",
+                cure="Copy it again from https://fal.ai/dashboard/requests.",
+            )
         app = "/".join(ticket.endpoint.split("/")[:2])
         return f"{self.queue_url}/{app}/requests/{quote(ticket.request_id, safe='')}"
 
@@ -169,15 +180,19 @@ class Access:
 
 
 def _checked_base(name: str, given: str) -> str:
+    bare = InsecureHostError(
+        f"{name} must be a bare address.",
+        cure="Write it as https://host, without user name, query and fragment.",
+    )
+    # What is pasted into the wrong place may be a secret: it is not shown, nor is httpx's error.
     try:
         url = httpx.URL(given)
-    except httpx.InvalidURL as error:
-        raise InsecureHostError(f"{name} {given!r} is not a URL ({error}).") from error
-    if url.userinfo or url.query or url.fragment:
-        raise InsecureHostError(
-            f"{name} must be a bare address.",
-            cure="Leave out user names, queries and fragments.",
-        )
+    except httpx.InvalidURL:
+        raise bare from None
+    if url.userinfo or any(mark in given for mark in "@?#"):
+        raise bare
+    if not url.host:
+        raise InsecureHostError(f"{name} names no host.")
     if not is_private_enough(url):
         raise InsecureHostError(f"{name} {given!r} must not be given the API key.")
     return given.rstrip("/")
