@@ -73,7 +73,7 @@ def everything_emulated(
 pytest_collect_file = (
     Sybil(
         parsers=[DocTestParser(ELLIPSIS)],
-        patterns=["prefect_hailuo/**/*.py"],
+        patterns=["prefect_hailuo/*.py", "prefect_hailuo/**/*.py"],
         document_types={".py": PythonDocStringDocument},
         fixtures=["everything_emulated"],
     )
