@@ -245,6 +245,7 @@ class FalEmulator:
             access_log=False,
             date_header=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_STOP_SECONDS - 2,
             **self._tls,  # type: ignore[arg-type]

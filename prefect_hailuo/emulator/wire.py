@@ -14,6 +14,10 @@ from prefect_hailuo.emulator.calls import call_of
 from prefect_hailuo.emulator.emulation import Emulation
 from prefect_hailuo.fal.messages import EMULATOR_HEADER
 
+PATHS_OF_FALS_HOSTS = {b"fal.run": "/run", b"rest.fal.ai": "/rest", b"api.fal.ai": "/platform"}
+"""Where fal's hosts are here, for clients that are led to the emulator under fal's own names, as
+by `curl --connect-to`; its queue is at the root."""
+
 
 class Wire:
     """An ASGI layer around the routes.
@@ -32,6 +36,7 @@ class Wire:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _placed(scope)
         call = self._emulation.known(call_of(scope))
         self._emulation.requests[call.kind] += 1
         body = await _read(receive)
@@ -54,6 +59,12 @@ class Wire:
             await send(message)
 
         return send_marked
+
+
+def _placed(scope: Scope) -> Scope:
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    prefix = PATHS_OF_FALS_HOSTS.get(host.partition(b":")[0], "")
+    return {**scope, "path": prefix + scope["path"]} if prefix else scope
 
 
 async def _read(receive: Receive) -> bytes:
