@@ -12,7 +12,11 @@ from doctest import ELLIPSIS
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
+    temporary_settings,
+)
 from prefect.testing.utilities import prefect_test_harness
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
@@ -38,9 +42,13 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """One real Prefect server for all tests that need one."""
-    # The heartbeat's thread makes each synchronous flow take a second longer.
-    quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with prefect_test_harness(server_startup_timeout=120), quick:
+    settings = {
+        # The heartbeat's thread makes each synchronous flow take a second longer.
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        # Tasks that run outside of a flow are Prefect's business, and no news.
+        PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",
+    }
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings(settings):
         yield
 
 

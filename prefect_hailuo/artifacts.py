@@ -18,6 +18,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 from slugify import slugify
 
@@ -251,7 +252,7 @@ def _in_a_run() -> bool:
 
 
 def _logger() -> Any:
-    """The run's logger; outside of a flow the package's, for Prefect warns of logs without one."""
-    task = TaskRunContext.get()
-    in_a_flow = FlowRunContext.get() or (task and task.task_run.flow_run_id)
-    return get_run_logger() if in_a_flow else get_logger("hailuo")
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("hailuo")
