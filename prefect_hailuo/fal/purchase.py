@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 from prefect_hailuo.errors import (
     Billed,
     FalError,
-    HailuoError,
     MalformedReplyError,
     SubmitUnknownError,
     UnreachableError,
@@ -42,27 +41,28 @@ async def post_once(
 ) -> httpx.Response:
     """The one function that spends money. It sends one POST, once, and never again.
 
+    What the answer means, `accepted` and `synchronous_output` tell.
+
     Args:
         http: A client on httpx's own transport, whose connection errors mean what they say.
         access: The key.
         url: Where to.
         body: The input.
-        headers: Request headers beside the key.
+        headers: Request headers beside the key, which they cannot replace.
         seconds: The hard total limit, connection included.
 
     Raises:
         UnreachableError: No connection stood; nothing was sent.
-        FalError: fal refused it for certain; nothing was bought.
-        SubmitUnknownError: It went out, and what became of it is not known.
+        SubmitUnknownError: It went out, and its answer was lost.
+        RealmMismatchError: The answer is of the other realm.
     """
+    all_headers = httpx.Headers(headers)
+    all_headers.update(access.authorization)
+    # A wait for a free connection ends well before the whole, so that it is known as such.
+    timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=seconds / 2)
     try:
         with anyio.fail_after(seconds):
-            response = await http.post(
-                url,
-                json=body,
-                headers={**headers, **access.authorization},
-                timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS),
-            )
+            response = await http.post(url, json=body, headers=all_headers, timeout=timeout)
     except NOTHING_SENT as error:
         raise UnreachableError(f"No connection to {url.host} stood: {error}.") from error
     except (httpx.HTTPError, TimeoutError) as error:
@@ -70,8 +70,6 @@ async def post_once(
             f"The answer to the submission was lost ({type(error).__name__}: {error})."
         ) from error
     check_realm(response, access)
-    if response.status_code in DEFINITE_REFUSALS:
-        raise _refusal(response, access)
     return response
 
 
@@ -79,13 +77,14 @@ def accepted(response: httpx.Response, access: Access) -> Accepted:
     """What fal's answer to a submission says.
 
     Raises:
+        FalError: fal refused it for certain; nothing was bought.
         SubmitUnknownError: It says neither yes nor no.
         RealmMismatchError: It is of the other realm.
     """
+    if response.status_code in DEFINITE_REFUSALS:
+        raise _refusal(response, access)
     if not response.is_success:
-        raise SubmitUnknownError(
-            f"What became of the submission is not known: {error_of(response, access).message}"
-        )
+        raise _unknown(response, access, error_of(response, access))
     reply = _parse_paid(response, ACCEPTED, access)
     check_request_realm(reply.request_id, access)
     return reply
@@ -95,20 +94,15 @@ def synchronous_output(response: httpx.Response, access: Access) -> Output:
     """What fal's answer to a synchronous call holds.
 
     Raises:
-        FalError: fal or the model refused it, or failed.
-        SubmitUnknownError: The answer is not fal's, so the outcome is not known.
+        FalError: fal refused it; or the model did, or failed, and then it may be charged.
+        SubmitUnknownError: The answer may be of something between, so the outcome is not known.
     """
     if response.is_success:
         return _parse_paid(response, OUTPUT, access)
-    raise _failure(response, access)
-
-
-def _failure(response: httpx.Response, access: Access) -> HailuoError:
     error = error_of(response, access)
-    if response.status_code < 500 or error.error_type is not None:
-        return error
-    came = excerpt(response.text, access)
-    return SubmitUnknownError(f"The answer was lost (HTTP {response.status_code}: {came}).")
+    if response.status_code in DEFINITE_REFUSALS or error.error_type is not None:
+        raise error
+    raise _unknown(response, access, error)
 
 
 def _refusal(response: httpx.Response, access: Access) -> FalError:
@@ -123,4 +117,11 @@ def _parse_paid(response: httpx.Response, adapter: TypeAdapter[T], access: Acces
     try:
         return parse(response, adapter, access)
     except MalformedReplyError as error:
-        raise SubmitUnknownError(f"fal took the request. {error.message}") from error
+        raise _unknown(response, access, error) from error
+
+
+def _unknown(response: httpx.Response, access: Access, error: FalError) -> SubmitUnknownError:
+    """What came is no clear answer, but may still name the request."""
+    named = excerpt(response.headers.get("x-fal-request-id", ""), access)
+    request = f" It is said to be request {named}." if named else ""
+    return SubmitUnknownError(f"What became of the request is not known: {error.message}{request}")
