@@ -82,6 +82,7 @@ class ProcessLoop:
         self._connections: Connections
         self._started: Future[None] = Future()
         self._stopping = False
+        self._waking = True
         self._thread = threading.Thread(target=self._run, name="prefect-hailuo", daemon=True)
         self._thread.start()
         self._started.result()
@@ -105,7 +106,8 @@ class ProcessLoop:
             future.cancel()
             with suppress(queue.Empty):
                 while not isinstance(event := events.get(timeout=GRACE_SECONDS), _Done):
-                    handle(event)
+                    with suppress(Exception):  # it must not take the place of what is raised
+                        handle(event)
             raise
         return _outcome(future)
 
@@ -134,28 +136,45 @@ class ProcessLoop:
             future.cancel()
             with anyio.move_on_after(GRACE_SECONDS, shield=True):
                 while not isinstance(event := await events.get(), _Done):
-                    await handle(event)
+                    with suppress(Exception):
+                        await handle(event)
             raise
         return _outcome(future)
 
-    def close(self) -> None:
-        """Cancel the jobs, wait for them shortly, close the connections, end the thread."""
+    def close(self, *, waking: bool = True) -> None:
+        """Cancel the jobs, wait for them shortly, close the connections, end the thread.
+
+        Args:
+            waking: Whether those who wait for a job are told, by `StoppedError`. At the
+                interpreter's exit only daemon threads are left, whose last words would be noise.
+        """
+        self._waking = waking
         self._stopping = True
         with suppress(RuntimeError):
             self._portal.start_task_soon(self._portal.stop, True)
         self._thread.join(EXIT_SECONDS)
 
     def _start(self, job: Job[T], put: Emit) -> Future[T]:
-        if self._stopping:
-            raise StoppedError("The process is stopping.")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("A job asked the loop that it runs on to run another: await it.")
 
         async def carry() -> T:
             try:
                 return await job(self._connections, put)
+            except (SystemExit, KeyboardInterrupt) as error:
+                # It would end the loop, and with it every other job.
+                raise RuntimeError(f"A job raised {error!r}.") from error
             finally:
-                put(_Done())
+                if self._waking:
+                    put(_Done())
 
-        return self._portal.start_task_soon(carry)
+        try:
+            if not self._stopping:
+                return self._portal.start_task_soon(carry)
+        except RuntimeError:
+            if not self._stopping:
+                raise
+        raise StoppedError("The process is stopping.")
 
     def _run(self) -> None:
         try:
@@ -207,7 +226,7 @@ def process_loop() -> ProcessLoop:
     with _lock:
         if _loop is None:
             _loop = ProcessLoop()
-            atexit.register(_loop.close)
+            atexit.register(_loop.close, waking=False)
         return _loop
 
 
