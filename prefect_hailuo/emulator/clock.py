@@ -82,8 +82,8 @@ class ManualClock:
         self._now = 0.0
         self._lock = threading.Lock()
         self._sequence = itertools.count()
-        self._sleepers: list[tuple[float, int, Wake]] = []
-        self._revoked: set[int] = set()
+        self._instants: list[tuple[float, int]] = []
+        self._sleepers: dict[int, Wake] = {}
 
     @property
     def speed(self) -> float:
@@ -115,18 +115,20 @@ class ManualClock:
         """Have `wake` called once `instant` has come; returns how to revoke it."""
         with self._lock:
             number = next(self._sequence)
-            heapq.heappush(self._sleepers, (instant, number, wake))
+            heapq.heappush(self._instants, (instant, number))
+            self._sleepers[number] = wake
             due = self._take_due()
         for waking in due:
             waking()
-        return lambda: self._revoked.add(number)
+        return lambda: self._revoke(number)
+
+    def _revoke(self, number: int) -> None:
+        self._sleepers.pop(number, None)
 
     def _take_due(self) -> list[Wake]:
         due = []
-        while self._sleepers and self._sleepers[0][0] <= self._now:
-            _, number, wake = heapq.heappop(self._sleepers)
-            if number in self._revoked:
-                self._revoked.discard(number)
-            else:
-                due.append(wake)
+        while self._instants and self._instants[0][0] <= self._now:
+            _, number = heapq.heappop(self._instants)
+            if number in self._sleepers:
+                due.append(self._sleepers.pop(number))
         return due

@@ -7,7 +7,8 @@
 A fault names what it is `on` (submit, status, stream, result, cancel, media, run, history, or
 `generation`: what the model does), what happens, and which of the requests of that kind it
 befalls: from the `nth` on, `count` of them (None for all), of one `endpoint`, of prompts that
-contain a text.
+contain a text. Requests are counted from when the fault is added; what the model does with a
+generation is settled when its submission is accepted.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ class FaultPlan:
         faults: Those to begin with.
 
     Example:
+        >>> from prefect_hailuo.emulator import refuse
         >>> plan = FaultPlan()
-        >>> plan.add(Fault("submit", Delay(seconds=2)))
+        >>> plan.add(refuse("submit", 503))
         >>> len(plan)
         1
     """

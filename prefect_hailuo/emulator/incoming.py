@@ -97,9 +97,11 @@ AnOrder = Annotated[Order, Depends(_order)]
 """A request for a generation, whose key, endpoint and body are in order."""
 
 
-async def _generation(request_id: str, account: Account, emulation: TheEmulation) -> Generation:
+async def _generation(
+    owner: str, app: str, request_id: str, account: Account, emulation: TheEmulation
+) -> Generation:
     generation = emulation.find(request_id, account)
-    if generation is None:
+    if generation is None or generation.endpoint.app != f"{owner}/{app}":
         raise UnknownRequestError
     return generation
 

@@ -28,6 +28,7 @@ _QUIET = (150, 152, 160)
 
 _MARGIN_SHARE = 0.05
 _LINE_HEIGHT = 1.3
+_PIECE_SHARE = 0.9
 _PROMPT_SIZES = (64, 54, 46, 40, 34, 29, 25, 21, 18, 15, 12)
 """Sizes of the prompt's letters at 1080 lines, tried from the largest until it fits."""
 
@@ -107,10 +108,6 @@ def _breakable(
 ) -> Iterator[str]:
     """The words, those too long for a line (or of a script without spaces) in pieces."""
     for word in text.split():
-        piece = ""
-        for letter in word if font.getlength(word) > width else ():
-            if font.getlength(piece + letter) > width:
-                yield piece
-                piece = ""
-            piece += letter
-        yield piece or word
+        share = width / max(width, font.getlength(word))
+        step = max(1, int(len(word) * share * (1 if share == 1 else _PIECE_SHARE)))
+        yield from (word[start : start + step] for start in range(0, len(word), step))

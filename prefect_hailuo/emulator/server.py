@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import threading
 from collections.abc import Iterable
 from decimal import Decimal
@@ -11,19 +9,18 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from typing_extensions import Self
 
 from prefect_hailuo.emulator.app import make_app
 from prefect_hailuo.emulator.clips import Clip, ClipLibrary
 from prefect_hailuo.emulator.clock import Clock, RunningClock
-from prefect_hailuo.emulator.connection import ExposedConnection
 from prefect_hailuo.emulator.emulation import Emulation, MediaRequest, Setup
 from prefect_hailuo.emulator.faults import Fault, FaultPlan
 from prefect_hailuo.emulator.generations import Durations, Submission
 from prefect_hailuo.emulator.mishaps import HistoryRules
 from prefect_hailuo.emulator.orders import Order
 from prefect_hailuo.emulator.signing import Delivery
+from prefect_hailuo.emulator.web_server import STOP_SECONDS, WebServer, listen
 from prefect_hailuo.emulator.wire import Wire
 from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.fal.messages import Realm
@@ -38,10 +35,6 @@ LOCKED_KEY = "emulator:no-credit"
 """The key of an account whose balance is exhausted: it may look, and is refused a submission."""
 
 _START_SECONDS = 10.0
-_STOP_SECONDS = 5
-_BACKLOG = 2048
-_KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep an idle connection: none is closed under a request on its way."""
 
 
 class FalEmulator:
@@ -103,8 +96,8 @@ class FalEmulator:
         self.api_key = api_key
         self._emulation = Emulation(setup, self.faults, ClipLibrary(clip))
         self._address = (host, port)
-        self._tls = {"ssl_certfile": certificate, "ssl_keyfile": private_key}
-        self._server: _Server | None = None
+        self._tls = (certificate, private_key)
+        self._server: WebServer | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -128,26 +121,25 @@ class FalEmulator:
         """
         if self._thread is not None or self._emulation.alarms.stopped:
             raise RuntimeError("An emulator is started once; make another.")
-        config = self._config()
-        # Before the thread: a bad certificate is the caller's to hear of.
-        config.load()
-        listener = _listen(self._address)
-        scheme = "https" if self._tls["ssl_certfile"] else "http"
+        app = Wire(make_app(self._emulation), self._emulation)
+        server = WebServer(app, self._emulation.alarms.stop, *self._tls)
+        listener = listen(self._address)
+        scheme = "http" if self._tls[0] is None else "https"
         host, port = listener.getsockname()[:2]
         self._emulation.url = f"{scheme}://{host}:{port}"
-        self._server = _Server(config, self._emulation)
+        self._server = server
         self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="fal-emulator", daemon=True
+            target=server.run, args=([listener],), name="fal-emulator", daemon=True
         )
         self._thread.start()
-        if not self._server.ready.wait(_START_SECONDS):
+        if not server.ready.wait(_START_SECONDS):
             raise RuntimeError(f"The emulator did not start within {_START_SECONDS} s.")
 
     def stop(self) -> None:
         """End: streams are closed, the port is free when this returns."""
         if self._server is not None and self._thread is not None:
             self._server.stop()
-            self._thread.join(_STOP_SECONDS)
+            self._thread.join(STOP_SECONDS)
         self._server = self._thread = None
 
     @property
@@ -234,54 +226,3 @@ class FalEmulator:
     def media_requests(self) -> list[MediaRequest]:
         """The requests for video files, oldest first."""
         return list(self._emulation.media_requests)
-
-    def _config(self) -> uvicorn.Config:
-        return uvicorn.Config(
-            Wire(make_app(self._emulation), self._emulation),
-            http=ExposedConnection,
-            ws="none",
-            loop="asyncio",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            date_header=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_STOP_SECONDS - 2,
-            **self._tls,  # type: ignore[arg-type]
-        )
-
-
-def _listen(address: tuple[str, int]) -> socket.socket:
-    listener = socket.create_server(address, backlog=_BACKLOG)
-    # Connections inherit it. asyncio sets it too, but not for a socket made this way; without it
-    # each reply takes 40 ms, for it is written in two parts and the second waits for the first's
-    # acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which says when it is ready and need not be waited for to notice the end."""
-
-    def __init__(self, config: uvicorn.Config, emulation: Emulation) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-        self._emulation = emulation
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        await super().startup(sockets=sockets)
-        self.ready.set()
-
-    async def main_loop(self) -> None:
-        await self._ended.wait()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._end)
-
-    def _end(self) -> None:
-        self._emulation.alarms.stop()
-        self._ended.set()

@@ -45,8 +45,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture
 def tls_emulator(certificate: Certificate) -> Iterator[FalEmulator]:
-    """An emulator that serves https, and works fast."""
-    with FalEmulator(speed=200, clip="plain", **certificate._asdict()) as emulator:
+    """An emulator that serves https; a generation takes a second of the machine's time."""
+    with FalEmulator(durations=1, clip="plain", **certificate._asdict()) as emulator:
         yield emulator
 
 

@@ -115,7 +115,7 @@ def test_javascript(page: Path, node_folder: Path) -> None:
     """The page's JavaScript example prints the log, the video's URL and the request id."""
     (node_folder / "example.mjs").write_text(example(page, "JavaScript"))
     shutil.copy(Path(__file__).parent / "lead_to_emulator.mjs", node_folder)
-    with FalEmulator(speed=100, clip="plain") as emulator:
+    with FalEmulator(durations=2, clip="plain") as emulator:
         settings = {"FAL_KEY": emulator.api_key, "EMULATOR_URL": emulator.url}
         command = [tool("node"), "--import", "./lead_to_emulator.mjs", "example.mjs"]
         printed = run(command, node_folder, settings)

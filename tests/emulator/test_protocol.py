@@ -92,6 +92,12 @@ def test_unknown_requests_are_not_found(fal: Asking) -> None:
         assert (reply.status_code, reply.json()) == (404, {"status": "NOT_FOUND"})
 
 
+def test_requests_belong_to_their_app(fal: Asking) -> None:
+    """Below another owner or app, a request is not found."""
+    reply = fal.http.get(f"/fal-ai/other/requests/{fal.buy()}/status")
+    assert (reply.status_code, reply.json()) == (404, {"status": "NOT_FOUND"})
+
+
 def test_full_paths_are_refused(fal: Asking) -> None:
     """Status, result and cancel below the full endpoint id answer 405."""
     path = f"/{HAILUO_23}/requests/{fal.buy()}"
