@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -11,9 +13,11 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 
-from prefect_hailuo.errors import StorageError
+from prefect_hailuo.errors import Billed, StorageError
 
 CHUNK_BYTES = 1 << 20
+
+CURE_BEFORE_BUYING = "Make it so, or pass another storage; nothing was bought."
 
 
 class Place(Protocol):
@@ -85,11 +89,9 @@ class Directory:
             StorageError: It cannot be made, or no file can be made in it.
         """
         try:
-            draft = self.workspace / draft_name("check")
-            await anyio.Path(draft).write_bytes(b"")
-            await anyio.Path(draft).unlink()
+            await anyio.to_thread.run_sync(_try_out, self._root)
         except OSError as error:
-            raise StorageError(f"Nothing can be written to {self._root}: {error}.") from error
+            raise refused_place(f"{self._root} is not writable: {error}.") from error
 
     def path_of(self, name: str) -> Path:
         """The file's path."""
@@ -112,12 +114,11 @@ class Directory:
         Raises:
             StorageError: It cannot be written.
         """
-        draft = self.workspace / draft_name(name)
+        target = self.workspace / name
         try:
-            await anyio.Path(draft).write_bytes(content)
+            await anyio.to_thread.run_sync(_write, target, content)
         except OSError as error:
-            raise StorageError(f"{self.path_of(name)} cannot be written: {error}.") from error
-        await self.keep(draft, name)
+            raise StorageError(f"{target} cannot be written: {error}.") from error
 
     async def read(self, name: str) -> bytes | None:
         """A small file's content; None where there is no such file.
@@ -130,7 +131,7 @@ class Directory:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StorageError(f"{self.path_of(name)} cannot be read: {error}.") from error
+            raise refused_place(f"{self.path_of(name)} is not readable: {error}.") from error
 
     async def holds(self, name: str, sha256: str) -> bool:
         """Whether the file is here and has that hash."""
@@ -139,6 +140,11 @@ class Directory:
         except OSError:
             return False
         return found == sha256
+
+
+def refused_place(message: str) -> StorageError:
+    """The error about a place that is found unfit before anything is bought."""
+    return StorageError(message, cure=CURE_BEFORE_BUYING, billed=Billed.NO)
 
 
 def draft_name(name: str) -> str:
@@ -153,6 +159,28 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _try_out(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    with _draft(directory / "check") as draft:
+        draft.write_bytes(b"Nothing yet.")
+
+
+def _write(target: Path, content: bytes) -> None:
+    with _draft(target) as draft:
+        draft.write_bytes(content)
+        _move(draft, target)
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """A path beside the target to make it ready at; nothing is left there."""
+    draft = target.with_name(draft_name(target.name))
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _move(source: Path, target: Path) -> None:
