@@ -17,6 +17,7 @@ from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
 from prefect_hailuo.fal.hosts import is_private_enough
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.patience import pause_seconds
+from prefect_hailuo.fal.replies import retry_after
 from prefect_hailuo.mp4 import check_mp4
 from prefect_hailuo.places import CHUNK_BYTES, draft_name
 
@@ -76,12 +77,16 @@ async def _download_patiently(
 ) -> Download:
     for attempt in range(MOST_ATTEMPTS):
         try:
-            return await _download(http, file, draft)
+            # The scope ends an answer that trickles in for ever.
+            with anyio.move_on_after(deadline.remaining):
+                return await _download(http, file, draft)
         except DownloadError as error:
-            if not error.retryable or deadline.passed or attempt == MOST_ATTEMPTS - 1:
+            pause = pause_seconds(attempt, error)
+            hopeless = not error.retryable or pause >= deadline.remaining
+            if hopeless or attempt == MOST_ATTEMPTS - 1:
                 raise
-            await deadline.sleep(pause_seconds(attempt, error))
-    raise AssertionError("the last attempt returns or raises")
+            await deadline.sleep(pause)
+    raise DownloadError(f"The video did not arrive within {deadline.seconds:g} seconds.")
 
 
 async def _download(http: httpx.AsyncClient, file: File, draft: Path) -> Download:
@@ -90,9 +95,10 @@ async def _download(http: httpx.AsyncClient, file: File, draft: Path) -> Downloa
         async with http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
             _check_answer(response)
             size, sha256 = await _write(response, draft)
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise DownloadError(f"The download broke off ({type(error).__name__}: {error}).") from error
-    _check_length(size, response.headers.get("Content-Length"), "the file server announced")
+    announced = response.headers.get("Content-Length")
+    _check_length(response.num_bytes_downloaded, announced, "the file server announced")
     _check_length(size, file.file_size, "fal announced")
     await anyio.to_thread.run_sync(check_mp4, draft)
     content_type = response.headers.get("Content-Type") or file.content_type
@@ -124,7 +130,7 @@ def _check_answer(response: httpx.Response) -> None:
             cure="Check that the configured hosts are fal's; if they are, report this.",
             retryable=False,
         )
-    raise DownloadError(f"{answer}.")
+    raise DownloadError(f"{answer}.", retry_after=retry_after(response))
 
 
 async def _write(response: httpx.Response, draft: Path) -> tuple[int, str]:

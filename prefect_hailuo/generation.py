@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import (
+    DownloadError,
     FalFaultError,
     GenerationTimeoutError,
     HailuoError,
-    VideoExpiredError,
     about,
 )
 from prefect_hailuo.events import Logged, Progress, Reused, Submitted
@@ -100,7 +101,8 @@ class Road:
         return await storing.store(ticket, output, completed)
 
     async def submit(self, order: Order) -> Ticket:
-        """Buy a video. From the POST until its ticket is told, nothing interrupts it.
+        """Buy a video. From the POST until its ticket is told, nothing interrupts it; whoever
+        has been cancelled before that buys nothing.
 
         Raises:
             HailuoError: As `AsyncFalClient.submit` does.
@@ -110,6 +112,7 @@ class Road:
             "take": canonical_take(order.take),
             "labels": dict(order.labels),
         }
+        await anyio.lowlevel.checkpoint()
         with anyio.CancelScope(shield=True):
             bare = await self._client.submit(order.input.endpoint.id, order.input.body())
             ticket = bare.model_copy(update=asked)
@@ -164,7 +167,7 @@ class Road:
             return video
         try:
             return await storing.restore(video)
-        except VideoExpiredError:
+        except DownloadError:
             if order.access.realm == "emulator":
                 return None  # it was restarted, and makes it anew at no cost
             raise

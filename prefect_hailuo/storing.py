@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +19,6 @@ from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import (
     DownloadError,
     HailuoError,
-    MissingExtraError,
     VideoExpiredError,
     about,
 )
@@ -94,7 +94,11 @@ class Storing:
         if video is None:
             return None
         # The record may have been written before the place was moved.
-        here = {"path": self._place.path_of(name), "storage": self._place.label}
+        here = {
+            "path": self._place.path_of(name),
+            "storage": self._place.label,
+            "storage_key": name,
+        }
         return video.model_copy(update=here)
 
     async def holds(self, video: Video) -> bool:
@@ -106,24 +110,29 @@ class Storing:
 
         Raises:
             VideoExpiredError: fal serves it no longer.
+            DownloadError: It did not arrive whole.
             StorageError: The place does not take it.
         """
         file = File(url=video.url, file_size=video.size)
         try:
             async with self._downloaded(file) as download:
                 if download.sha256 != video.sha256:
-                    raise DownloadError("fal's link now serves another file.")
+                    raise VideoExpiredError("fal's link now serves another file.")
                 await self._place.keep(download.path, video.storage_key)
         except DownloadError as error:
             raise _lost(video, error) from error
+        except HailuoError as error:
+            raise about(_ticket_of(video), error) from error.__cause__
         return video
 
     async def _store(self, ticket: Ticket, file: File, completed: Completed | None) -> Video:
         async with self._downloaded(file) as download:
             poster = await _look(poster_data_uri, download.path)
             video = await self._describe(ticket, file, download, completed)
+            # The record first: with it, a file that is not kept is downloaded again; without it,
+            # a file that is kept would be bought again.
+            await self._place.write(record_name(video.storage_key), _record(video))
             await self._place.keep(download.path, video.storage_key)
-        await self._place.write(record_name(video.storage_key), _record(video))
         self._emit(Stored(video, poster))
         return video
 
@@ -171,7 +180,9 @@ def record_name(name: str) -> str:
 def _name_and_key(ticket: Ticket) -> tuple[str, str | None]:
     input_class = find_input_class(ticket.endpoint)
     if ticket.input is None:
-        return f"{file_stem(f'{input_class.endpoint.name} {ticket.request_id}', '')}.mp4", None
+        digest = hashlib.sha256(ticket.request_id.encode()).hexdigest()
+        stem = file_stem(f"{input_class.endpoint.name} {ticket.request_id}", digest)
+        return f"{stem}.mp4", None
     given = input_class.model_validate(ticket.input)
     key = generation_key(given, realm=ticket.realm, take=ticket.take)
     return video_name(given, key), key
@@ -180,11 +191,11 @@ def _name_and_key(ticket: Ticket) -> tuple[str, str | None]:
 async def _look(see: Callable[[Path], T], path: Path) -> T | None:
     """What can be seen in a file; nothing without the extra `media`, or where it is unreadable.
 
-    The file is complete and paid for: that PyAV cannot read it is no reason to drop it.
+    The file is complete and paid for: whatever PyAV makes of it is no reason to drop it.
     """
     try:
         return await anyio.to_thread.run_sync(see, path)
-    except (MissingExtraError, DownloadError):
+    except Exception:
         return None
 
 
@@ -202,12 +213,16 @@ def _parse_record(record: bytes | None, key: str) -> Video | None:
     return video if video.key == key else None
 
 
-def _lost(video: Video, error: DownloadError) -> VideoExpiredError:
-    ticket = Ticket.model_validate(video.model_dump(include=set(Ticket.model_fields)))
-    return VideoExpiredError(
+def _ticket_of(video: Video) -> Ticket:
+    return Ticket.model_validate(video.model_dump(include=set(Ticket.model_fields)))
+
+
+def _lost(video: Video, error: DownloadError) -> DownloadError:
+    return type(error)(
         f"{video.storage_key} has gone from {video.storage}, and could not be fetched again: "
         f"{error.message}",
         cure="It was paid for once, so it is not bought again unasked: put the file back, pass a "
         f"new take, or delete {record_name(video.storage_key)} there to have it forgotten.",
-        ticket=ticket,
+        retryable=error.retryable,
+        ticket=_ticket_of(video),
     )
