@@ -1,0 +1,40 @@
+"""The command `prefect-hailuo`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from prefect_hailuo import FalCredentials
+
+COMMAND = str(Path(sys.executable).parent / "prefect-hailuo")
+
+
+def test_the_emulator_can_be_run_as_a_command() -> None:
+    """It says where it is, answers there, accepts its own credentials, and ends on request."""
+    arguments = [COMMAND, "emulator", "--port", "0", "--speed", "1000", "--clip", "plain"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        url = next(m[0] for line in lines if (m := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        stats = httpx.get(f"{url}/_emulator/stats").json()
+        FalCredentials.for_emulator(url).check_key()
+        process.terminate()
+        process.communicate(timeout=10)
+    kinds = ["submit", "status", "stream", "result", "cancel", "media"]
+    nothing = {"charged": 0, "submitted": 0, "running": 0, "completed": 0}
+    assert stats == {**nothing, "requests": dict.fromkeys(kinds, 0)}
+
+
+def test_it_has_help() -> None:
+    """`--help` names the commands and their options."""
+    done = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=True)
+    assert "emulator" in done.stdout
+    done = subprocess.run(
+        [COMMAND, "emulator", "--help"], capture_output=True, text=True, check=True
+    )
+    assert {"--port", "--speed"} <= set(re.findall(r"--\w+", done.stdout))

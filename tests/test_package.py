@@ -1,0 +1,68 @@
+"""What is installed, and what the README promises about it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points, metadata, requires
+from importlib.resources import files
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """The README's shell commands, in order."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_prefect_finds_the_collection() -> None:
+    """Prefect's entry point leads to the package, whose import registers its blocks."""
+    (entry,) = [e for e in entry_points(group="prefect.collections") if "hailuo" in e.name]
+    module = entry.load()
+    assert {"FalCredentials", "HailuoVideoJob", "generate_video"} <= set(module.__all__)
+
+
+def test_is_typed_and_licensed() -> None:
+    """Type checkers are told that the package has types; the licence is Apache's."""
+    assert files("prefect_hailuo").joinpath("py.typed").is_file()
+    assert metadata("prefect-hailuo")["License-Expression"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_declares_what_it_imports() -> None:
+    """Every package that the code imports is named among the requirements."""
+    named = {re.split(r"[^a-z0-9_-]", each.lower())[0] for each in requires("prefect-hailuo") or []}
+    provided = {name.replace("-", "_") for name in named}
+    provided |= {"slugify", "pil", "starlette"}  # by python-slugify, pillow and fastapi
+    imported = set()
+    for path in (ROOT / "prefect_hailuo").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
+    foreign = {name.lower() for name in imported - sys.stdlib_module_names}
+    assert foreign - {"prefect_hailuo"} <= provided
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    """What CI runs is what the README tells a newcomer to run."""
+    last = (ROOT / ".ci" / "run").read_text(encoding="utf-8").strip().splitlines()[-1]
+    assert last in commands()
+    assert last.endswith("-m pytest")
+
+
+def test_the_readmes_first_command_ends_with_a_video(tmp_path: Path) -> None:
+    """The command for newcomers, without the installing, ends with the path of an MP4."""
+    _, _, run = commands()[0].partition(" && .venv/bin/python ")
+    prompt = "A red fox crosses a snowy field."
+    assert run == f'flows/text_to_video.py "{prompt}" --emulator --output videos'
+    script = str(ROOT / "flows" / "text_to_video.py")
+    command = [sys.executable, script, prompt, "--emulator", "--output", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.splitlines()[-1])
+    assert path.suffix == ".mp4"
+    assert path.parent == tmp_path
+    assert path.stat().st_size > 10_000

@@ -1,0 +1,92 @@
+"""The flow that makes a video of a prompt, as a flow and as a command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.text_to_video import MODELS, main, text_to_video
+from prefect_hailuo import Video
+from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.endpoints import CATALOGUE
+
+SCRIPT = Path(__file__).parent.parent / "flows" / "text_to_video.py"
+
+
+def test_offers_every_text_to_video_model() -> None:
+    """What the command offers is what the catalogue has."""
+    assert set(MODELS) == {input_class.endpoint.name for input_class in CATALOGUE.values()}
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("model", MODELS)
+def test_is_a_flow(emulator: FalEmulator, tmp_path: Path, model: Any) -> None:
+    """Called from Python it returns the video."""
+    options: dict[str, Any] = {"storage": str(tmp_path), "credentials": emulator.credentials()}
+    video = text_to_video("A red fox.", model, prompt_optimizer=False, take="b", **options)
+    assert (video.take, video.prompt) == ("b", "A red fox.")
+    assert emulator.submissions[0].body == {"prompt": "A red fox.", "prompt_optimizer": False}
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_is_a_command(
+    emulator: FalEmulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It prints the path; run twice, the second is cached and nothing is charged."""
+    command = ["A red fox.", "--emulator", emulator.url, "--output", str(tmp_path)]
+    for _ in range(2):
+        assert main(command) == 0
+        assert Path(capsys.readouterr().out.splitlines()[-1]).parent == tmp_path
+    assert emulator.charged == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_prints_the_record_as_its_last_line(
+    emulator: FalEmulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --json, the last line of standard output is the video's record."""
+    options = ["--model", "hailuo-02-pro", "--no-prompt-optimizer", "--take", "7", "--json"]
+    command = ["An owl.", "--emulator", emulator.url, "--output", str(tmp_path), *options]
+    assert main(command) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    video = Video.model_validate_json(last)
+    assert json.loads(last)["realm"] == "emulator"
+    assert video.endpoint == "fal-ai/minimax/hailuo-02/pro/text-to-video"
+    assert (video.input, video.take) == ({"prompt": "An owl.", "prompt_optimizer": False}, "7")
+
+
+def test_without_a_key_it_stops_at_once() -> None:
+    """Neither key nor emulator: both cures are named, before any server is started."""
+    command = [sys.executable, str(SCRIPT), "A red fox."]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert "FAL_KEY" in done.stderr
+    assert "--emulator" in done.stderr
+    assert "server" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("prompt", "why"), [(" ", "blank"), ("x" * 2001, "2000")])
+def test_a_bad_prompt_is_explained(
+    prompt: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the model would not take is said in a line."""
+    assert main([prompt, "--emulator"]) == 1
+    assert why in capsys.readouterr().err
+
+
+def test_an_emulator_that_is_not_there_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], prefect_server: None
+) -> None:
+    """A wrong address says that nothing was sent."""
+    with FalEmulator(clip="plain") as gone:
+        url = gone.url
+    assert main(["A red fox.", "--emulator", url, "--output", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "No connection" in error
+    assert "Money spent: no" in error
