@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -43,10 +44,9 @@ class HistoryQuery:
 
 def history_page(query: HistoryQuery, account: str, emulation: Emulation) -> dict[str, Any]:
     """One page of the history, the last to end first, those not ended before them."""
-    emulation.queue.settle()
-    chosen = [each for each in emulation.generations if _is_listed(each, account, emulation)]
-    chosen = [each for each in chosen if _matches(each, query, emulation)]
-    chosen.sort(key=_newest_first)
+    now = emulation.queue.settle()
+    listed = _listed(account, now, emulation)
+    chosen = sorted(_matching(query, listed, emulation), key=_newest_first)
     limit = min(query.limit, emulation.history.page_size or query.limit)
     first = (query.page - 1) * limit
     has_more = len(chosen) > first + limit
@@ -83,22 +83,31 @@ def page_of(cursor: str) -> int:
         raise ValueError(f"not a cursor: {cursor!r}") from error
 
 
-def _is_listed(generation: Generation, account: str, emulation: Emulation) -> bool:
+def _listed(account: str, now: float, emulation: Emulation) -> Iterator[Generation]:
     rules = emulation.history
-    seen_at = generation.submitted_at + emulation.kept_seconds(rules.lag_seconds)
-    if generation.account != account or emulation.clock.now() < seen_at:
-        return False
-    return not (rules.omits_queued and generation.started_at is None)
+    seen_until = now - emulation.kept_seconds(rules.lag_seconds)
+    for generation in emulation.generations:
+        omitted = rules.omits_queued and generation.started_at is None
+        seen = generation.submitted_at <= seen_until
+        if generation.account == account and seen and not omitted:
+            yield generation
 
 
-def _matches(generation: Generation, query: HistoryQuery, emulation: Emulation) -> bool:
-    return (
-        generation.endpoint.id in query.endpoint_ids
-        and query.start <= _sent_at(generation, emulation)
-        and (query.end is None or _sent_at(generation, emulation) < query.end)
-        and query.request_id in (None, generation.request_id)
-        and query.status in (None, _status(generation))
-    )
+def _matching(
+    query: HistoryQuery, listed: Iterable[Generation], emulation: Emulation
+) -> Iterator[Generation]:
+    ahead = timedelta(seconds=emulation.history.skew_seconds)
+    start = query.start - ahead
+    end = None if query.end is None else query.end - ahead
+    for generation in listed:
+        if (
+            generation.endpoint.id in query.endpoint_ids
+            and start <= generation.sent_at
+            and (end is None or generation.sent_at < end)
+            and query.request_id in (None, generation.request_id)
+            and query.status in (None, _status(generation))
+        ):
+            yield generation
 
 
 def _status(generation: Generation) -> str | None:
