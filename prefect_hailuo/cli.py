@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from prefect_hailuo.endpoints import CATALOGUE, Endpoint
 
 app = App(
     name="prefect-hailuo",
@@ -28,6 +35,36 @@ def emulator(
     from prefect_hailuo.emulator import serve
 
     serve(port=port, speed=speed, concurrency=concurrency, clip=clip)
+
+
+@app.command
+def models(
+    *, json: Annotated[bool, Parameter(help="Print everything that is known, as JSON.")] = False
+) -> None:
+    """List the models: what they make, what it costs, and where that is known from."""
+    endpoints = [input_class.endpoint for input_class in CATALOGUE.values()]
+    console = Console()
+    if json:
+        console.print_json(_as_json(endpoints))
+    else:
+        console.print(_as_table(endpoints))
+
+
+def _as_json(endpoints: list[Endpoint]) -> str:
+    return json.dumps([asdict(endpoint) for endpoint in endpoints], default=str)
+
+
+def _as_table(endpoints: list[Endpoint]) -> Table:
+    table = Table("model", "picture", "price", "price seen", box=box.SIMPLE)
+    for endpoint in endpoints:
+        picture, price = endpoint.picture, endpoint.price
+        table.add_row(
+            endpoint.name,
+            f"{picture.height}p, {picture.duration_seconds} s, {picture.frames_per_second} fps",
+            f"${endpoint.price_usd} a video",
+            price.seen,
+        )
+    return table
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from prefect_hailuo import FalCredentials
+from prefect_hailuo.endpoints import CATALOGUE
 
 COMMAND = str(Path(sys.executable).parent / "prefect-hailuo")
 
@@ -38,3 +40,13 @@ def test_it_has_help() -> None:
         [COMMAND, "emulator", "--help"], capture_output=True, text=True, check=True
     )
     assert {"--port", "--speed"} <= set(re.findall(r"--\w+", done.stdout))
+
+
+def test_it_lists_the_catalogue() -> None:
+    """Every model is in it, with its price, and where and when that was seen."""
+    done = subprocess.run([COMMAND, "models", "--json"], capture_output=True, text=True, check=True)
+    listed = {each["id"]: each["price"] for each in json.loads(done.stdout)}
+    assert set(listed) == set(CATALOGUE)
+    assert all(price["source"] and price["seen"] for price in listed.values())
+    done = subprocess.run([COMMAND, "models"], capture_output=True, text=True, check=True)
+    assert {"hailuo-2.3-pro", "$0.48"} <= set(done.stdout.split())
