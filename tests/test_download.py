@@ -1,0 +1,340 @@
+"""From fal's link to a whole file: what goes wrong on the way, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from file_server import serving_long_video, smallest_video
+from raw_server import HTML, TICKET, HurriedClock, RawServer, Reply, answer, closed_port
+
+from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, Ticket
+from prefect_hailuo.clock import Clock, Deadline
+from prefect_hailuo.download import MOST_ATTEMPTS, downloaded
+from prefect_hailuo.emulator import FalEmulator, Fault, cut, expire_file, wrong_bytes
+from prefect_hailuo.errors import Billed, DownloadError, StorageError, VideoExpiredError
+from prefect_hailuo.fal.messages import File, Output
+from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.places import Directory
+from prefect_hailuo.storing import DOWNLOAD_SECONDS, Storing
+from prefect_hailuo.video import Video
+
+VIDEO = smallest_video()
+LENGTH = len(VIDEO)
+GOOD = answer(200, VIDEO, {"Content-Type": "video/mp4"})
+
+DOWNLOAD_LONG_VIDEO = """
+    import asyncio, re, sys
+    from pathlib import Path
+    from prefect_hailuo.clock import Deadline
+    from prefect_hailuo.download import downloaded
+    from prefect_hailuo.fal.messages import File
+    from prefect_hailuo.fal.transport import open_http
+
+    def peak():
+        return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+    async def main(url, folder):
+        async with open_http() as http:
+            before = peak()
+            async with downloaded(http, File(url=url), Path(folder), Deadline(60)) as download:
+                print(download.size, peak() - before)
+
+    asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a download fails.
+
+    Args:
+        reply: What the file server sends, each time.
+        message: What the error says.
+        kind: Which error it is.
+        attempts: How often it is tried.
+        size: What fal said of the length.
+    """
+
+    reply: Reply
+    message: str
+    kind: type[DownloadError] = DownloadError
+    attempts: int = MOST_ATTEMPTS
+    size: int | None = None
+
+
+def without_length(body: bytes) -> Reply:
+    """An answer that ends where the connection does, whether or not all of it came."""
+    return Reply(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+
+
+def chunked(body: bytes, end: bytes = b"0\r\n\r\n") -> Reply:
+    """An answer in one chunk."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return Reply(head + b"%x\r\n%s\r\n" % (len(body), body) + end)
+
+
+PASSING = {
+    "cut": Failure(GOOD.cut(by=10), "broke off"),
+    "reset": Failure(Reply(GOOD.data[:-10], "reset"), "broke off"),
+    "no answer": Failure(Reply(), "broke off"),
+    "chunked, cut": Failure(chunked(VIDEO, end=b""), "broke off"),
+    "chunked, cut, looks whole": Failure(chunked(VIDEO[:-10]), "ends inside its 'moov' box"),
+    "no length, cut": Failure(without_length(VIDEO[:-10]), "ends inside its 'moov' box"),
+    "no length, cut between boxes": Failure(without_length(VIDEO[:124]), "no 'moov' box"),
+    "an error page": Failure(answer(200, HTML), "not an MP4: it begins with b'<html>"),
+    "nothing": Failure(answer(200, b""), "is empty"),
+    "no content": Failure(Reply(b"HTTP/1.1 204 No Content\r\n\r\n"), "is empty"),
+    "said to be gzip": Failure(answer(200, VIDEO, {"Content-Encoding": "gzip"}), "broke off"),
+    "429": Failure(answer(429, {}), "HTTP 429"),
+    "500": Failure(answer(500, {}), "HTTP 500"),
+    "503": Failure(answer(503, HTML), "HTTP 503"),
+}
+LASTING = {
+    "longer than fal said": Failure(GOOD, f"{LENGTH} bytes arrived", size=LENGTH - 1),
+    "shorter than fal said": Failure(GOOD, f"{LENGTH} bytes arrived", size=LENGTH + 1),
+    "401": Failure(answer(401), "HTTP 401", VideoExpiredError, attempts=1),
+    "403": Failure(answer(403), "HTTP 403", VideoExpiredError, attempts=1),
+    "404": Failure(answer(404), "HTTP 404", VideoExpiredError, attempts=1),
+    "410": Failure(answer(410), "HTTP 410", VideoExpiredError, attempts=1),
+    "redirect": Failure(answer(302, b"", {"Location": "/video.mp4"}), "a redirect", attempts=1),
+}
+
+each_passing = pytest.mark.parametrize("failure", PASSING.values(), ids=list(PASSING))
+each_failure = pytest.mark.parametrize(
+    "failure", [*PASSING.values(), *LASTING.values()], ids=[*PASSING, *LASTING]
+)
+
+
+async def store(
+    folder: Path,
+    url: str,
+    *,
+    size: int | None = None,
+    ticket: Ticket = TICKET,
+    clock: Clock | None = None,
+) -> Video:
+    """Download a video and keep it; by default no pause between two attempts is waited out."""
+    async with open_http() as media:
+        storing = Storing(media, Directory(folder), clock=clock or HurriedClock())
+        return await storing.store(ticket, Output(video=File(url=url, file_size=size)))
+
+
+async def fetch(url: str, folder: Path, deadline: Deadline | None = None) -> None:
+    """Download a video, and drop it."""
+    when = deadline or Deadline(60, HurriedClock())
+    async with open_http() as http, downloaded(http, File(url=url), folder, when):
+        return
+
+
+def wait_for_draft(folder: Path) -> None:
+    """Wait until a download has begun to write."""
+    while not names(folder):
+        time.sleep(0.01)
+
+
+def names(folder: Path) -> list[str]:
+    """Everything in a folder, hidden files too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def content(video: Video) -> bytes:
+    """What is in a stored video's file."""
+    assert video.path
+    return video.path.read_bytes()
+
+
+# What goes wrong
+
+
+@each_failure
+async def test_what_does_not_arrive_whole_is_an_error(tmp_path: Path, failure: Failure) -> None:
+    """It says what came, that the video is paid for, and which it is; no draft is left."""
+    with (
+        RawServer(failure.reply) as server,
+        pytest.raises(DownloadError, match=failure.message) as caught,
+    ):
+        await store(tmp_path, server.url, size=failure.size)
+    error = caught.value
+    assert (type(error), error.billed, error.ticket) == (failure.kind, Billed.YES, TICKET)
+    assert error.retryable == (failure.attempts > 1)
+    assert (len(server.requests), names(tmp_path)) == (failure.attempts, [])
+
+
+@each_passing
+async def test_what_passes_is_repeated(tmp_path: Path, failure: Failure) -> None:
+    """The download is, and only the download: the second answer is the video."""
+    with RawServer(failure.reply, GOOD) as server:
+        video = await store(tmp_path, server.url, size=LENGTH)
+    assert (content(video), video.size, len(server.requests)) == (VIDEO, LENGTH, 2)
+    assert len(names(tmp_path)) == 2  # the video and its record
+
+
+async def test_fals_link_need_not_tell_more_than_its_url(tmp_path: Path) -> None:
+    """Without a length, from the server or from fal, the boxes say that the file is whole."""
+    for reply in (GOOD, without_length(VIDEO), chunked(VIDEO)):
+        with RawServer(reply) as server:
+            assert content(await store(tmp_path, server.url)) == VIDEO
+
+
+async def test_the_file_server_may_ask_for_a_pause(tmp_path: Path) -> None:
+    """A Retry-After is waited out, and one beyond the deadline is not waited for in vain."""
+    clock, busy = HurriedClock(), answer(429, {}, {"Retry-After": "7"})
+    with RawServer(busy, GOOD) as server:
+        await store(tmp_path, server.url, clock=clock)
+    assert clock.slept == [7]
+    closed = answer(503, {}, {"Retry-After": str(2 * DOWNLOAD_SECONDS)})
+    with RawServer(closed) as server, pytest.raises(DownloadError, match="HTTP 503") as caught:
+        await store(tmp_path, server.url, clock=clock)
+    assert (clock.slept, caught.value.retry_after) == ([7], 2 * DOWNLOAD_SECONDS)
+
+
+async def test_nobody_there_is_waited_out_too(tmp_path: Path) -> None:
+    """A refused connection is tried again, longer apart each time, and then an error."""
+    clock = HurriedClock()
+    with closed_port() as url, pytest.raises(DownloadError, match="ConnectError") as caught:
+        await store(tmp_path, url, clock=clock)
+    assert len(clock.slept) == MOST_ATTEMPTS - 1 and clock.slept[-1] > clock.slept[0]
+    assert (caught.value.retryable, caught.value.billed) == (True, Billed.YES)
+
+
+async def test_an_endless_answer_ends_at_the_deadline(tmp_path: Path) -> None:
+    """A body that trickles in for ever breaks no read timeout, so the deadline ends it."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+    with (
+        RawServer(Reply(head + VIDEO, "trickle")) as server,
+        pytest.raises(DownloadError, match=r"did not arrive within 0\.3 seconds"),
+    ):
+        await fetch(server.url, tmp_path, Deadline(0.3))
+    assert (len(server.requests), names(tmp_path)) == (1, [])
+
+
+async def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
+    """Neither a draft nor an open file, of which Python would warn."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+    with RawServer(Reply(head + VIDEO, "trickle")) as server:
+        task = asyncio.create_task(store(tmp_path, server.url))
+        await asyncio.to_thread(wait_for_draft, tmp_path)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert names(tmp_path) == []
+
+
+async def test_a_draft_that_cannot_be_written_is_no_download_error(tmp_path: Path) -> None:
+    """The disk is to blame, so repeating the download is no cure; the video is paid for."""
+    with (
+        RawServer(GOOD) as server,
+        pytest.raises(StorageError, match="missing cannot be written") as caught,
+    ):
+        await fetch(server.url, tmp_path / "missing")
+    assert (len(server.requests), caught.value.billed) == (1, Billed.YES)
+
+
+# What is sent, and where
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://203.0.113.1/video.mp4", "is not https"),
+        ("http://example.com/video.mp4", "is not https"),
+        ("ftp://127.0.0.1/video.mp4", "is not https"),
+        ("file:///etc/passwd", "is not https"),
+        ("video.mp4", "is not https"),
+        ("http://[::1", "is no URL"),
+    ],
+)
+async def test_a_link_that_others_could_read_is_refused(
+    tmp_path: Path, url: str, message: str
+) -> None:
+    """Only https, or this machine's loopback: nothing else is connected to, not even once."""
+    with pytest.raises(DownloadError, match=message) as caught:
+        await store(tmp_path, url)
+    assert (caught.value.retryable, caught.value.billed) == (False, Billed.YES)
+    assert names(tmp_path) == []
+
+
+async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    """Wherever it leads, nobody is asked there."""
+    with RawServer(GOOD) as other:
+        moved = answer(302, b"", {"Location": other.url})
+        with RawServer(moved) as server, pytest.raises(DownloadError, match="none is followed"):
+            await store(tmp_path, server.url)
+    assert (len(server.requests), other.connections) == (1, 0)
+
+
+async def test_the_file_server_learns_nothing(tmp_path: Path) -> None:
+    """No key, no cookie of an earlier answer, and a request for the bytes as they are."""
+    with RawServer(answer(200, HTML, {"Set-Cookie": "id=1"}), GOOD) as server:
+        await fetch(server.url, tmp_path)
+    assert len(server.requests) == 2
+    for request in server.requests:
+        assert not {"authorization", "cookie"} & request.headers.keys()
+        assert request.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak")
+def test_a_long_video_takes_little_memory(tmp_path: Path) -> None:
+    """200 MiB pass through a process that grows by a few."""
+    with serving_long_video(chunks=200) as (url, size):
+        done = subprocess.run(
+            [sys.executable, "-c", dedent(DOWNLOAD_LONG_VIDEO), url, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    arrived, grown_kib = map(int, done.stdout.split())
+    assert (arrived, names(tmp_path)) == (size, [])
+    assert grown_kib < 30 * 1024
+
+
+# From the emulator
+
+
+@pytest.fixture
+def bought(emulator: FalEmulator, credentials: FalCredentials) -> tuple[Ticket, str]:
+    """A request of the emulator's, and where its video is."""
+    client, fox = credentials.get_client(), Hailuo02ProTextToVideo(prompt="A red fox.")
+    ticket = client.submit(fox.endpoint.id, fox.body())
+    client.stream(ticket, lambda status: None)
+    return ticket, client.result(ticket).video.url
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        cut("media", 10_000),
+        cut("media", 10_000, with_length=False),
+        cut("media", 10_000, with_length=False, looks_whole=True),
+        wrong_bytes(),
+    ],
+    ids=["cut", "chunked", "looks whole", "wrong bytes"],
+)
+async def test_the_emulators_mishaps_are_repeated(
+    tmp_path: Path, emulator: FalEmulator, bought: tuple[Ticket, str], fault: Fault
+) -> None:
+    """Each costs another download, without a key, and no other video."""
+    ticket, url = bought
+    emulator.faults.add(fault)
+    video = await store(tmp_path, url, ticket=ticket)
+    assert (video.size, video.codec) == (len(content(video)), "h264")
+    assert (emulator.requests["media"], emulator.charged) == (2, 1)
+    assert not any(request.authorized for request in emulator.media_requests)
+
+
+async def test_an_expired_file_is_not_asked_for_again(
+    tmp_path: Path, emulator: FalEmulator, bought: tuple[Ticket, str]
+) -> None:
+    """What fal no longer serves is said at once, with the ticket."""
+    ticket, url = bought
+    emulator.faults.add(expire_file(count=None))
+    with pytest.raises(VideoExpiredError) as caught:
+        await store(tmp_path, url, ticket=ticket)
+    assert (caught.value.ticket, emulator.requests["media"]) == (ticket, 1)
