@@ -129,6 +129,7 @@ class ManualClock:
         due = []
         while self._instants and self._instants[0][0] <= self._now:
             _, number = heapq.heappop(self._instants)
-            if number in self._sleepers:
-                due.append(self._sleepers.pop(number))
+            wake = self._sleepers.pop(number, None)
+            if wake is not None:
+                due.append(wake)
         return due

@@ -100,8 +100,11 @@ class Emulation:
     def run_now(self, order: Order) -> Generation | None:
         """Start a request past the queue; None if no runner is free."""
         with self._lock:
-            generation = self._make(order)
-            return self._keep(generation) if self.queue.run_now(generation) else None
+            if not self.queue.has_free_runner():
+                return None
+            generation = self._keep(self._make(order))
+            self.queue.run_now(generation)
+            return generation
 
     def plant(self, order: Order, seconds_ago: float) -> Generation:
         """Put in a request that somebody else sent and that has ended well; it counts nowhere."""

@@ -8,8 +8,6 @@ from prefect_hailuo.endpoints import Endpoint, VideoInput
 
 Schema = dict[str, Any]
 
-CATEGORY = "text-to-video"
-
 _FILE: Schema = {
     "title": "File",
     "type": "object",
@@ -50,6 +48,17 @@ _REQUEST_ID: Schema = {
 }
 
 
+def category(endpoint: Endpoint) -> str:
+    """fal's category of a model, which its id tells.
+
+    Example:
+        >>> from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
+        >>> category(Hailuo23ProTextToVideo.endpoint)
+        'text-to-video'
+    """
+    return "image-to-video" if endpoint.id.endswith("/image-to-video") else "text-to-video"
+
+
 def document(input_class: type[VideoInput], url: str) -> Schema:
     """The OpenAPI 3.0.4 document of an endpoint, as fal would serve it.
 
@@ -74,7 +83,7 @@ def document(input_class: type[VideoInput], url: str) -> Schema:
             "description": f"The OpenAPI schema for the {endpoint.id} queue.",
             "x-fal-metadata": {
                 "endpointId": endpoint.id,
-                "category": CATEGORY,
+                "category": category(endpoint),
                 "playgroundUrl": endpoint.page,
                 "documentationUrl": f"{endpoint.page}/api",
             },

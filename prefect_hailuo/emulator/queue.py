@@ -92,15 +92,17 @@ class Simulation:
             self.settle()
             return position
 
-    def run_now(self, generation: Generation) -> bool:
-        """Start a request past the queue; says whether a runner was free."""
+    def has_free_runner(self) -> bool:
+        """Whether a request could start at once."""
         with self._lock:
-            now = self.settle()
-            if self.running >= self._concurrency:
-                return False
-            self._start(generation, now)
             self.settle()
-            return True
+            return self.running < self._concurrency
+
+    def run_now(self, generation: Generation) -> None:
+        """Start a request past the queue."""
+        with self._lock:
+            self._start(generation, self.settle())
+            self.settle()
 
     def plant(self, generation: Generation) -> None:
         """Put in a request that has ended already, outside the queue and the counts."""

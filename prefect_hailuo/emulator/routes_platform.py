@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from prefect_hailuo.emulator.history import DEFAULT_SPAN, HistoryQuery, history_page, page_of
 from prefect_hailuo.emulator.incoming import Account, TheEmulation
-from prefect_hailuo.emulator.openapi import CATEGORY, document
+from prefect_hailuo.emulator.openapi import category, document
 from prefect_hailuo.emulator.replies import JSON
 from prefect_hailuo.endpoints import CATALOGUE, VideoInput
 
@@ -64,7 +64,7 @@ def _model(input_class: type[VideoInput], url: str | None) -> dict[str, Any]:
     endpoint = input_class.endpoint
     metadata = {
         "display_name": endpoint.title,
-        "category": CATEGORY,
+        "category": category(endpoint),
         "status": "active",
         "model_url": f"https://fal.run/{endpoint.id}",
     }

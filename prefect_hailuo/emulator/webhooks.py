@@ -31,11 +31,11 @@ def is_loopback(url: str) -> bool:
         >>> is_loopback("http://127.0.0.1:8000/hook"), is_loopback("https://example.com/hook")
         (True, False)
     """
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        parts = urlsplit(url)
+        # Reading the port, too, raises ValueError if it cannot be one.
+        host, _ = parts.hostname or "", parts.port
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -72,7 +72,7 @@ async def _post(
         reply = await client.post(
             url, content=body, headers={"Content-Type": "application/json", **headers}
         )
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         return None
     return reply.status_code
 

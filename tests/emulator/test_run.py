@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.emulator import FalEmulator, refuse_content
 
 from .asking import HAILUO_23, Asking
 
@@ -32,6 +32,15 @@ def test_direct_calls_over_the_limit_are_refused(fal: Asking, emulator: FalEmula
     fal.buy(), fal.buy()
     assert fal.submit(endpoint=f"run/{HAILUO_23}").status_code == 429
     assert emulator.stats()["submitted"] == 2
+
+
+def test_a_refused_run_uses_up_no_fault(fal: Asking, emulator: FalEmulator) -> None:
+    """A fault of the model waits for a generation that there is."""
+    fal.buy(), fal.buy()
+    fault = refuse_content()
+    emulator.faults.add(fault)
+    fal.submit(endpoint=f"run/{HAILUO_23}")
+    assert emulator.faults.struck(fault) == 0
 
 
 def test_two_at_once() -> None:

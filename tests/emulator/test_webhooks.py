@@ -144,7 +144,9 @@ def test_it_can_come_twice(
     assert twice == [request_id, request_id]
 
 
-@pytest.mark.parametrize("url", ["https://example.com/hook", "http://10.0.0.1/", "ftp:nowhere"])
+@pytest.mark.parametrize(
+    "url", ["https://example.com/hook", "http://10.0.0.1/", "ftp:nowhere", "http://[no", ""]
+)
 def test_it_never_leaves_the_machine(
     url: str, fal: Asking, emulator: FalEmulator, clock: ManualClock
 ) -> None:
@@ -153,3 +155,15 @@ def test_it_never_leaves_the_machine(
     clock.advance(100)
     assert eventually(lambda: len(emulator.webhook_deliveries) == 1)
     assert emulator.webhook_deliveries[0].status is None
+
+
+def test_a_receiver_that_is_not_there_harms_nothing(
+    fal: Asking, emulator: FalEmulator, clock: ManualClock, receiver: Receiver
+) -> None:
+    """Undeliverable webhooks are noted, and others go on being delivered."""
+    for port in (1, 99999):
+        fal.buy(params={"fal_webhook": f"http://127.0.0.1:{port}/hook"})
+    fal.buy(params={"fal_webhook": receiver.url})
+    clock.advance(200)
+    assert receiver.hooks.get(timeout=5).payload["status"] == "OK"
+    assert eventually(lambda: None in [d.status for d in emulator.webhook_deliveries])
