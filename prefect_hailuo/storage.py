@@ -10,19 +10,24 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
+from anyio.lowlevel import RunVar
 from prefect.blocks.core import Block
 from prefect.filesystems import LocalFileSystem
 
 from prefect_hailuo.errors import ConfigurationError, StorageError
 from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.places import Directory, Place
+from prefect_hailuo.places import Directory, Place, refused_place
 from prefect_hailuo.settings import HailuoSettings
 
 Storage = str | Path | Block | None
 """A directory, a block that can store files, `"block:<type>/<name>"`, or None: the default."""
 
 BLOCK_PREFIX = "block:"
+
+MOST_CALLS = 20
+"""Calls of blocks at once; they have worker threads of their own, for an upload may take long."""
 
 MARKER = "prefect-hailuo.txt"
 MARKER_TEXT = b"Videos of prefect-hailuo are kept here.\n"
@@ -34,14 +39,14 @@ class StorageBlock:
     Its methods run in worker threads, so that no other generation waits for them.
 
     Args:
-        block: It needs `read_path`, and `write_path` or `upload_from_path`.
+        block: It needs `read_path` and `write_path`; `upload_from_path` is used where it is there.
 
     Raises:
         ConfigurationError: The block cannot store files.
     """
 
     def __init__(self, block: Block) -> None:
-        if not (_has(block, "read_path") and _has(block, "write_path", "upload_from_path")):
+        if not (_has(block, "read_path") and _has(block, "write_path")):
             raise ConfigurationError(
                 f"The block {type(block).__name__} cannot store files.",
                 cure="Pass a directory, or a block with read_path and write_path, such as "
@@ -66,15 +71,14 @@ class StorageBlock:
     async def check(self) -> None:
         """Write a small file to the block and read it back.
 
-        It also tells a missing file from a block that cannot be read: after it, whatever reading
-        raises means that the file is not there.
-
         Raises:
             StorageError: It cannot be written to, or read from.
         """
-        await self.write(MARKER, MARKER_TEXT)
-        if await self.read(MARKER) != MARKER_TEXT:
-            raise StorageError(f"What was written to {self.label} could not be read back.")
+        try:
+            await self.write(MARKER, MARKER_TEXT)
+        except StorageError as error:
+            raise refused_place(error.message) from error.__cause__
+        await self._check_readable()
 
     async def keep(self, file: Path, name: str) -> None:
         """Hand a file to the block.
@@ -96,24 +100,45 @@ class StorageBlock:
         await self._call("write_path", name, content)
 
     async def read(self, name: str) -> bytes | None:
-        """A file's content; None where the block raises, which says in no common way why."""
-        try:
-            content: bytes = await self._call("read_path", name)
-        except StorageError:
-            return None
-        return content
+        """A file's content; None where there is none.
+
+        A block that raises says in no common way why. A fault that passes must not be taken for
+        a missing file, which would be bought anew: so it is asked twice, and in between for what
+        `check` wrote.
+
+        Raises:
+            StorageError: It cannot be read from.
+        """
+        for _ in range(2):
+            try:
+                content: bytes = await self._call("read_path", name)
+            except StorageError:
+                await self._check_readable()
+            else:
+                return content
+        return None
 
     async def holds(self, name: str, sha256: str) -> bool:
         """Whether the block holds the file, unharmed: it is read, for blocks offer nothing less."""
         content = await self.read(name)
         return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
+    async def _check_readable(self) -> None:
+        try:
+            if await self._call("read_path", MARKER) == MARKER_TEXT:
+                return
+        except StorageError as error:
+            raise refused_place(error.message) from error.__cause__
+        raise refused_place(f"{self.label} is not usable: it does not return what was written.")
+
     async def _call(self, method: str, *arguments: Any) -> Any:
         try:
-            return await anyio.to_thread.run_sync(_call_block, self._block, method, arguments)
+            return await anyio.to_thread.run_sync(
+                _call_block, self._block, method, arguments, limiter=_limiter()
+            )
         except Exception as error:
             raise StorageError(
-                f"{self.label}: {method} of {arguments[0]!r} failed "
+                f"{self.label} is not usable: {method} of {arguments[0]!r} failed "
                 f"({type(error).__name__}: {error})."
             ) from error
 
@@ -164,8 +189,21 @@ def synchronously(function: Any, *arguments: Any, **keywords: Any) -> Any:
     return function(*arguments, **keywords, _sync=True)
 
 
-def _has(block: Block, *methods: str) -> bool:
-    return any(callable(getattr(block, method, None)) for method in methods)
+def _has(block: Block, method: str) -> bool:
+    return callable(getattr(block, method, None))
+
+
+_limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.storage")
+
+
+def _limiter() -> anyio.CapacityLimiter:
+    """The limiter of this event loop."""
+    try:
+        return _limiters.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(MOST_CALLS)
+        _limiters.set(limiter)
+        return limiter
 
 
 def _call_block(block: Block, method: str, arguments: tuple[Any, ...]) -> Any:
