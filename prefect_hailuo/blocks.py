@@ -107,7 +107,7 @@ class FalCredentials(CredentialsBlock):
             InsecureHostError: The address is neither https nor plain http to loopback.
 
         Example:
-            >>> FalCredentials.for_emulator("http://127.0.0.1:8123").realm
+            >>> FalCredentials.for_emulator("http://127.0.0.1:8017").realm
             'emulator'
         """
         base = url.rstrip("/")

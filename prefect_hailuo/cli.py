@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from prefect_hailuo.endpoints import CATALOGUE, Endpoint
+from prefect_hailuo.fal.messages import EMULATOR_PORT
 
 app = App(
     name="prefect-hailuo",
@@ -24,7 +25,7 @@ app = App(
 @app.command
 def emulator(
     *,
-    port: Annotated[int, Parameter(help="Where to listen.")] = 8123,
+    port: Annotated[int, Parameter(help="Where to listen.")] = EMULATOR_PORT,
     speed: Annotated[float, Parameter(help="Emulated seconds to a second of yours.")] = 30.0,
     concurrency: Annotated[int, Parameter(help="Generations worked on at once.")] = 2,
     clip: Annotated[

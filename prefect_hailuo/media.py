@@ -14,7 +14,7 @@ from fractions import Fraction
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect_hailuo.errors import DownloadError, MissingExtraError
 
@@ -200,7 +200,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     # From an open file and as MP4 only: FFmpeg would follow the addresses in a playlist.
     with path.open("rb") as file:
         try:
-            with av.open(file, "r", format="mp4", metadata_errors="replace") as container:
+            with av.open(file, "r", format="mp4", **_leniency(av.__version__)) as container:
                 if not container.streams.video:
                     raise DownloadError(f"{path.name} has no video track.")
                 stream = container.streams.video[0]
@@ -211,6 +211,11 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             # Damage makes PyAV seek to nowhere and compute with nonsense, too.
             reason = getattr(error, "strerror", None) or error
             raise DownloadError(f"{path.name} cannot be read as a video: {reason}.") from error
+
+
+def _leniency(version: str) -> dict[str, Any]:
+    """How PyAV is told to bear a title in another encoding; from 19 on it does unasked."""
+    return {"metadata_errors": "replace"} if int(version.partition(".")[0]) < 19 else {}
 
 
 def _frame_at(container: InputContainer, path: Path, at_seconds: float) -> VideoFrame:

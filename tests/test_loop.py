@@ -348,8 +348,11 @@ def test_a_child_process_gets_a_loop_of_its_own(method: str) -> None:
 
 def test_a_fork_while_jobs_are_under_way_harms_neither_side(emulator: FalEmulator) -> None:
     """Forked from any thread, parent and child go on, the parent's job and connections too."""
+    # Python warns of a fork beside threads from 3.12 on; that it goes well is what is shown here.
     child = run_child(
         """
+        warnings.simplefilter("ignore", DeprecationWarning)
+
         async def ask(connections, emit):
             emit("begun")
             await anyio.sleep(0.3)
@@ -390,7 +393,7 @@ package.__path__ = {prefect_hailuo.__path__!r}
 """The package without its Prefect face, which the loop does not need: Prefect is slow to import."""
 
 PRELUDE = """\
-import asyncio, logging, os, signal, sys, threading, time
+import asyncio, logging, os, signal, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 import anyio
 from prefect_hailuo.loop import process_loop

@@ -1,4 +1,3 @@
-# ruff: noqa: S101
 """What PyAV and Pillow tell of a video."""
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[list[str | bool]]:
     """What `media_available`, `probe`, `poster` and `poster_data_uri` say in a fresh Python."""
     path = clip(tmp_path_factory.mktemp("media") / "clip.mp4", greys(12))
     command = [sys.executable, "-c", LOOK, str(path)]
-    done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, check=True)
     found: list[list[str | bool]] = json.loads(done.stdout)
     return found
 

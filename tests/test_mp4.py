@@ -1,4 +1,3 @@
-# ruff: noqa: S101
 """Whether a file is a complete MP4, told from its boxes."""
 
 from __future__ import annotations

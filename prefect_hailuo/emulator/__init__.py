@@ -35,9 +35,10 @@ from prefect_hailuo.emulator.common_faults import (
 from prefect_hailuo.emulator.emulation import MediaRequest
 from prefect_hailuo.emulator.faults import Fault, FaultPlan
 from prefect_hailuo.emulator.generations import State, Submission
-from prefect_hailuo.emulator.server import EMULATOR_KEY, LOCKED_KEY, FalEmulator
+from prefect_hailuo.emulator.server import LOCKED_KEY, FalEmulator
 from prefect_hailuo.emulator.serving import serve
 from prefect_hailuo.emulator.signing import Delivery
+from prefect_hailuo.fal.messages import EMULATOR_KEY
 
 __all__ = [
     "EMULATOR_KEY",

@@ -23,13 +23,10 @@ from prefect_hailuo.emulator.signing import Delivery
 from prefect_hailuo.emulator.web_server import STOP_SECONDS, WebServer, listen
 from prefect_hailuo.emulator.wire import Wire
 from prefect_hailuo.endpoints import CATALOGUE
-from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.fal.messages import EMULATOR_KEY, Realm
 
 if TYPE_CHECKING:
     from prefect_hailuo.blocks import FalCredentials
-
-EMULATOR_KEY = "emulator:no-real-key"
-"""The API key that every emulator accepts: worthless, and recognisable in a log."""
 
 LOCKED_KEY = "emulator:no-credit"
 """The key of an account whose balance is exhausted: it may look, and is refused a submission."""
@@ -149,19 +146,10 @@ class FalEmulator:
 
     def credentials(self) -> FalCredentials:
         """Credentials that lead every request to this emulator."""
-        from pydantic import SecretStr
-
         from prefect_hailuo.blocks import FalCredentials
 
-        return FalCredentials(
-            api_key=SecretStr(self.api_key),
-            realm=self._emulation.setup.realm,
-            account="emulator",
-            queue_url=self.url,
-            run_url=f"{self.url}/run",
-            rest_url=f"{self.url}/rest",
-            platform_url=f"{self.url}/platform/v1",
-        )
+        block = FalCredentials.for_emulator(self.url, self.api_key)
+        return block.model_copy(update={"realm": self._emulation.setup.realm})
 
     @property
     def charged(self) -> int:

@@ -7,7 +7,8 @@ import threading
 from os import PathLike
 
 from prefect_hailuo.emulator.clips import Clip
-from prefect_hailuo.emulator.server import EMULATOR_KEY, FalEmulator
+from prefect_hailuo.emulator.server import FalEmulator
+from prefect_hailuo.fal.messages import EMULATOR_KEY, EMULATOR_PORT
 
 _INSTRUCTIONS = """\
 An emulator of fal is at {url}: nothing is generated, nothing is charged.
@@ -16,15 +17,11 @@ With this package:
 
     from prefect_hailuo import FalCredentials
 
-    credentials = FalCredentials(
-        api_key="{key}",
-        realm="emulator",
-        account="emulator",
-        queue_url="{url}",
-        run_url="{url}/run",
-        rest_url="{url}/rest",
-        platform_url="{url}/platform/v1",
-    )
+    credentials = FalCredentials.for_emulator("{url}"{own_key})
+
+Or, for every call that names no credentials:
+
+    export PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL={url}
 
 With curl:
 
@@ -44,7 +41,7 @@ With fal's Python client:
 
 
 def serve(
-    port: int = 8017,
+    port: int = EMULATOR_PORT,
     speed: float = 1.0,
     *,
     host: str = "127.0.0.1",
@@ -94,7 +91,12 @@ def serve(
 def _instructions(emulator: FalEmulator, certificate: str | PathLike[str] | None) -> str:
     key, host = emulator.api_key, emulator.url.partition("//")[2]
     official = _OFFICIAL_CLIENT.format(key=key, host=host, certificate=certificate)
-    return _INSTRUCTIONS.format(url=emulator.url, key=key, official=official if certificate else "")
+    return _INSTRUCTIONS.format(
+        url=emulator.url,
+        key=key,
+        own_key="" if key == EMULATOR_KEY else f', api_key="{key}"',
+        official=official if certificate else "",
+    )
 
 
 def _summary(emulator: FalEmulator) -> str:

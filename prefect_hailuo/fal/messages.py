@@ -7,6 +7,7 @@ Source: https://docs.fal.ai and recorded replies.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -18,6 +19,9 @@ Realm = Literal["fal", "emulator"]
 
 EMULATOR_KEY = "emulator:no-real-key"
 """The API key that every emulator accepts: worthless, and recognisable in a log."""
+
+EMULATOR_PORT = 8017
+"""Where `prefect-hailuo emulator` listens unless it is told otherwise."""
 
 EMULATOR_HEADER = "X-Fal-Emulator"
 """The header that marks every reply of the emulator."""
@@ -130,6 +134,21 @@ class Output(Message):
     """The result of every Hailuo endpoint."""
 
     video: File
+
+
+@dataclass(frozen=True)
+class SynchronousReply:
+    """The answer to a synchronous call.
+
+    Args:
+        output: The result.
+        request_id: fal's id of the request, if it named it.
+        billable_units: What fal charges for, as it said it.
+    """
+
+    output: Output
+    request_id: str | None
+    billable_units: str | None
 
 
 class Cancellation(str, Enum):

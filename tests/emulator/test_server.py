@@ -186,7 +186,7 @@ def test_serving_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> No
     done.set()
     thread.join()
     said = capsys.readouterr().out
-    assert f'queue_url="{url}"' in said
+    assert f'FalCredentials.for_emulator("{url}")' in said
     assert "fal would have charged 1, $0.49." in said
 
 
