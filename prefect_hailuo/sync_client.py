@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient, SynchronousReply
+from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.messages import Cancellation, Completed, InProgress, InQueue, Output, Ticket
+from prefect_hailuo.fal.messages import (
+    Cancellation,
+    Completed,
+    InProgress,
+    InQueue,
+    Output,
+    SynchronousReply,
+    Ticket,
+)
 from prefect_hailuo.loop import Connections, Emit, process_loop
 
 T = TypeVar("T")

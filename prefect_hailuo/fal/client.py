@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, aclosing
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
-from httpx_sse import EventSource, SSEError
 from pydantic import TypeAdapter
 from typing_extensions import Self
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import MalformedReplyError, RequestNotFoundError, about
+from prefect_hailuo.errors import HailuoError, RequestNotFoundError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import (
     STATUS,
@@ -25,11 +23,18 @@ from prefect_hailuo.fal.messages import (
     InProgress,
     InQueue,
     Output,
+    SynchronousReply,
     Ticket,
 )
-from prefect_hailuo.fal.patience import read_patiently
+from prefect_hailuo.fal.patience import of_reading, read_patiently
 from prefect_hailuo.fal.purchase import OUTPUT, accepted, post_once, synchronous_output
-from prefect_hailuo.fal.replies import check_realm, check_request_realm, error_of, parse, parse_text
+from prefect_hailuo.fal.replies import (
+    check_realm,
+    check_request_realm,
+    error_of,
+    parse,
+    statuses_of,
+)
 from prefect_hailuo.fal.transport import CONNECT_SECONDS, open_http
 
 T = TypeVar("T")
@@ -46,21 +51,7 @@ SILENCE_SECONDS = 45.0
 PROBE_APP = "fal-ai/minimax"
 
 CANCEL_REPLY = TypeAdapter(CancelReply)
-
-
-@dataclass(frozen=True)
-class SynchronousReply:
-    """The answer to a synchronous call.
-
-    Args:
-        output: The result.
-        request_id: fal's id of the request, if it named it.
-        billable_units: What fal charges for, as it said it.
-    """
-
-    output: Output
-    request_id: str | None
-    billable_units: str | None
+JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 
 class AsyncFalClient:
@@ -199,23 +190,22 @@ class AsyncFalClient:
         It is one connection, which may drop: `fal.following.follow` goes on when it does.
 
         Raises:
-            httpx.TransportError: The stream dropped, or was silent for 45 seconds.
+            httpx.RequestError: The stream dropped, or was silent for 45 seconds.
             FalError: fal refused it, or sent what is no status.
         """
-        check_request_realm(ticket.request_id, self.access)
         url = _with_logs(self.access.hosts.stream_url(ticket), logs)
         headers = {**self.access.authorization, "Accept": "text/event-stream"}
         timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-        async with self._open.stream("GET", url, headers=headers, timeout=timeout) as response:
-            await self._check(response, ticket)
-            try:
-                async for event in EventSource(response).aiter_sse():
-                    status = parse_text(event.data, STATUS, self.access, "an event of the stream")
-                    yield status
-                    if isinstance(status, Completed):
-                        return
-            except SSEError as error:
-                raise MalformedReplyError(f"fal sent no event stream: {error}.") from error
+        try:
+            check_request_realm(ticket.request_id, self.access)
+            async with self._open.stream("GET", url, headers=headers, timeout=timeout) as response:
+                await self._check(response)
+                async with aclosing(statuses_of(response, self.access)) as statuses:
+                    async for status in statuses:
+                        yield status
+        except HailuoError as error:
+            of_reading(ticket, error)
+            raise
 
     async def result(
         self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
@@ -233,7 +223,9 @@ class AsyncFalClient:
             GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
         """
         url = httpx.URL(self.access.hosts.response_url(ticket))
-        return await self._read(lambda: self._get(url, OUTPUT, ticket), ticket, timeout_seconds)
+        return await self._read(
+            lambda: self._get(url, OUTPUT, ticket), ticket, timeout_seconds, of_result=True
+        )
 
     async def cancel(
         self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
@@ -262,10 +254,11 @@ class AsyncFalClient:
         url = httpx.URL(self.access.hosts.status_url(probe))
 
         async def ask() -> None:
+            response = await self._send("GET", url)
             try:
-                await self._check(await self._send("GET", url), None)
+                await self._check(response)
             except RequestNotFoundError:
-                return
+                parse(response, JSON_OBJECT, self.access)  # fal's own 404, not just anybody's
 
         await self._read(ask, None, timeout_seconds)
 
@@ -275,30 +268,33 @@ class AsyncFalClient:
         check_realm(response, self.access)
         if response.status_code in (200, 202, 400, 404):
             return parse(response, CANCEL_REPLY, self.access).status
-        raise about(ticket, error_of(response, self.access))
+        raise error_of(response, self.access)
 
     async def _get(self, url: httpx.URL, adapter: TypeAdapter[T], ticket: Ticket) -> T:
         check_request_realm(ticket.request_id, self.access)
         response = await self._send("GET", url)
-        await self._check(response, ticket)
-        try:
-            return parse(response, adapter, self.access)
-        except MalformedReplyError as error:
-            raise about(ticket, error) from None
+        await self._check(response)
+        return parse(response, adapter, self.access)
 
     async def _send(self, method: str, url: httpx.URL) -> httpx.Response:
         return await self._open.request(method, url, headers=self.access.authorization)
 
-    async def _check(self, response: httpx.Response, ticket: Ticket | None) -> None:
+    async def _check(self, response: httpx.Response) -> None:
         check_realm(response, self.access)
         if not response.is_success:
             await response.aread()
-            raise about(ticket, error_of(response, self.access))
+            raise error_of(response, self.access)
 
     async def _read(
-        self, read: Callable[[], Awaitable[T]], ticket: Ticket | None, timeout_seconds: float
+        self,
+        read: Callable[[], Awaitable[T]],
+        ticket: Ticket | None,
+        timeout_seconds: float,
+        *,
+        of_result: bool = False,
     ) -> T:
-        return await read_patiently(read, Deadline(timeout_seconds, self.clock), ticket)
+        deadline = Deadline(timeout_seconds, self.clock)
+        return await read_patiently(read, deadline, ticket, of_result=of_result)
 
     @property
     def _open(self) -> httpx.AsyncClient:

@@ -9,7 +9,7 @@ import anyio
 import httpx
 
 from prefect_hailuo.clock import Deadline
-from prefect_hailuo.errors import FalError
+from prefect_hailuo.errors import FalError, GenerationTimeoutError
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Ticket
 from prefect_hailuo.fal.patience import deadline_error
@@ -55,7 +55,7 @@ async def follow(
                 _give_back(streams)
             if completed:
                 return completed
-        status = await client.status(ticket, timeout_seconds=deadline.remaining)
+        status = await _ask(client, ticket, deadline)
         seen(status)
         if isinstance(status, Completed):
             return status
@@ -66,6 +66,17 @@ async def follow(
 def pause_seconds(elapsed: float) -> float:
     """How long to wait between two questions: the longer it has taken, the longer."""
     return min(LONGEST_PAUSE_SECONDS, max(SHORTEST_PAUSE_SECONDS, elapsed / 10))
+
+
+async def _ask(
+    client: AsyncFalClient, ticket: Ticket, deadline: Deadline
+) -> InQueue | InProgress | Completed:
+    """The status; if it cannot be had in time, the error tells of the whole wait."""
+    try:
+        return await client.status(ticket, timeout_seconds=deadline.remaining)
+    except GenerationTimeoutError as error:
+        last = error.__cause__ if isinstance(error.__cause__, Exception) else None
+        raise deadline_error(deadline, ticket, last) from last
 
 
 async def _listen(
@@ -81,7 +92,7 @@ async def _listen(
                     seen(status)
                     if isinstance(status, Completed):
                         return status, True
-        except (FalError, httpx.TransportError):
+        except (FalError, httpx.RequestError):
             # What is wrong with the request itself, the next question for its status will tell.
             return None, heard
     return None, heard

@@ -12,10 +12,16 @@ import httpx
 
 from prefect_hailuo.clock import Deadline
 from prefect_hailuo.errors import (
+    BadKeyError,
+    Billed,
+    E,
     FalFaultError,
     GenerationTimeoutError,
     HailuoError,
+    NoCreditError,
     RateLimitedError,
+    RealmMismatchError,
+    about,
 )
 from prefect_hailuo.fal.messages import Ticket
 
@@ -24,15 +30,21 @@ T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 
+# These refuse the question, even of a result; what the request costs they leave open.
+OF_THE_QUESTION = (BadKeyError, NoCreditError, RateLimitedError, RealmMismatchError)
 
-def is_transient(error: Exception) -> bool:
+
+def is_transient(error: Exception, *, of_result: bool = False) -> bool:
     """Whether a read that failed so may succeed if it is repeated.
 
-    A fault that fal gives a type is an answer about the request itself, and stays.
+    Args:
+        error: How it failed.
+        of_result: Whether a result was read, which may itself be a fault: one that fal gives a
+            type is then the answer. Of anything else, a fault says nothing of the request.
     """
     if isinstance(error, FalFaultError):
-        return error.error_type is None
-    return isinstance(error, RateLimitedError | httpx.TransportError)
+        return not (of_result and error.error_type)
+    return isinstance(error, RateLimitedError | httpx.RequestError)
 
 
 def pause_seconds(attempt: int, error: Exception) -> float:
@@ -42,24 +54,39 @@ def pause_seconds(attempt: int, error: Exception) -> float:
     """
     asked = error.retry_after if isinstance(error, HailuoError) else None
     if asked is not None:
-        return asked
+        return max(asked, FIRST_PAUSE_SECONDS)
     longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 10))
     return random.uniform(longest / 2, longest)  # noqa: S311 - no secret depends on it
 
 
+def of_reading(ticket: Ticket | None, error: E, *, of_result: bool = False) -> E:
+    """The error of a read, with the request that was read about.
+
+    Only a result tells what the request cost; that no other answer came leaves it open.
+    """
+    if ticket and (isinstance(error, OF_THE_QUESTION) or not of_result):
+        error.billed = Billed.UNKNOWN
+    return about(ticket, error)
+
+
 async def read_patiently(
-    read: Callable[[], Awaitable[T]], deadline: Deadline, ticket: Ticket | None = None
+    read: Callable[[], Awaitable[T]],
+    deadline: Deadline,
+    ticket: Ticket | None = None,
+    *,
+    of_result: bool = False,
 ) -> T:
     """Repeat a read until it succeeds, fails for good, or the deadline passes.
 
     Args:
         read: The read; it may be called any number of times.
         deadline: When to give up.
-        ticket: What it is about; carried by the error.
+        ticket: What it is about; carried by every error.
+        of_result: Whether it reads a result.
 
     Raises:
         GenerationTimeoutError: The deadline passed; its cause is the last fault.
-        HailuoError: What is not transient, as it came.
+        HailuoError: What is not transient.
     """
     last: Exception | None = None
     for attempt in count():
@@ -67,8 +94,10 @@ async def read_patiently(
         with anyio.move_on_after(deadline.remaining):
             try:
                 return await read()
-            except (HailuoError, httpx.TransportError) as error:
-                if not is_transient(error):
+            except (HailuoError, httpx.RequestError) as error:
+                if isinstance(error, HailuoError):
+                    of_reading(ticket, error, of_result=of_result)
+                if not is_transient(error, of_result=of_result):
                     raise
                 last = error
                 await deadline.sleep(pause_seconds(attempt, error))
@@ -81,7 +110,11 @@ def deadline_error(
     deadline: Deadline, ticket: Ticket | None, last: Exception | None = None
 ) -> GenerationTimeoutError:
     """The error that says that time is up."""
-    seen = f" The last fault was: {type(last).__name__}: {last}." if last else ""
-    return GenerationTimeoutError(
-        f"No result within {deadline.seconds:g} seconds.{seen}", ticket=ticket
-    )
+    # Of the last fault no more than its message: its cure would be the wrong advice here.
+    said = last.message if isinstance(last, HailuoError) else last
+    seen = f" The last fault was: {type(last).__name__}: {said}" if last else ""
+    message = f"No result within {deadline.seconds:g} seconds.{seen}"
+    if ticket is None:  # nothing was bought, so there is nothing to collect
+        cure = "Try again later; https://status.fal.ai may know more."
+        return GenerationTimeoutError(message, cure=cure, billed=Billed.NO, retryable=True)
+    return GenerationTimeoutError(message, ticket=ticket)

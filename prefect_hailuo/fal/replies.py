@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
+from httpx_sse import EventSource, SSEError
 from pydantic import TypeAdapter, ValidationError
 
 from prefect_hailuo.errors import (
@@ -27,7 +29,15 @@ from prefect_hailuo.errors import (
     RequestRefusedError,
 )
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.messages import EMULATOR_HEADER, EMULATOR_PREFIX, Realm
+from prefect_hailuo.fal.messages import (
+    EMULATOR_HEADER,
+    EMULATOR_PREFIX,
+    STATUS,
+    Completed,
+    InProgress,
+    InQueue,
+    Realm,
+)
 
 T = TypeVar("T")
 
@@ -102,6 +112,29 @@ def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) ->
             f"fal's answer ({what}) could not be understood: {place} {wrong['msg']}. "
             f"What came: {came}"
         ) from None
+
+
+async def statuses_of(
+    response: httpx.Response, access: Access
+) -> AsyncGenerator[InQueue | InProgress | Completed, None]:
+    """The statuses in a stream of events, the last of which is `Completed`.
+
+    Raises:
+        MalformedReplyError: It is no such stream.
+        httpx.RequestError: It ended before the request had completed.
+    """
+    try:
+        async for event in EventSource(response).aiter_sse():
+            if not event.data:  # by the standard, it is no event then
+                continue
+            status = parse_text(event.data, STATUS, access, "an event of the stream")
+            yield status
+            if isinstance(status, Completed):
+                return
+    except SSEError as error:
+        said = excerpt(str(error), access)
+        raise MalformedReplyError(f"fal sent no event stream: {said}.") from None
+    raise httpx.RemoteProtocolError("The stream ended before the request had completed.")
 
 
 def error_of(response: httpx.Response, access: Access) -> FalError:
