@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -136,7 +137,7 @@ class Storing:
         self._emit(Stored(video, poster))
         return video
 
-    def _downloaded(self, file: File) -> Any:
+    def _downloaded(self, file: File) -> AbstractAsyncContextManager[Download]:
         deadline = Deadline(DOWNLOAD_SECONDS, self._clock)
         return downloaded(self._media, file, self._place.workspace, deadline)
 
