@@ -77,6 +77,7 @@ LOST = {
     "503 HTML": answer(503, HTML, {"Retry-After": "1"}),
     "504 nothing": answer(504, b""),
     "400": answer(400, {"detail": "Bad request"}),
+    "400 nested": answer(400, b"[" * 100_000),
     "402": answer(402, {"detail": "Payment required"}),
     "404": answer(404, {"detail": "Not Found"}),
     "404 HTML": answer(404, HTML),

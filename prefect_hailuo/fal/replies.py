@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import httpx
 from httpx_sse import EventSource, SSEError
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from prefect_hailuo.errors import (
     BadKeyError,
@@ -107,10 +108,10 @@ def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) ->
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in wrong["loc"])
+        why = excerpt(f"{place} {wrong['msg']}", access)
         came = excerpt(text, access) or "nothing"
         raise MalformedReplyError(
-            f"fal's answer ({what}) could not be understood: {place} {wrong['msg']}. "
-            f"What came: {came}"
+            f"fal's answer ({what}) could not be understood: {why}. What came: {came}"
         ) from None
 
 
@@ -139,8 +140,8 @@ async def statuses_of(
 
 def error_of(response: httpx.Response, access: Access) -> FalError:
     """The typed error that an answer of 300 or above stands for."""
-    body = _json(response)
-    kind = _kind(response, body)
+    body = _json(access.conceal(response.text))
+    kind = _kind(response, body, access)
     message = f"fal answered HTTP {response.status_code}: {_explain(response, body, access)}."
     error = _class_of(response.status_code, body, kind)(message)
     if isinstance(error, InputRefusedError):
@@ -232,11 +233,11 @@ def _detail_text(body: Any) -> str:
     return str(body.get("detail") or platform or body.get("status") or "")
 
 
-def _kind(response: httpx.Response, body: Any) -> str | None:
+def _kind(response: httpx.Response, body: Any, access: Access) -> str | None:
     """fal's name of the error: of the request, or of the model's first complaint."""
     header = response.headers.get("X-Fal-Error-Type")
     if header:
-        return str(header)
+        return access.conceal(str(header))
     if isinstance(body, dict) and isinstance(body.get("error_type"), str):
         return str(body["error_type"])
     problems = _problems(body)
@@ -245,7 +246,7 @@ def _kind(response: httpx.Response, body: Any) -> str | None:
 
 def _billed(response: httpx.Response, error: FalError) -> Billed:
     units = response.headers.get("x-fal-billable-units", "")
-    if units.replace(".", "", 1).isdigit():
+    if units.replace(".", "", 1).isdecimal():
         return Billed.YES if float(units) > 0 else Billed.NO
     if isinstance(error, FalFaultError) and response.status_code < 500:
         return Billed.UNKNOWN  # only of a 5xx does fal say that it is never charged
@@ -259,8 +260,8 @@ def _retryable(response: httpx.Response, by_class: bool) -> bool:
     return by_class or response.headers.get("X-Fal-Needs-Retry") == "1"
 
 
-def _json(response: httpx.Response) -> Any:
+def _json(text: str) -> Any:
     try:
-        return response.json()
+        return from_json(text)
     except ValueError:
         return None
