@@ -70,7 +70,8 @@ def check_realm(response: httpx.Response, access: Access) -> None:
     if answered != access.realm:
         raise RealmMismatchError(
             f"The credentials are of the realm {access.realm!r}, but {response.url.host} answered "
-            f"as {answered!r}."
+            f"as {answered!r}.",
+            billed=_billed_by(answered),
         )
 
 
@@ -84,8 +85,14 @@ def check_request_realm(request_id: str, access: Access) -> None:
     if issued != access.realm:
         raise RealmMismatchError(
             f"Request {request_id!r} is of the realm {issued!r}, the credentials are of "
-            f"{access.realm!r}."
+            f"{access.realm!r}.",
+            billed=_billed_by(access.realm),
         )
+
+
+def _billed_by(realm: Realm) -> Billed:
+    """What an answer cost that makes no sense: only the emulator surely charges nothing."""
+    return Billed.NO if realm == "emulator" else Billed.UNKNOWN
 
 
 def parse(response: httpx.Response, adapter: TypeAdapter[T], access: Access) -> T:
