@@ -99,15 +99,19 @@ class RawServer:
 
     Args:
         replies: What to send.
+        host: Where to listen.
+
+    Raises:
+        OSError: This machine has no such address.
     """
 
-    def __init__(self, *replies: Reply) -> None:
+    def __init__(self, *replies: Reply, host: str = "127.0.0.1") -> None:
         self._replies = list(replies) or [answer(200, {})]
         self._lock = threading.Lock()
         self.stopped = threading.Event()
         self.requests: list[Received] = []
         self.connections = 0
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = (_Server6 if ":" in host else _Server)((host, 0), _Handler)
         self._server.owner = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
@@ -129,7 +133,8 @@ class RawServer:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        host, port = self._server.server_address[:2]
+        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     @property
     def methods(self) -> list[str]:
@@ -156,6 +161,10 @@ def access_to(url: str, realm: Realm = "fal", key: str = KEY) -> Access:
 
 class _Server(socketserver.ThreadingTCPServer):
     owner: RawServer
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(socketserver.BaseRequestHandler):

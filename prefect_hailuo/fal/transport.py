@@ -17,8 +17,10 @@ LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
 USER_AGENT = f"prefect-hailuo/{version('prefect-hailuo')}"
 
-# What goes to this machine's loopback never passes a proxy, which could read it.
+# What goes to this machine's loopback never passes a proxy, which could read it; and plain http
+# goes nowhere else (see `is_private_enough`).
 DIRECT: dict[str, httpx.AsyncBaseTransport | None] = {
+    "http://": None,
     "all://localhost": None,
     "all://127.0.0.1": None,
     "all://[::1]": None,
