@@ -44,9 +44,18 @@ class FalClient:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.access.hosts.queue_url!r}, {self.access.realm!r})"
 
-    def submit(self, endpoint: str, body: dict[str, Any], **options: Any) -> Ticket:
+    def submit(
+        self,
+        endpoint: str,
+        body: dict[str, Any],
+        *,
+        webhook_url: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Ticket:
         """As `AsyncFalClient.submit`. **This spends money; it is sent once.**"""
-        return self._run(lambda client: client.submit(endpoint, body, **options))
+        return self._run(
+            lambda client: client.submit(endpoint, body, webhook_url=webhook_url, headers=headers)
+        )
 
     def run(
         self,
@@ -67,13 +76,17 @@ class FalClient:
         )
 
     def stream(
-        self, ticket: Ticket, seen: Callable[[InQueue | InProgress | Completed], None]
+        self,
+        ticket: Ticket,
+        seen: Callable[[InQueue | InProgress | Completed], None],
+        *,
+        logs: bool = True,
     ) -> None:
         """As `AsyncFalClient.stream`; `seen` is called here with each status."""
 
         async def job(connections: Connections, emit: Emit) -> None:
             client = AsyncFalClient(self.access, connections.http)
-            async for status in client.stream(ticket):
+            async for status in client.stream(ticket, logs=logs):
                 emit(status)
 
         process_loop().run(job, lambda event: seen(cast(Completed, event)))
