@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
+from children import run_python
 from file_server import serving_long_video, smallest_video
 from raw_server import HTML, TICKET, HurriedClock, RawServer, Reply, answer, closed_port
 
@@ -284,13 +282,9 @@ async def test_the_file_server_learns_nothing(tmp_path: Path) -> None:
 def test_a_long_video_takes_little_memory(tmp_path: Path) -> None:
     """200 MiB pass through a process that grows by a few."""
     with serving_long_video(chunks=200) as (url, size):
-        done = subprocess.run(
-            [sys.executable, "-c", dedent(DOWNLOAD_LONG_VIDEO), url, str(tmp_path)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    arrived, grown_kib = map(int, done.stdout.split())
+        child = run_python(DOWNLOAD_LONG_VIDEO, url, tmp_path)
+    assert child.code == 0, child.stderr
+    arrived, grown_kib = map(int, child.stdout.split())
     assert (arrived, names(tmp_path)) == (size, [])
     assert grown_kib < 30 * 1024
 

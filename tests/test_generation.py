@@ -6,16 +6,14 @@ import asyncio
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import anyio
 import pytest
+from children import run_python
 from file_server import smallest_video
 from prefect.blocks.core import Block
 from pydantic import PrivateAttr
@@ -63,15 +61,23 @@ GENERATE_WITHOUT = """
     import sys, types
     for name in ("av", "PIL"):
         sys.modules[name] = {module}
-    from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
+    from pydantic import SecretStr
+    from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+    from prefect_hailuo.fal.hosts import Access, Hosts
+    from prefect_hailuo.generation import Order, Road
     from prefect_hailuo.loop import process_loop
-    from prefect_hailuo.orders import make_order
-    from prefect_hailuo.steps import generating
+    from prefect_hailuo.places import Directory
 
     url, folder = sys.argv[1:]
     fox = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")
-    order = make_order(fox, credentials=FalCredentials.for_emulator(url), storage=folder)
-    print(process_loop().run(generating(order)).model_dump_json())
+    access = Access(SecretStr("emulator:no-real-key"), Hosts(url, url, url, url), "emulator")
+    order = Order(fox, access, Directory(folder))
+
+    async def job(connections, emit):
+        return await Road(access, connections).generate(order)
+
+    print(process_loop().run(job).model_dump_json())
+    assert "prefect" not in sys.modules
 """
 
 Handle = Callable[[object], None]
@@ -510,19 +516,9 @@ def test_without_the_extra_media_all_but_the_measures_is_there(
     tmp_path: Path, filming: FalEmulator, module: str
 ) -> None:
     """Neither a missing nor a broken PyAV and Pillow keep a paid video from its place."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            dedent(GENERATE_WITHOUT).format(module=module),
-            filming.url,
-            str(tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    video = Video.model_validate_json(done.stdout)
+    child = run_python(GENERATE_WITHOUT.format(module=module), filming.url, tmp_path)
+    assert child.code == 0, child.stderr
+    video = Video.model_validate_json(child.stdout)
     assert video.is_there() and video == generate(filming, tmp_path)
     assert not any(video.model_dump(include=MEASURES).values())
 
@@ -534,13 +530,10 @@ def test_requests_known_by_their_ids_have_files_of_their_own(
     tmp_path: Path, emulator: FalEmulator
 ) -> None:
     """Ids that are alike for long do not share a file; there is no key without an input."""
-    body = FOX.body()
-    alike = [emulator.plant(FOX.endpoint.id, body) for _ in range(2)]
-    access, videos = emulator.credentials().access(), []
-    for request_id in alike:
-        ticket = Ticket(endpoint=FOX.endpoint.id, request_id=request_id, realm="emulator")
-        output = process_loop().run(fetching(ticket, access))
-        videos.append(process_loop().run(storing(ticket, output, Directory(tmp_path))))
-    assert len({path_of(video) for video in videos}) == 2
-    assert {video.key for video in videos} == {None}
-    assert all(video.is_there() for video in videos)
+    planted = emulator.plant(FOX.endpoint.id, FOX.body())
+    ticket = Ticket(endpoint=FOX.endpoint.id, request_id=planted, realm="emulator")
+    output = process_loop().run(fetching(ticket, emulator.credentials().access()))
+    alike = [ticket.model_copy(update={"request_id": f"{planted}-{n}"}) for n in range(3)]
+    videos = [process_loop().run(storing(each, output, Directory(tmp_path))) for each in alike]
+    assert len({path_of(video) for video in videos}) == 3
+    assert {(video.key, video.is_there()) for video in videos} == {(None, True)}

@@ -6,23 +6,22 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 from types import FrameType
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
+from children import Child, run_python
 
-import prefect_hailuo
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.loop import Connections, Emit, ProcessLoop, StoppedError, process_loop
 
@@ -79,14 +78,13 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def terminated_after(seconds: float) -> Iterator[None]:
-    """A signal whose handler raises in the main thread, wherever that is by then."""
+def alarm_terminates() -> Iterator[None]:
+    """Have the handler of the alarm signal raise in the main thread, wherever that is then."""
 
     def terminate(number: int, frame: FrameType | None) -> None:
         raise Terminated
 
     before = signal.signal(signal.SIGALRM, terminate)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
@@ -161,7 +159,7 @@ def test_one_jobs_exit_leaves_the_others_alone(loop: ProcessLoop) -> None:
 
 def test_fifty_threads_that_start_it_at_once_share_one() -> None:
     """All get their answers, from one thread."""
-    child = run_child(
+    child = run_program(
         """
         with ThreadPoolExecutor(50) as pool:
             together = threading.Barrier(50)
@@ -254,8 +252,14 @@ async def test_what_is_shielded_is_finished_before_the_cancellation_surfaces(
 def test_what_is_shielded_is_finished_before_a_signal_surfaces(loop: ProcessLoop) -> None:
     """The same for a signal handler that raises while a synchronous caller waits."""
     handled: list[object] = []
-    with pytest.raises(Terminated), terminated_after(0.1):
-        loop.run(buy, handled.append)
+
+    def handle(event: object) -> None:
+        handled.append(event)
+        if event == "begun":
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+    with pytest.raises(Terminated), alarm_terminates():
+        loop.run(buy, handle)
     assert handled == ["begun", "bought"]
 
 
@@ -265,8 +269,9 @@ def test_a_handlers_error_does_not_take_the_place_of_a_signal(loop: ProcessLoop)
     def fail_at_last(event: object) -> None:
         if event == "bought":
             raise LookupError
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
 
-    with pytest.raises(Terminated), terminated_after(0.1):
+    with pytest.raises(Terminated), alarm_terminates():
         loop.run(buy, fail_at_last)
 
 
@@ -349,7 +354,7 @@ def test_a_child_process_gets_a_loop_of_its_own(method: str) -> None:
 def test_a_fork_while_jobs_are_under_way_harms_neither_side(emulator: FalEmulator) -> None:
     """Forked from any thread, parent and child go on, the parent's job and connections too."""
     # Python warns of a fork beside threads from 3.12 on; that it goes well is what is shown here.
-    child = run_child(
+    child = run_program(
         """
         warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -385,13 +390,6 @@ TRACEBACK = {
     "asyncio.exceptions.CancelledError",
 }
 
-LOOP_ALONE = f"""\
-import sys, types
-package = sys.modules["prefect_hailuo"] = types.ModuleType("prefect_hailuo")
-package.__path__ = {prefect_hailuo.__path__!r}
-"""
-"""The package without its Prefect face, which the loop does not need: Prefect is slow to import."""
-
 PRELUDE = """\
 import asyncio, logging, os, signal, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -421,6 +419,12 @@ def end(number=None):
     if number:
         os.kill(os.getpid(), number)
 
+def interrupt_soon(event):
+    threading.Timer(0.1, end, [signal.SIGINT]).start()
+
+async def ainterrupt_soon(event):
+    interrupt_soon(event)
+
 def start_in_daemons():
     begun = threading.Barrier(3)
 
@@ -436,28 +440,9 @@ def start_in_daemons():
 """
 
 
-@dataclass(frozen=True)
-class Child:
-    """How a Python of its own ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-    ended_at: float
-
-
-def run_child(
-    code: str, *arguments: str, flags: Sequence[str] = (), before: str = LOOP_ALONE
-) -> Child:
-    """Run a program in a Python of its own, to its end."""
-    done = subprocess.run(
-        [sys.executable, *flags, "-c", before + PRELUDE + dedent(code), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Child(done.returncode, done.stdout, done.stderr, time.monotonic())
+def run_program(code: str, *arguments: str, **options: Any) -> Child:
+    """Run a program that knows the jobs above."""
+    return run_python(PRELUDE + dedent(code), *arguments, **options)
 
 
 @pytest.mark.parametrize(
@@ -470,14 +455,13 @@ def run_child(
             "start_in_daemons(); end(); raise ValueError", 1, "ValueError", id="exception"
         ),
         pytest.param(
-            "threading.Timer(0.2, end, [signal.SIGINT]).start()\nprocess_loop().run(forever)",
+            "process_loop().run(forever, interrupt_soon)",
             -signal.SIGINT,
             "KeyboardInterrupt",
             id="Ctrl-C",
         ),
         pytest.param(
-            "threading.Timer(0.2, end, [signal.SIGINT]).start()\n"
-            "asyncio.run(process_loop().arun(forever))",
+            "asyncio.run(process_loop().arun(forever, ainterrupt_soon))",
             -signal.SIGINT,
             "KeyboardInterrupt",
             id="Ctrl-C, awaiting",
@@ -489,7 +473,7 @@ def test_the_interpreter_ends_quickly_and_quietly(
     code: str, exit_code: int, last_words: str
 ) -> None:
     """However a program ends, the loop adds no delay, no noise and no other exit code."""
-    child = run_child(code, flags=["-X", "dev", "-W", "error"])
+    child = run_program(code, flags=["-X", "dev", "-W", "error"])
     said = [line for line in child.stderr.splitlines() if line and not line.startswith(" ")]
     assert (child.code, said[-1:]) == (exit_code, [last_words] if last_words else [])
     assert set(said) <= {last_words, *TRACEBACK}
@@ -498,14 +482,14 @@ def test_the_interpreter_ends_quickly_and_quietly(
 
 def test_it_ends_so_in_a_program_of_prefects_too() -> None:
     """Prefect has threads and an exit of its own; neither side disturbs the other."""
-    child = run_child("start_in_daemons(); end()", before="import prefect, prefect_hailuo\n")
+    child = run_program("start_in_daemons(); end()", before="import prefect_hailuo\n")
     assert (child.code, child.stderr) == (0, "")
     assert child.ended_at - float(child.stdout) < 3
 
 
 def test_a_purchase_under_way_is_told_of_before_the_interpreter_ends() -> None:
     """Exit waits a little for what is shielded, so that its ticket is not lost."""
-    child = run_child(
+    child = run_program(
         """
         begun = threading.Event()
 

@@ -11,6 +11,7 @@ from textwrap import dedent
 
 import anyio
 import pytest
+from children import WITHOUT_PREFECT, run_python
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator
@@ -76,7 +77,8 @@ def is_whole(path: Path) -> bool:
 
 def test_a_killed_process_leaves_no_half_file(tmp_path: Path) -> None:
     """Whoever reads, and whenever the writer is killed, a name stands for a complete file."""
-    writer = subprocess.Popen([sys.executable, "-c", dedent(KEEP_ON_AND_ON), str(tmp_path)])
+    program = WITHOUT_PREFECT + dedent(KEEP_ON_AND_ON)
+    writer = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
     seen = [tmp_path / "clip.json", tmp_path / "clip.mp4"]
     while not all(path.exists() for path in seen):
         time.sleep(0.01)
@@ -176,13 +178,8 @@ async def test_a_cancelled_write_leaves_all_or_nothing(tmp_path: Path, seconds: 
 
 def test_a_write_that_the_disk_refuses_leaves_nothing(tmp_path: Path) -> None:
     """A disk that is full half way is an error with the file's name, and no half file."""
-    done = subprocess.run(
-        [sys.executable, "-c", dedent(WRITE_TOO_MUCH), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "clip.json cannot be written: [Errno 27] File too large" in done.stdout
+    child = run_python(WRITE_TOO_MUCH, tmp_path)
+    assert "clip.json cannot be written: [Errno 27] File too large" in child.stdout, child.stderr
     assert names(tmp_path) == []
 
 
