@@ -131,7 +131,7 @@ async def test_an_answer_that_never_ends_is_lost(
     buy: Purchase, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is for the whole: neither silence nor a trickle of bytes outlasts it."""
-    monkeypatch.setattr(fal_client, "SUBMIT_SECONDS", 0.2)
+    monkeypatch.setattr(fal_client, "SUBMIT_SECONDS", 0.4)
     with RawServer(reply) as server:
         async with AsyncFalClient(server.access()) as client:
             with pytest.raises(SubmitUnknownError, match="TimeoutError"):
@@ -214,7 +214,7 @@ async def test_what_fal_charges_is_one_or_nothing_never_two(
 ) -> None:
     """From here both look the same, which is why nobody may send again: the account was charged."""
     if fault.what == delay("submit", 5).what:
-        monkeypatch.setattr(fal_client, "SUBMIT_SECONDS", 0.2)
+        monkeypatch.setattr(fal_client, "SUBMIT_SECONDS", 0.4)
     with FalEmulator(speed=100_000, clip=b"", faults=[fault]) as emulator:
         async with AsyncFalClient(emulator.credentials().access()) as client:
             with pytest.raises(SubmitUnknownError):

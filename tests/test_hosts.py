@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from raw_server import ENDPOINT, KEY, SECRET, access_to
@@ -173,6 +173,7 @@ def test_an_id_that_every_server_would_take_for_a_way_up_is_refused(id_: str) ->
         Hosts().request_url(Ticket(endpoint=ENDPOINT, request_id=id_))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
 @given(id_=st.text(min_size=1, max_size=20).filter(lambda text: text not in (".", "..")))
 def test_no_request_id_at_all_leaves_its_place(id_: str) -> None:
     """The same of whatever text there is."""

@@ -10,7 +10,7 @@ import unicodedata
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, VideoInput
@@ -41,6 +41,8 @@ GOLDEN: list[tuple[type[VideoInput], Realm, str]] = [
         "a3c87498e834bfa94f3fadb014082a1fab83d3ecc22ed728986368467bc1dfd9",
     ),
 ]
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
 
 PROMPTS = st.text(min_size=1, max_size=60).filter(lambda text: bool(text.strip()))
 TAKES = st.integers() | st.text(alphabet=string.printable, max_size=12)
@@ -143,6 +145,7 @@ def test_a_field_added_later_changes_no_key_at_its_default() -> None:
     assert generation_key(Later(prompt=FOX, seed=7), realm="fal") != before
 
 
+@unhurried
 @given(one=INPUTS, other=INPUTS, take=TAKES, other_take=TAKES)
 def test_keys_are_equal_just_when_the_generations_are(
     one: VideoInput, other: VideoInput, take: int | str, other_take: int | str
@@ -163,6 +166,7 @@ def _meaning(video: VideoInput, take: int | str) -> tuple[object, ...]:
 KEYS = st.text(alphabet="0123456789abcdef", min_size=64, max_size=64)
 
 
+@unhurried
 @given(prompt=PROMPTS, key=KEYS)
 def test_a_file_name_is_safe_everywhere(prompt: str, key: str) -> None:
     """No prompt makes a name that a file system, a shell or a URL could stumble over."""
