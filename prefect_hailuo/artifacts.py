@@ -86,7 +86,9 @@ class Teller:
     def _tell_submitted(self, ticket: Ticket) -> None:
         endpoint = find_input_class(ticket.endpoint).endpoint
         money = _money(endpoint.price_usd, ticket.realm == "emulator")
-        self._logger.info("Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money)
+        self._logger.info(
+            "Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money
+        )
 
     def _tell_progress(self, event: Progress) -> None:
         status = describe_status(event.status)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import httpx
 from httpx_sse import EventSource, SSEError
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from prefect_hailuo.errors import (
     BadKeyError,
@@ -41,6 +40,8 @@ from prefect_hailuo.fal.messages import (
 )
 
 T = TypeVar("T")
+
+ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 EXCERPT_CHARACTERS = 300
 
@@ -269,6 +270,6 @@ def _retryable(response: httpx.Response, by_class: bool) -> bool:
 
 def _json(text: str) -> Any:
     try:
-        return from_json(text)
+        return ANYTHING.validate_json(text)
     except ValueError:
         return None

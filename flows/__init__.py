@@ -1,0 +1,1 @@
+"""Flows to deploy, to call from other flows, or to run as commands."""
