@@ -341,23 +341,37 @@ def ask_loop() -> tuple[str, int]:
     return process_loop().run(thread_name), os.getpid()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_child_process_gets_a_loop_of_its_own(method: str) -> None:
-    """multiprocessing's children have one each, and the parent's goes on."""
+def test_a_spawned_process_has_a_loop_of_its_own() -> None:
+    """Prefect's `ProcessPoolTaskRunner` always spawns."""
     assert ask_loop() == ("prefect-hailuo", os.getpid())
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         name, pid = pool.submit(ask_loop).result(30)
     assert name == "prefect-hailuo" and pid != os.getpid()
     assert ask_loop() == ("prefect-hailuo", os.getpid())
 
 
-def test_a_fork_while_jobs_are_under_way_harms_neither_side(emulator: FalEmulator) -> None:
-    """Forked from any thread, parent and child go on, the parent's job and connections too."""
-    # Python warns of a fork beside threads from 3.12 on; that it goes well is what is shown here.
+def test_a_forked_process_has_a_loop_of_its_own() -> None:
+    """multiprocessing's children, forked after the parent's loop began, have one each."""
     child = run_program(
         """
-        warnings.simplefilter("ignore", DeprecationWarning)
+        from multiprocessing import get_context
 
+        def ask(number):
+            return process_loop().run(answer), os.getpid()
+
+        parents = ask(0)
+        with get_context("fork").Pool(2) as pool:
+            answers = pool.map(ask, range(10), chunksize=5)
+        print({answer for answer, _ in answers}, parents in answers, ask(0) == parents)
+        """
+    )
+    assert (child.stdout, child.stderr) == ("{42} False True\n", "")
+
+
+def test_a_fork_while_jobs_are_under_way_harms_neither_side(emulator: FalEmulator) -> None:
+    """Forked from any thread, parent and child go on, the parent's job and connections too."""
+    child = run_program(
+        """
         async def ask(connections, emit):
             emit("begun")
             await anyio.sleep(0.3)
@@ -396,6 +410,8 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 from prefect_hailuo.loop import process_loop
 
+# Python warns of a fork beside threads from 3.12 on; that it goes well is what is shown here.
+warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)
 # In development mode asyncio tells of every slow step, and this machine may be busy.
 logging.getLogger("asyncio").setLevel(logging.ERROR)
 
