@@ -114,7 +114,7 @@ class Slow(SyncMemory):
     """A block that takes its time."""
 
     def write_path(self, path: str, content: bytes) -> None:
-        time.sleep(0.3)
+        time.sleep(0.7)
 
 
 KINDS: dict[str, Callable[[], Block]] = {
@@ -219,7 +219,7 @@ def test_slow_blocks_do_not_delay_other_jobs(tmp_path: Path) -> None:
             tasks.cancel_scope.cancel()
         return took
 
-    assert process_loop().run(job) < 0.2
+    assert process_loop().run(job) < 0.5
 
 
 # Refused before anything is bought
