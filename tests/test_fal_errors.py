@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from raw_server import TICKET, RawServer, Reply, answer
+from raw_server import TICKET, HurriedClock, RawServer, Reply, answer
 
 from prefect_hailuo import errors
 from prefect_hailuo.errors import Billed, FalError, InputRefusedError, Problem
@@ -211,7 +211,7 @@ ANSWERS = {
 async def test_each_refusal_is_an_error_of_its_own(no: No) -> None:
     """Each is a class to catch, in fal's words, with a cure, the money, and the request."""
     with RawServer(no.reply) as server:
-        async with AsyncFalClient(server.access()) as client:
+        async with AsyncFalClient(server.access(), clock=HurriedClock()) as client:
             with pytest.raises(FalError) as caught:
                 await client.result(TICKET)
     error = caught.value

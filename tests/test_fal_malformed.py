@@ -7,7 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from raw_server import BODY, ENDPOINT, HTML, KEY, SECRET, TICKET, RawServer, Reply, answer
+from raw_server import (
+    BODY,
+    ENDPOINT,
+    HTML,
+    KEY,
+    SECRET,
+    TICKET,
+    HurriedClock,
+    RawServer,
+    Reply,
+    answer,
+)
 
 from prefect_hailuo.errors import (
     Billed,
@@ -49,7 +60,7 @@ each_shape = pytest.mark.parametrize(("body", "shown"), SHAPES.values(), ids=lis
 async def error_of(call: Call, reply: Reply) -> HailuoError:
     """What a call raises when it is answered so."""
     with RawServer(reply) as server:
-        async with AsyncFalClient(server.access()) as client:
+        async with AsyncFalClient(server.access(), clock=HurriedClock()) as client:
             with pytest.raises(HailuoError) as caught:
                 await call(client)
     assert len(server.requests) == 1

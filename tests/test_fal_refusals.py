@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from raw_server import BODY, ENDPOINT, RawServer, answer
+from raw_server import BODY, ENDPOINT, HurriedClock, RawServer, answer
 
 from prefect_hailuo import errors
 from prefect_hailuo.emulator import (
@@ -76,7 +76,8 @@ async def test_what_an_error_says_it_cost_is_what_fal_charged(
     """A yes was charged, a no was not, and what refuses the reading alone claims neither."""
     body = BODY if fault else {"prompt": "x" * 2001}
     with FalEmulator(speed=100_000, clip=b"", faults=[fault] if fault else []) as emulator:
-        async with AsyncFalClient(emulator.credentials().access()) as client:
+        access = emulator.credentials().access()
+        async with AsyncFalClient(access, clock=HurriedClock()) as client:
             ticket = await client.submit(ENDPOINT, body)
             [*_, _] = [status async for status in client.stream(ticket)]
             with pytest.raises(kind) as caught:
