@@ -9,21 +9,19 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 from prefect import flow
 from pydantic import ValidationError
 
 from prefect_hailuo import FalCredentials, Video, generate_video
-from prefect_hailuo.artifacts import place_of
+from prefect_hailuo.blocks import resolve_credentials
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.errors import HailuoError
+from prefect_hailuo.fal.messages import EMULATOR_SPEED
 
 Model = Literal["hailuo-2.3-pro", "hailuo-02-pro"]
-MODELS: tuple[Model, ...] = ("hailuo-2.3-pro", "hailuo-02-pro")
-
-EMULATOR_SPEED = 30.0
-"""Two minutes of a model's work in four seconds."""
+MODELS: tuple[Model, ...] = get_args(Model)
 
 
 @flow(name="text-to-video")
@@ -66,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors()))
     except HailuoError as error:
         return _fail(str(error))
-    print(video.model_dump_json() if options.json else place_of(video))  # noqa: T201
+    print(video.model_dump_json() if options.json else video.place)
     return 0
 
 
 def _fail(why: str) -> int:
-    print(f"error: {why}", file=sys.stderr)  # noqa: T201
+    print(f"error: {why}", file=sys.stderr)
     return 1
 
 
@@ -90,7 +88,7 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
 def _credentials(emulator: str | None) -> Iterator[FalCredentials]:
     """fal's from the environment, a running emulator's, or those of one for this run."""
     if emulator is None:
-        yield FalCredentials()
+        yield resolve_credentials(None)
     elif emulator:
         yield FalCredentials.for_emulator(emulator)
     else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import anyio.to_thread
@@ -17,33 +18,36 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.blocks.abstract import LoggerOrAdapter
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 from slugify import slugify
+from typing_extensions import assert_never
 
 from prefect_hailuo.endpoints import find_input_class
-from prefect_hailuo.errors import DownloadError, MissingExtraError
-from prefect_hailuo.events import Logged, Progress, Reused, Stored, Submitted
-from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Ticket
-from prefect_hailuo.key import generation_key
+from prefect_hailuo.events import Event, Logged, Progress, Reused, Stored, Submitted
+from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, LogLine, Status, Ticket
+from prefect_hailuo.key import KEY_CHARACTERS_IN_NAME, generation_key
 from prefect_hailuo.media import poster_data_uri
+from prefect_hailuo.prefect_calls import synchronously
 from prefect_hailuo.settings import HailuoSettings
-from prefect_hailuo.storage import synchronously
 from prefect_hailuo.video import Video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-UPDATE_SECONDS = 4.0
-"""How often a progress artifact is updated at most, unless the status itself changes."""
-
 MOST_PERCENT_WHILE_WAITING = 95.0
 
-KEY_CHARACTERS = 16
 CAPTION_CHARACTERS = 100
 
-LEVELS = {"DEBUG": logging.DEBUG, "WARN": logging.WARNING, "WARNING": logging.WARNING}
+LEVELS = {
+    "DEBUG": logging.DEBUG,
+    "WARN": logging.WARNING,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "CRITICAL": logging.CRITICAL,
+}
 
 
 class Teller:
@@ -57,31 +61,34 @@ class Teller:
         self._publishes = _in_a_run() and HailuoSettings().artifacts
         self._progress: UUID | None = None
         self._status: str | None = None
-        self._updated = 0.0
 
-    def tell(self, event: object) -> None:
+    def tell(self, event: Event) -> None:
         """Tell of an event of the road."""
-        if isinstance(event, Reused):
-            self._tell_reused(event.video)
-        elif isinstance(event, Submitted):
-            self._tell_submitted(event.ticket)
-        elif isinstance(event, Progress):
-            self._tell_progress(event)
-        elif isinstance(event, Logged):
-            for line in event.lines:
-                self._logger.log(
-                    LEVELS.get(line.level or "", logging.INFO), "fal: %s", line.message
-                )
-        elif isinstance(event, Stored):
-            self._tell_stored(event.video, event.poster)
+        match event:
+            case Reused():
+                self._tell_reused(event.video)
+            case Submitted():
+                self._tell_submitted(event.ticket)
+            case Progress():
+                self._tell_progress(event)
+            case Logged():
+                self._tell_logged(event.lines)
+            case Stored():
+                self._tell_stored(event.video, event.poster)
+            case _:
+                assert_never(event)
 
-    async def atell(self, event: object) -> None:
+    async def atell(self, event: Event) -> None:
         """The asynchronous twin of `tell`: in a thread, so that the caller's loop goes on."""
         await anyio.to_thread.run_sync(self.tell, event)
 
     def _tell_reused(self, video: Video) -> None:
-        self._logger.info("Already stored at %s; nothing was bought.", place_of(video))
-        self._publish_video(video, _poster_of(video))
+        self._logger.info("Already stored at %s; nothing was bought.", video.place)
+        poster = None
+        if self._publishes and video.path:
+            with self._letting_go("poster"):
+                poster = poster_data_uri(video.path)
+        self._publish_video(video, poster)
 
     def _tell_submitted(self, ticket: Ticket) -> None:
         endpoint = find_input_class(ticket.endpoint).endpoint
@@ -90,19 +97,21 @@ class Teller:
             "Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money
         )
 
+    def _tell_logged(self, lines: list[LogLine]) -> None:
+        for line in lines:
+            self._logger.log(LEVELS.get(line.level or "", logging.INFO), "fal: %s", line.message)
+
     def _tell_progress(self, event: Progress) -> None:
         status = describe_status(event.status)
         if status != self._status:
             self._logger.info("%s: %s.", event.ticket.request_id, status)
-        elif time.monotonic() - self._updated < UPDATE_SECONDS:
-            return
-        self._status, self._updated = status, time.monotonic()
+        self._status = status
         if self._publishes:
             with self._letting_go("progress"):
                 self._publish_progress(event)
 
     def _tell_stored(self, video: Video, poster: str | None) -> None:
-        self._logger.info("Stored at %s (%s bytes).", place_of(video), f"{video.size:,}")
+        self._logger.info("Stored at %s (%s bytes).", video.place, f"{video.size:,}")
         if self._publishes and self._progress:
             with self._letting_go("progress"):
                 synchronously(update_progress_artifact, self._progress, 100.0, "Stored.")
@@ -119,7 +128,7 @@ class Teller:
     def _publish_video(self, video: Video, poster: str | None) -> None:
         if not self._publishes:
             return
-        name = (video.key or slugify(video.request_id))[:KEY_CHARACTERS]
+        name = (video.key or slugify(video.request_id))[:KEY_CHARACTERS_IN_NAME]
         with self._letting_go("card"):
             synchronously(create_markdown_artifact, card(video), f"hailuo-{name}", _caption(video))
         if poster:
@@ -135,7 +144,7 @@ class Teller:
             self._logger.warning("The %s could not be published: %s", what, error)
 
 
-def describe_status(status: InQueue | InProgress | Completed) -> str:
+def describe_status(status: Status) -> str:
     """A status in words.
 
     Example:
@@ -167,7 +176,7 @@ def card(video: Video) -> str:
     """A video's card, in Markdown."""
     rows = [
         ("Model", f"[{_title(video)}](https://fal.ai/models/{video.endpoint})"),
-        ("File", f"`{place_of(video)}`"),
+        ("File", f"`{video.place}`"),
         ("Link", f"[fal's copy, for as long as it keeps it]({video.url})"),
         ("Picture", _picture(video)),
         ("Size", f"{video.size:,} bytes"),
@@ -199,26 +208,12 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-])", r"\\\1", " ".join(text.split()))
 
 
-def place_of(video: Video) -> str:
-    """Where a video is, for people to read."""
-    return str(video.path) if video.path else f"{video.storage}/{video.storage_key}"
-
-
 def ticket_name(ticket: Ticket) -> str:
     """A short name of a request for artifact keys: the same that its video will have."""
     if ticket.input is None:
-        return slugify(ticket.request_id)[:KEY_CHARACTERS]
+        return slugify(ticket.request_id)[:KEY_CHARACTERS_IN_NAME]
     given = find_input_class(ticket.endpoint).model_validate(ticket.input)
-    return generation_key(given, realm=ticket.realm, take=ticket.take)[:KEY_CHARACTERS]
-
-
-def _poster_of(video: Video) -> str | None:
-    if video.path is None:
-        return None
-    try:
-        return poster_data_uri(video.path)
-    except (MissingExtraError, DownloadError):
-        return None
+    return generation_key(given, realm=ticket.realm, take=ticket.take)[:KEY_CHARACTERS_IN_NAME]
 
 
 def _caption(video: Video) -> str:
@@ -230,7 +225,7 @@ def _title(video: Video) -> str:
     return find_input_class(video.endpoint).endpoint.title.replace("[", "").replace("]", "")
 
 
-def _money(price_usd: Any, emulated: bool) -> str:
+def _money(price_usd: Decimal, emulated: bool) -> str:
     if emulated:
         return f"nothing (fal would charge about ${price_usd})"
     return f"about ${price_usd}"
@@ -240,12 +235,12 @@ def _picture(video: Video) -> str:
     if video.width is None:
         return ""
     return (
-        f"{video.width}×{video.height}, {video.duration_seconds:g} s, "  # noqa: RUF001
+        f"{video.width}×{video.height}, {video.duration_seconds:g} s, "
         f"{video.frames_per_second:g} fps, {video.codec}"
     )
 
 
-def _time(moment: Any) -> str:
+def _time(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
 
 
@@ -253,7 +248,7 @@ def _in_a_run() -> bool:
     return bool(TaskRunContext.get() or FlowRunContext.get())
 
 
-def _logger() -> Any:
+def _logger() -> LoggerOrAdapter:
     try:
         return get_run_logger()
     except MissingContextError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr, model_validator
@@ -14,8 +14,8 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access, Hosts
 from prefect_hailuo.fal.messages import EMULATOR_KEY, Realm
 from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.prefect_calls import load_block
 from prefect_hailuo.settings import HailuoSettings
-from prefect_hailuo.storage import load_block
 from prefect_hailuo.sync_client import FalClient
 
 DEFAULT_HOSTS = Hosts()
@@ -143,7 +143,7 @@ class FalCredentials(CredentialsBlock):
     @overload
     def get_client(self, client_type: Literal["async"]) -> AsyncFalClient: ...
 
-    def get_client(self, client_type: str = "sync", **_: Any) -> FalClient | AsyncFalClient:
+    def get_client(self, client_type: str = "sync") -> FalClient | AsyncFalClient:
         """A bare client of fal's queue: **it sends once, and protects nothing else.**
 
         Two submissions of the same input are two purchases; the tasks and jobs of this package

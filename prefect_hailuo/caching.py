@@ -14,7 +14,7 @@ from prefect.tasks import Task
 from pydantic import ValidationError
 
 from prefect_hailuo.endpoints import VideoInput
-from prefect_hailuo.errors import Billed, GenerationTimeoutError, HailuoError
+from prefect_hailuo.errors import Billed, DownloadError, HailuoError, NotReadyError
 from prefect_hailuo.generation import Order
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.orders import make_order
@@ -78,12 +78,11 @@ def repeat_if_free(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
 def repeat_if_useful(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Prefect's `retry_condition_fn` for tasks that only read: repeat what may pass.
 
-    A deadline that has passed is not stretched by repeating.
+    Within a task, faults that pass are waited out already. What is left is a result asked for too
+    early, and a download that broke off again and again.
     """
     error = _error_of(state)
-    if isinstance(error, GenerationTimeoutError):
-        return False
-    return isinstance(error, HailuoError) and error.retryable
+    return isinstance(error, NotReadyError | DownloadError) and error.retryable
 
 
 def _error_of(state: State[Any]) -> object:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -13,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from prefect_hailuo.endpoints import CATALOGUE, Endpoint
-from prefect_hailuo.fal.messages import EMULATOR_PORT
+from prefect_hailuo.errors import HailuoError
+from prefect_hailuo.fal.messages import EMULATOR_PORT, EMULATOR_SPEED
 
 app = App(
     name="prefect-hailuo",
@@ -26,16 +29,30 @@ app = App(
 def emulator(
     *,
     port: Annotated[int, Parameter(help="Where to listen.")] = EMULATOR_PORT,
-    speed: Annotated[float, Parameter(help="Emulated seconds to a second of yours.")] = 30.0,
+    speed: Annotated[float, Parameter(help="Emulated seconds to one of yours.")] = EMULATOR_SPEED,
     concurrency: Annotated[int, Parameter(help="Generations worked on at once.")] = 2,
     clip: Annotated[
         Literal["prompt", "plain"], Parameter(help="A video for each prompt, or one for all.")
     ] = "prompt",
+    certificate: Annotated[
+        Path | None, Parameter(help="A PEM certificate: serves https, as fal's own clients ask.")
+    ] = None,
+    private_key: Annotated[Path | None, Parameter(help="Its PEM private key.")] = None,
 ) -> None:
     """Run a stand-in for fal on this machine: the same protocol, real videos, no money."""
     from prefect_hailuo.emulator import serve
 
-    serve(port=port, speed=speed, concurrency=concurrency, clip=clip)
+    try:
+        serve(
+            port,
+            speed,
+            concurrency=concurrency,
+            clip=clip,
+            certificate=certificate,
+            private_key=private_key,
+        )
+    except (HailuoError, OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
 
 
 @app.command

@@ -47,17 +47,17 @@ class Deadline:
     def __init__(self, seconds: float, clock: Clock | None = None) -> None:
         self.seconds = seconds
         self.clock: Clock = clock or SystemClock()
-        self._moment = self.clock.now() + seconds
+        self._start = self.clock.now()
 
     @property
     def remaining(self) -> float:
         """Seconds until the moment, never negative."""
-        return max(0.0, self._moment - self.clock.now())
+        return max(0.0, self.seconds - self.elapsed)
 
     @property
     def elapsed(self) -> float:
         """Seconds since the deadline was set."""
-        return self.seconds - (self._moment - self.clock.now())
+        return self.clock.now() - self._start
 
     @property
     def passed(self) -> bool:

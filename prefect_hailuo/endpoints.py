@@ -7,11 +7,13 @@ follow from the declaration.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from prefect_hailuo.errors import UnknownEndpointError
 
 PROMPT_MAX_CHARACTERS = 2000
 """By fal's OpenAPI documents of the Hailuo endpoints, seen 2026-06-05."""
@@ -84,7 +86,7 @@ class Endpoint:
     expected_seconds: float
     input_schema: str
     output_schema: str
-    example: dict[str, Any]
+    example: dict[str, Any] = field(hash=False)
 
     @property
     def app(self) -> str:
@@ -165,7 +167,7 @@ def find_input_class(name: str) -> type[VideoInput]:
         name: Such as `"hailuo-2.3-pro"` or `"fal-ai/minimax/hailuo-2.3/pro/text-to-video"`.
 
     Raises:
-        ValueError: No endpoint is called that; the message lists those that there are.
+        UnknownEndpointError: No endpoint is called that; the message lists those that there are.
 
     Example:
         >>> find_input_class("hailuo-02-pro").__name__
@@ -175,7 +177,7 @@ def find_input_class(name: str) -> type[VideoInput]:
         if name in (input_class.endpoint.id, input_class.endpoint.name):
             return input_class
     names = ", ".join(cls.endpoint.name for cls in CATALOGUE.values())
-    raise ValueError(f"There is no endpoint {name!r}. Use one of: {names}.")
+    raise UnknownEndpointError(f"There is no endpoint {name!r}.", cure=f"Use one of: {names}.")
 
 
 PICTURE_1080P = Picture(

@@ -4,6 +4,7 @@
     ├── ConfigurationError           something on this side needs setting right
     │   ├── MissingKeyError          no API key was given
     │   ├── InsecureHostError        a host that must not be given the key
+    │   ├── UnknownEndpointError     no endpoint is called that
     │   └── MissingExtraError        an optional dependency is not installed
     ├── FalError                     what fal said, or failed to say
     │   ├── BadKeyError              401, or 403 for another reason than credit
@@ -17,6 +18,7 @@
     │   ├── RequestCancelledError    the request was cancelled
     │   ├── FalFaultError            5xx, fal or its runner failed
     │   ├── UnreachableError         no connection to fal stood
+    │   ├── StreamDroppedError       a stream of statuses broke off
     │   ├── MalformedReplyError      an answer that is not of fal's protocol
     │   └── RealmMismatchError       the emulator answered for fal, or fal for the emulator
     ├── SubmitUnknownError           the POST went out, and its answer was lost
@@ -45,6 +47,8 @@ class Billed(str, Enum):
     NO = "no"
     YES = "yes"
     UNKNOWN = "unknown"
+
+    __str__ = str.__str__  # in every Python the value, not the member's name
 
 
 class Problem(NamedTuple):
@@ -133,6 +137,12 @@ class InsecureHostError(ConfigurationError):
     default_cure = (
         "Use an https:// address; plain http:// is allowed to this machine's loopback only."
     )
+
+
+class UnknownEndpointError(ConfigurationError, ValueError):
+    """No endpoint is called that."""
+
+    default_cure = "List the models with: prefect-hailuo models"
 
 
 class MissingExtraError(ConfigurationError):
@@ -227,6 +237,14 @@ class UnreachableError(FalError):
     """No connection to fal stood, so nothing was sent."""
 
     default_cure = "Check the network, the proxy and the configured hosts, then run again."
+    default_retryable = True
+
+
+class StreamDroppedError(FalError):
+    """A stream of statuses broke off; the request goes on at fal."""
+
+    default_cure = "Ask for the status, or listen again."
+    default_billed = Billed.UNKNOWN
     default_retryable = True
 
 

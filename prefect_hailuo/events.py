@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, LogLine, Ticket
+from prefect_hailuo.fal.messages import LogLine, Status, Ticket
 from prefect_hailuo.video import Video
 
 
@@ -27,7 +27,7 @@ class Progress:
     """The request is waited for; seconds are counted from when the waiting began."""
 
     ticket: Ticket
-    status: InQueue | InProgress | Completed
+    status: Status
     elapsed_seconds: float
     expected_seconds: float
 
@@ -45,3 +45,6 @@ class Stored:
 
     video: Video
     poster: str | None
+
+
+Event = Reused | Submitted | Progress | Logged | Stored

@@ -21,15 +21,21 @@ from prefect_hailuo.events import Logged, Progress, Reused, Submitted
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.following import follow
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, LogLine, Output, Ticket
+from prefect_hailuo.fal.messages import Completed, LogLine, Output, Status, Ticket
 from prefect_hailuo.key import canonical_take, generation_key
 from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.places import Place
 from prefect_hailuo.storing import Storing, video_name
 from prefect_hailuo.video import Video
 
+EMULATOR_RESTORE_SECONDS = 1.0
+"""How long an emulator that has gone is asked for a file: it makes it anew at no cost."""
+
 PROGRESS_SECONDS = 5.0
 """How often a waiting generation tells that it still waits."""
+
+LEAST_FETCH_SECONDS = 60.0
+"""How long the result of a completed request is asked for at least: it is paid for by then."""
 
 FAILURE_SECONDS = 20.0
 """How long the reason of a failure is asked for, when fal answers with a bare 5xx."""
@@ -96,8 +102,9 @@ class Road:
             self._emit(Reused(stored))
             return stored
         ticket = await self.submit(order)
-        completed = await self.wait(ticket, order.timeout_seconds)
-        output = await self.fetch(ticket, completed)
+        deadline = Deadline(order.timeout_seconds, self._clock)
+        completed = await self.wait(ticket, deadline.remaining)
+        output = await self.fetch(ticket, completed, max(deadline.remaining, LEAST_FETCH_SECONDS))
         return await storing.store(ticket, output, completed)
 
     async def submit(self, order: Order) -> Ticket:
@@ -141,18 +148,24 @@ class Road:
                 tasks.cancel_scope.cancel()
         raise failure  # here, for the group would wrap it
 
-    async def fetch(self, ticket: Ticket, completed: Completed | None = None) -> Output:
+    async def fetch(
+        self,
+        ticket: Ticket,
+        completed: Completed | None = None,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> Output:
         """The result of a completed request.
 
         Args:
             ticket: The request.
             completed: How it completed, if known: a failure is then reported at once.
+            timeout_seconds: How long transient faults are waited out.
 
         Raises:
             HailuoError: As `AsyncFalClient.result` does.
         """
         failed = completed is not None and (completed.error or completed.error_type)
-        patience = FAILURE_SECONDS if failed else DEFAULT_TIMEOUT_SECONDS
+        patience = min(FAILURE_SECONDS, timeout_seconds) if failed else timeout_seconds
         try:
             return await self._client.result(ticket, timeout_seconds=patience)
         except GenerationTimeoutError as error:
@@ -166,6 +179,8 @@ class Road:
         if video is None or await storing.holds(video):
             return video
         try:
+            if order.access.realm == "emulator":
+                return await storing.restore(video, EMULATOR_RESTORE_SECONDS)
             return await storing.restore(video)
         except DownloadError:
             if order.access.realm == "emulator":
@@ -181,10 +196,10 @@ class _Watch:
         self._deadline = deadline
         self._emit = emit
         self._expected = find_input_class(ticket.endpoint).endpoint.expected_seconds
-        self._status: InQueue | InProgress | Completed | None = None
+        self._status: Status | None = None
         self._known: set[LogLine] = set()
 
-    def see(self, status: InQueue | InProgress | Completed) -> None:
+    def see(self, status: Status) -> None:
         news = [line for line in status.logs or [] if line not in self._known]
         if news:
             self._known.update(news)
@@ -200,6 +215,6 @@ class _Watch:
             if self._status:
                 self._tell(self._status)
 
-    def _tell(self, status: InQueue | InProgress | Completed) -> None:
+    def _tell(self, status: Status) -> None:
         elapsed = self._deadline.elapsed
         self._emit(Progress(self._ticket, status, elapsed, self._expected))

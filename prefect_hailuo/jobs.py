@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from prefect_hailuo.blocks import LOGO_URL, Credentials, FalCredentials, resolve_credentials
 from prefect_hailuo.endpoints import Hailuo23ProTextToVideo, VideoInput, find_input_class
+from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Ticket
 from prefect_hailuo.generation import Order
 from prefect_hailuo.orders import make_order, timeout_or_default
@@ -21,7 +22,7 @@ from prefect_hailuo.steps import (
     fetching,
     perform,
     storing,
-    submitting,
+    triggering,
     waiting,
 )
 from prefect_hailuo.storage import Storage, resolve_storage
@@ -48,7 +49,7 @@ class HailuoVideoRun(JobRun[Video]):
         timeout_seconds: float | None = None,
     ) -> None:
         self.ticket = ticket
-        self._credentials = resolve_credentials(credentials)
+        self._credentials = credentials
         self._storage = storage
         self._timeout_seconds = timeout_or_default(timeout_seconds)
         self._completed: Completed | None = None
@@ -76,7 +77,7 @@ class HailuoVideoRun(JobRun[Video]):
             timeout_seconds: How long to wait.
 
         Raises:
-            ValueError: There is no such endpoint.
+            UnknownEndpointError: There is no such endpoint.
             ConfigurationError: There are no such credentials, or no key.
 
         Example:
@@ -85,13 +86,22 @@ class HailuoVideoRun(JobRun[Video]):
             HailuoVideoRun('fal-ai/minimax/hailuo-02/pro/text-to-video', '019df76d')
         """
         block = resolve_credentials(credentials)
-        access = block.access()
-        ticket = Ticket(
-            endpoint=find_input_class(endpoint).endpoint.id,
-            request_id=request_id,
-            realm=access.realm,
-            account=access.account,
-        )
+        ticket = _adopted(endpoint, request_id, block.access())
+        return cls(ticket, block, storage, timeout_seconds)
+
+    @classmethod
+    async def afrom_request_id(
+        cls,
+        endpoint: str,
+        request_id: str,
+        credentials: Credentials = None,
+        *,
+        storage: Storage = None,
+        timeout_seconds: float | None = None,
+    ) -> Self:
+        """The asynchronous twin of `from_request_id`."""
+        block = await run_sync(resolve_credentials, credentials)
+        ticket = _adopted(endpoint, request_id, block.access())
         return cls(ticket, block, storage, timeout_seconds)
 
     def wait_for_completion(self) -> None:  # type: ignore[override]
@@ -101,12 +111,12 @@ class HailuoVideoRun(JobRun[Video]):
             GenerationTimeoutError: It takes longer; call it again, for nothing is lost.
             FalError: fal refused to say how it stands.
         """
-        job = waiting(self.ticket, self._credentials.access(), self._timeout_seconds)
+        job = waiting(self.ticket, self._access(), self._timeout_seconds)
         self._completed = perform(job)
 
     async def await_for_completion(self) -> None:
         """The asynchronous twin of `wait_for_completion`."""
-        job = waiting(self.ticket, self._credentials.access(), self._timeout_seconds)
+        job = waiting(self.ticket, await run_sync(self._access), self._timeout_seconds)
         self._completed = await aperform(job)
 
     def fetch_result(self) -> Video:  # type: ignore[override]
@@ -117,7 +127,7 @@ class HailuoVideoRun(JobRun[Video]):
         """
         if self._completed is None:
             self.wait_for_completion()
-        output = perform(fetching(self.ticket, self._credentials.access(), self._completed))
+        output = perform(fetching(self.ticket, self._access(), self._completed))
         place = resolve_storage(self._storage, self.ticket.realm)
         return perform(storing(self.ticket, output, place, self._completed))
 
@@ -125,9 +135,9 @@ class HailuoVideoRun(JobRun[Video]):
         """The asynchronous twin of `fetch_result`."""
         if self._completed is None:
             await self.await_for_completion()
-        job = fetching(self.ticket, self._credentials.access(), self._completed)
+        job = fetching(self.ticket, await run_sync(self._access), self._completed)
         output = await aperform(job)
-        place = resolve_storage(self._storage, self.ticket.realm)
+        place = await run_sync(resolve_storage, self._storage, self.ticket.realm)
         return await aperform(storing(self.ticket, output, place, self._completed))
 
     def cancel(self) -> Cancellation:
@@ -138,11 +148,14 @@ class HailuoVideoRun(JobRun[Video]):
         Raises:
             FalError: fal refused to.
         """
-        return perform(cancelling(self.ticket, self._credentials.access()))
+        return perform(cancelling(self.ticket, self._access()))
 
     async def acancel(self) -> Cancellation:
         """The asynchronous twin of `cancel`."""
-        return await aperform(cancelling(self.ticket, self._credentials.access()))
+        return await aperform(cancelling(self.ticket, await run_sync(self._access)))
+
+    def _access(self) -> Access:
+        return resolve_credentials(self._credentials).access()
 
 
 class HailuoVideoJob(JobBlock[Video]):
@@ -184,8 +197,9 @@ class HailuoVideoJob(JobBlock[Video]):
     input: dict[str, Any] = Field(
         description="The model's input, such as a prompt and whether to optimize it."
     )
-    credentials: FalCredentials = Field(
-        default_factory=FalCredentials, description="The credentials of the account that pays."
+    credentials: FalCredentials | None = Field(
+        default=None,
+        description="The credentials of the account that pays. By default, the environment's key.",
     )
     storage: str | None = Field(
         default=None,
@@ -231,13 +245,14 @@ class HailuoVideoJob(JobBlock[Video]):
         """Submit the generation. **This spends money, every time.**
 
         Raises:
+            StorageError: The place cannot be written to; nothing was bought.
             HailuoError: As `AsyncFalClient.submit` does.
         """
-        return self._run(perform(submitting(self._order())))
+        return self._run(perform(triggering(self._order())))
 
     async def atrigger(self) -> HailuoVideoRun:
         """The asynchronous twin of `trigger`. **This spends money, every time.**"""
-        return self._run(await aperform(submitting(await run_sync(self._order))))
+        return self._run(await aperform(triggering(await run_sync(self._order))))
 
     def _order(self) -> Order:
         return make_order(
@@ -250,3 +265,12 @@ class HailuoVideoJob(JobBlock[Video]):
 
     def _run(self, ticket: Ticket) -> HailuoVideoRun:
         return HailuoVideoRun(ticket, self.credentials, self.storage, self.timeout_seconds)
+
+
+def _adopted(endpoint: str, request_id: str, access: Access) -> Ticket:
+    return Ticket(
+        endpoint=find_input_class(endpoint).endpoint.id,
+        request_id=request_id,
+        realm=access.realm,
+        account=access.account,
+    )

@@ -37,7 +37,7 @@ def canonical_take(take: int | str) -> str:
     return unicodedata.normalize("NFC", str(take).strip())
 
 
-def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> str:  # noqa: A002
+def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> str:
     """The key of a generation: equal keys are one video, bought once.
 
     It covers the realm, the endpoint, the input and the take; never the credentials, never the
@@ -82,7 +82,7 @@ def file_stem(prompt: str, key: str) -> str:
     return "-".join(part for part in (slug, key[:KEY_CHARACTERS_IN_NAME]) if part)
 
 
-def _canonical_input(input: VideoInput) -> dict[str, Any]:  # noqa: A002
+def _canonical_input(input: VideoInput) -> dict[str, Any]:
     body = input.body()
     fields = type(input).model_fields
     return {

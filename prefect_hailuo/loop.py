@@ -87,7 +87,7 @@ class ProcessLoop:
         self._thread.start()
         self._started.result()
 
-    def run(self, job: Job[T], handle: Callable[[object], None] = ignore) -> T:
+    def run(self, job: Job[T], handle: Callable[[Any], None] = ignore) -> T:
         """Run a job and wait for it, from a thread without an event loop of its own.
 
         Args:
@@ -111,7 +111,7 @@ class ProcessLoop:
             raise
         return _outcome(future)
 
-    async def arun(self, job: Job[T], handle: Callable[[object], Awaitable[None]] = aignore) -> T:
+    async def arun(self, job: Job[T], handle: Callable[[Any], Awaitable[None]] = aignore) -> T:
         """Run a job and await it, from any event loop of the caller's.
 
         Args:

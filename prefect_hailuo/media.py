@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,20 +65,13 @@ class Probe:
     codec: str
 
 
-def media_available() -> bool:
-    """Whether the extra `media` is installed, so that `probe` and `poster` work.
+def require_media() -> None:
+    """See that the extra `media` is installed, so that videos can be looked into and drawn.
 
-    The first call imports it, which takes some tenths of a second.
-
-    Example:
-        >>> media_available()
-        True
+    Raises:
+        MissingExtraError: PyAV or Pillow is not installed.
     """
-    try:
-        _require("av", "PIL")
-    except MissingExtraError:
-        return False
-    return True
+    _require("av", "PIL")
 
 
 def probe(path: Path) -> Probe:
@@ -185,11 +178,9 @@ def poster_data_uri(path: Path) -> str:
 
 def _require(*modules: str) -> None:
     for module in modules:
-        try:
-            import_module(module)
-        except ImportError as error:
+        if find_spec(module) is None:
             product = {"av": "PyAV", "PIL": "Pillow"}[module]
-            raise MissingExtraError(f"This needs {product}, which is not installed.") from error
+            raise MissingExtraError(f"This needs {product}, which is not installed.")
 
 
 @contextmanager

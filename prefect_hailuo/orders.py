@@ -14,7 +14,7 @@ from prefect_hailuo.storage import Storage, resolve_storage
 
 
 def make_order(
-    input: VideoInput,  # noqa: A002
+    input: VideoInput,
     *,
     credentials: Credentials = None,
     storage: Storage = None,
@@ -43,7 +43,7 @@ def make_order(
         >>> order.timeout_seconds
         1800.0
     """
-    if not isinstance(input, VideoInput):
+    if not (isinstance(input, VideoInput) and hasattr(input, "endpoint")):
         raise TypeError(
             f"input must be a video input such as Hailuo23ProTextToVideo(prompt=...), "
             f"not {type(input).__name__}."

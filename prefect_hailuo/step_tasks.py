@@ -40,7 +40,7 @@ READS: dict[str, Any] = {
 
 @task(name="Submit video", **BUYS)
 def submit_video(
-    input: VideoInput,  # noqa: A002
+    input: VideoInput,
     *,
     credentials: Credentials = None,
     take: int | str = 0,
@@ -77,7 +77,7 @@ def submit_video(
 
 @task(name="Submit video", **BUYS)
 async def asubmit_video(
-    input: VideoInput,  # noqa: A002
+    input: VideoInput,
     *,
     credentials: Credentials = None,
     take: int | str = 0,

@@ -45,6 +45,16 @@ def submitting(order: Order) -> Job[Ticket]:
     return job
 
 
+def triggering(order: Order) -> Job[Ticket]:
+    """The purchase alone, of a video whose place is known to take it."""
+
+    async def job(connections: Connections, emit: Emit) -> Ticket:
+        await order.place.check()
+        return await Road(order.access, connections, emit).submit(order)
+
+    return job
+
+
 def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Job[Completed]:
     """Until the request has completed."""
 

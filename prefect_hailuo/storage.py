@@ -19,6 +19,7 @@ from prefect.filesystems import LocalFileSystem
 from prefect_hailuo.errors import ConfigurationError, StorageError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.places import Directory, Place, refused_place
+from prefect_hailuo.prefect_calls import load_block
 from prefect_hailuo.settings import HailuoSettings
 
 Storage = str | Path | Block | None
@@ -157,36 +158,16 @@ def resolve_storage(storage: Storage, realm: Realm) -> Place:
         return Directory(HailuoSettings().videos_of(realm))
     if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):
         storage = load_block(Block, storage.removeprefix(BLOCK_PREFIX))
+    if isinstance(storage, str) and "://" in storage:
+        raise ConfigurationError(
+            f"storage {storage!r} is an address, not a directory.",
+            cure="Save a storage block for it, and pass it as 'block:<type>/<name>'.",
+        )
     if isinstance(storage, LocalFileSystem):
         return Directory(Path(storage.basepath or ".").expanduser().resolve())
     if isinstance(storage, Block):
         return StorageBlock(storage)
     return Directory(storage)
-
-
-def load_block(block_class: type[Block], name: str) -> Any:
-    """Load a saved block, from a thread that may wait.
-
-    Raises:
-        ConfigurationError: There is no such block, or no server to ask.
-    """
-    try:
-        return synchronously(block_class.load, name)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"The block {name!r} could not be loaded: {error}",
-            cure="Save it first (block.save(name), or in Prefect's UI under Blocks), and check "
-            "PREFECT_API_URL.",
-        ) from error
-
-
-def synchronously(function: Any, *arguments: Any, **keywords: Any) -> Any:
-    """Call a function of Prefect's that has two colours in its synchronous one.
-
-    Prefect would choose by the task that runs, also in a worker thread; `_sync`, which its types
-    do not show, is how it is told.
-    """
-    return function(*arguments, **keywords, _sync=True)
 
 
 def _has(block: Block, method: str) -> bool:

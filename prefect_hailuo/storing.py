@@ -18,8 +18,11 @@ from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.download import Download, downloaded
 from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import (
+    Billed,
+    ConfigurationError,
     DownloadError,
     HailuoError,
+    StorageError,
     VideoExpiredError,
     about,
 )
@@ -86,13 +89,19 @@ class Storing:
         try:
             return await self._store(ticket, output.video, completed)
         except HailuoError as error:
-            raise about(ticket, error) from error.__cause__
+            about(ticket, error)
+            raise
 
     async def find(self, name: str, key: str) -> Video | None:
-        """The video of a key, if its record is here; its file may not be."""
+        """The video of a key, if its record is here; its file may not be.
+
+        Raises:
+            StorageError: There is a record, and it cannot be read: what it says was bought is not
+                bought again unasked.
+        """
         record = await self._place.read(record_name(name))
-        video = _parse_record(record, key)
-        if video is None:
+        video = _parse_record(record, record_name(name)) if record is not None else None
+        if video is None or video.key != key:
             return None
         # The record may have been written before the place was moved.
         here = {
@@ -106,8 +115,12 @@ class Storing:
         """Whether a video's file is here, unharmed."""
         return await self._place.holds(video.storage_key, video.sha256)
 
-    async def restore(self, video: Video) -> Video:
+    async def restore(self, video: Video, seconds: float = DOWNLOAD_SECONDS) -> Video:
         """Download again a video whose file has gone, and nothing else.
+
+        Args:
+            video: The video.
+            seconds: How long a failing download is repeated.
 
         Raises:
             VideoExpiredError: fal serves it no longer.
@@ -116,17 +129,19 @@ class Storing:
         """
         file = File(url=video.url, file_size=video.size)
         try:
-            async with self._downloaded(file) as download:
+            async with self._downloaded(file, seconds) as download:
                 if download.sha256 != video.sha256:
                     raise VideoExpiredError("fal's link now serves another file.")
                 await self._place.keep(download.path, video.storage_key)
         except DownloadError as error:
             raise _lost(video, error) from error
         except HailuoError as error:
-            raise about(_ticket_of(video), error) from error.__cause__
+            about(_ticket_of(video), error)
+            raise
         return video
 
     async def _store(self, ticket: Ticket, file: File, completed: Completed | None) -> Video:
+        _name_and_key(ticket)  # a ticket that makes no sense is refused before the download
         async with self._downloaded(file) as download:
             poster = await _look(poster_data_uri, download.path)
             video = await self._describe(ticket, file, download, completed)
@@ -137,8 +152,10 @@ class Storing:
         self._emit(Stored(video, poster))
         return video
 
-    def _downloaded(self, file: File) -> AbstractAsyncContextManager[Download]:
-        deadline = Deadline(DOWNLOAD_SECONDS, self._clock)
+    def _downloaded(
+        self, file: File, seconds: float = DOWNLOAD_SECONDS
+    ) -> AbstractAsyncContextManager[Download]:
+        deadline = Deadline(seconds, self._clock)
         return downloaded(self._media, file, self._place.workspace, deadline)
 
     async def _describe(
@@ -147,7 +164,6 @@ class Storing:
         endpoint = find_input_class(ticket.endpoint).endpoint
         name, key = _name_and_key(ticket)
         picture = await _look(probe, download.path)
-        metrics = (completed.metrics or {}) if completed else {}
         now = datetime.now(timezone.utc)
         return Video(
             path=self._place.path_of(name),
@@ -163,12 +179,17 @@ class Storing:
             price_usd=endpoint.price_usd,
             completed_at=now if completed else None,
             stored_at=now,
-            inference_seconds=metrics.get("inference_time"),
+            inference_seconds=_inference_seconds(completed),
             **ticket.model_dump(include=COPIED_FROM_TICKET),
         )
 
 
-def video_name(input: VideoInput, key: str) -> str:  # noqa: A002
+def _inference_seconds(completed: Completed | None) -> float | None:
+    seconds = (completed.metrics or {}).get("inference_time") if completed else None
+    return seconds if isinstance(seconds, int | float) else None
+
+
+def video_name(input: VideoInput, key: str) -> str:
     """The file name of a generation's video."""
     return f"{file_stem(input.prompt, key)}.mp4"
 
@@ -184,7 +205,13 @@ def _name_and_key(ticket: Ticket) -> tuple[str, str | None]:
         digest = hashlib.sha256(ticket.request_id.encode()).hexdigest()
         stem = file_stem(f"{input_class.endpoint.name} {ticket.request_id}", digest)
         return f"{stem}.mp4", None
-    given = input_class.model_validate(ticket.input)
+    try:
+        given = input_class.model_validate(ticket.input)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"The ticket's input is none of {input_class.endpoint.name}'s: {error}",
+            cure="Use the ticket as it was given, or HailuoVideoRun.from_request_id.",
+        ) from error
     key = generation_key(given, realm=ticket.realm, take=ticket.take)
     return video_name(given, key), key
 
@@ -204,14 +231,15 @@ def _record(video: Video) -> bytes:
     return video.model_dump_json(indent=2).encode()
 
 
-def _parse_record(record: bytes | None, key: str) -> Video | None:
-    if record is None:
-        return None
+def _parse_record(record: bytes, name: str) -> Video:
     try:
-        video = Video.model_validate_json(record)
-    except ValidationError:
-        return None
-    return video if video.key == key else None
+        return Video.model_validate_json(record)
+    except ValidationError as error:
+        raise StorageError(
+            f"The record {name} is damaged.",
+            cure=f"Nothing was bought now. Restore {name}, or delete it to buy the video anew.",
+            billed=Billed.NO,
+        ) from error
 
 
 def _ticket_of(video: Video) -> Ticket:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import (
     Cancellation,
-    Completed,
-    InProgress,
-    InQueue,
     Output,
+    Status,
     SynchronousReply,
     Ticket,
 )
@@ -69,7 +67,7 @@ class FalClient:
 
     def status(
         self, ticket: Ticket, *, logs: bool = True, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    ) -> InQueue | InProgress | Completed:
+    ) -> Status:
         """As `AsyncFalClient.status`."""
         return self._run(
             lambda client: client.status(ticket, logs=logs, timeout_seconds=timeout_seconds)
@@ -78,7 +76,7 @@ class FalClient:
     def stream(
         self,
         ticket: Ticket,
-        seen: Callable[[InQueue | InProgress | Completed], None],
+        seen: Callable[[Status], None],
         *,
         logs: bool = True,
     ) -> None:
@@ -89,7 +87,7 @@ class FalClient:
             async for status in client.stream(ticket, logs=logs):
                 emit(status)
 
-        process_loop().run(job, lambda event: seen(cast(Completed, event)))
+        process_loop().run(job, seen)
 
     def result(self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Output:
         """As `AsyncFalClient.result`."""

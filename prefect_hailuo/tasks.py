@@ -31,7 +31,7 @@ GENERATES: dict[str, Any] = {
 
 @task(name="Generate video", cache_policy=GenerationCachePolicy(), **GENERATES)
 def generate_video(
-    input: VideoInput,  # noqa: A002
+    input: VideoInput,
     *,
     credentials: Credentials = None,
     storage: Storage = None,
@@ -86,7 +86,7 @@ def generate_video(
 
 @task(name="Generate video", cache_policy=GenerationCachePolicy(), **GENERATES)
 async def agenerate_video(
-    input: VideoInput,  # noqa: A002
+    input: VideoInput,
     *,
     credentials: Credentials = None,
     storage: Storage = None,

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_hailuo.fal.messages import Realm
 
@@ -43,9 +43,15 @@ class Video(BaseModel):
         inference_seconds: How long the model worked, as fal said.
 
     Example:
-        >>> record = Video.model_json_schema()["properties"]
-        >>> sorted(record)[:3]
-        ['account', 'codec', 'completed_at']
+        >>> from prefect_hailuo import hailuo_02_pro_text_to_video
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     video = hailuo_02_pro_text_to_video("An owl.", credentials=mine, storage="videos")
+        >>> video.is_there(), video.made_by_emulator, video.prompt
+        (True, True, 'An owl.')
+        >>> Video.model_validate_json(video.path.with_suffix(".json").read_bytes()) == video
+        True
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,7 +72,7 @@ class Video(BaseModel):
     input: dict[str, Any] | None = None
     take: str = "0"
     key: str | None = None
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
     request_id: str
     account: str | None = None
     realm: Realm
@@ -86,13 +92,13 @@ class Video(BaseModel):
         """The prompt, where it is known."""
         return self.input.get("prompt") if self.input else None
 
-    def is_there(self) -> bool:
-        """Whether the local file is where it was stored, with its size; True without a path.
+    @property
+    def place(self) -> str:
+        """Where it is, for people to read."""
+        return str(self.path) if self.path else f"{self.storage}/{self.storage_key}"
 
-        Example:
-            >>> callable(Video.is_there)
-            True
-        """
+    def is_there(self) -> bool:
+        """Whether the local file is where it was stored, with its size; True without a path."""
         if self.path is None:
             return True
         try:

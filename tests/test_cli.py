@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from prefect_hailuo import FalCredentials
+from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.endpoints import CATALOGUE
 
 COMMAND = str(Path(sys.executable).parent / "prefect-hailuo")
@@ -50,3 +52,14 @@ def test_it_lists_the_catalogue() -> None:
     assert all(price["source"] and price["seen"] for price in listed.values())
     done = subprocess.run([COMMAND, "models"], capture_output=True, text=True, check=True)
     assert {"hailuo-2.3-pro", "$0.48"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("arguments", [["--speed", "0"], ["--port", "{taken}"]])
+def test_what_cannot_be_served_is_explained(emulator: FalEmulator, arguments: list[str]) -> None:
+    """A speed of nothing, a port that is taken: one line, no traceback."""
+    taken = emulator.url.rpartition(":")[2]
+    command = [COMMAND, "emulator", *(each.format(taken=taken) for each in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1

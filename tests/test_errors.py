@@ -110,6 +110,7 @@ def test_nobody_claims_to_know_what_a_lost_submission_cost() -> None:
         "NoCreditError",
         "RateLimitedError",
         "RealmMismatchError",
+        "UnknownEndpointError",
         "UnreachableError",
     }
 
@@ -122,6 +123,7 @@ def test_only_what_may_pass_by_itself_is_worth_trying_again() -> None:
         "FalFaultError",
         "NotReadyError",
         "RateLimitedError",
+        "StreamDroppedError",
         "UnreachableError",
     }
 

@@ -20,6 +20,7 @@ from prefect_hailuo.errors import (
     FalError,
     MalformedReplyError,
     RequestNotFoundError,
+    StreamDroppedError,
 )
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Ticket
@@ -84,8 +85,10 @@ async def test_a_stream_that_drops_says_so(reply: Reply) -> None:
     """A stream that ends without the end is an error: nobody takes silence for completion."""
     with RawServer(reply) as server:
         async with AsyncFalClient(server.access()) as client:
-            with pytest.raises(httpx.RequestError):
+            with pytest.raises(StreamDroppedError) as caught:
                 await heard(client)
+    assert caught.value.ticket
+    assert (caught.value.billed, caught.value.retryable) == (Billed.UNKNOWN, True)
 
 
 NO_STREAMS = {

@@ -25,6 +25,7 @@ from prefect_hailuo.emulator import (
     Fault,
     ManualClock,
     delay,
+    edit,
     expire_file,
     fail_inside,
     refuse,
@@ -96,7 +97,7 @@ class Hundredfold:
 def generate(
     emulator: FalEmulator,
     storage: Storage,
-    input: VideoInput = FOX,  # noqa: A002
+    input: VideoInput = FOX,
     handle: Handle = ignore,
     **options: Any,
 ) -> Video:
@@ -281,20 +282,54 @@ def test_with_its_record_gone_too_it_is_bought_anew(tmp_path: Path, emulator: Fa
         lambda record: record[:-20],
         lambda record: b"\xff\xfe\x00",
         lambda record: b'{"videos": []}',
-        lambda record: record.replace(b'"key": "', b'"key": "f'),
         lambda record: record.replace(b'"size": ', b'"size": "many", "was": '),
     ],
-    ids=["empty", "cut", "binary", "foreign", "another key", "another shape"],
+    ids=["empty", "cut", "binary", "foreign", "another shape"],
 )
-def test_a_record_that_is_none_is_passed_over(
+def test_a_damaged_record_buys_nothing(
     tmp_path: Path, emulator: FalEmulator, spoil: Callable[[bytes], bytes]
 ) -> None:
-    """What is no record of this video is no reason to fail; a true one takes its place."""
+    """Something was bought here once; whether to buy it anew is the caller's to say."""
     video = generate(emulator, tmp_path)
     record_of(video).write_bytes(spoil(record_of(video).read_bytes()))
+    with pytest.raises(StorageError, match=f"Restore {record_of(video).name}, or delete it"):
+        generate(emulator, tmp_path)
+    assert emulator.charged == 1
+
+
+def test_a_record_of_another_video_is_passed_over(tmp_path: Path, emulator: FalEmulator) -> None:
+    """What is no record of this video says nothing about it; a true one takes its place."""
+    video = generate(emulator, tmp_path)
+    record = record_of(video).read_bytes()
+    record_of(video).write_bytes(record.replace(b'"key": "', b'"key": "f'))
     anew = generate(emulator, tmp_path)
     assert Video.model_validate_json(record_of(video).read_bytes()) == anew
     assert emulator.charged == 2
+
+
+def test_an_odd_measure_from_fal_loses_no_video(tmp_path: Path, emulator: FalEmulator) -> None:
+    """What fal says of its own working time is no reason to drop what was paid for."""
+    odd = {"metrics": {"inference_time": "a while"}}
+    emulator.faults.add(edit("stream", lambda status: {**status, **odd}, count=None))
+    assert generate(emulator, tmp_path).inference_seconds is None
+    assert emulator.charged == 1
+
+
+def test_a_result_is_not_waited_for_beyond_the_deadline(
+    tmp_path: Path, emulator: FalEmulator
+) -> None:
+    """One deadline covers waiting and fetching; a completed request is given a little more."""
+    emulator.faults.add(refuse("result", 503, count=None))
+    order = make_order(
+        FOX, credentials=emulator.credentials(), storage=tmp_path, timeout_seconds=30
+    )
+
+    async def job(connections: Connections, emit: Emit) -> Video:
+        return await Road(order.access, connections, clock=Hundredfold()).generate(order)
+
+    with pytest.raises(GenerationTimeoutError, match="within 60 seconds") as caught:
+        process_loop().run(job)
+    assert caught.value.ticket is not None
 
 
 def test_a_record_cannot_send_a_file_elsewhere(tmp_path: Path, emulator: FalEmulator) -> None:

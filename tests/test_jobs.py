@@ -108,7 +108,7 @@ def test_a_job_survives_being_saved(credentials: FalCredentials, tmp_path: Path)
     """A saved job comes back with its input and its credentials, and runs."""
     name = f"owl-{uuid4().hex[:8]}"
     job = make_job(credentials, tmp_path)
-    job.credentials.save(name)
+    credentials.save(name)
     job.save(name)
     loaded = HailuoVideoJob.load(name)
     assert isinstance(loaded, HailuoVideoJob)

@@ -16,7 +16,6 @@ from prefect_hailuo.emulator import routes_files, routes_platform, routes_queue,
 from prefect_hailuo.emulator.emulation import Emulation
 from prefect_hailuo.emulator.incoming import TheEmulation, UnknownRequestError
 from prefect_hailuo.emulator.replies import JSON, not_found
-from prefect_hailuo.errors import MissingExtraError
 
 
 def make_app(emulation: Emulation) -> FastAPI:
@@ -35,7 +34,6 @@ def make_app(emulation: Emulation) -> FastAPI:
     app.add_exception_handler(UnknownRequestError, _unknown_request)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(MissingExtraError, _cannot_draw)
     app.add_api_route("/_emulator/stats", stats)
     app.add_api_route("/rest/.well-known/jwks.json", key_set)
     # The queue's last route takes every path.
@@ -83,7 +81,3 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 def _is_platform(request: Request) -> bool:
     return request.url.path.startswith(routes_platform.PREFIX)
-
-
-async def _cannot_draw(request: Request, error: Exception) -> Response:
-    return JSON({"detail": str(error)}, 501)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prefect_hailuo.emulator.panel import BACKDROP_COLOURS, MARKER_COLOUR, draw_panel
 from prefect_hailuo.endpoints import Endpoint, Picture
-from prefect_hailuo.errors import MissingExtraError
+from prefect_hailuo.media import require_media
 
 if TYPE_CHECKING:
     import av
@@ -47,22 +47,12 @@ def render(endpoint: Endpoint, prompt: str) -> bytes:
         >>> render(Hailuo23ProTextToVideo.endpoint, "A red fox.")[4:8]
         b'ftyp'
     """
-    _require_media()
+    require_media()
     with tempfile.TemporaryDirectory(prefix="hailuo-emulator-") as folder:
         # A file by name, not a buffer: to move the index to the front, FFmpeg opens it once more.
         path = Path(folder) / "clip.mp4"
         _encode(path, endpoint, prompt)
         return path.read_bytes()
-
-
-def _require_media() -> None:
-    try:
-        import av  # noqa: F401
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f"The emulator draws its videos with PyAV and Pillow, and {error.name} is missing."
-        ) from error
 
 
 def _encode(path: Path, endpoint: Endpoint, prompt: str) -> None:

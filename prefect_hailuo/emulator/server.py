@@ -24,6 +24,7 @@ from prefect_hailuo.emulator.web_server import STOP_SECONDS, WebServer, listen
 from prefect_hailuo.emulator.wire import Wire
 from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.fal.messages import EMULATOR_KEY, Realm
+from prefect_hailuo.media import require_media
 
 if TYPE_CHECKING:
     from prefect_hailuo.blocks import FalCredentials
@@ -93,6 +94,7 @@ class FalEmulator:
         self.api_key = api_key
         self._emulation = Emulation(setup, self.faults, ClipLibrary(clip))
         self._address = (host, port)
+        self._draws = not isinstance(clip, bytes)
         self._tls = (certificate, private_key)
         self._server: WebServer | None = None
         self._thread: threading.Thread | None = None
@@ -115,7 +117,10 @@ class FalEmulator:
         Raises:
             OSError: The port is taken, or the certificate cannot be read.
             RuntimeError: It was started before; make another.
+            MissingExtraError: It is to draw videos, and the extra `media` is not installed.
         """
+        if self._draws:
+            require_media()
         if self._thread is not None or self._emulation.alarms.stopped:
             raise RuntimeError("An emulator is started once; make another.")
         app = Wire(make_app(self._emulation), self._emulation)

@@ -8,7 +8,7 @@ from os import PathLike
 
 from prefect_hailuo.emulator.clips import Clip
 from prefect_hailuo.emulator.server import FalEmulator
-from prefect_hailuo.fal.messages import EMULATOR_KEY, EMULATOR_PORT
+from prefect_hailuo.fal.messages import EMULATOR_KEY, EMULATOR_PORT, EMULATOR_SPEED
 
 _INSTRUCTIONS = """\
 An emulator of fal is at {url}: nothing is generated, nothing is charged.
@@ -42,7 +42,7 @@ With fal's Python client:
 
 def serve(
     port: int = EMULATOR_PORT,
-    speed: float = 1.0,
+    speed: float = EMULATOR_SPEED,
     *,
     host: str = "127.0.0.1",
     concurrency: int = 2,

@@ -16,7 +16,6 @@ from prefect_hailuo.emulator.replies import as_json, error_text
 from prefect_hailuo.emulator.results import video_output
 from prefect_hailuo.emulator.signing import Delivery
 from prefect_hailuo.emulator.streams import wait_until_completed
-from prefect_hailuo.errors import MissingExtraError
 
 RETRY_SECONDS = (0.1, 0.3, 1.0, 3.0)
 """After how long an unacknowledged delivery is repeated; fal goes on for two hours."""
@@ -82,7 +81,4 @@ async def _payload(generation: Generation, emulation: Emulation) -> dict[str, An
     if not generation.outcome.is_video:
         error = {"error": error_text(generation), "payload": generation.outcome.body}
         return {**names, "status": "ERROR", **error}
-    try:
-        return {**names, "status": "OK", "payload": await video_output(generation, emulation)}
-    except MissingExtraError as error:
-        return {**names, "status": "OK", "payload": None, "payload_error": str(error)}
+    return {**names, "status": "OK", "payload": await video_output(generation, emulation)}

@@ -13,16 +13,18 @@ from pydantic import TypeAdapter
 from typing_extensions import Self
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import HailuoError, RequestNotFoundError
+from prefect_hailuo.errors import (
+    HailuoError,
+    RequestNotFoundError,
+    StreamDroppedError,
+)
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import (
     STATUS,
     Cancellation,
     CancelReply,
-    Completed,
-    InProgress,
-    InQueue,
     Output,
+    Status,
     SynchronousReply,
     Ticket,
 )
@@ -167,7 +169,7 @@ class AsyncFalClient:
 
     async def status(
         self, ticket: Ticket, *, logs: bool = True, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    ) -> InQueue | InProgress | Completed:
+    ) -> Status:
         """Where a request stands.
 
         Args:
@@ -182,15 +184,13 @@ class AsyncFalClient:
         url = _with_logs(self.access.hosts.status_url(ticket), logs)
         return await self._read(lambda: self._get(url, STATUS, ticket), ticket, timeout_seconds)
 
-    async def stream(
-        self, ticket: Ticket, *, logs: bool = True
-    ) -> AsyncGenerator[InQueue | InProgress | Completed, None]:
+    async def stream(self, ticket: Ticket, *, logs: bool = True) -> AsyncGenerator[Status, None]:
         """The statuses of a request as they come, ending with `Completed`.
 
         It is one connection, which may drop: `fal.following.follow` goes on when it does.
 
         Raises:
-            httpx.RequestError: The stream dropped, or was silent for 45 seconds.
+            StreamDroppedError: The stream dropped, or was silent for 45 seconds.
             FalError: fal refused it, or sent what is no status.
         """
         url = _with_logs(self.access.hosts.stream_url(ticket), logs)
@@ -206,6 +206,9 @@ class AsyncFalClient:
         except HailuoError as error:
             of_reading(ticket, error)
             raise
+        except httpx.RequestError as error:
+            seen = f"{type(error).__name__}: {error}"
+            raise StreamDroppedError(f"The stream broke off ({seen}).", ticket=ticket) from error
 
     async def result(
         self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 import anyio
-import httpx
 
 from prefect_hailuo.clock import Deadline
 from prefect_hailuo.errors import FalError, GenerationTimeoutError
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Ticket
+from prefect_hailuo.fal.messages import Completed, Status, Ticket
 from prefect_hailuo.fal.patience import deadline_error
 
 SHORTEST_PAUSE_SECONDS = 1.0
@@ -20,7 +19,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 MOST_STREAMS = 200
 """Streams that one process holds open; whoever finds them taken asks now and then instead."""
 
-Seen = Callable[[InQueue | InProgress | Completed], None]
+Seen = Callable[[Status], None]
 
 
 async def follow(
@@ -68,9 +67,7 @@ def pause_seconds(elapsed: float) -> float:
     return min(LONGEST_PAUSE_SECONDS, max(SHORTEST_PAUSE_SECONDS, elapsed / 10))
 
 
-async def _ask(
-    client: AsyncFalClient, ticket: Ticket, deadline: Deadline
-) -> InQueue | InProgress | Completed:
+async def _ask(client: AsyncFalClient, ticket: Ticket, deadline: Deadline) -> Status:
     """The status; if it cannot be had in time, the error tells of the whole wait."""
     try:
         return await client.status(ticket, timeout_seconds=deadline.remaining)
@@ -92,7 +89,7 @@ async def _listen(
                     seen(status)
                     if isinstance(status, Completed):
                         return status, True
-        except (FalError, httpx.RequestError):
+        except FalError:
             # What is wrong with the request itself, the next question for its status will tell.
             return None, heard
     return None, heard

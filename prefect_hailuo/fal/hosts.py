@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from prefect_hailuo.errors import ConfigurationError, InsecureHostError
+from prefect_hailuo.errors import ConfigurationError, InsecureHostError, UnknownEndpointError
 from prefect_hailuo.fal.messages import Realm, Ticket
 
 FAL_DOMAINS = ("fal.run", "fal.ai", "falrun.com", "fal.media", "fal.dev")
@@ -86,11 +86,11 @@ class Hosts:
 
     def submit_url(self, endpoint: str) -> str:
         """Where a request of an endpoint is submitted."""
-        return f"{self.queue_url}/{endpoint}"
+        return f"{self.queue_url}/{_checked_endpoint(endpoint)}"
 
     def synchronous_url(self, endpoint: str) -> str:
         """Where an endpoint is called synchronously."""
-        return f"{self.run_url}/{endpoint}"
+        return f"{self.run_url}/{_checked_endpoint(endpoint)}"
 
     def request_url(self, ticket: Ticket) -> str:
         """Where a request's result is; status and cancel hang below it.
@@ -201,3 +201,13 @@ def _checked_base(name: str, given: str) -> str:
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     port = url.port or {"https": 443, "http": 80}.get(url.scheme)
     return (url.scheme, url.host, port)
+
+
+def _checked_endpoint(endpoint: str) -> str:
+    """An endpoint's id, which has become part of a URL and must not lead elsewhere."""
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)+", endpoint, re.ASCII):
+        raise UnknownEndpointError(
+            f"{endpoint!r} is no endpoint's id.",
+            cure="Pass one such as 'fal-ai/minimax/hailuo-02/pro/text-to-video'.",
+        )
+    return endpoint

@@ -23,6 +23,9 @@ EMULATOR_KEY = "emulator:no-real-key"
 EMULATOR_PORT = 8017
 """Where `prefect-hailuo emulator` listens unless it is told otherwise."""
 
+EMULATOR_SPEED = 30.0
+"""How fast its time goes, unless it is told otherwise: a model's minutes pass in seconds."""
+
 EMULATOR_HEADER = "X-Fal-Emulator"
 """The header that marks every reply of the emulator."""
 
@@ -116,9 +119,9 @@ class Completed(Message):
     error_type: str | None = None
 
 
-Status = Annotated[InQueue | InProgress | Completed, Field(discriminator="status")]
+Status = InQueue | InProgress | Completed
 
-STATUS: TypeAdapter[InQueue | InProgress | Completed] = TypeAdapter(Status)
+STATUS: TypeAdapter[Status] = TypeAdapter(Annotated[Status, Field(discriminator="status")])
 
 
 class File(Message):
@@ -162,6 +165,8 @@ class Cancellation(str, Enum):
     REQUESTED = "CANCELLATION_REQUESTED"
     TOO_LATE = "ALREADY_COMPLETED"
     UNKNOWN_REQUEST = "NOT_FOUND"
+
+    __str__ = str.__str__
 
 
 class CancelReply(Message):

@@ -34,9 +34,8 @@ from prefect_hailuo.fal.messages import (
     EMULATOR_PREFIX,
     STATUS,
     Completed,
-    InProgress,
-    InQueue,
     Realm,
+    Status,
 )
 
 T = TypeVar("T")
@@ -123,9 +122,7 @@ def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) ->
         ) from None
 
 
-async def statuses_of(
-    response: httpx.Response, access: Access
-) -> AsyncGenerator[InQueue | InProgress | Completed, None]:
+async def statuses_of(response: httpx.Response, access: Access) -> AsyncGenerator[Status, None]:
     """The statuses in a stream of events, the last of which is `Completed`.
 
     Raises:

@@ -18,6 +18,7 @@ from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.emulator.clip import render
 from prefect_hailuo.emulator.panel import draw_panel
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
+from prefect_hailuo.errors import MissingExtraError
 
 from .asking import Asking
 
@@ -146,12 +147,9 @@ print([name for name in ("av", "PIL") if name in sys.modules])
 
 
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without PyAV the result says what to install."""
-    with FalEmulator(durations=0) as emulator:
-        fal = Asking(emulator)
-        with fal.http:
-            request_id = fal.buy("Cannot be drawn.")
-            monkeypatch.setitem(sys.modules, "av", None)
-            reply = fal.result(request_id)
-    assert reply.status_code == 501
-    assert "pip install 'prefect-hailuo[media]'" in reply.json()["detail"]
+    """Without PyAV the emulator says what to install, and starts with a video of one's own."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'prefect-hailuo\[media\]'"):
+        FalEmulator().start()
+    with FalEmulator(clip=b"a video") as emulator:
+        assert emulator.charged == 0
