@@ -34,8 +34,11 @@ class GenerationCachePolicy(CachePolicy):
         input_class: The input that a task's parameters make; None for a task that takes `input`.
 
     Example:
-        >>> from prefect_hailuo import Hailuo02ProTextToVideo, generate_video
-        >>> monthly = generate_video.with_options(cache_policy=GenerationCachePolicy())
+        >>> from datetime import timedelta
+        >>> from prefect_hailuo import generate_video
+        >>> monthly = generate_video.with_options(
+        ...     cache_policy=GenerationCachePolicy(), cache_expiration=timedelta(days=30)
+        ... )
     """
 
     input_class: type[VideoInput] | None = None

@@ -38,7 +38,16 @@ class HailuoVideoRun(JobRun[Video]):
         ticket: The request; keep it, and `HailuoVideoRun(ticket, credentials)` goes on from it.
         credentials: Those of the account that submitted it.
         storage: Where the video is to be kept; as for `generate_video`.
-        timeout_seconds: How long to wait; None: as the settings say.
+        timeout_seconds: How long to wait, in seconds; None: as the settings say.
+
+    Example:
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     run = HailuoVideoJob(input={"prompt": "A red fox."}, credentials=mine).trigger()
+        ...     later = HailuoVideoRun(run.ticket, mine, storage="videos")  # elsewhere
+        ...     later.fetch_result().prompt
+        'A red fox.'
     """
 
     def __init__(

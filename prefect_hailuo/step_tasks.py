@@ -102,6 +102,15 @@ def wait_for_video(
     Raises:
         GenerationTimeoutError: It takes longer; wait again with the same ticket.
         FalError: fal refused to say.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo23ProTextToVideo
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     ticket = submit_video(Hailuo23ProTextToVideo(prompt="A fox."), credentials=mine)
+        ...     wait_for_video(ticket, credentials=mine, timeout_seconds=60).status
+        'COMPLETED'
     """
     access = resolve_credentials(credentials).access()
     return perform(waiting(ticket, access, timeout_or_default(timeout_seconds)))
@@ -131,6 +140,16 @@ def fetch_video(
 
     Raises:
         HailuoError: The generation failed, by kind; or fal does not have the result.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo23ProTextToVideo
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     ticket = submit_video(Hailuo23ProTextToVideo(prompt="A fox."), credentials=mine)
+        ...     completed = wait_for_video(ticket, credentials=mine)
+        ...     fetch_video(ticket, completed, credentials=mine).video.content_type
+        'video/mp4'
     """
     access = resolve_credentials(credentials).access()
     return perform(fetching(ticket, access, completed))
@@ -164,6 +183,18 @@ def download_video(
     Raises:
         DownloadError: It did not arrive whole, or is no longer served.
         StorageError: The place does not take it.
+
+    Example:
+        >>> from prefect_hailuo import Ticket
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     endpoint = "fal-ai/minimax/hailuo-02/pro/text-to-video"
+        ...     request_id = emulator.plant(endpoint, {"prompt": "An owl."})
+        ...     ticket = Ticket(endpoint=endpoint, request_id=request_id, realm="emulator")
+        ...     output = fetch_video(ticket, credentials=mine)
+        ...     download_video(ticket, output, storage="videos").is_there()
+        True
     """
     return perform(storing(ticket, output, resolve_storage(storage, ticket.realm), completed))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -66,3 +67,47 @@ def test_the_readmes_first_command_ends_with_a_video(tmp_path: Path) -> None:
     assert path.suffix == ".mp4"
     assert path.parent == tmp_path
     assert path.stat().st_size > 10_000
+
+
+ROOMS = [
+    *("errors", "endpoints", "clock"),
+    *("fal.messages", "fal.hosts", "fal.replies", "fal.patience", "fal.transport"),
+    *("fal.purchase", "fal.client", "fal.following"),
+    *("key", "mp4", "media", "places", "video", "events", "download", "loop", "storing"),
+    "generation",
+    *("settings", "prefect_calls", "sync_client", "storage", "blocks", "orders", "caching"),
+    *("artifacts", "steps", "tasks", "step_tasks", "jobs", "emulator", "cli"),
+]
+"""The package's rooms; each may import only from those before it."""
+
+PREFECTS_FACE = ROOMS[ROOMS.index("settings") :]
+
+
+def room_of(module: str) -> str:
+    """The room that a module is in."""
+    return "emulator" if module.startswith("emulator") else module
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules that a file imports when it is loaded."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module}
+    return named | {
+        a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names
+    }
+
+
+def test_imports_point_one_way() -> None:
+    """A room knows only the rooms before it, and Prefect is known to its own face alone."""
+    package = ROOT / "prefect_hailuo"
+    for path in package.rglob("*.py"):
+        module = path.relative_to(package).with_suffix("").as_posix().replace("/", ".")
+        if module in ("__init__", "fal.__init__"):
+            continue
+        room = room_of(module)
+        for imported in imports_of(path):
+            if imported.startswith("prefect_hailuo."):
+                other = room_of(imported.removeprefix("prefect_hailuo."))
+                assert other == room or ROOMS.index(other) < ROOMS.index(room), (module, other)
+            if imported.split(".")[0] == "prefect":
+                assert room in PREFECTS_FACE, module
