@@ -139,15 +139,21 @@ def poster(
         b'\\xff\\xd8'
     """
     _require("av", "PIL")
+    from av.video.reformatter import VideoReformatter
+
     if width < 1:
         raise ValueError(f"a poster cannot be {width} pixels wide")
     with _opened(path) as (container, stream):
         frame = _frame_at(container, path, at_seconds)
-        picture = frame.to_image(  # type: ignore[no-untyped-call]
+        # One of our own: from PyAV 19 on, the frame's has threads, which hang a forked child.
+        shown = VideoReformatter().reformat(
+            frame,
+            format="rgb24",
             **_fitting(frame, stream.sample_aspect_ratio, width),
             **_colours(frame.colorspace, frame.height),
             interpolation="BICUBIC",
         )
+        picture = shown.to_image()  # type: ignore[no-untyped-call]
     file = BytesIO()
     picture.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
     return file.getvalue()
@@ -234,7 +240,7 @@ def _fitting(frame: VideoFrame, pixel_shape: Fraction | None, width: int) -> dic
     }
 
 
-def _colours(matrix: int, height: int) -> dict[str, str]:
+def _colours(matrix: int, height: int) -> dict[str, Any]:
     """Read HD as players do: FFmpeg takes a video that does not say for SD, and reds turn dull."""
     if matrix == BT709 or (matrix == UNSPECIFIED and height >= 720):
         # Both: older PyAV passes the source's over where the destination's is the same.

@@ -267,3 +267,24 @@ def test_probing_needs_no_pillow(answers: list[list[str | bool]]) -> None:
     assert probed == str(Probe(64, 48, 0.5, 24.0, "h264"))
     for message in messages:
         assert str(message).startswith("This needs Pillow, which is not installed.")
+
+
+FORK = """
+import os, pathlib, sys, warnings
+from prefect_hailuo.emulator.clip import render
+from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+from prefect_hailuo.media import poster
+
+warnings.simplefilter("ignore", DeprecationWarning)
+path = pathlib.Path(sys.argv[1])
+path.write_bytes(render(Hailuo02ProTextToVideo.endpoint, "A fork."))
+poster(path)
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_child_forked_after_a_look_can_end(tmp_path: Path) -> None:
+    """Nothing that draws or looks leaves threads which a forked child would wait for."""
+    command = [sys.executable, "-c", FORK, str(tmp_path / "clip.mp4")]
+    subprocess.run(command, check=True, timeout=60)

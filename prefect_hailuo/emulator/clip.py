@@ -112,10 +112,12 @@ def _compose(
 def _planes(image: Image.Image) -> list[Image.Image]:
     """The image in the video's colour format, one grey image a plane."""
     import av
+    from av.video.reformatter import VideoReformatter
     from PIL import Image
 
     drawn = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
-    frame = drawn.reformat(format="yuv420p")
+    # One of our own: from PyAV 19 on, the frame's has threads, which hang a forked child.
+    frame = VideoReformatter().reformat(drawn, format="yuv420p")
     planes = []
     for plane in frame.planes:
         padded = Image.frombytes("L", (plane.line_size, plane.height), bytes(plane))
