@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from raw_server import ENDPOINT, KEY, SECRET, access_to
 
-from prefect_hailuo.errors import ConfigurationError, InsecureHostError
+from prefect_hailuo.errors import ConfigurationError, InsecureHostError, UnknownEndpointError
 from prefect_hailuo.fal.hosts import Access, Hosts
 from prefect_hailuo.fal.messages import Ticket
 
@@ -164,6 +164,19 @@ def test_a_request_id_stays_one_segment_of_the_path(id_: str) -> None:
     assert before == ["", "fal-ai", "minimax", "requests"]
     assert (unquote(segment), last) == (id_, "cancel")
     assert (url.host, url.query, url.fragment) == ("q.example", b"", "")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "hailuo", "../x", "a/../b", "a/b?c", "a/b#c", "a//b", "/a/b", "a/b/", "a/b\n"]
+)
+def test_an_endpoint_that_leads_elsewhere_is_refused(endpoint: str) -> None:
+    """What is no endpoint's id is not sent a submission, nor asked about a request."""
+    hosts = Hosts()
+    for build in (hosts.submit_url, hosts.synchronous_url):
+        with pytest.raises(UnknownEndpointError, match=r"is no endpoint's id\. Pass one such as"):
+            build(endpoint)
+    with pytest.raises(UnknownEndpointError):
+        hosts.cancel_url(Ticket(endpoint=endpoint, request_id="r1"))
 
 
 @pytest.mark.parametrize("id_", [".", ".."])

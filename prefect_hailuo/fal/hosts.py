@@ -98,14 +98,14 @@ class Hosts:
         fal serves them below owner and app only, whatever the rest of the endpoint's id.
 
         Raises:
-            ConfigurationError: The request's id is a way up the path, and none of fal's.
+            ConfigurationError: The request's id, or the endpoint's, is none, and leads elsewhere.
         """
         if ticket.request_id in (".", ".."):
             raise ConfigurationError(
                 f"{ticket.request_id!r} is no request id.",
                 cure="Copy it again from https://fal.ai/dashboard/requests.",
             )
-        app = "/".join(ticket.endpoint.split("/")[:2])
+        app = "/".join(_checked_endpoint(ticket.endpoint).split("/")[:2])
         return f"{self.queue_url}/{app}/requests/{quote(ticket.request_id, safe='')}"
 
     def response_url(self, ticket: Ticket) -> str:
