@@ -11,6 +11,7 @@ import anyio.lowlevel
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import (
+    Billed,
     DownloadError,
     FalFaultError,
     GenerationTimeoutError,
@@ -171,6 +172,11 @@ class Road:
         except GenerationTimeoutError as error:
             if failed and isinstance(error.__cause__, FalFaultError):
                 raise error.__cause__ from None  # it was no fault that passes, but the failure
+            raise
+        except FalFaultError as error:
+            if completed is not None and not failed:
+                # It had completed without an error, so that there may well be a paid video.
+                error.billed = Billed.UNKNOWN
             raise
 
     async def _find(self, order: Order, storing: Storing) -> Video | None:

@@ -315,6 +315,18 @@ def test_an_odd_measure_from_fal_loses_no_video(tmp_path: Path, emulator: FalEmu
     assert emulator.charged == 1
 
 
+def test_a_fault_after_success_does_not_claim_that_nothing_was_spent(
+    tmp_path: Path, emulator: FalEmulator
+) -> None:
+    """Of a request that completed without an error, a typed fault leaves the cost open."""
+    typed = {"X-Fal-Error-Type": "runner_server_error"}
+    emulator.faults.add(refuse("result", 500, headers=typed, count=None))
+    with pytest.raises(FalFaultError) as caught:
+        generate(emulator, tmp_path)
+    assert caught.value.ticket is not None
+    assert (caught.value.billed, emulator.charged) == (Billed.UNKNOWN, 1)
+
+
 def test_a_result_is_not_waited_for_beyond_the_deadline(
     tmp_path: Path, emulator: FalEmulator
 ) -> None:
