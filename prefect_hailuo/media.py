@@ -10,7 +10,6 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -149,7 +148,7 @@ def poster(
         shown = VideoReformatter().reformat(
             frame,
             format="rgb24",
-            **_fitting(frame, stream.sample_aspect_ratio, width),
+            **_fitting(frame, float(stream.sample_aspect_ratio or 1), width),
             **_colours(frame.colorspace, frame.height),
             interpolation="BICUBIC",
         )
@@ -230,9 +229,9 @@ def _frame_at(container: InputContainer, path: Path, at_seconds: float) -> Video
     return shown
 
 
-def _fitting(frame: VideoFrame, pixel_shape: Fraction | None, width: int) -> dict[str, int]:
+def _fitting(frame: VideoFrame, pixel_shape: float, width: int) -> dict[str, int]:
     """The poster's size: the video's own shape, no larger than it."""
-    shown_width = frame.width * (pixel_shape or 1)
+    shown_width = frame.width * pixel_shape
     scale = min(1, width / shown_width)
     return {
         "width": max(1, round(shown_width * scale)),
