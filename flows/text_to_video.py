@@ -3,8 +3,6 @@
 python flows/text_to_video.py "A red fox crosses a snowy field." --emulator
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator, Sequence

@@ -141,6 +141,8 @@ class Teller:
         try:
             yield
         except Exception as error:
+            # One failure may have taken a minute; a finished video is not held up by more of them.
+            self._publishes = False
             self._logger.warning("The %s could not be published: %s", what, error)
 
 

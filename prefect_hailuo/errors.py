@@ -275,8 +275,8 @@ class GenerationTimeoutError(HailuoError):
     """The deadline passed before the video was there; the request goes on at fal."""
 
     default_cure = (
-        "Nothing is lost: collect it later with HailuoVideoRun.from_request_id(endpoint, "
-        "request_id, credentials), and allow a longer timeout_seconds."
+        "Nothing is lost: HailuoVideoRun(error.ticket, credentials, storage).fetch_result() "
+        "collects it later; running the task again buys another. Allow a longer timeout_seconds."
     )
     default_billed = Billed.UNKNOWN
 
@@ -284,7 +284,10 @@ class GenerationTimeoutError(HailuoError):
 class DownloadError(HailuoError):
     """The video did not arrive whole; the download can be repeated at no cost."""
 
-    default_cure = "Repeat the download; the video itself is paid for and still at fal."
+    default_cure = (
+        "The video is paid for and still at fal: HailuoVideoRun(error.ticket, credentials, "
+        "storage).fetch_result() repeats the download; running the task again may buy another."
+    )
     default_billed = Billed.YES
     default_retryable = True
 
@@ -302,7 +305,11 @@ class VideoExpiredError(DownloadError):
 class StorageError(HailuoError):
     """The video could not be written where it was to go, or read from there."""
 
-    default_cure = "Make the place writable, then run again; the video itself is still at fal."
+    default_cure = (
+        "Make the place writable; the video is paid for and still at fal: HailuoVideoRun("
+        "error.ticket, credentials, storage).fetch_result() collects it; running the task again "
+        "may buy another."
+    )
     default_billed = Billed.YES
 
 

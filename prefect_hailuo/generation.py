@@ -171,7 +171,9 @@ class Road:
             return await self._client.result(ticket, timeout_seconds=patience)
         except GenerationTimeoutError as error:
             if failed and isinstance(error.__cause__, FalFaultError):
-                raise error.__cause__ from None  # it was no fault that passes, but the failure
+                # It may be the failure, or something between us and fal: the cost stays open.
+                error.__cause__.billed = Billed.UNKNOWN
+                raise error.__cause__ from None
             raise
         except FalFaultError as error:
             if completed is not None and not failed:

@@ -537,9 +537,9 @@ class FullAtFirst(Block):
 
 
 def test_a_video_that_could_not_be_stored_is_not_bought_again(emulator: FalEmulator) -> None:
-    """Its record is written first, so that running again is the cure that the error names."""
+    """Its record is written first, so a rerun finds it; the error says how to collect it."""
     place = FullAtFirst()
-    with pytest.raises(StorageError, match="then run again") as caught:
+    with pytest.raises(StorageError, match="HailuoVideoRun") as caught:
         generate(emulator, place)
     assert caught.value.ticket and caught.value.billed is Billed.YES
     assert generate(emulator, place).request_id == caught.value.ticket.request_id
@@ -584,3 +584,18 @@ def test_requests_known_by_their_ids_have_files_of_their_own(
     videos = [process_loop().run(storing(each, output, Directory(tmp_path))) for each in alike]
     assert len({path_of(video) for video in videos}) == 3
     assert {(video.key, video.is_there()) for video in videos} == {(None, True)}
+
+
+def test_a_bare_fault_never_speaks_for_a_failed_request(
+    tmp_path: Path, emulator: FalEmulator
+) -> None:
+    """Where the reason of a failure cannot be had, nobody says that nothing was spent."""
+    emulator.faults.add(refuse_content(charged=True), refuse("result", 502, count=None))
+    order = make_order(FOX, credentials=emulator.credentials(), storage=tmp_path)
+
+    async def job(connections: Connections, emit: Emit) -> Video:
+        return await Road(order.access, connections, clock=Hundredfold()).generate(order)
+
+    with pytest.raises(FalFaultError) as caught:
+        process_loop().run(job)
+    assert (caught.value.billed, emulator.charged) == (Billed.UNKNOWN, 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.utilities.callables import parameter_schema
 
 from flows.text_to_video import MODELS, main, text_to_video
 from prefect_hailuo import Video
@@ -90,3 +91,10 @@ def test_an_emulator_that_is_not_there_is_explained(
     error = capsys.readouterr().err
     assert "No connection" in error
     assert "Money spent: no" in error
+
+
+def test_can_be_served_by_another_script() -> None:
+    """Prefect resolves the flow's parameters wherever they are asked for."""
+    schema = parameter_schema(text_to_video.fn).model_dump()
+    assert schema["required"] == ["prompt"]
+    assert set(text_to_video.validate_parameters({"prompt": "A fox.", "take": 3})) >= {"take"}
