@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from textwrap import shorten
@@ -86,7 +86,7 @@ class Teller:
         self._logger.info("Already stored at %s; nothing was bought.", video.place)
         poster = None
         if self._publishes and video.path:
-            with self._letting_go("poster"):
+            with suppress(Exception):  # a card without a poster is a card all the same
                 poster = poster_data_uri(video.path)
         self._publish_video(video, poster)
 
@@ -131,7 +131,7 @@ class Teller:
         name = (video.key or slugify(video.request_id))[:KEY_CHARACTERS_IN_NAME]
         with self._letting_go("card"):
             synchronously(create_markdown_artifact, card(video), f"hailuo-{name}", _caption(video))
-        if poster:
+        if poster and self._publishes:
             with self._letting_go("poster"):
                 key = f"hailuo-{name}-poster"
                 synchronously(create_image_artifact, poster, key, _caption(video))
