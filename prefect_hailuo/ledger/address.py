@@ -1,0 +1,247 @@
+"""Where the ledger is: a file of SQLite's, or a PostgreSQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import SecretStr
+
+from prefect_hailuo.errors import LedgerError
+from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.ledger.disks import (
+    Mount,
+    file_system_of,
+    in_container,
+    is_fleeting,
+    is_shared,
+    mounts_here,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+# SQLAlchemy is imported inside of the functions that need it: that takes a while, and whoever
+# only imports the package would wait for it too.
+
+Allowance = Literal["network-filesystem", "ephemeral-disk"]
+"""A disk that is unfit for a ledger, and can be allowed by this name all the same."""
+
+URL_SETTING = "PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL"
+ALLOW_SETTING = "PREFECT_INTEGRATIONS_HAILUO_LEDGER_ALLOW"
+
+SQLITE = "sqlite+aiosqlite"
+POSTGRESQL = "postgresql+asyncpg"
+
+DRIVERS = {
+    "sqlite": SQLITE,
+    "sqlite+aiosqlite": SQLITE,
+    "sqlite+pysqlite": SQLITE,
+    "postgres": POSTGRESQL,
+    "postgresql": POSTGRESQL,
+    "postgresql+asyncpg": POSTGRESQL,
+    "postgresql+psycopg2": POSTGRESQL,
+}
+"""The async driver that serves what is written in a URL."""
+
+DANGERS: dict[Allowance, str] = {
+    "network-filesystem": "a network's disk, where SQLite's locks do not hold: a video may be "
+    "bought twice",
+    "ephemeral-disk": "a disk that does not last: what was bought is forgotten when it goes, and "
+    "may be bought again",
+}
+
+CURE = (
+    f"Set {URL_SETTING} to postgresql://user:password@host/database, or to a file's absolute path "
+    "as in sqlite:////var/lib/hailuo/ledger.db; without it, the ledger is in Prefect's home."
+)
+
+
+@dataclass(frozen=True)
+class LedgerAddress:
+    """Where one realm's ledger is: a value, which may be a key and shows no password.
+
+    Args:
+        url: SQLAlchemy's URL, of an async driver.
+        realm: Whose purchases are recorded there.
+
+    Example:
+        >>> address = LedgerAddress(SecretStr("postgresql+asyncpg://fox:red@db/hailuo"), "fal")
+        >>> address.name
+        'postgresql+asyncpg://fox:***@db/hailuo'
+    """
+
+    url: SecretStr
+    realm: Realm
+
+    @property
+    def name(self) -> str:
+        """The address for people: SQLite's file, or the URL without its password."""
+        url = self._parsed()
+        # A password may also stand in the query; a host only there.
+        shown = {key: value for key, value in url.query.items() if key in ("host", "port")}
+        return str(self.file or url.set(query=shown).render_as_string(hide_password=True))
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None for PostgreSQL."""
+        url = self._parsed()
+        return Path(str(url.database)) if url.drivername == SQLITE else None
+
+    def _parsed(self) -> URL:
+        from sqlalchemy.engine import make_url
+
+        return make_url(self.url.get_secret_value())
+
+
+def ledger_address(
+    url: str | None, realm: Realm, home: Path, allow: Collection[Allowance] = ()
+) -> LedgerAddress:
+    """The address of a realm's ledger, where it is safe to keep one.
+
+    Args:
+        url: What is set: a URL of SQLite or PostgreSQL; by default, a file under `home`.
+        realm: Each has its own file, and both share a PostgreSQL database.
+        home: This package's directory in Prefect's home.
+        allow: The unfit disks that are allowed all the same.
+
+    Raises:
+        LedgerError: The URL names no such database, or one that forgets what was bought, or the
+            realm `fal` would have its file on a disk that is unfit for it.
+
+    Example:
+        >>> ledger_address(None, "emulator", Path("/home/fox/.prefect/hailuo")).name
+        '/home/fox/.prefect/hailuo/emulator/ledger.db'
+        >>> ledger_address("sqlite:////srv/ledger.db", "emulator", Path("/home/fox")).name
+        '/srv/ledger-emulator.db'
+        >>> ledger_address("postgres://fox:red@db/hailuo", "fal", Path("/home/fox")).name
+        'postgresql+asyncpg://fox:***@db/hailuo'
+    """
+    address = _default(realm, home) if url is None else _given(url, realm)
+    # The emulator's ledger protects no money.
+    if realm == "fal" and address.file:
+        # Resolved first: on the way there, a file system may get mounted.
+        file = address.file.resolve()
+        check_disk(file, mounts_here(), contained=in_container(), allow=allow)
+    return address
+
+
+def check_disk(
+    file: Path, mounts: Iterable[Mount], *, contained: bool, allow: Collection[Allowance] = ()
+) -> None:
+    """Refuse a disk on which a ledger of real money would be lost or torn.
+
+    Args:
+        file: The ledger's, absolute and resolved.
+        mounts: All that is mounted; where that is unknown nothing is refused.
+        contained: Whether this is a container.
+        allow: What is allowed all the same.
+
+    Raises:
+        LedgerError: The disk is a network's, or does not last, and that is not allowed.
+
+    Example:
+        >>> check_disk(Path("/srv/ledger.db"), [Mount(Path("/"), "ext4")], contained=False)
+        >>> check_disk(Path("/srv/ledger.db"), [Mount(Path("/"), "nfs4")], contained=False)
+        Traceback (most recent call last):
+        ...
+        prefect_hailuo.errors.LedgerError: The ledger's file /srv/ledger.db is on nfs4, ...
+    """
+    kind = file_system_of(file, mounts) or ""
+    danger = _danger_of(kind, contained=contained)
+    if danger is None or danger in allow:
+        return
+    raise LedgerError(
+        f"The ledger's file {file} is on {kind}, {DANGERS[danger]}.",
+        cure=f"Put it on a lasting disk of this machine with {URL_SETTING} or PREFECT_HOME, or "
+        f"into a PostgreSQL database with {URL_SETTING}; or allow it by name with "
+        f"{ALLOW_SETTING}='[\"{danger}\"]'.",
+    )
+
+
+def _danger_of(kind: str, *, contained: bool) -> Allowance | None:
+    if is_shared(kind):
+        return "network-filesystem"
+    return "ephemeral-disk" if is_fleeting(kind, contained=contained) else None
+
+
+def _default(realm: Realm, home: Path) -> LedgerAddress:
+    return _of_file(home.absolute() / realm / "ledger.db", {}, realm)
+
+
+def _given(text: str, realm: Realm) -> LedgerAddress:
+    url = _parse(text)
+    driver = DRIVERS.get(url.drivername.lower()) if url else None
+    # What is pasted into the wrong place may be a secret: nothing of it is shown.
+    if url is None or driver is None:
+        raise LedgerError("The ledger's URL is none of SQLite's or PostgreSQL's.", cure=CURE)
+    if driver == SQLITE:
+        return _of_file(_own_file(_sqlite_file(url), realm), url.query, realm)
+    if text.count("@") > 1:
+        # Part of the password would be taken for the host, and shown.
+        raise LedgerError("The ledger's URL holds more than one @.", cure=f"Write %40. {CURE}")
+    return _of_database(url, realm)
+
+
+def _parse(text: str) -> URL | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    # Its errors may show the text, so that none is raised from them either.
+    try:
+        return make_url(text)
+    except (ArgumentError, TypeError, ValueError):
+        return None
+
+
+def _of_database(url: URL, realm: Realm) -> LedgerAddress:
+    if not url.database:
+        raise LedgerError("The ledger's URL names no database.", cure=CURE)
+    query = dict(url.query)
+    # asyncpg's own word for what is called sslmode everywhere else.
+    if "sslmode" in query:
+        query.setdefault("ssl", query.pop("sslmode"))
+    return _address(url.set(drivername=POSTGRESQL, query=query), realm)
+
+
+def _of_file(file: Path, query: Mapping[str, str | tuple[str, ...]], realm: Realm) -> LedgerAddress:
+    from sqlalchemy.engine import URL
+
+    address = _address(URL.create(SQLITE, database=str(file), query=query), realm)
+    # Before SQLAlchemy 2.1 a URL's path is not escaped.
+    if address.file != file:
+        raise LedgerError(f"The ledger's file {file} has a question mark in its path.", cure=CURE)
+    return address
+
+
+def _address(url: URL, realm: Realm) -> LedgerAddress:
+    return LedgerAddress(SecretStr(url.render_as_string(hide_password=False)), realm)
+
+
+def _own_file(file: Path, realm: Realm) -> Path:
+    return file if realm == "fal" else file.with_name(f"{file.stem}-{realm}{file.suffix}")
+
+
+def _sqlite_file(url: URL) -> Path:
+    """The file that a URL of SQLite's names by its path."""
+    path = url.database or ""
+    if url.username or url.password or url.host or url.port:
+        raise LedgerError("The ledger's SQLite URL names a host before its file.", cure=CURE)
+    if path in ("", ":memory:", "file::memory:") or url.query.get("mode") == "memory":
+        raise LedgerError("A ledger in memory forgets what was bought.", cure=CURE)
+    # Such an address can do without locks, or have its file in memory, in more ways than one.
+    if path.startswith("file:") or "uri" in url.query or "\0" in path:
+        raise LedgerError("The ledger's SQLite URL names its file not by its path.", cure=CURE)
+    return _absolute(path)
+
+
+def _absolute(path: str) -> Path:
+    try:
+        file = Path(path).expanduser().absolute()
+    except RuntimeError:  # ~somebody, who has no home here
+        raise LedgerError("The ledger's file is in a home that is not known.", cure=CURE) from None
+    if file.is_dir():
+        raise LedgerError(f"The ledger's file {file} is a directory.", cure=CURE)
+    return file
