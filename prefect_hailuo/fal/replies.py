@@ -169,14 +169,32 @@ def retry_after(response: httpx.Response) -> float | None:
         return _seconds_until(given)
 
 
+def answered_at(response: httpx.Response) -> datetime:
+    """When fal answered, by its own clock; by this machine's, if it does not say."""
+    return _moment(response.headers.get("Date", "")) or datetime.now(timezone.utc)
+
+
 def _seconds_until(date: str) -> float | None:
+    moment = _moment(date)
+    if moment is None:
+        return None
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+
+def _moment(date: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(date)
+        return in_utc(parsedate_to_datetime(date))
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A moment that fal wrote, in UTC, which it also means where it names no zone."""
+    try:
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return aware.astimezone(timezone.utc)
+    except OverflowError as error:  # at the end of all time
+        raise ValueError(str(error)) from error
 
 
 def _class_of(status: int, body: Any, kind: str | None) -> type[FalError]:
@@ -186,6 +204,8 @@ def _class_of(status: int, body: Any, kind: str | None) -> type[FalError]:
         return FalFaultError
     if status == 403 or status == 402:
         return NoCreditError if status == 402 or _is_locked(body) else BadKeyError
+    if _platform_error(body) and status in (404, 422):
+        return RequestRefusedError  # of the question: no model refused, no request is missing
     if _problems(body) or status == 422:
         return ContentPolicyError if kind == "content_policy_violation" else InputRefusedError
     if status == 400 and "still in progress" in _detail_text(body):
@@ -196,6 +216,12 @@ def _class_of(status: int, body: Any, kind: str | None) -> type[FalError]:
         429: RateLimitedError,
     }
     return by_status.get(status, RequestRefusedError)
+
+
+def _platform_error(body: Any) -> dict[str, Any] | None:
+    """An error in the platform API's shape, which is never about a generation."""
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else None
 
 
 def _is_locked(body: Any) -> bool:
@@ -232,10 +258,10 @@ def _detail_text(body: Any) -> str:
     """fal's own words, whichever of its shapes they come in."""
     if not isinstance(body, dict):
         return ""
-    platform = body.get("error")
-    if isinstance(platform, dict):
-        return str(platform.get("message", ""))
-    return str(body.get("detail") or platform or body.get("status") or "")
+    platform = _platform_error(body)
+    if platform is not None:
+        return str(platform.get("message") or "")
+    return str(body.get("detail") or body.get("error") or body.get("status") or "")
 
 
 def _kind(response: httpx.Response, body: Any, access: Access) -> str | None:

@@ -1,0 +1,297 @@
+"""A client of fal's platform API: what an account sent, and what models cost today."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+import httpx
+from pydantic import AfterValidator, Field, TypeAdapter, field_validator
+
+from prefect_hailuo.clock import Clock, Deadline, SystemClock
+from prefect_hailuo.errors import Billed, HailuoError, MalformedReplyError
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.messages import Message
+from prefect_hailuo.fal.patience import read_patiently
+from prefect_hailuo.fal.replies import (
+    answered_at,
+    check_realm,
+    check_request_realm,
+    error_of,
+    in_utc,
+    parse,
+)
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
+"""How long a question may take, all pages and repetitions included."""
+
+PAGE_SIZE = 100
+"""Items to a page: the most that fal gives, by its documentation as gathered 2026-08."""
+
+MOST_PAGES = 1000
+"""Pages of one answer; whoever names a further one is taken to go on for ever."""
+
+MOST_READINGS = 4
+"""How often a history is read until two readings in a row agree."""
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
+
+Params = Mapping[str, str | Sequence[str]]
+
+
+class PastRequest(Message):
+    """One request of an account's history.
+
+    Args:
+        request_id: fal's id of it.
+        endpoint_id: The endpoint that it was sent to.
+        sent_at: When fal received it, by fal's clock, UTC.
+        started_at: When work on it began.
+        ended_at: When it was over.
+        status_code: How it ended, as an HTTP status.
+        duration: Seconds of work.
+        json_input: Its input; None where fal has none, or none that is an object.
+        json_output: Its result or error, where fal has it.
+
+    Example:
+        >>> past = PastRequest(request_id="r1", endpoint_id="a/b", sent_at="2026-09-01T14:00+02:00")
+        >>> past.sent_at.isoformat()
+        '2026-09-01T12:00:00+00:00'
+    """
+
+    request_id: str = Field(min_length=1)
+    endpoint_id: str
+    sent_at: Moment
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    status_code: int | None = None
+    duration: float | None = None
+    json_input: dict[str, Any] | None = None
+    json_output: Any = None
+
+    @field_validator("json_input", mode="before")
+    @classmethod
+    def _none_unless_an_object(cls, given: Any) -> Any:
+        # One odd input of whoever shares the account must not hide all the other requests.
+        return given if isinstance(given, dict) else None
+
+
+class LivePrice(Message):
+    """What an endpoint costs.
+
+    Args:
+        endpoint_id: Which.
+        unit_price: The price of one unit, to the digit that fal wrote.
+        unit: What is counted, such as videos or seconds.
+        currency: What it is paid in.
+    """
+
+    endpoint_id: str = Field(min_length=1)
+    # Out of JSON, pydantic makes a Decimal of a number's shortest text: 0.1 is 0.1 exactly.
+    unit_price: Decimal = Field(ge=0)
+    unit: str
+    currency: str
+
+
+@dataclass(frozen=True)
+class History:
+    """What an account sent to an endpoint.
+
+    Args:
+        requests: Of every page, each request once, as it was seen last.
+        fal_now: fal's own clock when it answered, to the second; this machine's, if it had none.
+    """
+
+    requests: tuple[PastRequest, ...]
+    fal_now: datetime
+
+
+class _Page(Message):
+    has_more: bool
+    next_cursor: str | None = None
+
+
+class _HistoryPage(_Page):
+    items: tuple[PastRequest, ...]
+
+
+class _PricePage(_Page):
+    prices: tuple[LivePrice, ...]
+
+
+P = TypeVar("P", bound=_Page)
+
+HISTORY_PAGE = TypeAdapter(_HistoryPage)
+PRICE_PAGE = TypeAdapter(_PricePage)
+
+
+class PlatformClient:
+    """fal's platform API. Asking is free, and transient faults are waited out.
+
+    Every error says that no money was spent, and means the question: what a request cost that was
+    looked for, no error of this client tells.
+
+    Args:
+        access: The key, and where it is good.
+        http: The HTTP client to use.
+        clock: What waiting is measured with.
+
+    Example:
+        >>> async def spent(access: Access, http: httpx.AsyncClient, since: datetime) -> int:
+        ...     platform = PlatformClient(access, http)
+        ...     endpoint = "fal-ai/minimax/hailuo-02/pro/text-to-video"
+        ...     history = await platform.history(endpoint, since)
+        ...     return sum(past.status_code == 200 for past in history.requests)
+    """
+
+    def __init__(self, access: Access, http: httpx.AsyncClient, clock: Clock | None = None) -> None:
+        self.access = access
+        self.http = http
+        self.clock: Clock = clock or SystemClock()
+
+    async def history(
+        self,
+        endpoint: str,
+        start: datetime,
+        end: datetime | None = None,
+        *,
+        request_id: str | None = None,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> History:
+        """What the account sent to an endpoint, with the inputs.
+
+        That a request is not listed is no proof that there is none: fal may list it later.
+
+        Args:
+            endpoint: fal's endpoint id.
+            start: Sent at this time or later, by fal's clock.
+            end: Sent before this time; None for no limit.
+            request_id: Only this one.
+            timeout_seconds: How long all of it may take.
+
+        Raises:
+            ValueError: `start` or `end` names no time zone.
+            MalformedReplyError: An item is none of fal's, or the pages do not end.
+            RealmMismatchError: The answer, or a request in it, is of the other realm.
+            GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
+            FalError: fal refused to say.
+        """
+        window = {"start": start, "end": end}
+        params: dict[str, str | Sequence[str]] = {
+            "endpoint_id": endpoint,
+            **{name: _written(moment) for name, moment in window.items() if moment},
+            **({"request_id": request_id} if request_id else {}),
+            "expand": "payloads",
+            "limit": str(PAGE_SIZE),
+        }
+        with _only_a_question():
+            if request_id:
+                check_request_realm(request_id, self.access)
+            return await self._settled_history(params, Deadline(timeout_seconds, self.clock))
+
+    async def prices(
+        self, endpoints: Sequence[str], *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> list[LivePrice]:
+        """What endpoints cost today.
+
+        Args:
+            endpoints: fal's endpoint ids; without any, fal is not asked.
+            timeout_seconds: How long all of it may take.
+
+        Raises:
+            MalformedReplyError: A price is none, or the pages do not end.
+            RealmMismatchError: The answer is of the other realm.
+            GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
+            FalError: fal refused to say, for example because it knows no such endpoint.
+        """
+        if not endpoints:
+            return []
+        deadline = Deadline(timeout_seconds, self.clock)
+        params = {"endpoint_id": list(endpoints)}
+        with _only_a_question():
+            pages, _ = await self._pages("models/pricing", params, PRICE_PAGE, deadline)
+        return [price for page in pages for price in page.prices]
+
+    async def _settled_history(self, params: Params, deadline: Deadline) -> History:
+        """All that is listed, read until it is the same twice.
+
+        fal sorts by the end, so that a request which ends between two pages moves others across
+        their border. What was listed once exists: it stays, whatever later readings miss.
+        """
+        found: dict[str, PastRequest] = {}
+        before: set[str] | None = None
+        for _ in range(MOST_READINGS):
+            reading, fal_now, on_one_page = await self._read_history(params, deadline)
+            found.update(reading)
+            if set(reading) == before or (before is None and on_one_page):
+                break
+            before = set(reading)
+        return History(tuple(found.values()), fal_now)
+
+    async def _read_history(
+        self, params: Params, deadline: Deadline
+    ) -> tuple[dict[str, PastRequest], datetime, bool]:
+        path = "models/requests/by-endpoint"
+        pages, fal_now = await self._pages(path, params, HISTORY_PAGE, deadline)
+        reading = {past.request_id: past for page in pages for past in page.items}
+        for request_id in reading:
+            check_request_realm(request_id, self.access)
+        return reading, fal_now, len(pages) == 1
+
+    async def _pages(
+        self, path: str, params: Params, adapter: TypeAdapter[P], deadline: Deadline
+    ) -> tuple[list[P], datetime]:
+        """All pages of one answer, and fal's clock at the last."""
+        pages: list[P] = []
+        cursors: list[str] = []
+        while True:
+            asked = {**params, "cursor": cursors[-1]} if cursors else params
+            page, fal_now = await read_patiently(
+                partial(self._page, path, asked, adapter), deadline
+            )
+            pages.append(page)
+            if not page.has_more:
+                return pages, fal_now
+            cursors.append(_next_cursor(page, cursors))
+
+    async def _page(self, path: str, params: Params, adapter: TypeAdapter[P]) -> tuple[P, datetime]:
+        url = f"{self.access.hosts.platform_url}/{path}"
+        response = await self.http.get(url, params=params, headers=self.access.authorization)
+        check_realm(response, self.access)
+        if not response.is_success:
+            raise error_of(response, self.access)
+        return parse(response, adapter, self.access), answered_at(response)
+
+
+def _next_cursor(page: _Page, followed: Sequence[str]) -> str:
+    if not page.next_cursor:
+        raise MalformedReplyError("fal says that there are more pages, and names no next one.")
+    if page.next_cursor in followed or len(followed) + 1 >= MOST_PAGES:
+        raise MalformedReplyError(f"fal's pages do not end: {len(followed) + 1} were read.")
+    return page.next_cursor
+
+
+def _written(moment: datetime) -> str:
+    """A moment as fal takes it.
+
+    Raises:
+        ValueError: It names no time zone; to guess one could lose a request by hours.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} names no time zone.")
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+@contextmanager
+def _only_a_question() -> Iterator[None]:
+    """Whatever goes wrong within, nothing was bought."""
+    try:
+        yield
+    except HailuoError as error:
+        error.billed = Billed.NO
+        raise
