@@ -5,7 +5,10 @@
     │   ├── MissingKeyError          no API key was given
     │   ├── InsecureHostError        a host that must not be given the key
     │   ├── UnknownEndpointError     no endpoint is called that
+    │   ├── OtherAccountError        another account is making this video
     │   └── MissingExtraError        an optional dependency is not installed
+    ├── LedgerError                  the ledger cannot be used; nothing is bought without it
+    ├── BudgetError                  the scope's budget does not allow it
     ├── FalError                     what fal said, or failed to say
     │   ├── BadKeyError              401, or 403 for another reason than credit
     │   ├── NoCreditError            403, the account is locked or out of credit
@@ -22,6 +25,9 @@
     │   ├── MalformedReplyError      an answer that is not of fal's protocol
     │   └── RealmMismatchError       the emulator answered for fal, or fal for the emulator
     ├── SubmitUnknownError           the POST went out, and its answer was lost
+    ├── RunCancelledError            its flow run was cancelled, so nothing is bought for it
+    ├── ParkedError                  it may have been bought: somebody has to decide
+    ├── AbandonedError               somebody decided to give the attempt up
     ├── GenerationTimeoutError       the deadline passed; the ticket is still good
     ├── DownloadError                the video did not arrive whole; it is still at fal
     │   └── VideoExpiredError        fal no longer serves the file
@@ -145,10 +151,37 @@ class UnknownEndpointError(ConfigurationError, ValueError):
     default_cure = "List the models with: prefect-hailuo models"
 
 
+class OtherAccountError(ConfigurationError):
+    """Another account is making this video; only its own key can follow the request."""
+
+    default_cure = (
+        "Use that account's credentials, wait until the video is stored (it then serves every "
+        "account), or pass another take. Nothing was bought now."
+    )
+
+
 class MissingExtraError(ConfigurationError):
     """An optional dependency is not installed."""
 
     default_cure = "Install it with: pip install 'prefect-hailuo[media]'"
+
+
+class LedgerError(HailuoError):
+    """The ledger cannot be used, and without it nothing is bought."""
+
+    default_cure = (
+        "Make it reachable and writable, or name another with the setting "
+        "PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL. Nothing was bought now; run again after that."
+    )
+
+
+class BudgetError(HailuoError):
+    """The scope's budget does not allow the purchase; nothing was bought."""
+
+    default_cure = (
+        "Raise the limit (Budget(scope=..., ...).apply()), or wait for the next period; "
+        "prefect-hailuo spend shows what it went on."
+    )
 
 
 class FalError(HailuoError):
@@ -209,6 +242,8 @@ class RequestNotFoundError(FalError):
         "result for an hour, after which its dashboard may still show it."
     )
     default_billed = Billed.UNKNOWN
+    answered_by: str | None = None
+    """Which emulator said so, if it was one."""
 
 
 class NotReadyError(FalError):
@@ -262,7 +297,10 @@ class RealmMismatchError(FalError):
 
 
 class SubmitUnknownError(HailuoError):
-    """The submission went out and its answer was lost: it may have bought a video."""
+    """The submission went out and its answer was lost: it may have bought a video.
+
+    Only the bare client raises it; the tasks and jobs look for the request and go on with it.
+    """
 
     default_cure = (
         "Look for it at https://fal.ai/dashboard/requests before running again; if it is there, "
@@ -271,12 +309,38 @@ class SubmitUnknownError(HailuoError):
     default_billed = Billed.UNKNOWN
 
 
+class RunCancelledError(HailuoError):
+    """The flow run that asks was cancelled, so nothing is bought for it."""
+
+    default_cure = "Run it again if the video is wanted after all."
+
+
+class ParkedError(HailuoError):
+    """It may have been bought, and nobody can say: it is not bought again unasked.
+
+    `key` is the generation's, for `prefect-hailuo ledger show` and `resolve`.
+    """
+
+    default_billed = Billed.UNKNOWN
+    key: str | None = None
+
+
+class AbandonedError(HailuoError):
+    """Somebody decided to give the attempt up, whatever became of it at fal."""
+
+    default_cure = (
+        "Pass another take, or allow one more purchase with: prefect-hailuo ledger resolve KEY "
+        "--allow-one-resubmit"
+    )
+    default_billed = Billed.UNKNOWN
+
+
 class GenerationTimeoutError(HailuoError):
     """The deadline passed before the video was there; the request goes on at fal."""
 
     default_cure = (
-        "Nothing is lost: HailuoVideoRun(error.ticket, credentials, storage).fetch_result() "
-        "collects it later; running the task again buys another. Allow a longer timeout_seconds."
+        "Nothing is lost: run it again, and it goes on with the same request, without buying "
+        "another; or allow a longer timeout_seconds."
     )
     default_billed = Billed.UNKNOWN
 
@@ -285,8 +349,8 @@ class DownloadError(HailuoError):
     """The video did not arrive whole; the download can be repeated at no cost."""
 
     default_cure = (
-        "The video is paid for and still at fal: HailuoVideoRun(error.ticket, credentials, "
-        "storage).fetch_result() repeats the download; running the task again may buy another."
+        "The video is paid for and still at fal: run it again, and the download is repeated, "
+        "without buying another."
     )
     default_billed = Billed.YES
     default_retryable = True
@@ -296,8 +360,9 @@ class VideoExpiredError(DownloadError):
     """fal no longer serves the file."""
 
     default_cure = (
-        "It was paid for and its copy is gone: look for it at https://fal.ai/dashboard/requests, "
-        "or make another with a new take."
+        "It was paid for and its copy is gone, so it is not bought again unasked: look for it at "
+        "https://fal.ai/dashboard/requests, make another with a new take, or allow it with "
+        "on_lost='resubmit'."
     )
     default_retryable = False
 
@@ -306,9 +371,8 @@ class StorageError(HailuoError):
     """The video could not be written where it was to go, or read from there."""
 
     default_cure = (
-        "Make the place writable; the video is paid for and still at fal: HailuoVideoRun("
-        "error.ticket, credentials, storage).fetch_result() collects it; running the task again "
-        "may buy another."
+        "Make the place writable, then run it again: the video is paid for and still at fal, and "
+        "is not bought again."
     )
     default_billed = Billed.YES
 

@@ -26,7 +26,8 @@ import httpx
 from anyio.from_thread import BlockingPortal
 
 from prefect_hailuo.fal.following import MOST_STREAMS
-from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.fal.transport import FRESH, open_http
+from prefect_hailuo.ledger.ledgers import Ledgers
 
 T = TypeVar("T")
 
@@ -52,10 +53,14 @@ class Connections:
 
     http: httpx.AsyncClient
     """For fal's API."""
+    purchases: httpx.AsyncClient
+    """For what is sent once, and only once."""
     media: httpx.AsyncClient
     """For what fal serves; apart, so that downloads and questions do not starve each other."""
     streams: anyio.Semaphore
     """Counts the status streams that may still be opened."""
+    ledgers: Ledgers
+    """The ledgers that were opened."""
 
 
 Emit = Callable[[object], None]
@@ -189,8 +194,10 @@ class ProcessLoop:
         async with AsyncExitStack() as stack:
             self._connections = Connections(
                 http=await stack.enter_async_context(open_http()),
+                purchases=await stack.enter_async_context(open_http(FRESH)),
                 media=await stack.enter_async_context(open_http()),
                 streams=anyio.Semaphore(MOST_STREAMS),
+                ledgers=await stack.enter_async_context(Ledgers()),
             )
             self._portal = await stack.enter_async_context(BlockingPortal())
             self._started.set_result(None)

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from anyio.abc import TaskGroup
 
@@ -20,7 +21,7 @@ from prefect_hailuo.emulator.mishaps import HistoryRules
 from prefect_hailuo.emulator.orders import Order, make_generation
 from prefect_hailuo.emulator.queue import Simulation
 from prefect_hailuo.emulator.signing import Delivery, WebhookSigner
-from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.fal.messages import EMULATOR_PREFIX, Realm
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Emulation:
 
     def __init__(self, setup: Setup, faults: FaultPlan, library: ClipLibrary) -> None:
         self.setup = setup
+        self.instance = uuid4().hex[:8]
         self.clock = setup.clock
         self.faults = faults
         self.library = library
@@ -162,7 +164,7 @@ class Emulation:
             order,
             number=len(self.generations) + 1,
             now=self.clock.now(),
-            realm=self.setup.realm,
+            prefix=f"{EMULATOR_PREFIX}{self.instance}-" if self.setup.realm == "emulator" else "",
             durations=self.setup.durations,
             happenings=[] if order.planted else self.faults.draw("generation", call),
         )

@@ -18,7 +18,6 @@ from prefect_hailuo.emulator.mishaps import (
 )
 from prefect_hailuo.emulator.outcomes import Outcome, validate
 from prefect_hailuo.endpoints import Endpoint, VideoInput
-from prefect_hailuo.fal.messages import EMULATOR_PREFIX, Realm
 
 _START_TIMEOUT_HEADERS = ("x-fal-request-start-timeout", "x-fal-request-timeout")
 _GOLDEN_RATIO = 0.6180339887
@@ -51,7 +50,7 @@ def make_generation(
     *,
     number: int,
     now: float,
-    realm: Realm,
+    prefix: str,
     durations: Durations,
     happenings: Sequence[Happening],
 ) -> Generation:
@@ -61,13 +60,13 @@ def make_generation(
         order: What was ordered.
         number: Which request it is, counted from 1.
         now: The instant, in emulator time.
-        realm: Whom the emulator plays; its ids tell.
+        prefix: How request ids of this emulator begin.
         durations: How long generations take.
         happenings: What the plan of faults has in store for it.
     """
     generation = Generation(
         number=number,
-        request_id=_new_id(realm),
+        request_id=f"{prefix}{uuid.uuid4()}",
         input_class=order.input_class,
         body=order.body,
         headers=order.headers,
@@ -82,10 +81,6 @@ def make_generation(
     )
     generation.duration = _duration(generation, durations)
     return generation
-
-
-def _new_id(realm: Realm) -> str:
-    return (EMULATOR_PREFIX if realm == "emulator" else "") + str(uuid.uuid4())
 
 
 def _outcome(order: Order, happenings: Sequence[Happening]) -> Outcome:

@@ -51,7 +51,7 @@ class Wire:
         now = time.time() + self._emulation.history.skew_seconds
         headers = [(b"date", formatdate(now, usegmt=True).encode())]
         if self._emulation.setup.realm == "emulator":
-            headers.append((EMULATOR_HEADER.lower().encode(), b"1"))
+            headers.append((EMULATOR_HEADER.lower().encode(), self._emulation.instance.encode()))
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":

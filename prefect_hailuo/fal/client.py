@@ -29,7 +29,14 @@ from prefect_hailuo.fal.messages import (
     Ticket,
 )
 from prefect_hailuo.fal.patience import of_reading, read_patiently
-from prefect_hailuo.fal.purchase import OUTPUT, accepted, post_once, synchronous_output
+from prefect_hailuo.fal.purchase import (
+    OUTPUT,
+    BeforeSending,
+    accepted,
+    nothing,
+    post_once,
+    synchronous_output,
+)
 from prefect_hailuo.fal.replies import (
     check_realm,
     check_request_realm,
@@ -44,7 +51,7 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
 """How long reads are repeated. Tails of an hour exist at fal, and a timeout loses nothing."""
 
-SUBMIT_SECONDS = 60.0
+SUBMIT_SECONDS = 30.0
 """The hard total limit of a submission, connection included."""
 
 SILENCE_SECONDS = 45.0
@@ -106,6 +113,7 @@ class AsyncFalClient:
         *,
         webhook_url: str | None = None,
         headers: dict[str, str] | None = None,
+        before_sending: BeforeSending = nothing,
     ) -> Ticket:
         """Submit a request to the queue. **This spends money; it is sent once.**
 
@@ -114,6 +122,8 @@ class AsyncFalClient:
             body: The input, as fal takes it.
             webhook_url: Where fal is to report the completion.
             headers: Further request headers of fal's, such as `X-Fal-Queue-Priority`.
+            before_sending: Awaited when the connection stands and no byte has left; if it raises,
+                nothing is sent.
 
         Returns:
             The ticket, from which everything else follows.
@@ -128,7 +138,7 @@ class AsyncFalClient:
         if webhook_url:
             url = url.copy_merge_params({"fal_webhook": webhook_url})
         response = await post_once(
-            self._open, self.access, url, body, headers or {}, SUBMIT_SECONDS
+            self._open, self.access, url, body, headers or {}, SUBMIT_SECONDS, before_sending
         )
         return Ticket(
             endpoint=endpoint,

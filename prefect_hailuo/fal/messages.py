@@ -27,10 +27,10 @@ EMULATOR_SPEED = 30.0
 """How fast its time goes, unless it is told otherwise: a model's minutes pass in seconds."""
 
 EMULATOR_HEADER = "X-Fal-Emulator"
-"""The header that marks every reply of the emulator."""
+"""The header that marks every reply of the emulator; its value names the one that answered."""
 
 EMULATOR_PREFIX = "emulator-"
-"""How every request id of the emulator begins."""
+"""How every request id of the emulator begins; the emulator's own name follows."""
 
 
 class Message(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
@@ -27,8 +28,33 @@ NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, htt
 
 DEFINITE_REFUSALS = frozenset({401, 403, 422, 429})
 
+BeforeSending = Callable[[], Awaitable[None]]
+
+FIRST_BYTE = "send_request_headers.started"
+"""How httpcore calls the moment before a request's first byte, after the protocol's name."""
+
 ACCEPTED = TypeAdapter(Accepted)
 OUTPUT = TypeAdapter(Output)
+
+
+async def nothing() -> None:
+    """Nothing to do before sending."""
+
+
+class _Gate:
+    """httpcore's `trace` extension, which awaits what must be done before the first byte.
+
+    Through a proxy it is passed twice: the proxy is sent a request of its own first.
+    """
+
+    def __init__(self, before_sending: BeforeSending) -> None:
+        self._before_sending = before_sending
+        self.passed = False
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith(FIRST_BYTE):
+            await self._before_sending()
+            self.passed = True
 
 
 async def post_once(
@@ -38,6 +64,7 @@ async def post_once(
     body: dict[str, Any],
     headers: dict[str, str],
     seconds: float,
+    before_sending: BeforeSending = nothing,
 ) -> httpx.Response:
     """The one function that spends money. It sends one POST, once, and never again.
 
@@ -50,6 +77,8 @@ async def post_once(
         body: The input.
         headers: Request headers beside the key, which they cannot replace.
         seconds: The hard total limit, connection included.
+        before_sending: Awaited when the connection stands and no byte of the request has left; if
+            it raises, none does.
 
     Raises:
         UnreachableError: No connection stood; nothing was sent.
@@ -60,12 +89,18 @@ async def post_once(
     all_headers.update(access.authorization)
     # A wait for a free connection ends well before the whole, so that it is known as such.
     timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=seconds / 2)
+    gate = _Gate(before_sending)
+    request = http.build_request(
+        "POST", url, json=body, headers=all_headers, timeout=timeout, extensions={"trace": gate}
+    )
     try:
         with anyio.fail_after(seconds):
-            response = await http.post(url, json=body, headers=all_headers, timeout=timeout)
+            response = await http.send(request)
     except NOTHING_SENT as error:
         raise UnreachableError(f"No connection to {url.host} stood: {error}.") from error
     except (httpx.HTTPError, TimeoutError) as error:
+        if not gate.passed:
+            raise UnreachableError(f"Nothing was sent to {url.host}: {error}.") from error
         raise SubmitUnknownError(
             f"The answer to the submission was lost ({type(error).__name__}: {error})."
         ) from error

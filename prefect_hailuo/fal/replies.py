@@ -155,6 +155,8 @@ def error_of(response: httpx.Response, access: Access) -> FalError:
     error.error_type = kind
     error.billed = _billed(response, error)
     error.retryable = _retryable(response, error.retryable)
+    if isinstance(error, RequestNotFoundError):
+        error.answered_by = response.headers.get(EMULATOR_HEADER)
     return error
 
 

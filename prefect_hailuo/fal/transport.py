@@ -17,6 +17,10 @@ POOL_SECONDS = 60.0
 # more than they save: 1,000 kept alive made 1,000 streams five times slower.
 LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
+# A purchase has a fresh connection: on one that was kept and that the other side closes in that
+# moment, its answer would be lost, and nobody could say whether it was bought.
+FRESH = httpx.Limits(max_connections=1000, max_keepalive_connections=0)
+
 USER_AGENT = f"prefect-hailuo/{version('prefect-hailuo')}"
 
 # What goes to this machine's loopback never passes a proxy, which could read it; and plain http
@@ -35,15 +39,18 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def open_http() -> httpx.AsyncClient:
+def open_http(limits: httpx.Limits = LIMITS) -> httpx.AsyncClient:
     """A client for fal's API or for media: no redirects, no cookies, httpx's own transport.
 
     It holds no key: whoever sends a request adds the header, and only to fal's API.
+
+    Args:
+        limits: How many connections there may be.
     """
     return httpx.AsyncClient(
         follow_redirects=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        limits=LIMITS,
+        limits=limits,
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=POOL_SECONDS),
         headers={"User-Agent": USER_AGENT},
         mounts=DIRECT,

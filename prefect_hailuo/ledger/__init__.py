@@ -1,0 +1,30 @@
+"""The durable record of paid work, and why nothing is bought twice.
+
+**One key, one decision.** Every purchase starts with `claims.Claims.claim`: one transaction, in
+which the row of the generation's key is locked. It finds the latest attempt and looks up in
+`fates.RERUN` what to do: reuse, attach, wait, reconcile, raise, or buy. Only *buy* writes a new
+attempt (fate `intended`), and only its writer, the attempt's owner, may POST.
+
+**One attempt, one POST.** Right before the first byte leaves, when the connection to fal stands,
+the owner turns `intended` into `sending`, in one compare-and-swap that also asks whether the
+attempt is still his and his lease long enough for the POST's hard time limit. After that he sends
+once (`fal.purchase.post_once`), and writes the ticket down.
+
+**Whoever dies leaves evidence.** An attempt found `intended` after its lease is void: its owner
+never began to send, and can no longer. An attempt found `sending` after its lease is `ambiguous`:
+it may have been bought. It is looked for in fal's own request history and adopted, or parked with
+an error that names the cures. It is **never** taken for unsent: the end of a lease leads to a
+search, not to a purchase.
+
+**What gap remains.**
+
+- A process killed between `sending` and the first byte has bought nothing, and nobody can know it:
+  fal's history does not show it, and absence is no proof. It is parked, and asks for consent.
+- An owner frozen between `sending` and the first byte, for longer than its lease, sends when it
+  wakes. Until then the attempt was ambiguous, so nobody else bought unless somebody consented.
+  If somebody did, there are two requests: both are recorded, and the second is shown as a
+  duplicate.
+- A stranger's request with the same account, endpoint, input and time as a lost one cannot be told
+  from it, and is adopted in its place if it is the only one there.
+- The bare client (`fal.client`) does not come this way, and does not claim to.
+"""

@@ -1,0 +1,278 @@
+"""The claim: one transaction that decides whether anything is bought.
+
+Read `Claims.claim` from top to bottom: it is all there is to it.
+"""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from typing_extensions import assert_never
+
+from prefect_hailuo.errors import (
+    Billed,
+    HailuoError,
+    OtherAccountError,
+    RunCancelledError,
+    UnreachableError,
+)
+from prefect_hailuo.ledger.attempts import Attempt, attempt_of
+from prefect_hailuo.ledger.budgets import reserve
+from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.fates import MOST_ATTEMPTS, Fate, Rerun
+from prefect_hailuo.ledger.recorded import describe, recorded_error
+from prefect_hailuo.ledger.statements import (
+    insert_once,
+    is_attempt,
+    latest_attempt,
+    lock_key,
+    now_in,
+)
+from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, generation
+from prefect_hailuo.ledger.waiters import keep_waiter, unwanted
+from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait, Wish
+
+LEASE_SECONDS = 45.0
+"""How long an owner counts as alive, from its claim, and again from its first byte; longer than
+the POST's hard time limit, `fal.client.SUBMIT_SECONDS`."""
+
+
+class Claims:
+    """Decides about wishes.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, wish: Wish) -> Decision:
+        """Decide, in one transaction, what is to be done for a wish.
+
+        Raises:
+            BudgetError: It would have to be bought, and the scope's budget does not allow it.
+            OtherAccountError: Another account is making it.
+            RunCancelledError: The flow run that asks was cancelled.
+            HailuoError: An earlier attempt failed, and is not repeated unasked.
+            LedgerError: The ledger cannot be written; nothing was bought.
+        """
+        async with self._database.writing() as connection:
+            await _refuse_cancelled(connection, wish)
+            consented = await _lock(connection, wish)
+            now = await now_in(connection)
+            await keep_waiter(connection, wish, now)
+            latest = await latest_attempt(connection, wish.key)
+            if latest is None or latest.number == consented:
+                return await _intend(connection, wish, now)
+            return await _decide(connection, wish, latest, now)
+
+    async def begin_sending(self, mine: Attempt, seconds: float) -> bool:
+        """Turn an intent into a POST that may be on its way: the last thing before it is.
+
+        Args:
+            mine: The attempt, as `claim` gave it.
+            seconds: The POST's hard time limit: so much of the lease is renewed at least.
+
+        Returns:
+            Whether the attempt is still the caller's and still wanted; if not, nothing may be
+            sent.
+        """
+        async with self._database.writing() as connection:
+            if (await connection.execute(unwanted(mine.key))).scalar_one():
+                return False
+            held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
+            changed = await connection.execute(
+                update(attempt)
+                .where(is_attempt(mine), held, attempt.c.owner == mine.owner)
+                .where(attempt.c.lease_until > database_now())
+                .values(
+                    fate=Fate.SENDING,
+                    sent_at=database_now(),
+                    lease_until=database_now() + max(LEASE_SECONDS, 1.5 * seconds),
+                )
+            )
+            return changed.rowcount == 1
+
+    async def latest(self, key: str) -> Attempt | None:
+        """The latest attempt of a key, duplicates aside."""
+        async with self._database.reading() as connection:
+            return await latest_attempt(connection, key)
+
+    async def still_open(self, seen: Attempt) -> bool:
+        """Whether an attempt is still being submitted by somebody alive."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(attempt.c.key)
+                .where(is_attempt(seen), attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING]))
+                .where(attempt.c.lease_until > database_now())
+            )
+            return found.first() is not None
+
+    async def consent(self, key: str, number: int) -> bool:
+        """Allow one more purchase of a key, in place of this one attempt.
+
+        It is a compare-and-swap on the attempt's number: once another attempt exists, whoever
+        made it, the consent is spent.
+
+        Returns:
+            Whether that attempt still is the latest, and none that somebody is submitting.
+        """
+        async with self._database.writing() as connection:
+            await lock_key(connection, key)
+            latest = await latest_attempt(connection, key)
+            if latest is None or latest.number != number or latest.rerun in _BEING_SUBMITTED:
+                return False
+            await connection.execute(
+                update(generation).where(generation.c.key == key).values(consented=number)
+            )
+            return True
+
+
+_BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)
+
+NEVER_SENT = UnreachableError(
+    "Its process ended before anything was sent.", cure="Run it again.", billed=Billed.NO
+)
+
+
+async def _decide(connection: AsyncConnection, wish: Wish, latest: Attempt, now: float) -> Decision:
+    """What the table says, with leases, accounts and the number of attempts looked at."""
+    alive = latest.lease_until > now
+    match latest.rerun:
+        case Rerun.REUSE:
+            return Reuse(latest)
+        case Rerun.RAISE:
+            raise _raised(latest)
+        case Rerun.BUY:
+            return await _buy_again(connection, wish, latest, now)
+        case Rerun.WAIT_OR_BUY:
+            if alive:
+                return Wait(latest)
+            await _void(connection, latest, now)
+            return await _intend(connection, wish, now)
+        case Rerun.WAIT_OR_RECONCILE:
+            if alive:
+                return Wait(latest)
+            _check_account(wish, latest)
+            return Reconcile(await _make_ambiguous(connection, latest))
+        case Rerun.ATTACH:
+            _check_account(wish, latest)
+            return Attach(latest)
+        case Rerun.RECONCILE:
+            _check_account(wish, latest)
+            return Reconcile(latest)
+        case _:
+            assert_never(latest.rerun)
+
+
+async def _intend(connection: AsyncConnection, wish: Wish, now: float) -> Buy:
+    """Reserve the money and write the intent."""
+    await reserve(connection, wish, now)
+    changed = await connection.execute(
+        update(generation)
+        .where(generation.c.key == wish.key)
+        .values(attempts=generation.c.attempts + 1)
+        .returning(generation.c.attempts)
+    )
+    row = {
+        **wish.asked(),
+        "number": changed.scalar_one(),
+        "fate": Fate.INTENDED,
+        "owner": uuid4().hex,
+        "intended_at": now,
+        "lease_until": now + LEASE_SECONDS,
+        "estimated_usd": wish.estimated_usd,
+        "duplicate": False,
+        "adopted": False,
+    }
+    added = await connection.execute(insert(attempt).values(row).returning(attempt))
+    return Buy(attempt_of(added.mappings().one()))
+
+
+async def _buy_again(
+    connection: AsyncConnection, wish: Wish, latest: Attempt, now: float
+) -> Decision:
+    """Another attempt after one that cost nothing, unless fal took too many already."""
+    accepted = select(func.count()).where(
+        attempt.c.key == wish.key,
+        attempt.c.request_id.is_not(None),
+        attempt.c.fate != Fate.FORGOTTEN,
+        attempt.c.duplicate.is_(False),
+    )
+    count = (await connection.execute(accepted)).scalar_one()
+    if count >= MOST_ATTEMPTS and latest.fate is Fate.FAILED:
+        raise _raised(
+            latest,
+            cure=f"It failed {count} times, so it is not tried again unasked: pass another take, "
+            f"or allow one more with: prefect-hailuo ledger resolve {wish.key[:12]} "
+            "--allow-one-resubmit",
+        )
+    return await _intend(connection, wish, now)
+
+
+def _raised(latest: Attempt, cure: str | None = None) -> HailuoError:
+    record = latest.error or describe(HailuoError("It failed."))
+    if cure is None and latest.billed is not Billed.NO:
+        cure = (
+            f"{record['cure']} It may have cost money, so it is not bought again unasked: change "
+            f"the input, pass another take, or allow one more purchase with: prefect-hailuo ledger "
+            f"resolve {latest.key[:12]} --allow-one-resubmit"
+        )
+    return recorded_error(record, latest.ticket, cure)
+
+
+def _check_account(wish: Wish, latest: Attempt) -> None:
+    if latest.account != wish.account:
+        raise OtherAccountError(
+            f"The account {latest.account!r} is making this video (attempt {latest.number} is "
+            f"{latest.fate}); these credentials are of the account {wish.account!r}."
+        )
+
+
+async def _void(connection: AsyncConnection, latest: Attempt, now: float) -> None:
+    """The owner never began to send, and after this it cannot."""
+    await connection.execute(
+        update(attempt)
+        .where(is_attempt(latest))
+        .values(
+            fate=Fate.FAILED,
+            billed=Billed.NO,
+            error=describe(NEVER_SENT),
+            ended_at=now,
+            cost_usd=0,
+            cost_basis="unbilled",
+        )
+    )
+
+
+async def _make_ambiguous(connection: AsyncConnection, latest: Attempt) -> Attempt:
+    changed = await connection.execute(
+        update(attempt).where(is_attempt(latest)).values(fate=Fate.AMBIGUOUS).returning(attempt)
+    )
+    return attempt_of(changed.mappings().one())
+
+
+async def _refuse_cancelled(connection: AsyncConnection, wish: Wish) -> None:
+    """Nothing is bought, and nothing retried, for a run that is known to be cancelled."""
+    if not wish.run.ids:
+        return
+    found = await connection.execute(
+        select(cancelled_run.c.flow_run_id).where(cancelled_run.c.flow_run_id.in_(wish.run.ids))
+    )
+    if found.first() is not None:
+        raise RunCancelledError(f"The flow run {wish.run.flow_run_id} was cancelled.")
+
+
+async def _lock(connection: AsyncConnection, wish: Wish) -> int:
+    """Lock the generation's row, made if need be: whoever claims the same key comes after."""
+    row = {
+        "key": wish.key,
+        "attempts": 0,
+        "consented": 0,
+        "created_at": database_now(),
+    }
+    await connection.execute(insert_once(connection, generation).values(row))
+    return await lock_key(connection, wish.key)

@@ -1,0 +1,134 @@
+"""The ledger's database: opened, brought up to date, and closed to whoever cannot write to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from prefect_hailuo.errors import LedgerError
+from prefect_hailuo.ledger.address import LedgerAddress
+from prefect_hailuo.ledger.migrating import bring_up_to_date
+
+BUSY_SECONDS = 60.0
+"""How long a transaction waits for others before the ledger counts as out of reach."""
+
+POSTGRESQL_CONNECTIONS = 5
+
+UNREACHABLE = (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
+
+
+class Database:
+    """One ledger's engine, for the process's loop.
+
+    On SQLite there is one connection, so that this process never competes with itself for the
+    one writer that SQLite allows.
+
+    Args:
+        address: Where the ledger is.
+    """
+
+    def __init__(self, address: LedgerAddress) -> None:
+        self.address = address
+        self._engine: AsyncEngine | None = None
+        self._opening = anyio.Lock()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that nobody else's can come between: it is committed, or nothing of it.
+
+        Raises:
+            LedgerError: The ledger cannot be reached or written.
+        """
+        async with self._transaction({}) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that waits for no writer.
+
+        Raises:
+            LedgerError: The ledger cannot be reached.
+        """
+        async with self._transaction({"hailuo_reads": True}) as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._engine is not None:
+            await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
+        try:
+            engine = await self._open()
+            async with engine.connect() as connection:
+                await connection.execution_options(**options)
+                async with connection.begin():
+                    yield connection
+        except IntegrityError:
+            raise  # the tables' own guard: whoever asked knows what it means
+        except UNREACHABLE as error:
+            raise self._unreachable(error) from error
+
+    async def _open(self) -> AsyncEngine:
+        async with self._opening:
+            if self._engine is None:
+                engine = self._create()
+                try:
+                    await bring_up_to_date(engine, self.address.name)
+                except BaseException:
+                    await engine.dispose()
+                    raise
+                self._engine = engine
+        return self._engine
+
+    def _create(self) -> AsyncEngine:
+        url = self.address.url.get_secret_value()
+        if self.address.file is None:
+            return create_async_engine(
+                url,
+                pool_size=POSTGRESQL_CONNECTIONS,
+                max_overflow=0,
+                pool_timeout=BUSY_SECONDS,
+                pool_pre_ping=True,
+                connect_args={"timeout": BUSY_SECONDS},
+            )
+        self.address.file.parent.mkdir(parents=True, exist_ok=True)
+        engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+
+    def _unreachable(self, error: Exception) -> LedgerError:
+        seen = getattr(error, "orig", None) or error
+        return LedgerError(
+            f"The ledger at {self.address.name} cannot be used ({type(seen).__name__}: {seen})."
+        )
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    # The driver's own transactions begin too late: see `_begin_sqlite`.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
+        "journal_mode = WAL",
+        # An intent must survive a power cut.
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # With a plain BEGIN two claims read the same state, and one of them fails as "locked", which
+    # no timeout prevents.
+    reads = connection.get_execution_options().get("hailuo_reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,39 @@
+"""One ledger, with all that can be asked of it."""
+
+from __future__ import annotations
+
+from prefect_hailuo.ledger.address import LedgerAddress
+from prefect_hailuo.ledger.beginnings import Beginnings
+from prefect_hailuo.ledger.budgets import Budgets
+from prefect_hailuo.ledger.claims import Claims
+from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.records import Records
+from prefect_hailuo.ledger.waiters import Waiters
+
+
+class Ledger:
+    """A ledger; it is connected, and its tables made, when it is first used.
+
+    Args:
+        address: Where it is.
+
+    Attributes:
+        claims: Decides whether anything is bought.
+        records: Writes down what became of it.
+        waiters: Knows who waits.
+        budgets: Knows what may be spent.
+        beginnings: Knows what this ledger cannot know.
+    """
+
+    def __init__(self, address: LedgerAddress) -> None:
+        self.address = address
+        self.database = Database(address)
+        self.claims = Claims(self.database)
+        self.records = Records(self.database)
+        self.waiters = Waiters(self.database)
+        self.budgets = Budgets(self.database)
+        self.beginnings = Beginnings(self.database)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self.database.close()

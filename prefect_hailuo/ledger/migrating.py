@@ -1,0 +1,67 @@
+"""Bringing a ledger's tables up to date, safely when many workers start at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import inspect, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prefect_hailuo.errors import LedgerError
+from prefect_hailuo.ledger.tables import VERSION_TABLE
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+REVISIONS = ("0001",)
+"""Every revision that this release knows, the newest last."""
+
+ADVISORY_LOCK = 0x4841494C554F
+"""PostgreSQL's lock for those who migrate: the name, in ASCII."""
+
+
+async def bring_up_to_date(engine: AsyncEngine, name: str) -> None:
+    """Make or extend the ledger's tables, if that is needed.
+
+    It happens in one transaction which only one worker can be in: whoever comes second finds it
+    done. The version is kept in a table of the ledger's own, so that it may live in a database
+    with others, also in Prefect's.
+
+    Raises:
+        LedgerError: The ledger is of a newer release.
+    """
+    async with engine.connect() as connection:
+        await connection.execution_options(hailuo_reads=True)
+        if await connection.run_sync(_version, name) == REVISIONS[-1]:
+            return
+    async with engine.connect() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+        await connection.run_sync(_upgrade, name)
+
+
+def _version(connection: Connection, name: str) -> str | None:
+    """The revision that the tables are of; None where there are none yet."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    if version is not None and version not in REVISIONS:
+        raise LedgerError(
+            f"The ledger at {name} is of a newer release (its revision is {version}; this one "
+            f"knows {REVISIONS[-1]}).",
+            cure="Upgrade prefect-hailuo here: pip install -U prefect-hailuo. Nothing was bought.",
+        )
+    return None if version is None else str(version)
+
+
+def _upgrade(connection: Connection, name: str) -> None:
+    if _version(connection, name) == REVISIONS[-1]:
+        return
+    # Loading Alembic takes a while, and is seldom needed.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

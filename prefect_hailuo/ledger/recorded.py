@@ -1,0 +1,58 @@
+"""Errors as the ledger keeps them, and as they are raised again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_hailuo import errors
+from prefect_hailuo.errors import Billed, HailuoError, InputRefusedError, Problem
+from prefect_hailuo.fal.messages import Ticket
+
+
+def describe(error: HailuoError) -> dict[str, Any]:
+    """All of an error but its ticket, as JSON.
+
+    Example:
+        >>> describe(errors.FalFaultError("Out of order."))["kind"]
+        'FalFaultError'
+    """
+    return {
+        "kind": type(error).__name__,
+        "message": error.message,
+        "cure": error.cure,
+        "billed": error.billed.value,
+        "error_type": getattr(error, "error_type", None),
+        "problems": [list(each) for each in getattr(error, "problems", ())],
+    }
+
+
+def recorded_error(
+    record: dict[str, Any], ticket: Ticket | None, cure: str | None = None
+) -> HailuoError:
+    """The error of an earlier run, to be raised again; nothing was sent for it now.
+
+    Args:
+        record: What `describe` wrote.
+        ticket: The request that it is about.
+        cure: What to advise instead of what was advised then.
+
+    Example:
+        >>> record = describe(errors.ContentPolicyError("Violence."))
+        >>> recorded_error(record, None).message
+        'By the ledger, an earlier attempt ended so: Violence.'
+    """
+    kind = getattr(errors, record["kind"], HailuoError)
+    error: HailuoError = kind(
+        f"By the ledger, an earlier attempt ended so: {record['message']}",
+        cure=record["cure"] if cure is None else cure,
+        billed=Billed(record["billed"]),
+        retryable=False,
+        ticket=ticket,
+    )
+    if isinstance(error, errors.FalError):
+        error.error_type = record["error_type"]
+    if isinstance(error, InputRefusedError):
+        error.problems = tuple(
+            Problem(tuple(loc), msg, kind) for loc, msg, kind in record["problems"]
+        )
+    return error

@@ -1,0 +1,281 @@
+"""What became of an attempt, written down as it becomes known. Nothing here buys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from prefect_hailuo.errors import Billed, HailuoError, RequestCancelledError
+from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
+from prefect_hailuo.ledger.attempts import Attempt, attempt_of
+from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.recorded import describe
+from prefect_hailuo.ledger.statements import insert_once, is_attempt, lock_key
+from prefect_hailuo.ledger.tables import attempt, database_now, file, generation
+from prefect_hailuo.video import Video
+
+OPEN = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.CANCELLED)
+"""Fates that an outcome may still change; a cancellation whose cost is open may end in a video."""
+
+
+class Records:
+    """Writes outcomes.
+
+    Every change names the state that it changes, so that whoever comes late changes nothing.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accepted(self, mine: Attempt, ticket: Ticket) -> Attempt:
+        """Write down the ticket that an attempt's POST was answered with.
+
+        An owner that was frozen and comes late records it all the same. If its attempt was given
+        another request meanwhile, the ticket becomes a further attempt, shown as a duplicate.
+
+        Returns:
+            The attempt that holds the ticket.
+        """
+        try:
+            return await self._accepted(mine, ticket)
+        except IntegrityError:
+            # In this very moment the request was given to an equal attempt: now that is seen.
+            return await self._accepted(mine, ticket)
+
+    async def refused(self, mine: Attempt, error: HailuoError) -> None:
+        """Write down that nothing was accepted: no connection stood, or fal refused for certain."""
+        await self._end(mine, Fate.FAILED, error, (Fate.INTENDED, Fate.SENDING))
+
+    async def answer_lost(self, mine: Attempt, error: HailuoError) -> None:
+        """Write down that the POST went out and its answer was lost."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(attempt)
+                .where(is_attempt(mine), attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING]))
+                .values(fate=Fate.AMBIGUOUS, error=describe(error))
+            )
+
+    async def completed(self, one: Attempt, completed: Completed) -> None:
+        """Write down that fal is done with a request, one way or another."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(attempt)
+                .where(is_attempt(one), attempt.c.fate == Fate.SUBMITTED)
+                .values(completed=completed.model_dump(mode="json", exclude={"logs"}))
+            )
+
+    async def succeeded(self, one: Attempt, output: Output) -> None:
+        """Write down a result: from here on the money is known to be spent."""
+        values: dict[str, Any] = {
+            "fate": Fate.SUCCEEDED,
+            "billed": Billed.YES,
+            "output": output.model_dump(mode="json"),
+            "cost_usd": attempt.c.estimated_usd,
+            # What fal charged for one request only an administrator's key can ask.
+            "cost_basis": "estimate",
+            "error": None,
+            "parked_at": None,
+            "parked_because": None,
+        }
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(attempt).where(is_attempt(one), attempt.c.fate.in_(OPEN)).values(values)
+            )
+
+    async def failed(self, one: Attempt, error: HailuoError) -> None:
+        """Write down a failure at fal, or a cancellation, and whether it cost money."""
+        cancelled = isinstance(error, RequestCancelledError)
+        await self._end(one, Fate.CANCELLED if cancelled else Fate.FAILED, error, OPEN)
+
+    async def forgotten(self, one: Attempt) -> None:
+        """Write down that an emulator knows a request no longer: it was restarted."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(attempt)
+                .where(is_attempt(one), attempt.c.realm == "emulator")
+                .values(fate=Fate.FORGOTTEN, billed=Billed.NO, cost_usd=0, cost_basis="unbilled")
+            )
+
+    async def stored(self, one: Attempt, video: Video) -> None:
+        """Write down where a video is kept."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(attempt)
+                .where(is_attempt(one), attempt.c.fate.in_(OPEN))
+                .values(fate=Fate.STORED, billed=Billed.YES, ended_at=database_now())
+            )
+            await _put_file(connection, one, video)
+
+    async def copied(self, one: Attempt, video: Video) -> None:
+        """Write down another place that holds a copy."""
+        async with self._database.writing() as connection:
+            await _put_file(connection, one, video)
+
+    async def files(self, key: str) -> list[Video]:
+        """The videos that a key is stored as, one a place, the latest first."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(file.c.video).where(file.c.key == key).order_by(file.c.stored_at.desc())
+            )
+            return [Video.model_validate(each) for each in found.scalars()]
+
+    async def parked(self, one: Attempt, because: str) -> None:
+        """Write down that a person has to decide."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(attempt)
+                .where(is_attempt(one), attempt.c.fate.in_([*OPEN, Fate.AMBIGUOUS]))
+                .values(parked_at=database_now(), parked_because=because)
+            )
+
+    async def abandoned(self, one: Attempt, error: HailuoError) -> bool:
+        """Give an attempt up, whatever became of it; it counts as spent.
+
+        Returns:
+            Whether it still was as it was seen.
+        """
+        return await self._end(one, Fate.FAILED, error, (one.fate,))
+
+    async def adopted(self, one: Attempt, ticket: Ticket) -> Attempt | None:
+        """Give an attempt a request that a person names.
+
+        Returns:
+            The attempt that holds it; None where another key's attempt does.
+        """
+        async with self._database.writing() as connection:
+            await lock_key(connection, one.key)
+            owner = await _owner_of(connection, one.realm, ticket.request_id)
+            if owner is not None:
+                return owner if owner.key == one.key else None
+            if one.request_id is None:
+                held = attempt.c.request_id.is_(None)
+                given = await _give(connection, one, ticket, held, adopted=True)
+                if given is not None:
+                    return given
+            return await _add(connection, one, ticket, duplicate=False, adopted=True)
+
+    async def of_request(self, realm: Realm, request_id: str) -> Attempt | None:
+        """The attempt that a request belongs to."""
+        async with self._database.reading() as connection:
+            return await _owner_of(connection, realm, request_id)
+
+    async def _accepted(self, mine: Attempt, ticket: Ticket) -> Attempt:
+        async with self._database.writing() as connection:
+            await lock_key(connection, mine.key)
+            owner = await _owner_of(connection, mine.realm, ticket.request_id)
+            if owner is not None:
+                return owner
+            given = await _give(connection, mine, ticket, attempt.c.request_id.is_(None))
+            return given or await _add(connection, mine, ticket, duplicate=True, adopted=False)
+
+    async def _end(
+        self, one: Attempt, fate: Fate, error: HailuoError, from_fates: tuple[Fate, ...]
+    ) -> bool:
+        unbilled = error.billed is Billed.NO
+        values = {
+            "fate": fate,
+            "billed": error.billed,
+            "error": describe(error),
+            "ended_at": database_now(),
+            "cost_usd": 0 if unbilled else None,
+            "cost_basis": "unbilled" if unbilled else "unknown",
+        }
+        if error.billed is Billed.YES:
+            values |= {"cost_usd": attempt.c.estimated_usd, "cost_basis": "estimate"}
+        async with self._database.writing() as connection:
+            changed = await connection.execute(
+                update(attempt)
+                .where(is_attempt(one), attempt.c.fate.in_(from_fates))
+                .values(values)
+            )
+            return changed.rowcount == 1
+
+
+async def _owner_of(connection: AsyncConnection, realm: Realm, request_id: str) -> Attempt | None:
+    found = await connection.execute(
+        select(attempt).where(attempt.c.realm == realm, attempt.c.request_id == request_id)
+    )
+    row = found.mappings().first()
+    return None if row is None else attempt_of(row)
+
+
+async def _give(
+    connection: AsyncConnection,
+    one: Attempt,
+    ticket: Ticket,
+    held: ColumnElement[bool],
+    adopted: bool = False,
+) -> Attempt | None:
+    """Give an attempt its ticket, whatever it was taken for meanwhile: there is a request now."""
+    values = {**as_accepted(ticket), "adopted": adopted}
+    changed = await connection.execute(
+        update(attempt).where(is_attempt(one), held).values(values).returning(attempt)
+    )
+    row = changed.mappings().first()
+    return None if row is None else attempt_of(row)
+
+
+def as_accepted(ticket: Ticket) -> dict[str, Any]:
+    """What a row says of an attempt whose request is known."""
+    return {
+        "fate": Fate.SUBMITTED,
+        "billed": None,
+        "request_id": ticket.request_id,
+        "ticket": ticket.model_dump(mode="json"),
+        "submitted_at": database_now(),
+        "ended_at": None,
+        "error": None,
+        "parked_at": None,
+        "parked_because": None,
+        "cost_usd": None,
+        "cost_basis": None,
+    }
+
+
+async def _add(
+    connection: AsyncConnection, like: Attempt, ticket: Ticket, *, duplicate: bool, adopted: bool
+) -> Attempt:
+    """A further attempt of the same key, for a request that is known already."""
+    highest = select(func.max(attempt.c.number)).where(attempt.c.key == like.key)
+    number = (await connection.execute(highest)).scalar_one() + 1
+    row = {
+        **_copied(like),
+        **as_accepted(ticket),
+        "number": number,
+        "lease_until": 0.0,
+        "duplicate": duplicate,
+        "adopted": adopted,
+    }
+    added = await connection.execute(insert(attempt).values(row).returning(attempt))
+    await connection.execute(
+        update(generation).where(generation.c.key == like.key).values(attempts=number)
+    )
+    return attempt_of(added.mappings().one())
+
+
+def _copied(like: Attempt) -> dict[str, Any]:
+    names = (
+        *("key", "realm", "endpoint", "account", "credentials", "place", "scope", "take"),
+        *("body", "body_digest", "labels", "intended_at", "estimated_usd"),
+    )
+    return {name: getattr(like, name) for name in names}
+
+
+async def _put_file(connection: AsyncConnection, one: Attempt, video: Video) -> None:
+    row = {
+        "number": one.number,
+        "video": video.model_dump(mode="json"),
+        "stored_at": database_now(),
+    }
+    which = {"key": one.key, "place": video.storage}
+    await connection.execute(insert_once(connection, file).values(**which, **row))
+    await connection.execute(
+        update(file).where(file.c.key == one.key, file.c.place == video.storage).values(**row)
+    )

@@ -1,0 +1,48 @@
+"""The few statements that more than one part of the ledger makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from prefect_hailuo.ledger.attempts import Attempt, attempt_of
+from prefect_hailuo.ledger.tables import attempt, database_now, generation
+
+
+async def now_in(connection: AsyncConnection) -> float:
+    """The database's time; to be asked after the locks, for waiting for them took some."""
+    return float((await connection.execute(select(database_now()))).scalar_one())
+
+
+async def lock_key(connection: AsyncConnection, key: str) -> int:
+    """Lock a generation's row; the number of the attempt whose replacement was allowed, or 0."""
+    found = await connection.execute(
+        select(generation.c.consented).where(generation.c.key == key).with_for_update()
+    )
+    return found.scalar() or 0
+
+
+async def latest_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
+    """The latest attempt of a key, duplicates aside."""
+    found = await connection.execute(
+        select(attempt)
+        .where(attempt.c.key == key, attempt.c.duplicate.is_(False))
+        .order_by(attempt.c.number.desc())
+        .limit(1)
+    )
+    row = found.mappings().first()
+    return None if row is None else attempt_of(row)
+
+
+def is_attempt(one: Attempt) -> ColumnElement[bool]:
+    """The condition that a row is this attempt's."""
+    return (attempt.c.key == one.key) & (attempt.c.number == one.number)
+
+
+def insert_once(connection: AsyncConnection, table: Table) -> Any:
+    """An INSERT that lets a row be which is there already."""
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()

@@ -1,0 +1,191 @@
+"""Who waits for what: a request is cancelled only when nobody wants it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from prefect_hailuo.errors import Billed
+from prefect_hailuo.fal.messages import Cancellation, Realm
+from prefect_hailuo.ledger.attempts import Attempt, attempt_of
+from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.statements import insert_once, is_attempt
+from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, waiter
+from prefect_hailuo.ledger.wishes import Wish
+
+WAITER_LEASE_SECONDS = 120.0
+"""How long a waiter counts as waiting; its process renews it."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A flow run that waits for a key, as far as the ledger knows.
+
+    Args:
+        key: The generation's key.
+        flow_run_id: The flow run.
+        root_flow_run_id: The one that its process was started for.
+    """
+
+    key: str
+    flow_run_id: str | None
+    root_flow_run_id: str | None
+
+
+async def keep_waiter(connection: AsyncConnection, wish: Wish, now: float) -> None:
+    """Write down that a call waits, or that it still does."""
+    row = {
+        "id": wish.waiter,
+        "key": wish.key,
+        "realm": wish.realm,
+        "flow_run_id": wish.run.flow_run_id,
+        "root_flow_run_id": wish.run.root_flow_run_id,
+        "started_at": now,
+        "lease_until": now + WAITER_LEASE_SECONDS,
+    }
+    await connection.execute(insert_once(connection, waiter).values(row))
+
+
+class Waiters:
+    """The calls that wait for a video, and what becomes of it when none does.
+
+    A waiter counts as wanting until it got what it came for, or its flow run was cancelled: one
+    that crashed, or was never heard of again, wants its video.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def renew(self, names: Collection[str]) -> None:
+        """Prolong the leases of waiters that still wait."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(waiter)
+                .where(waiter.c.id.in_(names))
+                .values(lease_until=database_now() + WAITER_LEASE_SECONDS)
+            )
+
+    async def leave(self, name: str) -> None:
+        """Note that a call has what it came for, or an error in its place."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(waiter).where(waiter.c.id == name).values(ended_at=database_now())
+            )
+
+    async def withdraw(self, flow_runs: Collection[str]) -> list[Attempt]:
+        """Note that flow runs were cancelled.
+
+        Returns:
+            The submitted attempts that nobody wants any more, to be cancelled at fal.
+        """
+        async with self._database.writing() as connection:
+            for flow_run in flow_runs:
+                await connection.execute(
+                    insert_once(connection, cancelled_run).values(
+                        flow_run_id=flow_run, cancelled_at=database_now()
+                    )
+                )
+            changed = await connection.execute(
+                update(waiter)
+                .where(_of_runs(flow_runs), waiter.c.ended_at.is_(None))
+                .values(cancelled_at=database_now())
+                .returning(waiter.c.key)
+            )
+            return await _unwanted(connection, set(changed.scalars()))
+
+    async def reinstate(self, flow_runs: Collection[str]) -> None:
+        """Note that flow runs which were cancelled run again after all."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                cancelled_run.delete().where(cancelled_run.c.flow_run_id.in_(flow_runs))
+            )
+
+    async def wanting(self, realm: Realm) -> list[Waiting]:
+        """The flow runs that wait for requests that are at fal, or on their way."""
+        open_keys = select(attempt.c.key).where(
+            attempt.c.realm == realm,
+            attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING, Fate.SUBMITTED, Fate.AMBIGUOUS]),
+        )
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(waiter.c.key, waiter.c.flow_run_id, waiter.c.root_flow_run_id)
+                .where(waiter.c.key.in_(open_keys), _wants())
+                .distinct()
+            )
+            return [Waiting(*row) for row in found]
+
+    async def unwanted(self, realm: Realm) -> list[Attempt]:
+        """The submitted attempts whose waiters were all cancelled, and fal was not told yet."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(waiter.c.key).where(
+                    waiter.c.realm == realm, waiter.c.cancelled_at.is_not(None)
+                )
+            )
+            return await _unwanted(connection, set(found.scalars()))
+
+    async def is_awaited(self, key: str) -> bool:
+        """Whether a process that is alive waits for a key."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(waiter.c.id).where(
+                    waiter.c.key == key, _wants(), waiter.c.lease_until > database_now()
+                )
+            )
+            return found.first() is not None
+
+    async def record_cancellation(self, one: Attempt, answer: Cancellation) -> None:
+        """Write down what fal said to a cancellation.
+
+        Only a request that was taken from the queue is known to have cost nothing: queue time is
+        never charged. Of any other, its result will tell.
+        """
+        values: dict[str, object] = {"cancel_answer": answer.value}
+        if answer is Cancellation.REMOVED:
+            values |= {
+                "fate": Fate.CANCELLED,
+                "billed": Billed.NO,
+                "ended_at": database_now(),
+                "cost_usd": 0,
+                "cost_basis": "unbilled",
+            }
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(attempt)
+                .where(is_attempt(one), attempt.c.fate == Fate.SUBMITTED)
+                .values(**values)
+            )
+
+
+def unwanted(key: str) -> Select[tuple[bool]]:
+    """Whether there were waiters for a key, and all of them were cancelled."""
+    of_key = waiter.c.key == key
+    cancelled = exists().where(of_key, waiter.c.cancelled_at.is_not(None))
+    return select(cancelled & ~exists().where(of_key, _wants()))
+
+
+async def _unwanted(connection: AsyncConnection, keys: Collection[str]) -> list[Attempt]:
+    found = await connection.execute(
+        select(attempt).where(
+            attempt.c.key.in_(keys),
+            attempt.c.fate == Fate.SUBMITTED,
+            attempt.c.cancel_answer.is_(None),
+            ~exists().where(waiter.c.key == attempt.c.key, _wants()),
+        )
+    )
+    return [attempt_of(row) for row in found.mappings()]
+
+
+def _wants() -> ColumnElement[bool]:
+    return waiter.c.ended_at.is_(None) & waiter.c.cancelled_at.is_(None)
+
+
+def _of_runs(flow_runs: Collection[str]) -> ColumnElement[bool]:
+    return or_(waiter.c.flow_run_id.in_(flow_runs), waiter.c.root_flow_run_id.in_(flow_runs))

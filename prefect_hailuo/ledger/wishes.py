@@ -1,0 +1,153 @@
+"""What a caller asks the ledger for, and what the ledger decides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.ledger.attempts import Attempt
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a scope may spend, in US dollars; None: as much as it likes.
+
+    Args:
+        per_day_usd: In a day, UTC.
+        per_month_usd: In a calendar month, UTC.
+        total_usd: In all.
+    """
+
+    per_day_usd: Decimal | None = None
+    per_month_usd: Decimal | None = None
+    total_usd: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who asks: a flow run, the one that it is part of, or neither.
+
+    Args:
+        flow_run_id: The flow run.
+        root_flow_run_id: The flow run that this process was started for.
+    """
+
+    flow_run_id: str | None = None
+    root_flow_run_id: str | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """Those that there are."""
+        return sorted({each for each in (self.flow_run_id, self.root_flow_run_id) if each})
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A video that somebody wants, and on what terms.
+
+    Args:
+        key: The generation's key.
+        realm: fal or emulator.
+        endpoint: fal's endpoint id.
+        body: The exact body to send.
+        take: Which of several videos of the same input.
+        account: The label of the account that pays.
+        credentials: The saved credentials block's name, if it is one.
+        place: The label of the place that the video is meant for.
+        scope: Whose budget it is on.
+        limits: The scope's limits as the caller knows them; None: as the ledger knows them.
+        estimated_usd: What it will cost; None where no price is known.
+        labels: The caller's own words for it.
+        run: Who asks.
+        waiter: This call's name in the ledger.
+    """
+
+    key: str
+    realm: Realm
+    endpoint: str
+    body: Mapping[str, Any]
+    take: str
+    account: str
+    waiter: str
+    credentials: str | None = None
+    place: str | None = None
+    scope: str = "default"
+    limits: Limits | None = None
+    estimated_usd: Decimal | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    run: Run = Run()
+
+    @property
+    def body_digest(self) -> str:
+        """Equal for equal bodies."""
+        return digest_of(self.body)
+
+    def asked(self) -> dict[str, Any]:
+        """What an attempt's row says of what was asked for."""
+        return {
+            "key": self.key,
+            "realm": self.realm,
+            "endpoint": self.endpoint,
+            "account": self.account,
+            "credentials": self.credentials,
+            "place": self.place,
+            "scope": self.scope,
+            "take": self.take,
+            "body": dict(self.body),
+            "body_digest": self.body_digest,
+            "labels": dict(self.labels),
+        }
+
+
+def digest_of(body: Mapping[str, Any]) -> str:
+    """Equal for equal bodies, whatever the order of their fields.
+
+    Example:
+        >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Buy:
+    """The attempt is the caller's to POST, before its lease ends."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Somebody alive is submitting it."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    """It may have been bought: look in fal's history."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Attach:
+    """It is fal's request, or its result, to be collected."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """It is stored."""
+
+    attempt: Attempt
+
+
+Decision = Buy | Wait | Reconcile | Attach | Reuse
