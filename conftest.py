@@ -5,11 +5,13 @@ Every example in a docstring, and every Python snippet of the README, is a test.
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 from collections.abc import Iterator
 from doctest import ELLIPSIS
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from prefect.settings import (
@@ -25,6 +27,7 @@ from sybil.parsers.rest import DocTestParser
 
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.ledger.address import Allowance
 
 GUARD = Path(__file__).parent / "tests" / "guard"
 
@@ -34,6 +37,8 @@ def pytest_configure() -> None:
     path = [str(GUARD), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
     os.environ["DO_NOT_TRACK"] = "1"
+    # Wherever a test machine keeps its temporary files, no money is at stake.
+    os.environ["PREFECT_INTEGRATIONS_HAILUO_LEDGER_ALLOW"] = json.dumps(get_args(Allowance))
     for name in ("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET"):
         os.environ.pop(name, None)
     runpy.run_path(str(GUARD / "sitecustomize.py"))
@@ -50,6 +55,14 @@ def prefect_server() -> Iterator[None]:
     }
     with prefect_test_harness(server_startup_timeout=120), temporary_settings(settings):
         yield
+
+
+@pytest.fixture(autouse=True)
+def ledger_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A ledger of the test's own, which remembers nothing of other tests."""
+    url = f"sqlite:///{tmp_path / 'ledger' / 'ledger.db'}"
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL", url)
+    return url
 
 
 @pytest.fixture
@@ -69,6 +82,7 @@ def credentials(emulator: FalEmulator) -> FalCredentials:
 def everything_emulated(
     prefect_server: None,
     emulator: FalEmulator,
+    ledger_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

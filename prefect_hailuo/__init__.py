@@ -1,6 +1,7 @@
 """Paid video generation as a first-class step of a Prefect workflow."""
 
 from prefect_hailuo.blocks import FalCredentials
+from prefect_hailuo.budget import Budget
 from prefect_hailuo.caching import GenerationCachePolicy
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
 from prefect_hailuo.fal.messages import Ticket
@@ -26,6 +27,7 @@ from prefect_hailuo.tasks import (
 from prefect_hailuo.video import Video
 
 __all__ = [
+    "Budget",
     "FalCredentials",
     "GenerationCachePolicy",
     "Hailuo02ProTextToVideo",

@@ -26,7 +26,17 @@ from slugify import slugify
 from typing_extensions import assert_never
 
 from prefect_hailuo.endpoints import find_input_class
-from prefect_hailuo.events import Event, Logged, Progress, Reused, Stored, Submitted
+from prefect_hailuo.events import (
+    Adopted,
+    Attached,
+    Event,
+    Logged,
+    Progress,
+    Reused,
+    Searching,
+    Stored,
+    Submitted,
+)
 from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, LogLine, Status, Ticket
 from prefect_hailuo.key import KEY_CHARACTERS_IN_NAME, generation_key
 from prefect_hailuo.media import poster_data_uri
@@ -67,6 +77,16 @@ class Teller:
         match event:
             case Reused():
                 self._tell_reused(event.video)
+            case Attached():
+                self._logger.info("Going on with request %s.", event.ticket.request_id)
+            case Searching():
+                self._logger.warning(
+                    "Generation %s may have been bought by an earlier run: looking for it in fal's "
+                    "request history.",
+                    event.key[:KEY_CHARACTERS_IN_NAME],
+                )
+            case Adopted():
+                self._logger.info("Found as request %s.", event.ticket.request_id)
             case Submitted():
                 self._tell_submitted(event.ticket)
             case Progress():

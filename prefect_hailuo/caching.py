@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import Billed, DownloadError, HailuoError, NotReadyError
-from prefect_hailuo.generation import Order
 from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.order import Order
 from prefect_hailuo.orders import make_order
 from prefect_hailuo.video import Video
 

@@ -16,6 +16,27 @@ class Reused:
 
 
 @dataclass(frozen=True)
+class Attached:
+    """The request was there already, at fal or on its way; nothing was bought."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True)
+class Searching:
+    """The generation may have been bought, and is looked for in fal's request history."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The request was found in fal's request history; nothing was bought."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True)
 class Submitted:
     """fal accepted the request."""
 
@@ -47,4 +68,4 @@ class Stored:
     poster: str | None
 
 
-Event = Reused | Submitted | Progress | Logged | Stored
+Event = Reused | Attached | Searching | Adopted | Submitted | Progress | Logged | Stored

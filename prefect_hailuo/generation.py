@@ -2,70 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
 
-import anyio
-import anyio.lowlevel
-
-from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.endpoints import VideoInput, find_input_class
-from prefect_hailuo.errors import (
-    Billed,
-    DownloadError,
-    FalFaultError,
-    GenerationTimeoutError,
-    HailuoError,
-    about,
-)
-from prefect_hailuo.events import Logged, Progress, Reused, Submitted
+from prefect_hailuo.acquiring import Acquiring
+from prefect_hailuo.clock import Clock, SystemClock
+from prefect_hailuo.collecting import Collecting, ForgottenError
+from prefect_hailuo.errors import RequestNotFoundError, VideoExpiredError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
-from prefect_hailuo.fal.following import follow
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.messages import Completed, LogLine, Output, Status, Ticket
-from prefect_hailuo.key import canonical_take, generation_key
+from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
+from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.ledger.address import LedgerAddress
+from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.ledger import Ledger
+from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, ignore
+from prefect_hailuo.order import Order
 from prefect_hailuo.places import Place
-from prefect_hailuo.storing import Storing, video_name
+from prefect_hailuo.reusing import Reusing
+from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
-
-EMULATOR_RESTORE_SECONDS = 1.0
-"""How long an emulator that has gone is asked for a file: it makes it anew at no cost."""
-
-PROGRESS_SECONDS = 5.0
-"""How often a waiting generation tells that it still waits."""
-
-LEAST_FETCH_SECONDS = 60.0
-"""How long the result of a completed request is asked for at least: it is paid for by then."""
-
-FAILURE_SECONDS = 20.0
-"""How long the reason of a failure is asked for, when fal answers with a bare 5xx."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a caller wants.
-
-    Args:
-        input: What to generate.
-        access: Whose account pays, and where.
-        place: Where the video is to be kept.
-        take: Which of several videos of the same input.
-        timeout_seconds: How long to wait for fal.
-        labels: The caller's own words for it, kept in the records.
-    """
-
-    input: VideoInput
-    access: Access
-    place: Place
-    take: int | str = 0
-    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """The generation's key."""
-        return generation_key(self.input, realm=self.access.realm, take=self.take)
 
 
 class Road:
@@ -73,6 +32,7 @@ class Road:
 
     Args:
         access: The account.
+        ledger: Where its purchases are written down.
         connections: What the process shares.
         emit: Called with each event, as `prefect_hailuo.events` lists them.
         clock: What waiting is measured with.
@@ -81,73 +41,57 @@ class Road:
     def __init__(
         self,
         access: Access,
+        ledger: LedgerAddress,
         connections: Connections,
         emit: Emit = ignore,
         clock: Clock | None = None,
     ) -> None:
+        self._access = access
         self._connections = connections
         self._emit = emit
         self._clock: Clock = clock or SystemClock()
+        self._ledger = connections.ledgers.at(ledger)
         self._client = AsyncFalClient(access, connections.http, self._clock)
+        self._platform = PlatformClient(access, connections.http, self._clock)
+        self._collecting = Collecting(access, self._ledger, connections, emit, self._clock)
 
     async def generate(self, order: Order) -> Video:
-        """The video of an order: the one that is in its place, or a new one.
+        """The video of an order: the one that is stored, the one that is on its way, or a new one.
 
         Raises:
             HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
         await order.place.check()
-        storing = Storing(self._connections.media, order.place, self._emit, self._clock)
-        stored = await self._find(order, storing)
-        if stored:
-            self._emit(Reused(stored))
-            return stored
-        ticket = await self.submit(order)
-        deadline = Deadline(order.timeout_seconds, self._clock)
-        completed = await self.wait(ticket, deadline.remaining)
-        output = await self.fetch(ticket, completed, max(deadline.remaining, LEAST_FETCH_SECONDS))
-        return await storing.store(ticket, output, completed)
+        reusing = self._reusing(order)
+        async with self._waiter() as waiter:
+            await self._begin(order, reusing, waiter)
+            while True:
+                one = await self._acquire(order, waiter)
+                video = await self._finish(order, one, reusing)
+                if video is not None:
+                    return video
 
-    async def submit(self, order: Order) -> Ticket:
-        """Buy a video. From the POST until its ticket is told, nothing interrupts it; whoever
-        has been cancelled before that buys nothing.
+    async def acquire(self, order: Order) -> Ticket:
+        """The ticket of an order's request: the one that there is, or that of a new one.
 
         Raises:
-            HailuoError: As `AsyncFalClient.submit` does.
+            HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
-        asked = {
-            "input": order.input.body(),
-            "take": canonical_take(order.take),
-            "labels": dict(order.labels),
-        }
-        await anyio.lowlevel.checkpoint()
-        with anyio.CancelScope(shield=True):
-            bare = await self._client.submit(order.input.endpoint.id, order.input.body())
-            ticket = bare.model_copy(update=asked)
-            self._emit(Submitted(ticket))
-        return ticket
+        async with self._waiter() as waiter:
+            await self._begin(order, self._reusing(order), waiter)
+            return (await self._acquire(order, waiter)).open_ticket()
 
-    async def wait(
-        self, ticket: Ticket, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    ) -> Completed:
+    async def wait(self, ticket: Ticket, timeout_seconds: float) -> Completed:
         """Wait until a request has completed, one way or another.
 
         Raises:
             GenerationTimeoutError: It takes longer than `timeout_seconds`; it carries the ticket.
             FalError: fal refused to say how it stands.
         """
-        deadline = Deadline(timeout_seconds, self._clock)
-        watch = _Watch(ticket, deadline, self._emit)
-        streams = self._connections.streams
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch.tick)
-            try:
-                return await follow(self._client, ticket, deadline, watch.see, streams)
-            except HailuoError as error:
-                failure = about(ticket, error)
-            finally:
-                tasks.cancel_scope.cancel()
-        raise failure  # here, for the group would wrap it
+        one = await self._known(ticket)
+        if one is not None and one.output is not None:
+            return one.completed or Completed()
+        return await self._collecting.wait(ticket, timeout_seconds)
 
     async def fetch(
         self,
@@ -155,7 +99,7 @@ class Road:
         completed: Completed | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> Output:
-        """The result of a completed request.
+        """The result of a completed request, written down if the ledger knows the request.
 
         Args:
             ticket: The request.
@@ -163,66 +107,124 @@ class Road:
             timeout_seconds: How long transient faults are waited out.
 
         Raises:
-            HailuoError: As `AsyncFalClient.result` does.
+            HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
-        failed = completed is not None and (completed.error or completed.error_type)
-        patience = min(FAILURE_SECONDS, timeout_seconds) if failed else timeout_seconds
+        one = await self._known(ticket)
+        if one is None:
+            return await self._collecting.fetch(ticket, completed, timeout_seconds)
         try:
-            return await self._client.result(ticket, timeout_seconds=patience)
-        except GenerationTimeoutError as error:
-            if failed and isinstance(error.__cause__, FalFaultError):
-                # It may be the failure, or something between us and fal: the cost stays open.
-                error.__cause__.billed = Billed.UNKNOWN
-                raise error.__cause__ from None
-            raise
-        except FalFaultError as error:
-            if completed is not None and not failed:
-                # It had completed without an error, so that there may well be a paid video.
-                error.billed = Billed.UNKNOWN
+            return (await self._collecting.collect(one, timeout_seconds, completed))[0]
+        except ForgottenError as error:
+            raise _forgotten(ticket) from error
+
+    async def cancel(self, ticket: Ticket) -> Cancellation:
+        """Ask fal to cancel a request, whoever else wants it, and write down what fal said.
+
+        Raises:
+            FalError: fal refused to.
+        """
+        answer = await self._client.cancel(ticket)
+        one = await self._known(ticket)
+        if one is not None:
+            await self._ledger.waiters.record_cancellation(one, answer)
+        return answer
+
+    async def withdraw(self, run: Run) -> None:
+        """Note that a flow run was cancelled, and cancel at fal what nobody wants any more.
+
+        Only requests of this account are; others are left to those who hold their keys.
+        """
+        for one in await self._ledger.waiters.withdraw(run.ids):
+            if one.account == self._access.account and one.realm == self._access.realm:
+                answer = await self._client.cancel(one.open_ticket(), timeout_seconds=20)
+                await self._ledger.waiters.record_cancellation(one, answer)
+
+    def _storing(self, place: Place) -> Storing:
+        return Storing(self._connections.media, place, self._emit, self._clock)
+
+    def _reusing(self, order: Order) -> Reusing:
+        storing = self._storing(order.place)
+        return Reusing(order, self._ledger, storing, self._collecting, self._emit)
+
+    async def _known(self, ticket: Ticket) -> Attempt | None:
+        return await self._ledger.records.of_request(ticket.realm, ticket.request_id)
+
+    @asynccontextmanager
+    async def _waiter(self) -> AsyncIterator[str]:
+        """A name for a call, which counts as alive for as long as it is in use."""
+        name = uuid4().hex
+        with self._ledger.waiters.alive(name):
+            yield name
+
+    async def _begin(self, order: Order, reusing: Reusing, waiter: str) -> None:
+        """Before a key is first bought: look where it may be though this ledger never saw it."""
+        if await self._ledger.claims.latest(order.key) is None:
+            wish = order.wish(waiter)
+            if not await reusing.enter_unrecorded(wish):
+                await self._ledger.beginnings.look_back(wish, self._platform)
+
+    async def _acquire(self, order: Order, waiter: str) -> Attempt:
+        stored = await self._ledger.claims.latest(order.key)
+        if stored is not None and stored.fate is Fate.STORED:
+            return stored  # nothing to claim
+        acquiring = Acquiring(
+            order, self._ledger, self._connections, self._emit, self._clock, waiter
+        )
+        return await acquiring.acquire()
+
+    async def _finish(self, order: Order, one: Attempt, reusing: Reusing) -> Video | None:
+        """The video of an attempt; None where it is to be had in another way, by a new claim."""
+        if one.fate is Fate.STORED:
+            return await reusing.reuse(one)
+        try:
+            await self._collecting.check_known(one)
+            output, completed = await self._collecting.collect(one, order.timeout_seconds)
+        except ForgottenError:
+            return None
+        ticket = order.named(one.open_ticket())
+        try:
+            return await keep(self._ledger, self._storing(order.place), ticket, output, completed)
+        except VideoExpiredError:
+            if order.on_lost == "resubmit":
+                await self._ledger.claims.consent(one.key, one.number)
+                return None
             raise
 
-    async def _find(self, order: Order, storing: Storing) -> Video | None:
-        """The video of an order, if it is in its place, or can be fetched there for nothing."""
-        video = await storing.find(video_name(order.input, order.key), order.key)
-        if video is None or await storing.holds(video):
+
+async def keep(
+    ledger: Ledger,
+    storing: Storing,
+    ticket: Ticket,
+    output: Output,
+    completed: Completed | None = None,
+) -> Video:
+    """Download a result, verify it, keep it, and write down where, if the ledger knows the request.
+
+    Args:
+        ledger: The ledger.
+        storing: The way into the place where it is to be kept.
+        ticket: The request.
+        output: Its result.
+        completed: How it completed, if that was seen.
+
+    Raises:
+        DownloadError: It did not arrive whole, or is no longer served.
+        StorageError: The place does not take it.
+    """
+    one = await ledger.records.of_request(ticket.realm, ticket.request_id)
+    for video in await ledger.records.files(one.key) if one else []:
+        # Somebody else may have waited for it too, and have been quicker.
+        if video.request_id == ticket.request_id and await storing.has(video):
             return video
-        try:
-            if order.access.realm == "emulator":
-                return await storing.restore(video, EMULATOR_RESTORE_SECONDS)
-            return await storing.restore(video)
-        except DownloadError:
-            if order.access.realm == "emulator":
-                return None  # it was restarted, and makes it anew at no cost
-            raise
+    video = await storing.store(ticket, output, completed)
+    if one is not None:
+        await ledger.records.stored(one, video)
+    return video
 
 
-class _Watch:
-    """Turns the statuses of a request into events, and tells now and then that it still waits."""
-
-    def __init__(self, ticket: Ticket, deadline: Deadline, emit: Emit) -> None:
-        self._ticket = ticket
-        self._deadline = deadline
-        self._emit = emit
-        self._expected = find_input_class(ticket.endpoint).endpoint.expected_seconds
-        self._status: Status | None = None
-        self._known: set[LogLine] = set()
-
-    def see(self, status: Status) -> None:
-        news = [line for line in status.logs or [] if line not in self._known]
-        if news:
-            self._known.update(news)
-            self._emit(Logged(news))
-        seen = status.model_copy(update={"logs": None})
-        if seen != self._status:
-            self._status = seen
-            self._tell(seen)
-
-    async def tick(self) -> None:
-        while True:
-            await self._deadline.clock.sleep(PROGRESS_SECONDS)
-            if self._status:
-                self._tell(self._status)
-
-    def _tell(self, status: Status) -> None:
-        elapsed = self._deadline.elapsed
-        self._emit(Progress(self._ticket, status, elapsed, self._expected))
+def _forgotten(ticket: Ticket) -> RequestNotFoundError:
+    return RequestNotFoundError(
+        "The emulator was restarted, and knows the request no longer.",
+        cure="Submit it again: the emulator makes it anew at no cost.",
+        ticket=ticket,
+    )

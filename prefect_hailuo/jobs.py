@@ -14,7 +14,7 @@ from prefect_hailuo.blocks import LOGO_URL, Credentials, FalCredentials, resolve
 from prefect_hailuo.endpoints import Hailuo23ProTextToVideo, VideoInput, find_input_class
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Ticket
-from prefect_hailuo.generation import Order
+from prefect_hailuo.order import Order
 from prefect_hailuo.orders import make_order, timeout_or_default
 from prefect_hailuo.steps import (
     aperform,
@@ -222,6 +222,10 @@ class HailuoVideoJob(JobBlock[Video]):
     labels: dict[str, str] = Field(
         default_factory=dict, description="Your own words for it, kept in the records."
     )
+    budget: str | None = Field(
+        default=None,
+        description="The budget scope that pays. By default, the one that the settings name.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -251,16 +255,18 @@ class HailuoVideoJob(JobBlock[Video]):
         return find_input_class(self.endpoint).model_validate(self.input)
 
     def trigger(self) -> HailuoVideoRun:  # type: ignore[override]
-        """Submit the generation. **This spends money, every time.**
+        """Submit the generation, or go on with it. **This may spend money, once.**
+
+        If the video was bought before, the run is about that request, and nothing is spent.
 
         Raises:
             StorageError: The place cannot be written to; nothing was bought.
-            HailuoError: As `AsyncFalClient.submit` does.
+            HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
         return self._run(perform(triggering(self._order())))
 
     async def atrigger(self) -> HailuoVideoRun:
-        """The asynchronous twin of `trigger`. **This spends money, every time.**"""
+        """The asynchronous twin of `trigger`. **This may spend money, once.**"""
         return self._run(await aperform(triggering(await run_sync(self._order))))
 
     def _order(self) -> Order:
@@ -270,6 +276,7 @@ class HailuoVideoJob(JobBlock[Video]):
             storage=self.storage,
             take=self.take,
             labels=self.labels,
+            budget=self.budget,
         )
 
     def _run(self, ticket: Ticket) -> HailuoVideoRun:

@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 import httpx
 from anyio.from_thread import BlockingPortal
 
 from prefect_hailuo.fal.following import MOST_STREAMS
 from prefect_hailuo.fal.transport import FRESH, open_http
-from prefect_hailuo.ledger.ledgers import Ledgers
+from prefect_hailuo.ledger.ledgers import Ledgers, open_ledgers
 
 T = TypeVar("T")
 
@@ -63,6 +64,18 @@ class Connections:
     """The ledgers that were opened."""
 
 
+class Watch:
+    """Follows a job from outside of the loop; this one does nothing."""
+
+    def started(self, cancel: Callable[[], object]) -> None:
+        """The job runs; `cancel` gives it up, from any thread."""
+
+    def interrupted(self) -> None:
+        """The caller was interrupted while it waited; the job is about to be given up."""
+
+
+UNWATCHED = Watch()
+
 Emit = Callable[[object], None]
 Job = Callable[[Connections, Emit], Awaitable[T]]
 
@@ -92,22 +105,28 @@ class ProcessLoop:
         self._thread.start()
         self._started.result()
 
-    def run(self, job: Job[T], handle: Callable[[Any], None] = ignore) -> T:
+    def run(
+        self, job: Job[T], handle: Callable[[Any], None] = ignore, watch: Watch = UNWATCHED
+    ) -> T:
         """Run a job and wait for it, from a thread without an event loop of its own.
 
         Args:
             job: Called on the loop with the shared connections and a function to emit events.
             handle: Called here, in this thread, with each event.
+            watch: Told how it goes.
 
         Raises:
             StoppedError: The process is stopping.
         """
         events: queue.SimpleQueue[object] = queue.SimpleQueue()
         future = self._start(job, events.put)
+        watch.started(future.cancel)
         try:
             while not isinstance(event := events.get(), _Done):
                 handle(event)
-        except BaseException:
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                watch.interrupted()
             future.cancel()
             with suppress(queue.Empty):
                 while not isinstance(event := events.get(timeout=GRACE_SECONDS), _Done):
@@ -116,12 +135,18 @@ class ProcessLoop:
             raise
         return _outcome(future)
 
-    async def arun(self, job: Job[T], handle: Callable[[Any], Awaitable[None]] = aignore) -> T:
+    async def arun(
+        self,
+        job: Job[T],
+        handle: Callable[[Any], Awaitable[None]] = aignore,
+        watch: Watch = UNWATCHED,
+    ) -> T:
         """Run a job and await it, from any event loop of the caller's.
 
         Args:
             job: Called on the loop with the shared connections and a function to emit events.
             handle: Awaited here, on the caller's loop, with each event.
+            watch: Told how it goes, in a thread where it may take a while.
 
         Raises:
             StoppedError: The process is stopping.
@@ -134,10 +159,14 @@ class ProcessLoop:
                 callers.call_soon_threadsafe(events.put_nowait, event)
 
         future = self._start(job, put)
+        watch.started(future.cancel)
         try:
             while not isinstance(event := await events.get(), _Done):
                 await handle(event)
-        except BaseException:
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(watch.interrupted)
             future.cancel()
             with anyio.move_on_after(GRACE_SECONDS, shield=True):
                 while not isinstance(event := await events.get(), _Done):
@@ -197,7 +226,7 @@ class ProcessLoop:
                 purchases=await stack.enter_async_context(open_http(FRESH)),
                 media=await stack.enter_async_context(open_http()),
                 streams=anyio.Semaphore(MOST_STREAMS),
-                ledgers=await stack.enter_async_context(Ledgers()),
+                ledgers=await stack.enter_async_context(open_ledgers()),
             )
             self._portal = await stack.enter_async_context(BlockingPortal())
             self._started.set_result(None)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, TypeVar, get_args
 
 from prefect_hailuo.blocks import Credentials, resolve_credentials
+from prefect_hailuo.budget import Budget
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.generation import Order
 from prefect_hailuo.key import canonical_take
+from prefect_hailuo.order import OnAmbiguous, OnLost, Order, find_directory
+from prefect_hailuo.places import Place
+from prefect_hailuo.runs import current_run
 from prefect_hailuo.settings import HailuoSettings
-from prefect_hailuo.storage import Storage, resolve_storage
+from prefect_hailuo.storage import BLOCK_PREFIX, Storage, resolve_storage
+
+T = TypeVar("T")
 
 
 def make_order(
@@ -21,6 +28,9 @@ def make_order(
     take: int | str = 0,
     timeout_seconds: float | None = None,
     labels: Mapping[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
+    on_lost: OnLost = "raise",
 ) -> Order:
     """An order, with credentials and storage found and everything checked.
 
@@ -31,6 +41,9 @@ def make_order(
         take: Which of several videos of the same input.
         timeout_seconds: How long to wait for fal; None: as the settings say.
         labels: The caller's own words for it.
+        budget: The budget that pays, or its scope's name; None: the scope that the settings name.
+        on_ambiguous: `park` or `resubmit`, as `Order` says.
+        on_lost: `raise` or `resubmit`, as `Order` says.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; the message names the cure.
@@ -48,15 +61,46 @@ def make_order(
             f"input must be a video input such as Hailuo23ProTextToVideo(prompt=...), "
             f"not {type(input).__name__}."
         )
-    access = resolve_credentials(credentials).access()
+    block = resolve_credentials(credentials)
+    access = block.access()
+    settings = HailuoSettings()
     return Order(
         input=input,
         access=access,
         place=resolve_storage(storage, access.realm),
+        ledger=settings.ledger_of(access.realm),
         take=canonical_take(take),
         timeout_seconds=timeout_or_default(timeout_seconds),
         labels={str(name): str(value) for name, value in (labels or {}).items()},
+        scope=_scope_of(budget) or settings.budget_scope,
+        limits=budget.limits() if isinstance(budget, Budget) else None,
+        credentials=block._block_document_name,
+        run=current_run(),
+        on_ambiguous=_one_of(OnAmbiguous, "on_ambiguous", on_ambiguous),
+        on_lost=_one_of(OnLost, "on_lost", on_lost),
+        reconcile_seconds=settings.reconcile_seconds,
+        find_place=find_place,
     )
+
+
+def find_place(label: str) -> Place | None:
+    """The place that a label in the ledger names; None where it cannot be told from the label."""
+    if label.startswith(BLOCK_PREFIX):
+        with suppress(ConfigurationError):  # an unsaved block's label is no name
+            return resolve_storage(label, "fal")
+        return None
+    return find_directory(label)
+
+
+def _scope_of(budget: Budget | str | None) -> str | None:
+    return budget.scope if isinstance(budget, Budget) else budget
+
+
+def _one_of(choices: Any, name: str, value: T) -> T:
+    if value not in get_args(choices):
+        listed = " or ".join(repr(each) for each in get_args(choices))
+        raise ConfigurationError(f"{name} is {value!r}.", cure=f"Pass {listed}.")
+    return value
 
 
 def timeout_or_default(seconds: float | None) -> float:

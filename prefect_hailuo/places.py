@@ -17,6 +17,8 @@ from prefect_hailuo.errors import Billed, StorageError
 
 CHUNK_BYTES = 1 << 20
 
+DIRECTORY_PREFIX = "directory:"
+
 CURE_BEFORE_BUYING = "Make it so, or pass another storage; nothing was bought."
 
 
@@ -67,7 +69,14 @@ class Directory:
     @property
     def label(self) -> str:
         """The directory's absolute path."""
-        return f"directory:{self._root.as_posix()}"
+        return f"{DIRECTORY_PREFIX}{self._root.as_posix()}"
+
+    @classmethod
+    def labelled(cls, label: str) -> Directory | None:
+        """The directory that a label names, if it names one."""
+        if not label.startswith(DIRECTORY_PREFIX):
+            return None
+        return cls(label.removeprefix(DIRECTORY_PREFIX))
 
     @property
     def workspace(self) -> Path:

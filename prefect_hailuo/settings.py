@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from prefect.settings import get_current_settings
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
+from prefect_hailuo.order import RECONCILE_SECONDS
 
 
 class HailuoSettings(PrefectBaseSettings):
@@ -39,6 +42,27 @@ class HailuoSettings(PrefectBaseSettings):
         description="Where an emulator runs that calls without credentials are to use instead of "
         "fal, to test flows as they are at no cost. Such calls then need no key.",
     )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="Where purchases are written down: a URL of SQLAlchemy's for PostgreSQL or a "
+        "SQLite file; by default, a SQLite file a realm in `hailuo` under Prefect's home.",
+    )
+    ledger_allow: frozenset[Allowance] = Field(
+        default=frozenset(),
+        description="Unfit disks that the SQLite ledger of a real account may be on all the same: "
+        "`network-filesystem`, `ephemeral-disk`.",
+    )
+    budget_scope: str = Field(
+        default="default",
+        min_length=1,
+        description="The budget scope of purchases that name none.",
+    )
+    reconcile_seconds: float = Field(
+        default=RECONCILE_SECONDS,
+        ge=0,
+        description="How long a request whose answer was lost is looked for in fal's history, "
+        "which may lag.",
+    )
     artifacts: bool = Field(
         default=True,
         description="Whether runs publish artifacts: progress, a card, and a poster.",
@@ -48,3 +72,20 @@ class HailuoSettings(PrefectBaseSettings):
         """The default output directory of a realm: what is real and what is not stay apart."""
         base = self.output_directory or get_current_settings().home / "hailuo"
         return base / realm / "videos"
+
+    def ledger_of(self, realm: Realm) -> LedgerAddress:
+        """Where a realm's purchases are written down.
+
+        Raises:
+            LedgerError: What is set is no place for a ledger.
+        """
+        url = self.ledger_url.get_secret_value() if self.ledger_url else None
+        return _address(url, realm, get_current_settings().home / "hailuo", self.ledger_allow)
+
+
+@cache
+def _address(
+    url: str | None, realm: Realm, home: Path, allow: frozenset[Allowance]
+) -> LedgerAddress:
+    # Kept, for looking at the disks takes longer than a claim.
+    return ledger_address(url, realm, home, allow)

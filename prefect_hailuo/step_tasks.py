@@ -14,16 +14,18 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from prefect_hailuo.blocks import Credentials, resolve_credentials
+from prefect_hailuo.budget import Budget
 from prefect_hailuo.caching import repeat_if_free, repeat_if_useful
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.fal.messages import Completed, Output, Ticket
+from prefect_hailuo.order import OnAmbiguous
 from prefect_hailuo.orders import make_order, timeout_or_default
 from prefect_hailuo.steps import (
+    acquiring,
     aperform,
     fetching,
     perform,
     storing,
-    submitting,
     waiting,
 )
 from prefect_hailuo.storage import Storage, resolve_storage
@@ -45,18 +47,20 @@ def submit_video(
     credentials: Credentials = None,
     take: int | str = 0,
     labels: dict[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
 ) -> Ticket:
-    """Submit a generation and return its ticket at once. **This spends money, every time.**
+    """Submit a generation and return its ticket at once. **This may spend money, once.**
 
-    Nothing is looked up first: `generate_video` does that. Keep the ticket: it is all that the
-    other steps, or another process, need.
+    If the video was bought before, the ticket is that one's, and nothing is spent. The ticket is
+    all that the other steps, or another process, need.
 
     Args:
         input: What to generate.
-        credentials, take, labels: As for `generate_video`.
+        credentials, take, labels, budget, on_ambiguous: As for `generate_video`.
 
     Raises:
-        HailuoError: As `AsyncFalClient.submit` does.
+        HailuoError: By kind, as `prefect_hailuo.errors` draws them.
 
     Example:
         >>> from prefect_hailuo import Hailuo23ProTextToVideo
@@ -71,8 +75,15 @@ def submit_video(
         >>> video.request_id == ticket.request_id
         True
     """
-    order = make_order(input, credentials=credentials, take=take, labels=labels)
-    return perform(submitting(order))
+    order = make_order(
+        input,
+        credentials=credentials,
+        take=take,
+        labels=labels,
+        budget=budget,
+        on_ambiguous=on_ambiguous,
+    )
+    return perform(acquiring(order))
 
 
 @task(name="Submit video", **BUYS)
@@ -82,10 +93,20 @@ async def asubmit_video(
     credentials: Credentials = None,
     take: int | str = 0,
     labels: dict[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
 ) -> Ticket:
-    """The asynchronous twin of `submit_video`. **This spends money, every time.**"""
-    make = partial(make_order, input, credentials=credentials, take=take, labels=labels)
-    return await aperform(submitting(await run_sync(make)))
+    """The asynchronous twin of `submit_video`. **This may spend money, once.**"""
+    make = partial(
+        make_order,
+        input,
+        credentials=credentials,
+        take=take,
+        labels=labels,
+        budget=budget,
+        on_ambiguous=on_ambiguous,
+    )
+    return await aperform(acquiring(await run_sync(make)))
 
 
 @task(name="Wait for video", **READS)

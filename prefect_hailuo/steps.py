@@ -2,92 +2,165 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import anyio.to_thread
 
 from prefect_hailuo.artifacts import Teller
-from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.errors import RunCancelledError
+from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
-from prefect_hailuo.generation import Order, Road
-from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.generation import Road, keep
+from prefect_hailuo.ledger.wishes import Run
+from prefect_hailuo.loop import Connections, Emit, Job, StoppedError, process_loop
+from prefect_hailuo.order import Order
 from prefect_hailuo.places import Place
+from prefect_hailuo.runs import current_run
+from prefect_hailuo.settings import HailuoSettings
 from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
+from prefect_hailuo.watching import Office, Watched, watcher
 
 T = TypeVar("T")
 
 
-def perform(job: Job[T]) -> T:
-    """Run a job on the package's loop and wait for it, telling the run what it does."""
-    return process_loop().run(job, Teller().tell)
+@dataclass(frozen=True)
+class Step(Generic[T]):
+    """A job, and the account and ledger that it is about.
+
+    Args:
+        job: What to do on the loop.
+        office: The account and its ledger; None for a step that needs no key.
+    """
+
+    job: Job[T]
+    office: Office | None
 
 
-async def aperform(job: Job[T]) -> T:
+def perform(step: Step[T]) -> T:
+    """Do a step on the package's loop and wait for it, telling the run what it does.
+
+    Raises:
+        StoppedError: The flow run was cancelled, or the process is stopping.
+    """
+    watched = Watched(current_run(), step.office)
+    with watcher().watching(watched):
+        try:
+            return process_loop().run(step.job, Teller().tell, watched)
+        except RunCancelledError as error:
+            _reinstate(watched, error)
+            return process_loop().run(step.job, Teller().tell, watched)
+
+
+async def aperform(step: Step[T]) -> T:
     """The asynchronous twin of `perform`."""
-    return await process_loop().arun(job, Teller().atell)
+    watched = Watched(current_run(), step.office)
+    with watcher().watching(watched):
+        try:
+            return await process_loop().arun(step.job, Teller().atell, watched)
+        except RunCancelledError as error:
+            await anyio.to_thread.run_sync(_reinstate, watched, error)
+            return await process_loop().arun(step.job, Teller().atell, watched)
 
 
-def generating(order: Order) -> Job[Video]:
+def _reinstate(watched: Watched, error: RunCancelledError) -> None:
+    """Let a flow run buy again that was cancelled and has been started once more.
+
+    Raises:
+        StoppedError: It is still cancelled. As an ordinary error, Prefect would retry the task.
+    """
+    if watcher().is_cancelled(watched.run):
+        raise StoppedError(str(error)) from error
+    if watched.office is not None:
+        process_loop().run(_reinstating(watched.run, watched.office))
+
+
+def _reinstating(run: Run, office: Office) -> Job[None]:
+    async def job(connections: Connections, emit: Emit) -> None:
+        await connections.ledgers.at(office.ledger).waiters.reinstate(run.ids)
+
+    return job
+
+
+def _office(access: Access) -> Office:
+    return Office(access, HailuoSettings().ledger_of(access.realm))
+
+
+def generating(order: Order) -> Step[Video]:
     """The whole road."""
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        return await Road(order.access, connections, emit).generate(order)
+        return await Road(order.access, order.ledger, connections, emit).generate(order)
 
-    return job
+    return Step(job, Office(order.access, order.ledger))
 
 
-def submitting(order: Order) -> Job[Ticket]:
-    """The purchase alone."""
+def acquiring(order: Order) -> Step[Ticket]:
+    """The request alone: the one that there is, or a new one."""
 
     async def job(connections: Connections, emit: Emit) -> Ticket:
-        return await Road(order.access, connections, emit).submit(order)
+        return await Road(order.access, order.ledger, connections, emit).acquire(order)
 
-    return job
+    return Step(job, Office(order.access, order.ledger))
 
 
-def triggering(order: Order) -> Job[Ticket]:
-    """The purchase alone, of a video whose place is known to take it."""
+def triggering(order: Order) -> Step[Ticket]:
+    """The request alone, of a video whose place is known to take it."""
 
     async def job(connections: Connections, emit: Emit) -> Ticket:
         await order.place.check()
-        return await Road(order.access, connections, emit).submit(order)
+        return await Road(order.access, order.ledger, connections, emit).acquire(order)
 
-    return job
+    return Step(job, Office(order.access, order.ledger))
 
 
-def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Job[Completed]:
+def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Step[Completed]:
     """Until the request has completed."""
+    office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Completed:
-        return await Road(access, connections, emit).wait(ticket, timeout_seconds)
+        road = Road(access, office.ledger, connections, emit)
+        return await road.wait(ticket, timeout_seconds)
 
-    return job
+    return Step(job, office)
 
 
-def fetching(ticket: Ticket, access: Access, completed: Completed | None = None) -> Job[Output]:
+def fetching(
+    ticket: Ticket,
+    access: Access,
+    completed: Completed | None = None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> Step[Output]:
     """The result of a completed request."""
+    office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Output:
-        return await Road(access, connections, emit).fetch(ticket, completed)
+        road = Road(access, office.ledger, connections, emit)
+        return await road.fetch(ticket, completed, timeout_seconds)
 
-    return job
+    return Step(job, office)
 
 
 def storing(
     ticket: Ticket, output: Output, place: Place, completed: Completed | None = None
-) -> Job[Video]:
+) -> Step[Video]:
     """The result, downloaded, verified and kept."""
+    ledger = HailuoSettings().ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        return await Storing(connections.media, place, emit).store(ticket, output, completed)
+        keeping = Storing(connections.media, place, emit)
+        return await keep(connections.ledgers.at(ledger), keeping, ticket, output, completed)
 
-    return job
+    return Step(job, None)
 
 
-def cancelling(ticket: Ticket, access: Access) -> Job[Cancellation]:
+def cancelling(ticket: Ticket, access: Access) -> Step[Cancellation]:
     """fal's answer to a cancellation."""
+    office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Cancellation:
-        return await AsyncFalClient(access, connections.http).cancel(ticket)
+        return await Road(access, office.ledger, connections, emit).cancel(ticket)
 
-    return job
+    return Step(job, office)

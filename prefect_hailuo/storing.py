@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timezone
@@ -32,7 +33,7 @@ from prefect_hailuo.key import file_stem, generation_key
 from prefect_hailuo.loop import Emit, ignore
 from prefect_hailuo.media import poster_data_uri, probe
 from prefect_hailuo.places import Place
-from prefect_hailuo.video import Video
+from prefect_hailuo.video import Video, ticket_of
 
 T = TypeVar("T")
 
@@ -104,16 +105,43 @@ class Storing:
         if video is None or video.key != key:
             return None
         # The record may have been written before the place was moved.
-        here = {
+        return self.here(video, name)
+
+    def here(self, video: Video, name: str) -> Video:
+        """A video as one that is in this place, under a name."""
+        where = {
             "path": self._place.path_of(name),
             "storage": self._place.label,
             "storage_key": name,
         }
-        return video.model_copy(update=here)
+        return video.model_copy(update=where)
+
+    async def copy(self, video: Video, content: bytes, name: str) -> Video:
+        """Keep a copy of a video that another place holds.
+
+        Args:
+            video: The video, as it is there.
+            content: The file, whose hash was verified.
+            name: Its name here.
+
+        Raises:
+            StorageError: The place does not take it.
+        """
+        copy = self.here(video, name)
+        with tempfile.TemporaryDirectory(dir=self._place.workspace) as directory:
+            draft = anyio.Path(directory) / name
+            await draft.write_bytes(content)
+            await self._place.write(record_name(name), _record(copy))
+            await self._place.keep(Path(draft), name)
+        return copy
 
     async def holds(self, video: Video) -> bool:
         """Whether a video's file is here, unharmed."""
         return await self._place.holds(video.storage_key, video.sha256)
+
+    async def has(self, video: Video) -> bool:
+        """Whether a video was stored in this place and is still here, unharmed."""
+        return video.storage == self._place.label and await self.holds(video)
 
     async def restore(self, video: Video, seconds: float = DOWNLOAD_SECONDS) -> Video:
         """Download again a video whose file has gone, and nothing else.
@@ -132,11 +160,12 @@ class Storing:
             async with self._downloaded(file, seconds) as download:
                 if download.sha256 != video.sha256:
                     raise VideoExpiredError("fal's link now serves another file.")
+                await self._place.write(record_name(video.storage_key), _record(video))
                 await self._place.keep(download.path, video.storage_key)
         except DownloadError as error:
             raise _lost(video, error) from error
         except HailuoError as error:
-            about(_ticket_of(video), error)
+            about(ticket_of(video), error)
             raise
         return video
 
@@ -242,16 +271,12 @@ def _parse_record(record: bytes, name: str) -> Video:
         ) from error
 
 
-def _ticket_of(video: Video) -> Ticket:
-    return Ticket.model_validate(video.model_dump(include=set(Ticket.model_fields)))
-
-
 def _lost(video: Video, error: DownloadError) -> DownloadError:
     return type(error)(
         f"{video.storage_key} has gone from {video.storage}, and could not be fetched again: "
         f"{error.message}",
         cure="It was paid for once, so it is not bought again unasked: put the file back, pass a "
-        f"new take, or delete {record_name(video.storage_key)} there to have it forgotten.",
+        "new take, or allow it with on_lost='resubmit'.",
         retryable=error.retryable,
-        ticket=_ticket_of(video),
+        ticket=ticket_of(video),
     )

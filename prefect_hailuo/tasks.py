@@ -14,8 +14,10 @@ from anyio.to_thread import run_sync
 from prefect import task
 
 from prefect_hailuo.blocks import Credentials
+from prefect_hailuo.budget import Budget
 from prefect_hailuo.caching import GenerationCachePolicy, repeat_if_free
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, VideoInput
+from prefect_hailuo.order import OnAmbiguous, OnLost
 from prefect_hailuo.orders import make_order
 from prefect_hailuo.steps import aperform, generating, perform
 from prefect_hailuo.storage import Storage
@@ -38,12 +40,16 @@ def generate_video(
     take: int | str = 0,
     timeout_seconds: float | None = None,
     labels: dict[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
+    on_lost: OnLost = "raise",
 ) -> Video:
-    """Generate a video, wait for it, and keep it. **This may spend money.**
+    """Generate a video, wait for it, and keep it. **This may spend money, once.**
 
-    The same input and take, kept in the same place, is the same video: a later call, in this run
-    or another, costs nothing. Prefect shows it as Cached; with `refresh_cache` the task runs
-    again, finds the file in its place, and buys nothing either. Another `take` buys another video.
+    The same input and take is the same video: it is bought once, whoever asks, however often, at
+    the same time or after a crash; another place gets a copy. Where Prefect has the result, it
+    shows the task as Cached; with `refresh_cache` the task runs again, finds the video, and buys
+    nothing either. Another `take` buys another video.
 
     Args:
         input: What to generate, such as `Hailuo23ProTextToVideo(prompt=...)`.
@@ -56,6 +62,13 @@ def generate_video(
         timeout_seconds: How long to wait for fal, in seconds; by default half an hour. Passing it
             loses nothing: the error carries the ticket.
         labels: Your own words for it, such as shot and client; kept in the records.
+        budget: The `Budget` that pays, or the name of its scope. By default, the scope that the
+            settings name, which has no limit unless somebody gave it one.
+        on_ambiguous: What to do where fal's answer to a purchase was lost, and its history does
+            not tell what became of it: `"park"` it with an error that asks for a decision, or
+            `"resubmit"` it, once, which may pay twice.
+        on_lost: What to do where the stored file is nowhere any more, nor at fal: `"raise"` an
+            error, or `"resubmit"`, which pays again.
 
     Returns:
         The stored video, verified, with its provenance.
@@ -80,6 +93,9 @@ def generate_video(
         take=take,
         timeout_seconds=timeout_seconds,
         labels=labels,
+        budget=budget,
+        on_ambiguous=on_ambiguous,
+        on_lost=on_lost,
     )
     return perform(generating(order))
 
@@ -93,6 +109,9 @@ async def agenerate_video(
     take: int | str = 0,
     timeout_seconds: float | None = None,
     labels: dict[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
+    on_lost: OnLost = "raise",
 ) -> Video:
     """The asynchronous twin of `generate_video`. **This may spend money.**
 
@@ -115,6 +134,9 @@ async def agenerate_video(
         take=take,
         timeout_seconds=timeout_seconds,
         labels=labels,
+        budget=budget,
+        on_ambiguous=on_ambiguous,
+        on_lost=on_lost,
     )
     return await aperform(generating(await run_sync(make)))
 
@@ -133,6 +155,9 @@ def hailuo_23_pro_text_to_video(
     take: int | str = 0,
     timeout_seconds: float | None = None,
     labels: dict[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
+    on_lost: OnLost = "raise",
 ) -> Video:
     """A video by MiniMax Hailuo 2.3 Pro: 1080p, 6 s, $0.49. **This may spend money.**
 
@@ -140,6 +165,7 @@ def hailuo_23_pro_text_to_video(
         prompt: What to show, 1 to 2000 characters.
         prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
         credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
+        budget, on_ambiguous, on_lost: As for `generate_video`.
 
     Returns:
         The stored video.
@@ -165,6 +191,9 @@ def hailuo_23_pro_text_to_video(
         take=take,
         timeout_seconds=timeout_seconds,
         labels=labels,
+        budget=budget,
+        on_ambiguous=on_ambiguous,
+        on_lost=on_lost,
     )
 
 
@@ -182,6 +211,9 @@ async def ahailuo_23_pro_text_to_video(
     take: int | str = 0,
     timeout_seconds: float | None = None,
     labels: dict[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
+    on_lost: OnLost = "raise",
 ) -> Video:
     """The asynchronous twin of `hailuo_23_pro_text_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
@@ -191,6 +223,9 @@ async def ahailuo_23_pro_text_to_video(
         take=take,
         timeout_seconds=timeout_seconds,
         labels=labels,
+        budget=budget,
+        on_ambiguous=on_ambiguous,
+        on_lost=on_lost,
     )
 
 
@@ -208,6 +243,9 @@ def hailuo_02_pro_text_to_video(
     take: int | str = 0,
     timeout_seconds: float | None = None,
     labels: dict[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
+    on_lost: OnLost = "raise",
 ) -> Video:
     """A video by MiniMax Hailuo 02 Pro: 1080p, 6 s, $0.48. **This may spend money.**
 
@@ -215,6 +253,7 @@ def hailuo_02_pro_text_to_video(
         prompt: What to show, 1 to 2000 characters.
         prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
         credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
+        budget, on_ambiguous, on_lost: As for `generate_video`.
 
     Returns:
         The stored video.
@@ -240,6 +279,9 @@ def hailuo_02_pro_text_to_video(
         take=take,
         timeout_seconds=timeout_seconds,
         labels=labels,
+        budget=budget,
+        on_ambiguous=on_ambiguous,
+        on_lost=on_lost,
     )
 
 
@@ -257,6 +299,9 @@ async def ahailuo_02_pro_text_to_video(
     take: int | str = 0,
     timeout_seconds: float | None = None,
     labels: dict[str, str] | None = None,
+    budget: Budget | str | None = None,
+    on_ambiguous: OnAmbiguous = "park",
+    on_lost: OnLost = "raise",
 ) -> Video:
     """The asynchronous twin of `hailuo_02_pro_text_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
@@ -266,4 +311,7 @@ async def ahailuo_02_pro_text_to_video(
         take=take,
         timeout_seconds=timeout_seconds,
         labels=labels,
+        budget=budget,
+        on_ambiguous=on_ambiguous,
+        on_lost=on_lost,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.fal.messages import Realm, Ticket
 
 
 class Video(BaseModel):
@@ -105,3 +105,8 @@ class Video(BaseModel):
             return self.path.stat().st_size == self.size
         except OSError:
             return False
+
+
+def ticket_of(video: Video) -> Ticket:
+    """The ticket of the request that a video came from."""
+    return Ticket.model_validate(video.model_dump(include=set(Ticket.model_fields)))

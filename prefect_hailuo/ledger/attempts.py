@@ -106,7 +106,7 @@ class Attempt:
         return self.ticket
 
 
-def attempt_of(row: Mapping[str, Any]) -> Attempt:
+def attempt_of(row: Mapping[Any, Any]) -> Attempt:
     """The attempt that a row of the table holds."""
     return Attempt(
         **{

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
+import anyio
 
+from prefect_hailuo.errors import LedgerError
 from prefect_hailuo.ledger.address import LedgerAddress
 
 if TYPE_CHECKING:
     from prefect_hailuo.ledger.ledger import Ledger
 
+RENEWAL_SECONDS = 30.0
+"""How often the leases of those who wait are prolonged; a quarter of a lease."""
+
 
 class Ledgers:
-    """Opens each ledger once; a context manager that closes them."""
+    """Opens each ledger once."""
 
     def __init__(self) -> None:
         self._open: dict[LedgerAddress, Ledger] = {}
@@ -28,14 +33,25 @@ class Ledgers:
             self._open[address] = Ledger(address)
         return self._open[address]
 
-    async def __aenter__(self) -> Self:
-        return self
+    async def keep_leases(self) -> None:
+        """Prolong the leases of this process's waiters, for ever."""
+        while True:
+            await anyio.sleep(RENEWAL_SECONDS)
+            for ledger in list(self._open.values()):
+                with suppress(LedgerError):  # the next time is soon enough
+                    await ledger.waiters.renew()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for ledger in self._open.values():
-            await ledger.close()
+
+@asynccontextmanager
+async def open_ledgers() -> AsyncIterator[Ledgers]:
+    """The ledgers of a process; they are closed at the end."""
+    ledgers = Ledgers()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledgers.keep_leases)
+        try:
+            yield ledgers
+        finally:
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                for ledger in ledgers._open.values():
+                    await ledger.close()

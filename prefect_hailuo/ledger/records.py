@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import Billed, HailuoError, RequestCancelledError
-from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
+from prefect_hailuo.fal.messages import Completed, File, Output, Realm, Ticket
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.recorded import describe
-from prefect_hailuo.ledger.statements import insert_once, is_attempt, lock_key
-from prefect_hailuo.ledger.tables import attempt, database_now, file, generation
-from prefect_hailuo.video import Video
+from prefect_hailuo.ledger.statements import insert_once, is_attempt, latest_attempt, lock_key
+from prefect_hailuo.ledger.tables import attempt, database_now, file, generation, waiter
+from prefect_hailuo.ledger.wishes import Wish
+from prefect_hailuo.video import Video, ticket_of
 
 OPEN = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.CANCELLED)
 """Fates that an outcome may still change; a cancellation whose cost is open may end in a video."""
@@ -62,21 +63,13 @@ class Records:
                 .values(fate=Fate.AMBIGUOUS, error=describe(error))
             )
 
-    async def completed(self, one: Attempt, completed: Completed) -> None:
-        """Write down that fal is done with a request, one way or another."""
-        async with self._database.writing() as connection:
-            await connection.execute(
-                update(attempt)
-                .where(is_attempt(one), attempt.c.fate == Fate.SUBMITTED)
-                .values(completed=completed.model_dump(mode="json", exclude={"logs"}))
-            )
-
-    async def succeeded(self, one: Attempt, output: Output) -> None:
+    async def succeeded(self, one: Attempt, output: Output, completed: Completed) -> None:
         """Write down a result: from here on the money is known to be spent."""
         values: dict[str, Any] = {
             "fate": Fate.SUCCEEDED,
             "billed": Billed.YES,
             "output": output.model_dump(mode="json"),
+            "completed": completed.model_dump(mode="json", exclude={"logs"}),
             "cost_usd": attempt.c.estimated_usd,
             # What fal charged for one request only an administrator's key can ask.
             "cost_basis": "estimate",
@@ -111,7 +104,23 @@ class Records:
                 .where(is_attempt(one), attempt.c.fate.in_(OPEN))
                 .values(fate=Fate.STORED, billed=Billed.YES, ended_at=database_now())
             )
+            # Whoever waited for the request has what it wanted.
+            await connection.execute(
+                update(waiter)
+                .where(waiter.c.key == one.key, waiter.c.ended_at.is_(None))
+                .values(ended_at=database_now())
+            )
             await _put_file(connection, one, video)
+
+    async def found(self, wish: Wish, video: Video) -> None:
+        """Write down a stored video that this ledger never saw: nothing is to be bought."""
+        row = {"key": wish.key, "attempts": 0, "consented": 0, "created_at": database_now()}
+        async with self._database.writing() as connection:
+            await connection.execute(insert_once(connection, generation).values(row))
+            await lock_key(connection, wish.key)
+            if await latest_attempt(connection, wish.key) is None:
+                one = await _add(connection, _from_file(wish, video))
+                await _put_file(connection, one, video)
 
     async def copied(self, one: Attempt, video: Video) -> None:
         """Write down another place that holds a copy."""
@@ -159,7 +168,7 @@ class Records:
                 given = await _give(connection, one, ticket, held, adopted=True)
                 if given is not None:
                     return given
-            return await _add(connection, one, ticket, duplicate=False, adopted=True)
+            return await _add_like(connection, one, ticket, duplicate=False, adopted=True)
 
     async def of_request(self, realm: Realm, request_id: str) -> Attempt | None:
         """The attempt that a request belongs to."""
@@ -173,7 +182,7 @@ class Records:
             if owner is not None:
                 return owner
             given = await _give(connection, mine, ticket, attempt.c.request_id.is_(None))
-            return given or await _add(connection, mine, ticket, duplicate=True, adopted=False)
+            return given or await _add_like(connection, mine, ticket, duplicate=True, adopted=False)
 
     async def _end(
         self, one: Attempt, fate: Fate, error: HailuoError, from_fates: tuple[Fate, ...]
@@ -239,24 +248,30 @@ def as_accepted(ticket: Ticket) -> dict[str, Any]:
     }
 
 
-async def _add(
+async def _add_like(
     connection: AsyncConnection, like: Attempt, ticket: Ticket, *, duplicate: bool, adopted: bool
 ) -> Attempt:
     """A further attempt of the same key, for a request that is known already."""
-    highest = select(func.max(attempt.c.number)).where(attempt.c.key == like.key)
-    number = (await connection.execute(highest)).scalar_one() + 1
     row = {
         **_copied(like),
         **as_accepted(ticket),
-        "number": number,
         "lease_until": 0.0,
         "duplicate": duplicate,
         "adopted": adopted,
     }
-    added = await connection.execute(insert(attempt).values(row).returning(attempt))
-    await connection.execute(
-        update(generation).where(generation.c.key == like.key).values(attempts=number)
+    return await _add(connection, row)
+
+
+async def _add(connection: AsyncConnection, row: dict[str, Any]) -> Attempt:
+    """A further attempt of a key, whose generation's row is locked."""
+    changed = await connection.execute(
+        update(generation)
+        .where(generation.c.key == row["key"])
+        .values(attempts=generation.c.attempts + 1)
+        .returning(generation.c.attempts)
     )
+    numbered = {**row, "number": changed.scalar_one()}
+    added = await connection.execute(insert(attempt).values(numbered).returning(attempt))
     return attempt_of(added.mappings().one())
 
 
@@ -266,6 +281,30 @@ def _copied(like: Attempt) -> dict[str, Any]:
         *("body", "body_digest", "labels", "intended_at", "estimated_usd"),
     )
     return {name: getattr(like, name) for name in names}
+
+
+def _from_file(wish: Wish, video: Video) -> dict[str, Any]:
+    """The attempt that a stored video's own record tells of."""
+    bought_at = (video.submitted_at or video.stored_at).timestamp()
+    return {
+        **wish.asked(),
+        "account": video.account or wish.account,
+        "labels": video.labels,
+        "fate": Fate.STORED,
+        "billed": Billed.YES,
+        "intended_at": bought_at,
+        "submitted_at": bought_at,
+        "ended_at": video.stored_at.timestamp(),
+        "lease_until": 0.0,
+        "request_id": video.request_id,
+        "ticket": ticket_of(video).model_dump(mode="json"),
+        "output": Output(video=File(url=video.url)).model_dump(mode="json"),
+        "estimated_usd": video.price_usd,
+        "cost_usd": video.price_usd,
+        "cost_basis": "estimate",
+        "duplicate": False,
+        "adopted": True,
+    }
 
 
 async def _put_file(connection: AsyncConnection, one: Attempt, video: Video) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, exists, or_, select, update
@@ -53,8 +54,8 @@ async def keep_waiter(connection: AsyncConnection, wish: Wish, now: float) -> No
 class Waiters:
     """The calls that wait for a video, and what becomes of it when none does.
 
-    A waiter counts as wanting until it got what it came for, or its flow run was cancelled: one
-    that crashed, or was never heard of again, wants its video.
+    A waiter counts as wanting until the video is stored, or its flow run was cancelled: one that
+    failed, crashed, or was never heard of again, wants its video.
 
     Args:
         database: The ledger's.
@@ -62,22 +63,32 @@ class Waiters:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._alive: set[str] = set()
 
-    async def renew(self, names: Collection[str]) -> None:
-        """Prolong the leases of waiters that still wait."""
+    @contextmanager
+    def alive(self, name: str) -> Iterator[None]:
+        """Count a waiter as alive in this process."""
+        self._alive.add(name)
+        try:
+            yield
+        finally:
+            self._alive.discard(name)
+
+    async def renew(self) -> None:
+        """Prolong the leases of this process's waiters."""
+        if not self._alive:
+            return
         async with self._database.writing() as connection:
             await connection.execute(
                 update(waiter)
-                .where(waiter.c.id.in_(names))
+                .where(waiter.c.id.in_(list(self._alive)))
                 .values(lease_until=database_now() + WAITER_LEASE_SECONDS)
             )
 
-    async def leave(self, name: str) -> None:
-        """Note that a call has what it came for, or an error in its place."""
-        async with self._database.writing() as connection:
-            await connection.execute(
-                update(waiter).where(waiter.c.id == name).values(ended_at=database_now())
-            )
+    async def is_unwanted(self, key: str) -> bool:
+        """Whether there were waiters for a key, and all of them were cancelled."""
+        async with self._database.reading() as connection:
+            return bool((await connection.execute(unwanted(key))).scalar_one())
 
     async def withdraw(self, flow_runs: Collection[str]) -> list[Attempt]:
         """Note that flow runs were cancelled.

@@ -46,6 +46,10 @@ class Run:
         return sorted({each for each in (self.flow_run_id, self.root_flow_run_id) if each})
 
 
+NOBODY = Run()
+"""A caller that is no flow run."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """A video that somebody wants, and on what terms.
@@ -80,7 +84,7 @@ class Wish:
     limits: Limits | None = None
     estimated_usd: Decimal | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    run: Run = Run()
+    run: Run = NOBODY
 
     @property
     def body_digest(self) -> str:

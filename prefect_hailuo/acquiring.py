@@ -1,0 +1,214 @@
+"""From an order to a request at fal: found, adopted or bought, but only once."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import count
+
+import anyio
+import anyio.lowlevel
+from typing_extensions import assert_never
+
+from prefect_hailuo.clock import Clock, Deadline
+from prefect_hailuo.errors import (
+    Billed,
+    FalError,
+    GenerationTimeoutError,
+    HailuoError,
+    LedgerError,
+    RealmMismatchError,
+    SubmitUnknownError,
+)
+from prefect_hailuo.events import Adopted, Attached, Searching, Submitted
+from prefect_hailuo.fal.client import SUBMIT_SECONDS, AsyncFalClient
+from prefect_hailuo.fal.messages import Ticket
+from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.claims import NEVER_SENT
+from prefect_hailuo.ledger.ledger import Ledger
+from prefect_hailuo.ledger.reconciling import Reconciling
+from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait
+from prefect_hailuo.loop import Connections, Emit
+from prefect_hailuo.order import Order
+from prefect_hailuo.parking import parked_error
+
+SHORTEST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 1.0
+
+RECORD_SECONDS = 30.0
+"""How long a ticket in hand is tried to be written down, before the process gives up."""
+
+
+class NotOursError(Exception):
+    """The attempt is not the caller's any more, or nobody wants it: nothing was sent."""
+
+
+class Acquiring:
+    """Gets one order its request.
+
+    Args:
+        order: The order.
+        ledger: Where it is written down.
+        connections: What the process shares.
+        emit: Called with events.
+        clock: What waiting is measured with.
+        waiter: This call's name in the ledger.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        ledger: Ledger,
+        connections: Connections,
+        emit: Emit,
+        clock: Clock,
+        waiter: str,
+    ) -> None:
+        self._order = order
+        self._wish = order.wish(waiter)
+        self._ledger = ledger
+        self._emit = emit
+        self._clock = clock
+        self._buyer = AsyncFalClient(order.access, connections.purchases, clock)
+        self._reader = AsyncFalClient(order.access, connections.http, clock)
+        self._platform = PlatformClient(order.access, connections.http, clock)
+
+    async def acquire(self) -> Attempt:
+        """The attempt that has the order's request, or its stored video.
+
+        Raises:
+            ParkedError: It may have been bought, and nobody can say.
+            HailuoError: By kind, as `prefect_hailuo.errors` draws them.
+        """
+        deadline = Deadline(self._order.timeout_seconds, self._clock)
+        while True:
+            decision = await self._decide()
+            match decision:
+                case Buy(mine):
+                    if bought := await self._buy(mine):
+                        return bought
+                case Wait(other):
+                    await self._outwait(other, deadline)
+                case Reconcile(one):
+                    await self._find(one)
+                case Attach(one):
+                    self._emit(Attached(one.open_ticket()))
+                    return one
+                case Reuse(one):
+                    return one
+                case _:
+                    assert_never(decision)
+
+    async def _decide(self) -> Decision:
+        """Claim, to the end: who knows of no claim that was made could not take it back."""
+        with anyio.CancelScope(shield=True):
+            decision = await self._ledger.claims.claim(self._wish)
+        try:
+            await anyio.lowlevel.checkpoint()
+        except BaseException:
+            if isinstance(decision, Buy):  # whoever has been cancelled buys nothing
+                with anyio.CancelScope(shield=True):
+                    await self._ledger.records.refused(decision.attempt, NEVER_SENT)
+            raise
+        return decision
+
+    async def _buy(self, mine: Attempt) -> Attempt | None:
+        """Buy. From the POST until its ticket is written down, nothing interrupts it."""
+        with anyio.CancelScope(shield=True):
+            try:
+                ticket = await self._post(mine)
+            except NotOursError:
+                await self._ledger.records.refused(mine, NEVER_SENT)
+                return None
+            except (FalError, SubmitUnknownError, LedgerError) as error:
+                await self._note(mine, error)
+                return None
+            return await self._keep(mine, ticket)
+
+    async def _post(self, mine: Attempt) -> Ticket:
+        async def begin() -> None:
+            if not await self._ledger.claims.begin_sending(mine, SUBMIT_SECONDS):
+                raise NotOursError
+
+        order = self._order
+        bare = await self._buyer.submit(
+            order.input.endpoint.id, order.input.body(), before_sending=begin
+        )
+        return order.named(bare)
+
+    async def _note(self, mine: Attempt, error: HailuoError) -> None:
+        """Write down a POST without a ticket; it is an error only if that is certain.
+
+        Raises:
+            HailuoError: Nothing was bought.
+        """
+        if isinstance(error, LedgerError):
+            raise error  # the intent could not be turned into a POST, so nothing was sent
+        lost = isinstance(error, SubmitUnknownError)
+        if lost or (isinstance(error, RealmMismatchError) and error.billed is not Billed.NO):
+            await self._ledger.records.answer_lost(mine, error)
+            return
+        await self._ledger.records.refused(mine, error)
+        raise error
+
+    async def _keep(self, mine: Attempt, ticket: Ticket) -> Attempt:
+        """Write a ticket down, whatever it takes: it is paid for."""
+        self._emit(Submitted(ticket))
+        holder = await self._write_down(mine, ticket)
+        if await self._ledger.waiters.is_unwanted(mine.key):
+            answer = await self._reader.cancel(ticket, timeout_seconds=RECORD_SECONDS)
+            await self._ledger.waiters.record_cancellation(holder, answer)
+        return holder
+
+    async def _write_down(self, mine: Attempt, ticket: Ticket) -> Attempt:
+        deadline = Deadline(RECORD_SECONDS, self._clock)
+        while not deadline.passed:
+            with suppress(LedgerError):
+                return await self._ledger.records.accepted(mine, ticket)
+            await deadline.sleep(LONGEST_PAUSE_SECONDS)
+        try:
+            return await self._ledger.records.accepted(mine, ticket)
+        except LedgerError as error:
+            raise _unwritten(ticket, error) from error
+
+    async def _outwait(self, other: Attempt, deadline: Deadline) -> None:
+        """Wait until the owner has its ticket, or its lease has ended."""
+        pauses = (SHORTEST_PAUSE_SECONDS * 2 ** min(n, 4) for n in count())
+        while await self._ledger.claims.still_open(other):
+            if deadline.passed:
+                raise GenerationTimeoutError(
+                    f"Somebody else is submitting it, and has no ticket after {deadline.seconds:g} "
+                    "seconds.",
+                    billed=Billed.NO,
+                )
+            await deadline.sleep(min(LONGEST_PAUSE_SECONDS, next(pauses)))
+
+    async def _find(self, one: Attempt) -> None:
+        """Find out what became of an attempt; if nobody can tell, park it.
+
+        Raises:
+            ParkedError: It is parked, and the order does not allow another purchase.
+        """
+        self._emit(Searching(one.key))
+        search = Reconciling(self._ledger.database, self._platform, self._clock)
+        finding = await search.search(one, self._order.reconcile_seconds)
+        if finding.adopted:
+            found = await self._ledger.claims.latest(one.key)
+            if found is not None and found.ticket is not None:
+                self._emit(Adopted(found.ticket))
+            return
+        if self._order.on_ambiguous == "resubmit":
+            # For this one attempt; if meanwhile there is another, the next claim will see it.
+            await self._ledger.claims.consent(one.key, one.number)
+            return
+        await self._ledger.records.parked(one, finding.because)
+        raise parked_error(one, finding.because)
+
+
+def _unwritten(ticket: Ticket, error: LedgerError) -> LedgerError:
+    return LedgerError(
+        f"fal accepted the request, and it could not be written down: {error.message}",
+        cure="Make the ledger writable, and run again: the request will be found in fal's history.",
+        billed=Billed.UNKNOWN,
+        ticket=ticket,
+    )

@@ -1,0 +1,237 @@
+"""From a request at fal to its result, written down as it is learned."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import ValidationError
+
+from prefect_hailuo.clock import Clock, Deadline
+from prefect_hailuo.errors import (
+    Billed,
+    FalError,
+    FalFaultError,
+    GenerationTimeoutError,
+    HailuoError,
+    InputRefusedError,
+    NotReadyError,
+    ParkedError,
+    RequestCancelledError,
+    RequestNotFoundError,
+    RequestRefusedError,
+    about,
+)
+from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.messages import Completed, Output, Ticket
+from prefect_hailuo.fal.platform import PastRequest, PlatformClient
+from prefect_hailuo.ledger.attempts import Attempt, moment
+from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.ledger import Ledger
+from prefect_hailuo.loop import Connections, Emit
+from prefect_hailuo.parking import parked_error
+from prefect_hailuo.waiting import is_forgotten, wait_for
+
+LEAST_FETCH_SECONDS = 60.0
+"""How long the result of a completed request is asked for at least: it is paid for by then."""
+
+FAILURE_SECONDS = 20.0
+"""How long the reason of a failure is asked for, when fal answers with a bare 5xx."""
+
+SETTLING_SECONDS = 5.0
+"""How long fal may have no result yet of what it just called completed."""
+
+SETTLING_PAUSE_SECONDS = 0.5
+
+EMULATOR_SECONDS = 10.0
+"""How long an emulator is asked whether it knows a request."""
+
+FINAL = (InputRefusedError, RequestRefusedError, RequestCancelledError, FalFaultError)
+"""What a result may say that no later question will change."""
+
+
+class ForgottenError(Exception):
+    """The emulator was restarted and knows the request no longer."""
+
+
+class Collecting:
+    """One account's way from a ticket to a result.
+
+    Args:
+        access: The account.
+        ledger: Where it is written down.
+        connections: What the process shares.
+        emit: Called with events.
+        clock: What waiting is measured with.
+    """
+
+    def __init__(
+        self, access: Access, ledger: Ledger, connections: Connections, emit: Emit, clock: Clock
+    ) -> None:
+        self._ledger = ledger
+        self._streams = connections.streams
+        self._emit = emit
+        self._clock = clock
+        self._client = AsyncFalClient(access, connections.http, clock)
+        self._platform = PlatformClient(access, connections.http, clock)
+
+    async def collect(
+        self, one: Attempt, timeout_seconds: float, completed: Completed | None = None
+    ) -> tuple[Output, Completed]:
+        """An attempt's result: the one that is written down, or fal's, once it is there.
+
+        Args:
+            one: The attempt; it has a ticket.
+            timeout_seconds: How long to wait for fal.
+            completed: How it completed, if that is known already.
+
+        Raises:
+            ForgottenError: Its emulator was restarted.
+            ParkedError: fal has lost the result.
+            HailuoError: By kind, as `prefect_hailuo.errors` draws them.
+        """
+        if one.output is not None:
+            return one.output, one.completed or Completed()
+        ticket = one.open_ticket()
+        deadline = Deadline(timeout_seconds, self._clock)
+        try:
+            completed = completed or await self.wait(ticket, deadline.remaining)
+            left = max(deadline.remaining, LEAST_FETCH_SECONDS)
+            output = await self._result(one, completed, left)
+        except RequestNotFoundError as error:
+            completed, output = Completed(), await self._look_elsewhere(one, error)
+        await self._ledger.records.succeeded(one, output, completed)
+        return output, completed
+
+    async def check_known(self, one: Attempt) -> None:
+        """Before a recorded result is downloaded: ask an emulator whether it is still the one.
+
+        Raises:
+            ForgottenError: It was restarted.
+        """
+        if one.realm != "emulator" or one.output is None:
+            return
+        try:
+            await self._client.status(one.open_ticket(), timeout_seconds=EMULATOR_SECONDS)
+        except RequestNotFoundError as error:
+            if is_forgotten(one.open_ticket(), error):
+                await self._ledger.records.forgotten(one)
+                raise ForgottenError from error
+
+    async def wait(self, ticket: Ticket, timeout_seconds: float) -> Completed:
+        """Wait until a request has completed, one way or another.
+
+        Raises:
+            GenerationTimeoutError: It takes longer than `timeout_seconds`; it carries the ticket.
+            FalError: fal refused to say how it stands.
+        """
+        deadline = Deadline(timeout_seconds, self._clock)
+        return await wait_for(self._client, ticket, deadline, self._streams, self._emit)
+
+    async def fetch(
+        self, ticket: Ticket, completed: Completed | None, timeout_seconds: float
+    ) -> Output:
+        """The result of a completed request.
+
+        Args:
+            ticket: The request.
+            completed: How it completed, if known: a failure is then reported at once.
+            timeout_seconds: How long transient faults are waited out.
+
+        Raises:
+            HailuoError: As `AsyncFalClient.result` does.
+        """
+        settling = Deadline(SETTLING_SECONDS if completed else 0.0, self._clock)
+        while True:
+            try:
+                return await self._fetch(ticket, completed, timeout_seconds)
+            except (NotReadyError, RequestNotFoundError) as error:
+                gone = isinstance(error, RequestNotFoundError) and is_forgotten(ticket, error)
+                if gone or settling.passed:
+                    raise
+            await settling.sleep(SETTLING_PAUSE_SECONDS)
+
+    async def _fetch(
+        self, ticket: Ticket, completed: Completed | None, timeout_seconds: float
+    ) -> Output:
+        failed = completed is not None and (completed.error or completed.error_type)
+        patience = min(FAILURE_SECONDS, timeout_seconds) if failed else timeout_seconds
+        try:
+            return await self._client.result(ticket, timeout_seconds=patience)
+        except GenerationTimeoutError as error:
+            if failed and isinstance(error.__cause__, FalFaultError):
+                # It may be the failure, or something between us and fal: the cost stays open.
+                error.__cause__.billed = Billed.UNKNOWN
+                raise error.__cause__ from None
+            raise
+        except FalFaultError as error:
+            if completed is not None and not failed:
+                # It had completed without an error, so that there may well be a paid video.
+                error.billed = Billed.UNKNOWN
+            raise
+
+    async def _result(self, one: Attempt, completed: Completed, timeout_seconds: float) -> Output:
+        """The result; a failure is written down."""
+        try:
+            return await self.fetch(one.open_ticket(), completed, timeout_seconds)
+        except FINAL as error:
+            if isinstance(error, RequestCancelledError) and one.fate is Fate.CANCELLED:
+                because = "it was cancelled, and whether fal charged for it is not known."
+                raise await self._parked(one, because) from error
+            await self._ledger.records.failed(one, error)
+            raise
+
+    async def _look_elsewhere(self, one: Attempt, error: RequestNotFoundError) -> Output:
+        """The result of a request that the queue does not know: from the request history.
+
+        Raises:
+            ForgottenError: It was an emulator's that was restarted.
+            FalError: By the history, it failed.
+            ParkedError: It is not there either.
+        """
+        ticket = one.open_ticket()
+        if is_forgotten(ticket, error):
+            await self._ledger.records.forgotten(one)
+            raise ForgottenError from error
+        past = await self._ask_history(one, ticket)
+        output = past and _output_of(past)
+        if output:
+            return output
+        if past is not None and (past.status_code or 0) >= 400:
+            failure = _failure_of(past, ticket)
+            await self._ledger.records.failed(one, failure)
+            raise failure from error
+        raise await self._parked(one, "fal has its result no longer.") from error
+
+    async def _ask_history(self, one: Attempt, ticket: Ticket) -> PastRequest | None:
+        start = moment(one.sent_at or one.intended_at) - timedelta(days=1)
+        try:
+            history = await self._platform.history(
+                one.endpoint, start, request_id=ticket.request_id
+            )
+        except HailuoError as error:
+            because = f"fal has its result no longer, and its history could not be read: {error}"
+            raise await self._parked(one, because) from error
+        found = [each for each in history.requests if each.request_id == ticket.request_id]
+        return found[0] if found else None
+
+    async def _parked(self, one: Attempt, because: str) -> ParkedError:
+        await self._ledger.records.parked(one, because)
+        return parked_error(one, because)
+
+
+def _output_of(past: PastRequest) -> Output | None:
+    try:
+        return Output.model_validate(past.json_output)
+    except ValidationError:
+        return None
+
+
+def _failure_of(past: PastRequest, ticket: Ticket) -> FalError:
+    """A failure of which only the history still knows."""
+    message = f"By fal's request history, it ended with HTTP {past.status_code}."
+    if (past.status_code or 0) == 499:
+        return about(ticket, RequestCancelledError(message))
+    if (past.status_code or 0) >= 500:
+        return about(ticket, FalFaultError(message, billed=Billed.NO))
+    return about(ticket, InputRefusedError(message))

@@ -1,0 +1,104 @@
+"""What a caller wants, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from prefect_hailuo.endpoints import VideoInput
+from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.messages import Ticket
+from prefect_hailuo.key import canonical_take, generation_key
+from prefect_hailuo.ledger.address import LedgerAddress
+from prefect_hailuo.ledger.wishes import NOBODY, Limits, Run, Wish
+from prefect_hailuo.places import Directory, Place
+
+RECONCILE_SECONDS = 60.0
+"""How long a lost request is looked for, counted from its POST: fal's history may lag."""
+
+OnAmbiguous = Literal["park", "resubmit"]
+OnLost = Literal["raise", "resubmit"]
+
+FindPlace = Callable[[str], Place | None]
+
+
+def find_directory(label: str) -> Place | None:
+    """The place that a label names, if it is a directory of this machine."""
+    return Directory.labelled(label)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a caller wants.
+
+    Args:
+        input: What to generate.
+        access: Whose account pays, and where.
+        place: Where the video is to be kept.
+        ledger: Where it is written down.
+        take: Which of several videos of the same input.
+        timeout_seconds: How long to wait for fal.
+        labels: The caller's own words for it, kept in the records.
+        scope: Whose budget it is on.
+        limits: That scope's limits, as the caller knows them; None: as the ledger knows them.
+        credentials: The saved credentials block's name, if it is one.
+        run: Who asks.
+        on_ambiguous: What to do about an attempt that may have been bought and is not found:
+            `park` it with an error, or `resubmit`, which may pay twice.
+        on_lost: What to do about a stored video that is nowhere any more: `raise` an error, or
+            `resubmit`, which pays again.
+        reconcile_seconds: How long a lost request is looked for.
+        find_place: Finds the places that the ledger names.
+    """
+
+    input: VideoInput
+    access: Access
+    place: Place
+    ledger: LedgerAddress
+    take: int | str = 0
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    labels: Mapping[str, str] = field(default_factory=dict)
+    scope: str = "default"
+    limits: Limits | None = None
+    credentials: str | None = None
+    run: Run = NOBODY
+    on_ambiguous: OnAmbiguous = "park"
+    on_lost: OnLost = "raise"
+    reconcile_seconds: float = RECONCILE_SECONDS
+    find_place: FindPlace = find_directory
+
+    @property
+    def key(self) -> str:
+        """The generation's key."""
+        return generation_key(self.input, realm=self.access.realm, take=self.take)
+
+    def wish(self, waiter: str) -> Wish:
+        """The order as the ledger takes it."""
+        return Wish(
+            key=self.key,
+            realm=self.access.realm,
+            endpoint=self.input.endpoint.id,
+            body=self.input.body(),
+            take=canonical_take(self.take),
+            account=self.access.account,
+            waiter=waiter,
+            credentials=self.credentials,
+            place=self.place.label,
+            scope=self.scope,
+            limits=self.limits,
+            estimated_usd=self.input.endpoint.price_usd,
+            labels=dict(self.labels),
+            run=self.run,
+        )
+
+    def named(self, ticket: Ticket) -> Ticket:
+        """A ticket, with what it was asked for."""
+        return ticket.model_copy(
+            update={
+                "input": self.input.body(),
+                "take": canonical_take(self.take),
+                "labels": dict(self.labels),
+            }
+        )

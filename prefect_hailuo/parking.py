@@ -1,0 +1,32 @@
+"""The error that asks a person to decide."""
+
+from __future__ import annotations
+
+from prefect_hailuo.errors import Billed, ParkedError
+from prefect_hailuo.ledger.attempts import Attempt, moment
+
+SHOWN_KEY_CHARACTERS = 12
+
+
+def parked_error(one: Attempt, because: str) -> ParkedError:
+    """The error of a generation that is parked: what is known, and every cure.
+
+    Args:
+        one: The attempt whose fate, or whose video, is not known.
+        because: Why not.
+    """
+    key = one.key[:SHOWN_KEY_CHARACTERS]
+    sent = moment(one.sent_at or one.intended_at)
+    resolve = f"prefect-hailuo ledger resolve {key}"
+    error = ParkedError(
+        f"Attempt {one.number} of {key}, sent to {one.endpoint} at {sent:%Y-%m-%d %H:%M:%S} UTC "
+        f"with the account {one.account}, may have been bought: {because}",
+        cure=f"Look for it at https://fal.ai/dashboard/requests. If it is there: {resolve} --adopt "
+        f"REQUEST_ID. If it is surely not: {resolve} --allow-one-resubmit, or call with "
+        f"on_ambiguous='resubmit', which may pay twice. To give it up: {resolve} --abandon. A "
+        "later run looks again by itself.",
+        billed=Billed.UNKNOWN,
+        ticket=one.ticket,
+    )
+    error.key = one.key
+    return error

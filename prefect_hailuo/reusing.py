@@ -1,0 +1,116 @@
+"""From a stored generation to a video in the place where it is wanted: never a purchase."""
+
+from __future__ import annotations
+
+from prefect_hailuo.collecting import Collecting, ForgottenError
+from prefect_hailuo.errors import StorageError, VideoExpiredError
+from prefect_hailuo.events import Reused
+from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.ledger import Ledger
+from prefect_hailuo.ledger.wishes import Wish
+from prefect_hailuo.loop import Emit
+from prefect_hailuo.order import Order
+from prefect_hailuo.places import Place
+from prefect_hailuo.storing import Storing, video_name
+from prefect_hailuo.video import Video
+
+
+class Reusing:
+    """Finds the stored video of one order.
+
+    Args:
+        order: The order.
+        ledger: Where it is written down where the video is.
+        storing: The way into the order's place.
+        collecting: Asks an emulator whether it is still the one.
+        emit: Called with `Reused`.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        ledger: Ledger,
+        storing: Storing,
+        collecting: Collecting,
+        emit: Emit,
+    ) -> None:
+        self._order = order
+        self._ledger = ledger
+        self._storing = storing
+        self._collecting = collecting
+        self._emit = emit
+        self._name = video_name(order.input, order.key)
+
+    async def enter_unrecorded(self, wish: Wish) -> bool:
+        """Write down a video that is in the place with its record, though the ledger is new.
+
+        Raises:
+            StorageError: There is a record, and it cannot be read.
+        """
+        video = await self._storing.find(self._name, self._order.key)
+        if video is None:
+            return False
+        await self._ledger.records.found(wish, video)
+        return True
+
+    async def reuse(self, one: Attempt) -> Video | None:
+        """The stored video, in the order's place: there already, copied, or downloaded again.
+
+        Returns:
+            None where it is to be made anew: with the order's consent, or by an emulator.
+
+        Raises:
+            VideoExpiredError: It is nowhere any more, and the order does not allow to pay again.
+            DownloadError: It did not arrive whole.
+            StorageError: The place does not take it.
+        """
+        videos = await self._ledger.records.files(one.key)
+        video = await self._in_place(videos) or await self._copied(one, videos)
+        if video is None:
+            video = await self._restored(one, videos[0])
+        if video is not None:
+            self._emit(Reused(video))
+        return video
+
+    async def _in_place(self, videos: list[Video]) -> Video | None:
+        for video in videos:
+            if video.storage == self._order.place.label:
+                # The place may have been moved, with its files, since.
+                here = self._storing.here(video, video.storage_key)
+                return here if await self._storing.holds(here) else None
+        return None
+
+    async def _copied(self, one: Attempt, videos: list[Video]) -> Video | None:
+        """A verified copy from another place that still holds it."""
+        for video in videos:
+            place = self._order.find_place(video.storage)
+            content = place and await _read_whole(place, video)
+            if content:
+                copy = await self._storing.copy(video, content, self._name)
+                await self._ledger.records.copied(one, copy)
+                return copy
+        return None
+
+    async def _restored(self, one: Attempt, video: Video) -> Video | None:
+        """The video downloaded again from fal, for as long as it serves it."""
+        try:
+            await self._collecting.check_known(one)
+            restored = await self._storing.restore(self._storing.here(video, self._name))
+        except ForgottenError:
+            return None
+        except VideoExpiredError:
+            if self._order.on_lost == "resubmit":
+                await self._ledger.claims.consent(one.key, one.number)
+                return None
+            raise
+        await self._ledger.records.copied(one, restored)
+        return restored
+
+
+async def _read_whole(place: Place, video: Video) -> bytes | None:
+    try:
+        if await place.holds(video.storage_key, video.sha256):
+            return await place.read(video.storage_key)
+    except StorageError:
+        return None  # another place, or fal, may have it
+    return None

@@ -1,0 +1,121 @@
+"""Waiting for one request, and telling how it goes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import anyio
+
+from prefect_hailuo.clock import Deadline
+from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.errors import HailuoError, RequestNotFoundError, about
+from prefect_hailuo.events import Logged, Progress
+from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.fal.following import follow
+from prefect_hailuo.fal.messages import EMULATOR_PREFIX, Completed, LogLine, Status, Ticket
+from prefect_hailuo.loop import Emit
+
+PROGRESS_SECONDS = 5.0
+"""How often a waiting generation tells that it still waits."""
+
+FRESH_SECONDS = 60.0
+"""How long after its submission a request that fal does not know is no evidence of anything."""
+
+FRESH_PAUSE_SECONDS = 2.0
+
+
+async def wait_for(
+    client: AsyncFalClient,
+    ticket: Ticket,
+    deadline: Deadline,
+    streams: anyio.Semaphore,
+    emit: Emit,
+) -> Completed:
+    """Wait until a request has completed, one way or another.
+
+    Args:
+        client: The client of the request's account.
+        ticket: The request.
+        deadline: When to stop waiting.
+        streams: Counts the streams that may still be opened.
+        emit: Called with `Progress` and `Logged`.
+
+    Raises:
+        GenerationTimeoutError: The deadline passed; it carries the ticket.
+        RequestNotFoundError: fal does not know it, though it had time to.
+        FalError: fal refused to say how it stands.
+    """
+    fresh = Deadline(_seconds_fresh(ticket), deadline.clock)
+    while True:
+        try:
+            return await _follow(client, ticket, deadline, streams, emit)
+        except RequestNotFoundError as error:
+            if is_forgotten(ticket, error) or fresh.passed or deadline.passed:
+                raise
+        await fresh.sleep(FRESH_PAUSE_SECONDS)
+
+
+def is_forgotten(ticket: Ticket, error: RequestNotFoundError) -> bool:
+    """Whether an emulator does not know a request because another one took it."""
+    if error.answered_by is None:
+        return False
+    return not ticket.request_id.startswith(f"{EMULATOR_PREFIX}{error.answered_by}-")
+
+
+async def _follow(
+    client: AsyncFalClient,
+    ticket: Ticket,
+    deadline: Deadline,
+    streams: anyio.Semaphore,
+    emit: Emit,
+) -> Completed:
+    watch = _Watch(ticket, deadline, emit)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch.tick)
+        try:
+            return await follow(client, ticket, deadline, watch.see, streams)
+        except HailuoError as error:
+            failure = about(ticket, error)
+        finally:
+            tasks.cancel_scope.cancel()
+    raise failure  # here, for the group would wrap it
+
+
+def _seconds_fresh(ticket: Ticket) -> float:
+    """How long it may still be too early for fal to know the request."""
+    if ticket.submitted_at is None:
+        return 0.0
+    age = datetime.now(timezone.utc) - ticket.submitted_at
+    return max(0.0, FRESH_SECONDS - age.total_seconds())
+
+
+class _Watch:
+    """Turns the statuses of a request into events, and tells now and then that it still waits."""
+
+    def __init__(self, ticket: Ticket, deadline: Deadline, emit: Emit) -> None:
+        self._ticket = ticket
+        self._deadline = deadline
+        self._emit = emit
+        self._expected = find_input_class(ticket.endpoint).endpoint.expected_seconds
+        self._status: Status | None = None
+        self._known: set[LogLine] = set()
+
+    def see(self, status: Status) -> None:
+        news = [line for line in status.logs or [] if line not in self._known]
+        if news:
+            self._known.update(news)
+            self._emit(Logged(news))
+        seen = status.model_copy(update={"logs": None})
+        if seen != self._status:
+            self._status = seen
+            self._tell(seen)
+
+    async def tick(self) -> None:
+        while True:
+            await self._deadline.clock.sleep(PROGRESS_SECONDS)
+            if self._status:
+                self._tell(self._status)
+
+    def _tell(self, status: Status) -> None:
+        elapsed = self._deadline.elapsed
+        self._emit(Progress(self._ticket, status, elapsed, self._expected))
