@@ -29,6 +29,8 @@ from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.ledger.address import Allowance
 
+pytest_plugins = ["databases"]
+
 GUARD = Path(__file__).parent / "tests" / "guard"
 
 
