@@ -5,6 +5,7 @@ from prefect_hailuo.budget import Budget
 from prefect_hailuo.caching import GenerationCachePolicy
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
 from prefect_hailuo.fal.messages import Ticket
+from prefect_hailuo.hooks import cancel_generations
 from prefect_hailuo.jobs import HailuoVideoJob, HailuoVideoRun
 from prefect_hailuo.step_tasks import (
     adownload_video,
@@ -43,6 +44,7 @@ __all__ = [
     "ahailuo_23_pro_text_to_video",
     "asubmit_video",
     "await_for_video",
+    "cancel_generations",
     "download_video",
     "fetch_video",
     "generate_video",

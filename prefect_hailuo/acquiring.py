@@ -38,6 +38,9 @@ LONGEST_PAUSE_SECONDS = 1.0
 RECORD_SECONDS = 30.0
 """How long a ticket in hand is tried to be written down, before the process gives up."""
 
+CANCEL_SECONDS = 10.0
+"""How long fal is asked to cancel what was cancelled while it was submitted."""
+
 
 class NotOursError(Exception):
     """The attempt is not the caller's any more, or nobody wants it: nothing was sent."""
@@ -114,16 +117,17 @@ class Acquiring:
 
     async def _buy(self, mine: Attempt) -> Attempt | None:
         """Buy. From the POST until its ticket is written down, nothing interrupts it."""
+        bought = None
         with anyio.CancelScope(shield=True):
             try:
                 ticket = await self._post(mine)
             except NotOursError:
                 await self._ledger.records.refused(mine, NEVER_SENT)
-                return None
-            except (FalError, SubmitUnknownError, LedgerError) as error:
+            except (FalError, SubmitUnknownError) as error:
                 await self._note(mine, error)
-                return None
-            return await self._keep(mine, ticket)
+            else:
+                bought = await self._keep(mine, ticket)
+        return bought
 
     async def _post(self, mine: Attempt) -> Ticket:
         async def begin() -> None:
@@ -142,8 +146,6 @@ class Acquiring:
         Raises:
             HailuoError: Nothing was bought.
         """
-        if isinstance(error, LedgerError):
-            raise error  # the intent could not be turned into a POST, so nothing was sent
         lost = isinstance(error, SubmitUnknownError)
         if lost or (isinstance(error, RealmMismatchError) and error.billed is not Billed.NO):
             await self._ledger.records.answer_lost(mine, error)
@@ -155,9 +157,10 @@ class Acquiring:
         """Write a ticket down, whatever it takes: it is paid for."""
         self._emit(Submitted(ticket))
         holder = await self._write_down(mine, ticket)
-        if await self._ledger.waiters.is_unwanted(mine.key):
-            answer = await self._reader.cancel(ticket, timeout_seconds=RECORD_SECONDS)
-            await self._ledger.waiters.record_cancellation(holder, answer)
+        with suppress(HailuoError):  # what it misses, the sweep finds in the ledger
+            if await self._ledger.waiters.is_unwanted(mine.key):
+                answer = await self._reader.cancel(ticket, timeout_seconds=CANCEL_SECONDS)
+                await self._ledger.waiters.record_cancellation(holder, answer)
         return holder
 
     async def _write_down(self, mine: Attempt, ticket: Ticket) -> Attempt:

@@ -37,12 +37,13 @@ from prefect_hailuo.events import (
     Stored,
     Submitted,
 )
-from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, LogLine, Status, Ticket
+from prefect_hailuo.fal.messages import Completed, LogLine, Ticket
 from prefect_hailuo.key import KEY_CHARACTERS_IN_NAME, generation_key
 from prefect_hailuo.media import poster_data_uri
 from prefect_hailuo.prefect_calls import synchronously
 from prefect_hailuo.settings import HailuoSettings
 from prefect_hailuo.video import Video
+from prefect_hailuo.waiting import describe_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,21 +165,6 @@ class Teller:
             # One failure may have taken a minute; a finished video is not held up by more of them.
             self._publishes = False
             self._logger.warning("The %s could not be published: %s", what, error)
-
-
-def describe_status(status: Status) -> str:
-    """A status in words.
-
-    Example:
-        >>> describe_status(InQueue(queue_position=2))
-        'in the queue, 2 before it'
-    """
-    if isinstance(status, InQueue):
-        before = status.queue_position
-        return "in the queue" if before is None else f"in the queue, {before} before it"
-    if isinstance(status, InProgress):
-        return "in progress"
-    return f"failed ({status.error})" if status.error else "completed"
 
 
 def describe_progress(event: Progress) -> tuple[float, str]:

@@ -12,7 +12,15 @@ from prefect_hailuo.errors import HailuoError, RequestNotFoundError, about
 from prefect_hailuo.events import Logged, Progress
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.following import follow
-from prefect_hailuo.fal.messages import EMULATOR_PREFIX, Completed, LogLine, Status, Ticket
+from prefect_hailuo.fal.messages import (
+    EMULATOR_PREFIX,
+    Completed,
+    InProgress,
+    InQueue,
+    LogLine,
+    Status,
+    Ticket,
+)
 from prefect_hailuo.loop import Emit
 
 PROGRESS_SECONDS = 5.0
@@ -87,6 +95,21 @@ def _seconds_fresh(ticket: Ticket) -> float:
         return 0.0
     age = datetime.now(timezone.utc) - ticket.submitted_at
     return max(0.0, FRESH_SECONDS - age.total_seconds())
+
+
+def describe_status(status: Status) -> str:
+    """A status in words.
+
+    Example:
+        >>> describe_status(InQueue(queue_position=2))
+        'in the queue, 2 before it'
+    """
+    if isinstance(status, InQueue):
+        before = status.queue_position
+        return "in the queue" if before is None else f"in the queue, {before} before it"
+    if isinstance(status, InProgress):
+        return "in progress"
+    return f"failed ({status.error})" if status.error else "completed"
 
 
 class _Watch:

@@ -75,9 +75,10 @@ ROOMS = [
     *("fal.purchase", "fal.client", "fal.following", "fal.platform"),
     *("key", "mp4", "media", "places", "video", "ledger"),
     *("events", "download", "loop", "storing", "order", "parking", "waiting", "collecting"),
-    *("acquiring", "reusing", "generation"),
+    *("acquiring", "reusing", "generation", "sweeping"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
     *("orders", "caching", "artifacts", "watching", "steps", "tasks", "step_tasks", "jobs"),
+    *("sweep", "hooks"),
     *("emulator", "cli"),
 ]
 """The package's rooms; each may import only from those before it."""

@@ -101,6 +101,15 @@ class Claims:
         async with self._database.reading() as connection:
             return await latest_attempt(connection, key)
 
+    async def attempt(self, key: str, number: int) -> Attempt | None:
+        """One attempt, as it is now."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(attempt).where(attempt.c.key == key, attempt.c.number == number)
+            )
+            row = found.mappings().first()
+            return None if row is None else attempt_of(row)
+
     async def still_open(self, seen: Attempt) -> bool:
         """Whether an attempt is still being submitted by somebody alive."""
         async with self._database.reading() as connection:

@@ -8,6 +8,7 @@ from prefect_hailuo.ledger.budgets import Budgets
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.records import Records
+from prefect_hailuo.ledger.unfinished import Unfinished
 from prefect_hailuo.ledger.waiters import Waiters
 
 
@@ -21,6 +22,7 @@ class Ledger:
         claims: Decides whether anything is bought.
         records: Writes down what became of it.
         waiters: Knows who waits.
+        unfinished: Finds what was begun and not ended.
         budgets: Knows what may be spent.
         beginnings: Knows what this ledger cannot know.
     """
@@ -31,6 +33,7 @@ class Ledger:
         self.claims = Claims(self.database)
         self.records = Records(self.database)
         self.waiters = Waiters(self.database)
+        self.unfinished = Unfinished(self.database)
         self.budgets = Budgets(self.database)
         self.beginnings = Beginnings(self.database)
 

@@ -16,7 +16,7 @@ from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.statements import insert_once, is_attempt
 from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, waiter
-from prefect_hailuo.ledger.wishes import Wish
+from prefect_hailuo.ledger.wishes import Run, Wish
 
 WAITER_LEASE_SECONDS = 120.0
 """How long a waiter counts as waiting; its process renews it."""
@@ -28,13 +28,11 @@ class Waiting:
 
     Args:
         key: The generation's key.
-        flow_run_id: The flow run.
-        root_flow_run_id: The one that its process was started for.
+        run: The flow run.
     """
 
     key: str
-    flow_run_id: str | None
-    root_flow_run_id: str | None
+    run: Run
 
 
 async def keep_waiter(connection: AsyncConnection, wish: Wish, now: float) -> None:
@@ -130,7 +128,7 @@ class Waiters:
                 .where(waiter.c.key.in_(open_keys), _wants())
                 .distinct()
             )
-            return [Waiting(*row) for row in found]
+            return [Waiting(key, Run(*ids)) for key, *ids in found]
 
     async def unwanted(self, realm: Realm) -> list[Attempt]:
         """The submitted attempts whose waiters were all cancelled, and fal was not told yet."""

@@ -1,0 +1,37 @@
+"""Hooks for flows."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from prefect.client.schemas.objects import FlowRun
+
+from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.sweep import cancel_unwanted
+
+
+def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
+    """For `@flow(on_cancellation=[cancel_generations])`: cancel at fal what the flow run wanted.
+
+    A cancelled run usually does so itself, before it ends. Where it could not, for it was killed
+    at once, this does it from the ledger, in the process that runs the hook: with the saved
+    credentials blocks that the ledger names, and the key in that process's environment. What is
+    wanted by another flow run goes on; what completed all the same is collected.
+
+    Args:
+        flow: The flow.
+        flow_run: The cancelled run of it.
+        state: Its state.
+
+    Example:
+        >>> from prefect import flow
+        >>> from prefect_hailuo import hailuo_23_pro_text_to_video
+        >>> @flow(on_cancellation=[cancel_generations])
+        ... def morning_clip(prompt: str):
+        ...     return hailuo_23_pro_text_to_video(prompt)
+    """
+    for realm in get_args(Realm):
+        file = HailuoSettings().ledger_of(realm).file
+        if file is None or file.exists():
+            cancel_unwanted(realm, [str(flow_run.id)])

@@ -1,0 +1,212 @@
+"""The sweep for people and schedules: with the keys at hand, and with Prefect's word on runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+
+from anyio.to_thread import run_sync
+
+from prefect_hailuo.blocks import FalCredentials, resolve_credentials
+from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.orders import find_place
+from prefect_hailuo.runs import cancelled_runs
+from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.storage import resolve_storage
+from prefect_hailuo.sweeping import Sweep, SweepRow
+
+SHOWN_KEY_CHARACTERS = 12
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What a sweep found and did.
+
+    Args:
+        realm: Whose purchases.
+        rows: One for each attempt that had come to no end.
+
+    Example:
+        >>> SweepReport("fal", ()).to_markdown()
+        'Nothing is left open.'
+    """
+
+    realm: Realm
+    rows: tuple[SweepRow, ...]
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """What all of it costs, by the ledger."""
+        return sum((row.cost_usd for row in self.rows), Decimal(0))
+
+    def table(self) -> list[dict[str, str]]:
+        """The rows as Prefect's table artifacts take them."""
+        return [
+            {
+                "key": row.key[:SHOWN_KEY_CHARACTERS],
+                "attempt": str(row.attempt),
+                "model": row.model,
+                "request": row.request_id or "",
+                "outcome": row.outcome,
+                "cost": f"${row.cost_usd}",
+                "detail": row.detail,
+            }
+            for row in self.rows
+        ]
+
+    def to_markdown(self) -> str:
+        """The rows as a table in Markdown."""
+        if not self.rows:
+            return "Nothing is left open."
+        head = list(self.table()[0])
+        lines = [head, ["---"] * len(head), *(list(row.values()) for row in self.table())]
+        return "\n".join(f"| {' | '.join(_cell(each) for each in line)} |" for line in lines)
+
+
+def sweep(
+    realm: Realm | None = None, credentials: Sequence[FalCredentials | str] = ()
+) -> SweepReport:
+    """Look after every attempt that came to no end and that nobody waits for. It never buys.
+
+    What is lost is looked for in fal's history and adopted, what is done is collected before fal
+    drops it, and what only cancelled flow runs wanted is cancelled.
+
+    Args:
+        realm: Whose purchases; by default, those of the first credentials.
+        credentials: Blocks, or names of saved ones, of the accounts to look after. By default, the
+            key in the environment. Blocks whose names the ledger knows are used besides.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+        ConfigurationError: There are no such credentials, or no key.
+
+    Example:
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator() as emulator:
+        ...     sweep(credentials=[emulator.credentials()]).rows
+        ()
+    """
+    blocks = [resolve_credentials(each) for each in credentials] or [resolve_credentials(None)]
+    chosen = realm or blocks[0].realm
+    accesses = {**_recorded_accesses(chosen), **_accesses(blocks, chosen)}
+    cancelled = _cancelled(process_loop().run(_waiting_runs(chosen)))
+    rows = process_loop().run(_sweeping(chosen, accesses, cancelled))
+    return SweepReport(chosen, tuple(rows))
+
+
+async def asweep(
+    realm: Realm | None = None, credentials: Sequence[FalCredentials | str] = ()
+) -> SweepReport:
+    """The asynchronous twin of `sweep`."""
+    return await run_sync(partial(sweep, realm, credentials))
+
+
+def cancel_unwanted(realm: Realm, flow_runs: Collection[str]) -> list[SweepRow]:
+    """Cancel at fal what only some cancelled flow runs wanted.
+
+    Args:
+        realm: Whose purchases.
+        flow_runs: The flow runs that were cancelled.
+    """
+    accesses = _recorded_accesses(realm)
+    with suppress(ConfigurationError):  # there may be no key in the environment
+        accesses |= _accesses([resolve_credentials(None)], realm)
+    return process_loop().run(_cancelling(realm, accesses, flow_runs))
+
+
+def _accesses(blocks: Iterable[FalCredentials], realm: Realm) -> dict[str, Access]:
+    """The accounts of some blocks, by label."""
+    found = (block.access() for block in blocks if block.realm == realm)
+    return {access.account: access for access in found}
+
+
+def _recorded_accesses(realm: Realm) -> dict[str, Access]:
+    """The accounts of the saved blocks that the ledger names, as far as they can be loaded."""
+    blocks = []
+    for name in process_loop().run(_recorded_names(realm)):
+        with suppress(ConfigurationError):
+            blocks.append(resolve_credentials(name))
+    return _accesses(blocks, realm)
+
+
+def _cancelled(flow_runs: Collection[str]) -> set[str]:
+    if not flow_runs:
+        return set()
+    try:
+        return cancelled_runs(flow_runs)
+    except Exception:
+        return set()  # who is not known to be cancelled wants its video
+
+
+def _recorded_names(realm: Realm) -> Job[set[str]]:
+    address = HailuoSettings().ledger_of(realm)
+
+    async def job(connections: Connections, emit: Emit) -> set[str]:
+        left = await connections.ledgers.at(address).unfinished.attempts(realm)
+        return {one.credentials for one in left if one.credentials}
+
+    return job
+
+
+def _waiting_runs(realm: Realm) -> Job[set[str]]:
+    """The flow runs that wait for what is not done."""
+    address = HailuoSettings().ledger_of(realm)
+
+    async def job(connections: Connections, emit: Emit) -> set[str]:
+        waiting = await connections.ledgers.at(address).waiters.wanting(realm)
+        return {each for one in waiting for each in one.run.ids}
+
+    return job
+
+
+def _sweeping(
+    realm: Realm, accesses: Mapping[str, Access], cancelled: Collection[str]
+) -> Job[list[SweepRow]]:
+    prepare = _preparing(realm, accesses)
+
+    async def job(connections: Connections, emit: Emit) -> list[SweepRow]:
+        return await prepare(connections).run(cancelled)
+
+    return job
+
+
+def _cancelling(
+    realm: Realm, accesses: Mapping[str, Access], flow_runs: Collection[str]
+) -> Job[list[SweepRow]]:
+    prepare = _preparing(realm, accesses)
+
+    async def job(connections: Connections, emit: Emit) -> list[SweepRow]:
+        return await prepare(connections).cancel(flow_runs)
+
+    return job
+
+
+def _preparing(realm: Realm, accesses: Mapping[str, Access]) -> Callable[[Connections], Sweep]:
+    """A sweep as the settings of this thread have it."""
+    settings = HailuoSettings()
+    address = settings.ledger_of(realm)
+    default_place = resolve_storage(None, realm)
+
+    def prepare(connections: Connections) -> Sweep:
+        return Sweep(
+            connections.ledgers.at(address),
+            realm,
+            accesses,
+            connections,
+            find_place=find_place,
+            default_place=default_place,
+            reconcile_seconds=settings.reconcile_seconds,
+        )
+
+    return prepare
+
+
+def _cell(text: str) -> str:
+    """A text as a cell of a table in Markdown."""
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,244 @@
+"""The sweep: what is to be done for attempts that nobody looks after any more. It never buys."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import anyio
+
+from prefect_hailuo.clock import Clock, SystemClock
+from prefect_hailuo.collecting import Collecting, ForgottenError
+from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.errors import (
+    DownloadError,
+    GenerationTimeoutError,
+    HailuoError,
+    LedgerError,
+    ParkedError,
+    RequestCancelledError,
+    RequestNotFoundError,
+    StorageError,
+    UnknownEndpointError,
+    UnreachableError,
+    VideoExpiredError,
+)
+from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.messages import Cancellation, Completed, Realm
+from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.generation import keep
+from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.ledger import Ledger
+from prefect_hailuo.ledger.reconciling import Reconciling
+from prefect_hailuo.loop import Connections, Emit, ignore
+from prefect_hailuo.order import FindPlace
+from prefect_hailuo.places import Place
+from prefect_hailuo.storing import Storing
+from prefect_hailuo.waiting import describe_status
+
+AT_ONCE = 10
+"""Attempts that are looked after at the same time."""
+
+ASK_SECONDS = 20.0
+"""How long fal is asked how a request stands, or to cancel it."""
+
+COLLECT_SECONDS = 120.0
+"""How long the result of a completed request is asked for."""
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """What a sweep did for one attempt.
+
+    Args:
+        key: The generation's key.
+        attempt: Which attempt of it.
+        model: The endpoint's short name.
+        request_id: fal's id of the request, where it is known.
+        outcome: Such as `collected`, `cancelled`, `parked`, `still running`.
+        cost_usd: What it costs, by the ledger.
+        detail: More, for people.
+    """
+
+    key: str
+    attempt: int
+    model: str
+    request_id: str | None
+    outcome: str
+    cost_usd: Decimal
+    detail: str
+
+
+class Sweep:
+    """Goes through a ledger's loose ends.
+
+    Args:
+        ledger: The ledger.
+        realm: Whose purchases.
+        accesses: The accounts whose keys are at hand, by label.
+        connections: What the process shares.
+        find_place: Finds the places that the ledger names.
+        default_place: Where a video goes whose place cannot be found.
+        reconcile_seconds: How long a lost request is looked for, counted from its POST.
+        emit: Called with events.
+        clock: What waiting is measured with.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        realm: Realm,
+        accesses: Mapping[str, Access],
+        connections: Connections,
+        *,
+        find_place: FindPlace,
+        default_place: Place,
+        reconcile_seconds: float,
+        emit: Emit = ignore,
+        clock: Clock | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._realm = realm
+        self._accesses = accesses
+        self._connections = connections
+        self._find_place = find_place
+        self._default_place = default_place
+        self._reconcile_seconds = reconcile_seconds
+        self._emit = emit
+        self._clock: Clock = clock or SystemClock()
+
+    async def run(self, cancelled: Collection[str] = ()) -> list[SweepRow]:
+        """Adopt what is lost, collect what is done, cancel what nobody wants.
+
+        Args:
+            cancelled: The flow runs that Prefect says were cancelled.
+        """
+        voided = await self._ledger.unfinished.lapse(self._realm)
+        rows = [_row(one, "void", "nothing was sent") for one in voided]
+        rows += await self.cancel(cancelled)
+        left = await self._ledger.unfinished.attempts(self._realm)
+        return rows + await self._each(left, self._look_after)
+
+    async def cancel(self, cancelled: Collection[str]) -> list[SweepRow]:
+        """Cancel at fal what only cancelled flow runs wanted; collect what is done all the same.
+
+        Args:
+            cancelled: Flow runs that were cancelled, beside those that the ledger knows of.
+        """
+        if cancelled:
+            await self._ledger.waiters.withdraw(cancelled)
+        unwanted = await self._ledger.waiters.unwanted(self._realm)
+        return await self._each(unwanted, self._cancel)
+
+    async def _each(
+        self, attempts: Sequence[Attempt], do: Callable[[Attempt, Access], Awaitable[SweepRow]]
+    ) -> list[SweepRow]:
+        """Do something for each attempt whose account's key is at hand, several at once."""
+        rows: dict[int, SweepRow] = {}
+        limiter = anyio.CapacityLimiter(AT_ONCE)
+
+        async def one_of_them(place: int, one: Attempt) -> None:
+            async with limiter:
+                rows[place] = await self._with_key(one, do)
+
+        async with anyio.create_task_group() as tasks:
+            for place, one in enumerate(attempts):
+                tasks.start_soon(one_of_them, place, one)
+        return [rows[place] for place in sorted(rows)]
+
+    async def _with_key(
+        self, one: Attempt, do: Callable[[Attempt, Access], Awaitable[SweepRow]]
+    ) -> SweepRow:
+        access = self._accesses.get(one.account)
+        if access is None:
+            return _row(one, "no key", f"the credentials of the account {one.account} are needed")
+        try:
+            return await do(one, access)
+        except LedgerError:
+            raise  # nothing else will go better
+        except HailuoError as error:
+            now = await self._ledger.claims.attempt(one.key, one.number)
+            return _row(now or one, _OUTCOMES.get(type(error), "failed"), error.message)
+
+    async def _cancel(self, one: Attempt, access: Access) -> SweepRow:
+        client = AsyncFalClient(access, self._connections.http, self._clock)
+        answer = await client.cancel(one.open_ticket(), timeout_seconds=ASK_SECONDS)
+        await self._ledger.waiters.record_cancellation(one, answer)
+        if answer is Cancellation.REMOVED:
+            return _row(one, "cancelled", "taken from the queue; nothing was charged", Decimal(0))
+        if answer is Cancellation.TOO_LATE:
+            return await self._collect(one, access)
+        return _row(one, "cancelling", f"fal said {answer.value}")
+
+    async def _look_after(self, one: Attempt, access: Access) -> SweepRow:
+        if await self._ledger.waiters.is_awaited(one.key):
+            return _row(one, "waited for", "a process that is alive waits for it")
+        if one.fate is Fate.AMBIGUOUS:
+            return await self._find(one, access)
+        if one.fate is Fate.SUBMITTED:
+            client = AsyncFalClient(access, self._connections.http, self._clock)
+            with suppress(RequestNotFoundError):  # of which collecting knows more
+                status = await client.status(one.open_ticket(), timeout_seconds=ASK_SECONDS)
+                if not isinstance(status, Completed):
+                    return _row(one, "still running", describe_status(status))
+        return await self._collect(one, access)
+
+    async def _find(self, one: Attempt, access: Access) -> SweepRow:
+        platform = PlatformClient(access, self._connections.http, self._clock)
+        search = Reconciling(self._ledger.database, platform, self._clock)
+        finding = await search.search(one, self._reconcile_seconds)
+        if not finding.adopted:
+            await self._ledger.records.parked(one, finding.because)
+            return _row(one, "parked", finding.because)
+        found = await self._ledger.claims.attempt(one.key, one.number)
+        if found is None or found.fate is not Fate.SUBMITTED:
+            return _row(found or one, "found", "by another process")
+        after = await self._look_after(found, access)
+        return replace(after, outcome=f"adopted, {after.outcome}")
+
+    async def _collect(self, one: Attempt, access: Access) -> SweepRow:
+        collecting = Collecting(access, self._ledger, self._connections, self._emit, self._clock)
+        try:
+            await collecting.check_known(one)
+            output, completed = await collecting.collect(one, COLLECT_SECONDS)
+        except ForgottenError:
+            return _row(one, "forgotten", "the emulator was restarted", Decimal(0))
+        place = self._find_place(one.place or "") or self._default_place
+        storing = Storing(self._connections.media, place, self._emit, self._clock)
+        video = await keep(self._ledger, storing, one.open_ticket(), output, completed)
+        return _row(one, "collected", video.place)
+
+
+_OUTCOMES: dict[type[HailuoError], str] = {
+    ParkedError: "parked",
+    RequestCancelledError: "cancelled",
+    GenerationTimeoutError: "no answer",
+    UnreachableError: "no answer",
+    DownloadError: "download failed",
+    VideoExpiredError: "expired",
+    StorageError: "storage failed",
+}
+"""What errors are called in a sweep's table; any other is a failure at fal."""
+
+
+def _row(one: Attempt, outcome: str, detail: str, cost_usd: Decimal | None = None) -> SweepRow:
+    return SweepRow(
+        key=one.key,
+        attempt=one.number,
+        model=_model_of(one),
+        request_id=one.request_id,
+        outcome=outcome,
+        cost_usd=one.counted_usd if cost_usd is None else cost_usd,
+        detail=detail,
+    )
+
+
+def _model_of(one: Attempt) -> str:
+    try:
+        return find_input_class(one.endpoint).endpoint.name
+    except UnknownEndpointError:  # of a later release
+        return one.endpoint
