@@ -24,7 +24,7 @@ search, not to a purchase.
   wakes. Until then the attempt was ambiguous, so nobody else bought unless somebody consented.
   If somebody did, there are two requests: both are recorded, and the second is shown as a
   duplicate.
-- A stranger's request with the same account, endpoint, input and time as a lost one cannot be told
-  from it, and is adopted in its place if it is the only one there.
+- A stranger's request with the same account, endpoint, input and time as a lost one looks just
+  like it, and is adopted in its place if it is the only one there.
 - The bare client (`fal.client`) does not come this way, and does not claim to.
 """
