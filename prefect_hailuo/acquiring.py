@@ -72,6 +72,7 @@ class Acquiring:
         self._ledger = ledger
         self._emit = emit
         self._clock = clock
+        self._may_resubmit = order.on_ambiguous == "resubmit"
         self._buyer = AsyncFalClient(order.access, connections.purchases, clock)
         self._reader = AsyncFalClient(order.access, connections.http, clock)
         self._platform = PlatformClient(order.access, connections.http, clock)
@@ -200,7 +201,8 @@ class Acquiring:
             if found is not None and found.ticket is not None:
                 self._emit(Adopted(found.ticket))
             return
-        if self._order.on_ambiguous == "resubmit":
+        if self._may_resubmit:
+            self._may_resubmit = False  # the consent was to one more purchase
             # For this one attempt; if meanwhile there is another, the next claim will see it.
             await self._ledger.claims.consent(one.key, one.number)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 from prefect_hailuo.acquiring import Acquiring
@@ -65,11 +66,12 @@ class Road:
         reusing = self._reusing(order)
         async with self._waiter() as waiter:
             await self._begin(order, reusing, waiter)
-            while True:
+            one = await self._stored(order) or await self._acquire(order, waiter)
+            while (video := await self._finish(order, one, reusing)) is None:
+                order = replace(order, on_lost="raise")  # the consent was to one more purchase
+                reusing = self._reusing(order)
                 one = await self._acquire(order, waiter)
-                video = await self._finish(order, one, reusing)
-                if video is not None:
-                    return video
+            return video
 
     async def acquire(self, order: Order) -> Ticket:
         """The ticket of an order's request: the one that there is, or that of a new one.
@@ -79,7 +81,8 @@ class Road:
         """
         async with self._waiter() as waiter:
             await self._begin(order, self._reusing(order), waiter)
-            return (await self._acquire(order, waiter)).open_ticket()
+            one = await self._stored(order) or await self._acquire(order, waiter)
+            return one.open_ticket()
 
     async def wait(self, ticket: Ticket, timeout_seconds: float) -> Completed:
         """Wait until a request has completed, one way or another.
@@ -163,10 +166,12 @@ class Road:
             if not await reusing.enter_unrecorded(wish):
                 await self._ledger.beginnings.look_back(wish, self._platform)
 
+    async def _stored(self, order: Order) -> Attempt | None:
+        """The attempt of a video that is stored: there is nothing to claim."""
+        one = await self._ledger.claims.latest(order.key)
+        return one if one is not None and one.fate is Fate.STORED else None
+
     async def _acquire(self, order: Order, waiter: str) -> Attempt:
-        stored = await self._ledger.claims.latest(order.key)
-        if stored is not None and stored.fate is Fate.STORED:
-            return stored  # nothing to claim
         acquiring = Acquiring(
             order, self._ledger, self._connections, self._emit, self._clock, waiter
         )

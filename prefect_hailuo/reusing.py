@@ -65,19 +65,22 @@ class Reusing:
             StorageError: The place does not take it.
         """
         videos = await self._ledger.records.files(one.key)
-        video = await self._in_place(videos) or await self._copied(one, videos)
+        video = await self._in_place(one, videos) or await self._copied(one, videos)
         if video is None:
             video = await self._restored(one, videos[0])
         if video is not None:
             self._emit(Reused(video))
         return video
 
-    async def _in_place(self, videos: list[Video]) -> Video | None:
+    async def _in_place(self, one: Attempt, videos: list[Video]) -> Video | None:
+        """The file that is in the order's place, though the ledger may know it elsewhere only."""
         for video in videos:
-            if video.storage == self._order.place.label:
-                # The place may have been moved, with its files, since.
-                here = self._storing.here(video, video.storage_key)
-                return here if await self._storing.holds(here) else None
+            known = video.storage == self._order.place.label
+            here = self._storing.here(video, video.storage_key if known else self._name)
+            if await self._storing.holds(here):
+                if not known:  # the place was moved, with its files
+                    await self._ledger.records.copied(one, here)
+                return here
         return None
 
     async def _copied(self, one: Attempt, videos: list[Video]) -> Video | None:
