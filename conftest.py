@@ -29,7 +29,7 @@ from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.ledger.address import Allowance
 
-pytest_plugins = ["databases"]
+pytest_plugins = ["databases", "tiny_emulators"]
 
 GUARD = Path(__file__).parent / "tests" / "guard"
 

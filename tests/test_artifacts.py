@@ -18,7 +18,7 @@ from prefect.settings import get_current_settings
 from prefect_hailuo import ahailuo_23_pro_text_to_video, hailuo_23_pro_text_to_video
 from prefect_hailuo.artifacts import card, escape
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.generation import PROGRESS_SECONDS
+from prefect_hailuo.waiting import PROGRESS_SECONDS
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

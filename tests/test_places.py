@@ -112,7 +112,7 @@ def test_an_unwritable_directory_buys_nothing(
     (tmp_path / "a-file").touch()
     order = make_order(FOX, credentials=credentials, storage=tmp_path / where)
     with pytest.raises(StorageError):
-        process_loop().run(generating(order))
+        process_loop().run(generating(order).job)
     assert (emulator.charged, emulator.requests["submit"]) == (0, 0)
 
 
@@ -121,12 +121,12 @@ def test_an_unreadable_record_buys_nothing(
 ) -> None:
     """Where it cannot be told whether the video is there already, none is bought."""
     order = make_order(FOX, credentials=credentials, storage=tmp_path)
-    process_loop().run(generating(order))
+    process_loop().run(generating(order).job)
     [record] = tmp_path.glob("*.json")
     record.unlink()
     record.mkdir()
     with pytest.raises(StorageError, match="not readable") as caught:
-        process_loop().run(generating(order))
+        process_loop().run(generating(order).job)
     assert (emulator.charged, caught.value.billed) == (1, Billed.NO)
 
 

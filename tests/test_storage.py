@@ -129,7 +129,7 @@ each_kind = pytest.mark.parametrize("make", KINDS.values(), ids=list(KINDS))
 def generate(credentials: FalCredentials, storage: Storage, tell: Handle = ignore) -> Video:
     """The fox's video, from its place or a new one."""
     order = make_order(FOX, credentials=credentials, storage=storage)
-    return process_loop().run(generating(order), tell)
+    return process_loop().run(generating(order).job, tell)
 
 
 # What every block can do
