@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -104,6 +104,19 @@ class Attempt:
         if self.ticket is None:
             raise ValueError(f"Attempt {self.number} of {self.key} has no ticket.")
         return self.ticket
+
+
+def latest_of(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt that counts: the latest, but for those that cost nothing, if there are others.
+
+    An attempt may turn out to have been bought after all, when a later one has already failed:
+    then it is the earlier that a call goes on with.
+
+    Args:
+        attempts: Of one key, in their order.
+    """
+    telling = [each for each in attempts if each.billed is not Billed.NO]
+    return next(iter([*telling[-1:], *attempts[-1:]]), None)
 
 
 def attempt_of(row: Mapping[Any, Any]) -> Attempt:

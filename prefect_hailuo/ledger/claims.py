@@ -5,9 +5,10 @@ Read `Claims.claim` from top to bottom: it is all there is to it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import uuid4
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import assert_never
 
@@ -18,12 +19,13 @@ from prefect_hailuo.errors import (
     RunCancelledError,
     UnreachableError,
 )
-from prefect_hailuo.ledger.attempts import Attempt, attempt_of
+from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
 from prefect_hailuo.ledger.budgets import reserve
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import MOST_ATTEMPTS, Fate, Rerun
 from prefect_hailuo.ledger.recorded import describe, recorded_error
 from prefect_hailuo.ledger.statements import (
+    attempts_of,
     insert_once,
     is_attempt,
     latest_attempt,
@@ -64,10 +66,11 @@ class Claims:
             consented = await _lock(connection, wish)
             now = await now_in(connection)
             await keep_waiter(connection, wish, now)
-            latest = await latest_attempt(connection, wish.key)
-            if latest is None or latest.number == consented:
+            attempts = await attempts_of(connection, wish.key)
+            latest = latest_of(attempts)
+            if latest is None or _may_replace(attempts, consented):
                 return await _intend(connection, wish, now)
-            return await _decide(connection, wish, latest, now)
+            return await _decide(connection, wish, latest, attempts, now)
 
     async def begin_sending(self, mine: Attempt, seconds: float) -> bool:
         """Turn an intent into a POST that may be on its way: the last thing before it is.
@@ -81,6 +84,8 @@ class Claims:
             sent.
         """
         async with self._database.writing() as connection:
+            # A claim that finds the lease ended must not void what is being changed here.
+            await lock_key(connection, mine.key)
             if (await connection.execute(unwanted(mine.key))).scalar_one():
                 return False
             held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
@@ -97,7 +102,7 @@ class Claims:
             return changed.rowcount == 1
 
     async def latest(self, key: str) -> Attempt | None:
-        """The latest attempt of a key, duplicates aside."""
+        """The attempt of a key that counts, by `attempts.latest_of`."""
         async with self._database.reading() as connection:
             return await latest_attempt(connection, key)
 
@@ -123,11 +128,12 @@ class Claims:
     async def consent(self, key: str, number: int) -> bool:
         """Allow one more purchase of a key, in place of this one attempt.
 
-        It is a compare-and-swap on the attempt's number: once another attempt exists, whoever
-        made it, the consent is spent.
+        It is a compare-and-swap on the attempt's number, and spent by the next attempt that may
+        have cost money, whoever makes it. If the attempt's own request turns up before, it is
+        void.
 
         Returns:
-            Whether that attempt still is the latest, and none that somebody is submitting.
+            Whether that attempt still is the one that counts, and none that somebody is submitting.
         """
         async with self._database.writing() as connection:
             await lock_key(connection, key)
@@ -135,7 +141,9 @@ class Claims:
             if latest is None or latest.number != number or latest.rerun in _BEING_SUBMITTED:
                 return False
             await connection.execute(
-                update(generation).where(generation.c.key == key).values(consented=number)
+                update(generation)
+                .where(generation.c.key == key)
+                .values(consented=generation.c.attempts)
             )
             return True
 
@@ -147,7 +155,29 @@ NEVER_SENT = UnreachableError(
 )
 
 
-async def _decide(connection: AsyncConnection, wish: Wish, latest: Attempt, now: float) -> Decision:
+def _may_replace(attempts: Sequence[Attempt], consented: int) -> bool:
+    """Whether somebody allowed one more purchase, and it was not made yet.
+
+    Attempts that cost nothing do not spend the consent, unless fal took too many of them.
+    """
+    since = [each for each in attempts if each.number > consented]
+    free = all(each.billed is Billed.NO for each in since)
+    return consented > 0 and free and _accepted(since) < MOST_ATTEMPTS
+
+
+def _accepted(attempts: Sequence[Attempt]) -> int:
+    """How many of some attempts fal took; what an emulator forgot does not count."""
+    taken = [each for each in attempts if each.request_id and each.fate is not Fate.FORGOTTEN]
+    return len(taken)
+
+
+async def _decide(
+    connection: AsyncConnection,
+    wish: Wish,
+    latest: Attempt,
+    attempts: Sequence[Attempt],
+    now: float,
+) -> Decision:
     """What the table says, with leases, accounts and the number of attempts looked at."""
     alive = latest.lease_until > now
     match latest.rerun:
@@ -156,7 +186,8 @@ async def _decide(connection: AsyncConnection, wish: Wish, latest: Attempt, now:
         case Rerun.RAISE:
             raise _raised(latest)
         case Rerun.BUY:
-            return await _buy_again(connection, wish, latest, now)
+            _check_number(latest, attempts)
+            return await _intend(connection, wish, now)
         case Rerun.WAIT_OR_BUY:
             if alive:
                 return Wait(latest)
@@ -201,25 +232,16 @@ async def _intend(connection: AsyncConnection, wish: Wish, now: float) -> Buy:
     return Buy(attempt_of(added.mappings().one()))
 
 
-async def _buy_again(
-    connection: AsyncConnection, wish: Wish, latest: Attempt, now: float
-) -> Decision:
-    """Another attempt after one that cost nothing, unless fal took too many already."""
-    accepted = select(func.count()).where(
-        attempt.c.key == wish.key,
-        attempt.c.request_id.is_not(None),
-        attempt.c.fate != Fate.FORGOTTEN,
-        attempt.c.duplicate.is_(False),
-    )
-    count = (await connection.execute(accepted)).scalar_one()
+def _check_number(latest: Attempt, attempts: Sequence[Attempt]) -> None:
+    """Refuse another attempt after those that cost nothing, if fal took too many already."""
+    count = _accepted(attempts)
     if count >= MOST_ATTEMPTS and latest.fate is Fate.FAILED:
         raise _raised(
             latest,
             cure=f"It failed {count} times, so it is not tried again unasked: pass another take, "
-            f"or allow one more with: prefect-hailuo ledger resolve {wish.key[:12]} "
+            f"or allow one more with: prefect-hailuo ledger resolve {latest.key[:12]} "
             "--allow-one-resubmit",
         )
-    return await _intend(connection, wish, now)
 
 
 def _raised(latest: Attempt, cure: str | None = None) -> HailuoError:

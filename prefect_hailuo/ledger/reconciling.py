@@ -27,7 +27,7 @@ from prefect_hailuo.ledger.attempts import Attempt, attempt_of, moment
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.records import as_accepted
-from prefect_hailuo.ledger.statements import is_attempt, lock_key, now_in
+from prefect_hailuo.ledger.statements import is_attempt, lock_key, now_in, void_consent
 from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.wishes import digest_of
 
@@ -252,6 +252,7 @@ async def _adopt(connection: AsyncConnection, missing: Attempt, request: PastReq
         .where(is_attempt(missing), attempt.c.request_id.is_(None))
         .values({**as_accepted(ticket), "adopted": True})
     )
+    await void_consent(connection, missing.key)
 
 
 def ticket_of(one: Attempt, request: PastRequest) -> Ticket:

@@ -14,7 +14,13 @@ from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.recorded import describe
-from prefect_hailuo.ledger.statements import insert_once, is_attempt, latest_attempt, lock_key
+from prefect_hailuo.ledger.statements import (
+    insert_once,
+    is_attempt,
+    latest_attempt,
+    lock_key,
+    void_consent,
+)
 from prefect_hailuo.ledger.tables import attempt, database_now, file, generation, waiter
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.video import Video, ticket_of
@@ -26,7 +32,8 @@ OPEN = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.CANCELLED)
 class Records:
     """Writes outcomes.
 
-    Every change names the state that it changes, so that whoever comes late changes nothing.
+    Every change names the state that it changes, so that whoever comes late changes nothing. Those
+    that a claim may make too lock the generation's row first, as it does.
 
     Args:
         database: The ledger's.
@@ -57,6 +64,7 @@ class Records:
     async def answer_lost(self, mine: Attempt, error: HailuoError) -> None:
         """Write down that the POST went out and its answer was lost."""
         async with self._database.writing() as connection:
+            await lock_key(connection, mine.key)
             await connection.execute(
                 update(attempt)
                 .where(is_attempt(mine), attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING]))
@@ -199,6 +207,7 @@ class Records:
         if error.billed is Billed.YES:
             values |= {"cost_usd": attempt.c.estimated_usd, "cost_basis": "estimate"}
         async with self._database.writing() as connection:
+            await lock_key(connection, one.key)
             changed = await connection.execute(
                 update(attempt)
                 .where(is_attempt(one), attempt.c.fate.in_(from_fates))
@@ -228,7 +237,10 @@ async def _give(
         update(attempt).where(is_attempt(one), held).values(values).returning(attempt)
     )
     row = changed.mappings().first()
-    return None if row is None else attempt_of(row)
+    if row is None:
+        return None
+    await void_consent(connection, one.key)
+    return attempt_of(row)
 
 
 def as_accepted(ticket: Ticket) -> dict[str, Any]:

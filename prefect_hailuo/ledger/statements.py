@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, select
+from sqlalchemy import ColumnElement, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prefect_hailuo.ledger.attempts import Attempt, attempt_of
+from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
 from prefect_hailuo.ledger.tables import attempt, database_now, generation
 
 
@@ -25,16 +25,24 @@ async def lock_key(connection: AsyncConnection, key: str) -> int:
     return found.scalar() or 0
 
 
-async def latest_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
-    """The latest attempt of a key, duplicates aside."""
+async def attempts_of(connection: AsyncConnection, key: str) -> list[Attempt]:
+    """The attempts of a key in their order, duplicates aside."""
     found = await connection.execute(
         select(attempt)
         .where(attempt.c.key == key, attempt.c.duplicate.is_(False))
-        .order_by(attempt.c.number.desc())
-        .limit(1)
+        .order_by(attempt.c.number)
     )
-    row = found.mappings().first()
-    return None if row is None else attempt_of(row)
+    return [attempt_of(row) for row in found.mappings()]
+
+
+async def latest_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
+    """The attempt of a key that counts: see `latest_of`."""
+    return latest_of(await attempts_of(connection, key))
+
+
+async def void_consent(connection: AsyncConnection, key: str) -> None:
+    """A request has turned up: a consent to replace it was given for its not being there."""
+    await connection.execute(update(generation).where(generation.c.key == key).values(consented=0))
 
 
 def is_attempt(one: Attempt) -> ColumnElement[bool]:
