@@ -93,7 +93,10 @@ class Records:
     async def failed(self, one: Attempt, error: HailuoError) -> None:
         """Write down a failure at fal, or a cancellation, and whether it cost money."""
         cancelled = isinstance(error, RequestCancelledError)
-        await self._end(one, Fate.CANCELLED if cancelled else Fate.FAILED, error, OPEN)
+        # What is known of the money stays: a video, or a request that never left the queue.
+        unsettled = attempt.c.billed.is_(None) | (attempt.c.billed == Billed.UNKNOWN)
+        fate = Fate.CANCELLED if cancelled else Fate.FAILED
+        await self._end(one, fate, error, OPEN, unsettled)
 
     async def forgotten(self, one: Attempt) -> None:
         """Write down that an emulator knows a request no longer: it was restarted."""
@@ -107,6 +110,7 @@ class Records:
     async def stored(self, one: Attempt, video: Video) -> None:
         """Write down where a video is kept."""
         async with self._database.writing() as connection:
+            await lock_key(connection, one.key)
             await connection.execute(
                 update(attempt)
                 .where(is_attempt(one), attempt.c.fate.in_(OPEN))
@@ -193,7 +197,12 @@ class Records:
             return given or await _add_like(connection, mine, ticket, duplicate=True, adopted=False)
 
     async def _end(
-        self, one: Attempt, fate: Fate, error: HailuoError, from_fates: tuple[Fate, ...]
+        self,
+        one: Attempt,
+        fate: Fate,
+        error: HailuoError,
+        from_fates: tuple[Fate, ...],
+        *held: ColumnElement[bool],
     ) -> bool:
         unbilled = error.billed is Billed.NO
         values = {
@@ -210,7 +219,7 @@ class Records:
             await lock_key(connection, one.key)
             changed = await connection.execute(
                 update(attempt)
-                .where(is_attempt(one), attempt.c.fate.in_(from_fates))
+                .where(is_attempt(one), attempt.c.fate.in_(from_fates), *held)
                 .values(values)
             )
             return changed.rowcount == 1
