@@ -176,6 +176,9 @@ class Collecting:
             return await self.fetch(one.open_ticket(), completed, timeout_seconds)
         except FINAL as error:
             if isinstance(error, RequestCancelledError) and one.fate is Fate.CANCELLED:
+                if one.billed is Billed.NO:  # it never left the queue, and that is written down
+                    error.billed = Billed.NO
+                    raise
                 because = "it was cancelled, and whether fal charged for it is not known."
                 raise await self._parked(one, because) from error
             await self._ledger.records.failed(one, error)
