@@ -321,6 +321,7 @@ class ParkedError(HailuoError):
     `key` is the generation's, for `prefect-hailuo ledger show` and `resolve`.
     """
 
+    default_cure = "See what is known with prefect-hailuo ledger show, and decide with resolve."
     default_billed = Billed.UNKNOWN
     key: str | None = None
 
@@ -339,8 +340,9 @@ class GenerationTimeoutError(HailuoError):
     """The deadline passed before the video was there; the request goes on at fal."""
 
     default_cure = (
-        "Nothing is lost: run it again, and it goes on with the same request, without buying "
-        "another; or allow a longer timeout_seconds."
+        "Nothing is lost: run the task or job again, and it goes on with the same request, without "
+        "buying another; HailuoVideoRun(error.ticket, credentials) goes on with one of the bare "
+        "client's. Or allow a longer timeout_seconds."
     )
     default_billed = Billed.UNKNOWN
 

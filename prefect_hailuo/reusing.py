@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import anyio.to_thread
+
 from prefect_hailuo.collecting import Collecting, ForgottenError
 from prefect_hailuo.errors import StorageError, VideoExpiredError
 from prefect_hailuo.events import Reused
@@ -86,7 +88,10 @@ class Reusing:
     async def _copied(self, one: Attempt, videos: list[Video]) -> Video | None:
         """A verified copy from another place that still holds it."""
         for video in videos:
-            place = self._order.find_place(video.storage)
+            if video.storage == self._order.place.label:
+                continue
+            # It may ask Prefect's API, which no other generation must wait for.
+            place = await anyio.to_thread.run_sync(self._order.find_place, video.storage)
             content = place and await _read_whole(place, video)
             if content:
                 copy = await self._storing.copy(video, content, self._name)
