@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from doctest import ELLIPSIS
 from pathlib import Path
 from typing import get_args
@@ -65,6 +65,25 @@ def ledger_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     url = f"sqlite:///{tmp_path / 'ledger' / 'ledger.db'}"
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL", url)
     return url
+
+
+@pytest.fixture(autouse=True)
+def output_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A default directory of the test's own: no test sees or adds to this machine's videos."""
+    directory = tmp_path / "out"
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY", str(directory))
+    return directory
+
+
+@pytest.fixture
+def lose_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Takes an empty ledger in place of the one that knows."""
+
+    def lose() -> None:
+        url = f"sqlite:///{tmp_path / 'ledger' / 'empty.db'}"
+        monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL", url)
+
+    return lose
 
 
 @pytest.fixture

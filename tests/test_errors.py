@@ -103,13 +103,17 @@ def test_nobody_claims_to_know_what_a_lost_submission_cost() -> None:
     unspent = {kind.__name__ for kind in RAISED if kind.default_billed is Billed.NO}
     assert unspent == {
         "BadKeyError",
+        "BudgetError",
         "FalFaultError",
         "InsecureHostError",
+        "LedgerError",
         "MissingExtraError",
         "MissingKeyError",
         "NoCreditError",
+        "OtherAccountError",
         "RateLimitedError",
         "RealmMismatchError",
+        "RunCancelledError",
         "UnknownEndpointError",
         "UnreachableError",
     }

@@ -165,7 +165,7 @@ async def test_a_deadline_loses_nothing_but_time() -> None:
             with pytest.raises(GenerationTimeoutError, match=r"within 0\.2 seconds") as caught:
                 await follow(client, ticket, Deadline(0.2), ignore)
             assert caught.value.ticket == ticket
-            assert "Nothing is lost: HailuoVideoRun" in str(caught.value)
+            assert "HailuoVideoRun(error.ticket, credentials)" in str(caught.value)
             time.advance(100)
             kept = Ticket.model_validate_json(caught.value.ticket.model_dump_json())
             await follow(client, kept, Deadline(10), ignore)

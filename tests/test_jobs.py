@@ -23,10 +23,10 @@ from prefect_hailuo.fal.messages import Cancellation
 OWL = Hailuo02ProTextToVideo(prompt="An owl lands.", prompt_optimizer=False)
 
 
-def make_job(credentials: FalCredentials, storage: Path) -> HailuoVideoJob:
+def make_job(credentials: FalCredentials, storage: Path, take: int = 3) -> HailuoVideoJob:
     """A job of one and the same input."""
     return HailuoVideoJob.model_validate(
-        {"input": OWL, "credentials": credentials, "storage": storage, "take": 3}
+        {"input": OWL, "credentials": credentials, "storage": storage, "take": take}
     )
 
 
@@ -47,6 +47,17 @@ async def test_a_job_runs_in_a_coroutine(credentials: FalCredentials, tmp_path: 
     await run.await_for_completion()
     video = await run.afetch_result()
     assert video.is_there()
+
+
+def test_a_job_that_is_triggered_twice_buys_once(emulator: FalEmulator, tmp_path: Path) -> None:
+    """While it is under way, and when the video is stored: both runs are of one request."""
+    job = make_job(emulator.credentials(), tmp_path)
+    first, second = job.trigger(), job.trigger()
+    video = first.fetch_result()
+    third = job.trigger()
+    assert first.ticket.request_id == second.ticket.request_id == third.ticket.request_id
+    assert second.fetch_result() == third.fetch_result() == video
+    assert (emulator.requests["submit"], emulator.requests["media"]) == (1, 1)
 
 
 def test_another_process_goes_on_from_a_ticket(credentials: FalCredentials, tmp_path: Path) -> None:
@@ -85,8 +96,8 @@ def test_passing_the_deadline_loses_nothing(tmp_path: Path) -> None:
 def test_cancelling_says_what_fal_said(tmp_path: Path) -> None:
     """A queued request is removed, its result says so, and cancelling again is told."""
     with FalEmulator(clock=ManualClock(), concurrency=1, clip="plain") as emulator:
-        job = make_job(emulator.credentials(), tmp_path)
-        running, queued = job.trigger(), job.trigger()
+        running = make_job(emulator.credentials(), tmp_path, take=1).trigger()
+        queued = make_job(emulator.credentials(), tmp_path, take=2).trigger()
         assert queued.cancel() is Cancellation.REMOVED
         with pytest.raises(RequestCancelledError, match=r"Run it again"):
             queued.fetch_result()

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -117,11 +118,15 @@ def test_an_unwritable_directory_buys_nothing(
 
 
 def test_an_unreadable_record_buys_nothing(
-    tmp_path: Path, emulator: FalEmulator, credentials: FalCredentials
+    tmp_path: Path,
+    emulator: FalEmulator,
+    credentials: FalCredentials,
+    lose_ledger: Callable[[], None],
 ) -> None:
     """Where it cannot be told whether the video is there already, none is bought."""
+    process_loop().run(generating(make_order(FOX, credentials=credentials, storage=tmp_path)).job)
+    lose_ledger()
     order = make_order(FOX, credentials=credentials, storage=tmp_path)
-    process_loop().run(generating(order).job)
     [record] = tmp_path.glob("*.json")
     record.unlink()
     record.mkdir()

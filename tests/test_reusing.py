@@ -20,17 +20,6 @@ from prefect_hailuo.loop import process_loop
 from prefect_hailuo.places import Directory
 
 
-@pytest.fixture
-def lose_ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    """Takes an empty ledger in place of the one that knows."""
-
-    def lose() -> None:
-        url = f"sqlite:///{tmp_path / 'ledger' / 'empty.db'}"
-        monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL", url)
-
-    return lose
-
-
 def test_what_is_there_is_found_and_not_bought(tmp_path: Path, tiny: FalEmulator) -> None:
     """The same input in the same place is the same video, and that is all that is told."""
     video, events = generate(tiny, tmp_path), list[object]()

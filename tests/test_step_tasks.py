@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect import flow
@@ -29,7 +30,7 @@ from prefect_hailuo.emulator.common_faults import (
     refuse,
     refuse_content,
 )
-from prefect_hailuo.errors import ContentPolicyError, SubmitUnknownError
+from prefect_hailuo.errors import ContentPolicyError, ParkedError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -90,12 +91,36 @@ def test_a_refusal_that_may_pass_is_repeated(emulator: FalEmulator, tmp_path: Pa
 
 
 @pytest.mark.parametrize("task", [generate_video, submit_video])
-def test_a_lost_answer_is_never_repeated(emulator: FalEmulator, task: Any) -> None:
+def test_a_request_whose_answer_was_lost_is_found(emulator: FalEmulator, task: Any) -> None:
+    """It is in fal's request history, so the task goes on with it."""
+    emulator.faults.add(drop_after_accepting("submit"))
+    options: dict[str, Any] = {"credentials": emulator.credentials(), "take": uuid4().hex}
+    found = task(OWL, **options)
+    assert found.request_id == emulator.submissions[0].request_id
+    assert emulator.requests["submit"] == 1
+
+
+@pytest.mark.parametrize("task", [generate_video, submit_video])
+def test_a_lost_answer_is_never_repeated(
+    emulator: FalEmulator, monkeypatch: pytest.MonkeyPatch, task: Any
+) -> None:
     """Retries or not: a POST that may have bought a video is not sent again."""
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_RECONCILE_SECONDS", "0")
+    emulator.history.omits_payloads = True
     emulator.faults.add(drop_after_accepting("submit"))
     patient = task.with_options(retries=3, retry_delay_seconds=0)
-    with pytest.raises(SubmitUnknownError, match=r"https://fal.ai/dashboard/requests"):
-        patient(OWL, credentials=emulator.credentials())
+    with pytest.raises(ParkedError, match=r"https://fal.ai/dashboard/requests"):
+        patient(OWL, credentials=emulator.credentials(), take=uuid4().hex)
+    assert emulator.requests["submit"] == 1
+
+
+def test_submitting_again_buys_nothing(emulator: FalEmulator, tmp_path: Path) -> None:
+    """Another call has the same ticket; also after generate_video has stored the video."""
+    mine = emulator.credentials()
+    first, second = (submit_video(OWL, credentials=mine) for _ in range(2))
+    video = generate_video(OWL, credentials=mine, storage=tmp_path)
+    third = submit_video(OWL, credentials=mine)
+    assert {each.request_id for each in (first, second, third, video)} == {first.request_id}
     assert emulator.requests["submit"] == 1
 
 

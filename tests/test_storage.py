@@ -189,9 +189,11 @@ def test_nothing_temporary_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not on this machine either, where the file was made ready."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     generate(credentials, SyncMemory())
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 # Off the loop
