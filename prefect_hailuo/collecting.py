@@ -15,6 +15,7 @@ from prefect_hailuo.errors import (
     HailuoError,
     InputRefusedError,
     NotReadyError,
+    OtherAccountError,
     ParkedError,
     RequestCancelledError,
     RequestNotFoundError,
@@ -92,7 +93,7 @@ class Collecting:
         """
         if one.output is not None:
             return one.output, one.completed or Completed()
-        ticket = one.open_ticket()
+        ticket = self._mine(one.open_ticket())
         deadline = Deadline(timeout_seconds, self._clock)
         try:
             completed = completed or await self.wait(ticket, deadline.remaining)
@@ -126,7 +127,8 @@ class Collecting:
             FalError: fal refused to say how it stands.
         """
         deadline = Deadline(timeout_seconds, self._clock)
-        return await wait_for(self._client, ticket, deadline, self._streams, self._emit)
+        mine = self._mine(ticket)
+        return await wait_for(self._client, mine, deadline, self._streams, self._emit)
 
     async def fetch(
         self, ticket: Ticket, completed: Completed | None, timeout_seconds: float
@@ -150,6 +152,22 @@ class Collecting:
                 if gone or settling.passed:
                     raise
             await settling.sleep(SETTLING_PAUSE_SECONDS)
+
+    def _mine(self, ticket: Ticket) -> Ticket:
+        """The ticket, if it is this account's: of another's, fal would say that it is not there.
+
+        Raises:
+            OtherAccountError: It is another's.
+        """
+        mine = self._client.access.account
+        if ticket.account not in (None, mine):
+            raise OtherAccountError(
+                f"The request {ticket.request_id} is the account {ticket.account!r}'s; these "
+                f"credentials are of the account {mine!r}.",
+                billed=Billed.UNKNOWN,
+                ticket=ticket,
+            )
+        return ticket
 
     async def _fetch(
         self, ticket: Ticket, completed: Completed | None, timeout_seconds: float

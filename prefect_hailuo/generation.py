@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from uuid import uuid4
+
+import anyio
 
 from prefect_hailuo.acquiring import Acquiring
 from prefect_hailuo.clock import Clock, SystemClock
 from prefect_hailuo.collecting import Collecting, ForgottenError
-from prefect_hailuo.errors import RequestNotFoundError, VideoExpiredError
+from prefect_hailuo.errors import HailuoError, RequestNotFoundError, VideoExpiredError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
 from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
@@ -26,6 +28,9 @@ from prefect_hailuo.places import Place
 from prefect_hailuo.reusing import Reusing
 from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
+
+CANCELLED_AT_ONCE = 20
+"""A process that was cancelled has little time, and may have hundreds of requests."""
 
 
 class Road:
@@ -135,15 +140,26 @@ class Road:
     async def withdraw(self, run: Run) -> None:
         """Note that a flow run was cancelled, and cancel at fal what nobody wants any more.
 
-        Only requests of this account are; others are left to those who hold their keys.
+        Only requests of this account are; others are left to those who hold their keys. What fal
+        refuses to cancel is left to the next time.
         """
-        for one in await self._ledger.waiters.withdraw(run.ids):
-            if one.account == self._access.account and one.realm == self._access.realm:
+        limiter = anyio.CapacityLimiter(CANCELLED_AT_ONCE)
+        async with anyio.create_task_group() as tasks:
+            for one in await self._ledger.waiters.withdraw(run.ids):
+                if one.account == self._access.account and one.realm == self._access.realm:
+                    tasks.start_soon(self._cancel_unwanted, one, limiter)
+
+    async def _cancel_unwanted(self, one: Attempt, limiter: anyio.CapacityLimiter) -> None:
+        async with limiter:
+            with suppress(HailuoError):
                 answer = await self._client.cancel(one.open_ticket(), timeout_seconds=20)
                 await self._ledger.waiters.record_cancellation(one, answer)
 
     def _storing(self, place: Place) -> Storing:
         return Storing(self._connections.media, place, self._emit, self._clock)
+
+    def _keeping(self, order: Order) -> Keeping:
+        return Keeping(self._ledger, self._storing(order.place), order.find_place)
 
     def _reusing(self, order: Order) -> Reusing:
         storing = self._storing(order.place)
@@ -188,43 +204,12 @@ class Road:
             return None
         ticket = order.named(one.open_ticket())
         try:
-            return await keep(self._ledger, self._storing(order.place), ticket, output, completed)
+            return await self._keeping(order).keep(ticket, output, completed)
         except VideoExpiredError:
             if order.on_lost == "resubmit":
                 await self._ledger.claims.consent(one.key, one.number)
                 return None
             raise
-
-
-async def keep(
-    ledger: Ledger,
-    storing: Storing,
-    ticket: Ticket,
-    output: Output,
-    completed: Completed | None = None,
-) -> Video:
-    """Download a result, verify it, keep it, and write down where, if the ledger knows the request.
-
-    Args:
-        ledger: The ledger.
-        storing: The way into the place where it is to be kept.
-        ticket: The request.
-        output: Its result.
-        completed: How it completed, if that was seen.
-
-    Raises:
-        DownloadError: It did not arrive whole, or is no longer served.
-        StorageError: The place does not take it.
-    """
-    one = await ledger.records.of_request(ticket.realm, ticket.request_id)
-    for video in await ledger.records.files(one.key) if one else []:
-        # Somebody else may have waited for it too, and have been quicker.
-        if video.request_id == ticket.request_id and await storing.has(video):
-            return video
-    video = await storing.store(ticket, output, completed)
-    if one is not None:
-        await ledger.records.stored(one, video)
-    return video
 
 
 def _forgotten(ticket: Ticket) -> RequestNotFoundError:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import anyio.to_thread
-
 from prefect_hailuo.collecting import Collecting, ForgottenError
-from prefect_hailuo.errors import StorageError, VideoExpiredError
+from prefect_hailuo.errors import VideoExpiredError
 from prefect_hailuo.events import Reused
+from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.loop import Emit
 from prefect_hailuo.order import Order
-from prefect_hailuo.places import Place
 from prefect_hailuo.storing import Storing, video_name
 from prefect_hailuo.video import Video
 
@@ -41,6 +39,7 @@ class Reusing:
         self._storing = storing
         self._collecting = collecting
         self._emit = emit
+        self._keeping = Keeping(ledger, storing, order.find_place)
         self._name = video_name(order.input, order.key)
 
     async def enter_unrecorded(self, wish: Wish) -> bool:
@@ -67,37 +66,12 @@ class Reusing:
             StorageError: The place does not take it.
         """
         videos = await self._ledger.records.files(one.key)
-        video = await self._in_place(one, videos) or await self._copied(one, videos)
+        video = await self._keeping.find(one, videos, self._name)
         if video is None:
             video = await self._restored(one, videos[0])
         if video is not None:
             self._emit(Reused(video))
         return video
-
-    async def _in_place(self, one: Attempt, videos: list[Video]) -> Video | None:
-        """The file that is in the order's place, though the ledger may know it elsewhere only."""
-        for video in videos:
-            known = video.storage == self._order.place.label
-            here = self._storing.here(video, video.storage_key if known else self._name)
-            if await self._storing.holds(here):
-                if not known:  # the place was moved, with its files
-                    await self._ledger.records.copied(one, here)
-                return here
-        return None
-
-    async def _copied(self, one: Attempt, videos: list[Video]) -> Video | None:
-        """A verified copy from another place that still holds it."""
-        for video in videos:
-            if video.storage == self._order.place.label:
-                continue
-            # It may ask Prefect's API, which no other generation must wait for.
-            place = await anyio.to_thread.run_sync(self._order.find_place, video.storage)
-            content = place and await _read_whole(place, video)
-            if content:
-                copy = await self._storing.copy(video, content, self._name)
-                await self._ledger.records.copied(one, copy)
-                return copy
-        return None
 
     async def _restored(self, one: Attempt, video: Video) -> Video | None:
         """The video downloaded again from fal, for as long as it serves it."""
@@ -113,12 +87,3 @@ class Reusing:
             raise
         await self._ledger.records.copied(one, restored)
         return restored
-
-
-async def _read_whole(place: Place, video: Video) -> bytes | None:
-    try:
-        if await place.holds(video.storage_key, video.sha256):
-            return await place.read(video.storage_key)
-    except StorageError:
-        return None  # another place, or fal, may have it
-    return None

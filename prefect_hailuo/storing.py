@@ -73,6 +73,11 @@ class Storing:
         self._emit = emit
         self._clock: Clock = clock or SystemClock()
 
+    @property
+    def label(self) -> str:
+        """The place's own name."""
+        return self._place.label
+
     async def store(
         self, ticket: Ticket, output: Output, completed: Completed | None = None
     ) -> Video:
@@ -139,10 +144,6 @@ class Storing:
         """Whether a video's file is here, unharmed."""
         return await self._place.holds(video.storage_key, video.sha256)
 
-    async def has(self, video: Video) -> bool:
-        """Whether a video was stored in this place and is still here, unharmed."""
-        return video.storage == self._place.label and await self.holds(video)
-
     async def restore(self, video: Video, seconds: float = DOWNLOAD_SECONDS) -> Video:
         """Download again a video whose file has gone, and nothing else.
 
@@ -170,7 +171,7 @@ class Storing:
         return video
 
     async def _store(self, ticket: Ticket, file: File, completed: Completed | None) -> Video:
-        _name_and_key(ticket)  # a ticket that makes no sense is refused before the download
+        name_and_key(ticket)  # a ticket that makes no sense is refused before the download
         async with self._downloaded(file) as download:
             poster = await _look(poster_data_uri, download.path)
             video = await self._describe(ticket, file, download, completed)
@@ -191,7 +192,7 @@ class Storing:
         self, ticket: Ticket, file: File, download: Download, completed: Completed | None
     ) -> Video:
         endpoint = find_input_class(ticket.endpoint).endpoint
-        name, key = _name_and_key(ticket)
+        name, key = name_and_key(ticket)
         picture = await _look(probe, download.path)
         now = datetime.now(timezone.utc)
         return Video(
@@ -228,7 +229,8 @@ def record_name(name: str) -> str:
     return name.removesuffix(".mp4") + ".json"
 
 
-def _name_and_key(ticket: Ticket) -> tuple[str, str | None]:
+def name_and_key(ticket: Ticket) -> tuple[str, str | None]:
+    """The file name of a request's video, and its generation's key, where that is known."""
     input_class = find_input_class(ticket.endpoint)
     if ticket.input is None:
         digest = hashlib.sha256(ticket.request_id.encode()).hexdigest()

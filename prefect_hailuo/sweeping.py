@@ -29,7 +29,7 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Realm
 from prefect_hailuo.fal.platform import PlatformClient
-from prefect_hailuo.generation import keep
+from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.ledger import Ledger
@@ -209,7 +209,8 @@ class Sweep:
             return _row(one, "forgotten", "the emulator was restarted", Decimal(0))
         place = self._find_place(one.place or "") or self._default_place
         storing = Storing(self._connections.media, place, self._emit, self._clock)
-        video = await keep(self._ledger, storing, one.open_ticket(), output, completed)
+        keeping = Keeping(self._ledger, storing, self._find_place)
+        video = await keeping.keep(one.open_ticket(), output, completed)
         return _row(one, "collected", video.place)
 
 

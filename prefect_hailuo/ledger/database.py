@@ -68,11 +68,14 @@ class Database:
     @asynccontextmanager
     async def _transaction(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
         try:
-            engine = await self._open()
-            async with engine.connect() as connection:
-                await connection.execution_options(**options)
-                async with connection.begin():
-                    yield connection
+            # To its end, also where the caller is cancelled: an interrupted roll-back would leave
+            # the database locked.
+            with anyio.CancelScope(shield=True):
+                engine = await self._open()
+                async with engine.connect() as connection:
+                    await connection.execution_options(**options)
+                    async with connection.begin():
+                        yield connection
         except IntegrityError:
             raise  # the tables' own guard: whoever asked knows what it means
         except UNREACHABLE as error:

@@ -1,0 +1,100 @@
+"""A request's video in the place where it is wanted: there already, copied, or downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio.to_thread
+
+from prefect_hailuo.errors import StorageError
+from prefect_hailuo.fal.messages import Completed, Output, Ticket
+from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.ledger import Ledger
+from prefect_hailuo.order import FindPlace
+from prefect_hailuo.places import Place
+from prefect_hailuo.storing import Storing, name_and_key
+from prefect_hailuo.video import Video
+
+
+class Keeping:
+    """Brings videos into one place, and writes down that they are there.
+
+    Args:
+        ledger: Where it is written down.
+        storing: The way into the place.
+        find_place: Finds the other places that the ledger names.
+    """
+
+    def __init__(self, ledger: Ledger, storing: Storing, find_place: FindPlace) -> None:
+        self._ledger = ledger
+        self._storing = storing
+        self._find_place = find_place
+
+    async def keep(
+        self, ticket: Ticket, output: Output, completed: Completed | None = None
+    ) -> Video:
+        """The video of a result. Only what the ledger knows nowhere is downloaded.
+
+        Args:
+            ticket: The request.
+            output: Its result.
+            completed: How it completed, if that was seen.
+
+        Raises:
+            DownloadError: It did not arrive whole, or is no longer served.
+            StorageError: The place does not take it.
+        """
+        one = await self._ledger.records.of_request(ticket.realm, ticket.request_id)
+        if one is None:
+            return await self._storing.store(ticket, output, completed)
+        # Somebody else may have waited for it too, and have been quicker.
+        videos = await self._ledger.records.files(one.key)
+        same = [each for each in videos if each.request_id == ticket.request_id]
+        if found := await self.find(one, same, name_and_key(ticket)[0]):
+            return found
+        video = await self._storing.store(ticket, output, completed)
+        await self._ledger.records.stored(one, video)
+        return video
+
+    async def find(self, one: Attempt, videos: Sequence[Video], name: str) -> Video | None:
+        """One of some stored videos in this place: there already, or as a verified copy.
+
+        Args:
+            one: The attempt that they are of.
+            videos: Where the ledger says that it is stored.
+            name: Its name here.
+        """
+        return await self._in_place(one, videos, name) or await self._copied(one, videos, name)
+
+    async def _in_place(self, one: Attempt, videos: Sequence[Video], name: str) -> Video | None:
+        """The file that is in this place, though the ledger may know it elsewhere only."""
+        for video in videos:
+            known = video.storage == self._storing.label
+            here = self._storing.here(video, video.storage_key if known else name)
+            if await self._storing.holds(here):
+                if not known:  # the place was moved, with its files
+                    await self._ledger.records.copied(one, here)
+                return here
+        return None
+
+    async def _copied(self, one: Attempt, videos: Sequence[Video], name: str) -> Video | None:
+        for video in videos:
+            if video.storage == self._storing.label:
+                continue
+            # It may ask Prefect's API, which no other generation must wait for.
+            place = await anyio.to_thread.run_sync(self._find_place, video.storage)
+            content = place and await _read_whole(place, video)
+            if content:
+                copy = await self._storing.copy(video, content, name)
+                await self._ledger.records.copied(one, copy)
+                return copy
+        return None
+
+
+async def _read_whole(place: Place, video: Video) -> bytes | None:
+    try:
+        if await place.holds(video.storage_key, video.sha256):
+            return await place.read(video.storage_key)
+    except StorageError:
+        return None  # another place, or fal, may have it
+    return None
