@@ -84,7 +84,7 @@ def run_sql(
     """Run SQL in a ledger's database, in one transaction; the rows of the last statement."""
 
     async def run() -> list[Row]:
-        async with _connected(address_of(url, realm), autocommit) as connection:
+        async with _connected(address_of(url, realm), autocommit=autocommit) as connection:
             return await _execute(connection, *statements)
 
     return _in_thread(run())
@@ -97,9 +97,9 @@ def holding(url: str, *statements: str, realm: Realm = "fal") -> Iterator[None]:
     On SQLite, any such transaction keeps all other writers waiting.
     """
     with start_blocking_portal() as portal:
-        connecting = _connected(address_of(url, realm))
+        connecting = _connected(address_of(url, realm), "BEGIN IMMEDIATE")
         with portal.wrap_async_context_manager(connecting) as connection:
-            portal.call(_execute, connection, *statements)
+            portal.call(_execute, connection, "SELECT 1", *statements)
             try:
                 yield
             finally:
@@ -108,13 +108,13 @@ def holding(url: str, *statements: str, realm: Realm = "fal") -> Iterator[None]:
 
 @asynccontextmanager
 async def _connected(
-    address: LedgerAddress, autocommit: bool = False
+    address: LedgerAddress, begin: str = "BEGIN", *, autocommit: bool = False
 ) -> AsyncIterator[AsyncConnection]:
     engine = create_async_engine(address.url.get_secret_value(), poolclass=NullPool)
     if address.file:
         address.file.parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        event.listen(engine.sync_engine, "begin", lambda each: each.exec_driver_sql(begin))
     try:
         async with engine.connect() as connection:
             if autocommit:
@@ -136,10 +136,6 @@ async def _execute(connection: AsyncConnection, *statements: str) -> list[Row]:
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-
-
-def _begin_sqlite(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
