@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, model_validator
@@ -10,10 +11,12 @@ from typing_extensions import Self
 
 from prefect_hailuo.blocks import LOGO_URL
 from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.ledger.budgets import Allowance
 from prefect_hailuo.ledger.wishes import Limits
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
 from prefect_hailuo.settings import HailuoSettings
+
+if TYPE_CHECKING:
+    from prefect_hailuo.ledger.budgets import Allowance
 
 DOCUMENTATION_URL = "https://docs.fal.ai"
 
@@ -83,8 +86,8 @@ class Budget(Block):
             LedgerError: The ledger cannot be used.
 
         Example:
-            >>> Budget(scope="trailer", per_day_usd="4.90").apply("emulator")
-            >>> Budget(scope="trailer", per_day_usd="4.90").left("emulator")
+            >>> trailer = Budget(scope="trailer", per_day_usd="4.90")
+            >>> trailer.apply("emulator"); trailer.left("emulator")
             {'day': Decimal('4.9')}
         """
         process_loop().run(self._applying(realm))

@@ -8,7 +8,6 @@ from prefect.client.schemas.objects import FlowRun
 
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.settings import HailuoSettings
-from prefect_hailuo.sweep import cancel_unwanted
 
 
 def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
@@ -31,6 +30,9 @@ def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
         ... def morning_clip(prompt: str):
         ...     return hailuo_23_pro_text_to_video(prompt)
     """
+    # Here, for it loads the ledger's database, and this module is loaded with the package.
+    from prefect_hailuo.sweep import cancel_unwanted
+
     for realm in get_args(Realm):
         file = HailuoSettings().ledger_of(realm).file
         if file is None or file.exists():
