@@ -102,7 +102,7 @@ class Database:
                 max_overflow=0,
                 pool_timeout=BUSY_SECONDS,
                 pool_pre_ping=True,
-                connect_args={"timeout": BUSY_SECONDS},
+                connect_args={"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS},
             )
         self.address.file.parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS)
