@@ -27,6 +27,7 @@ import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from importlib.util import find_spec
 
 from rich.console import Console
 
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     1 if not, 2 for a wrong call."""
     options = _parser().parse_args(arguments)
     chosen = [row for row in ROWS if row.name in options.rows]
+    if find_spec("fal_client") is None:
+        _parser().error("fal_client is not installed: pip install -e '.[dev]'")
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
     with surroundings(options.api_url) as shared:
         played = play_all(chosen, shared, progress)

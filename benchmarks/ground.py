@@ -141,8 +141,11 @@ class Ground:
 
     def is_downloading(self) -> bool:
         """Whether a part of a long video is there, and nowhere the whole."""
-        sizes = [size for size in _sizes(self.videos) if size > SURELY_A_VIDEO_BYTES]
-        return bool(sizes) and max(sizes) < len(self.video)
+        return SURELY_A_VIDEO_BYTES < self.longest_file() < len(self.video)
+
+    def longest_file(self) -> int:
+        """The size of the longest file where the videos are to arrive; hidden ones count."""
+        return max(_sizes(self.videos), default=0)
 
     def arrived(self) -> int:
         """How many whole videos are there; hidden files are nobody's videos."""

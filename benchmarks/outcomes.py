@@ -18,7 +18,7 @@ NAMES: Mapping[Contender, str] = {
 }
 GOAL = "prefect-hailuo: charged 1, videos 1"
 NOT_RUN = "not run"
-CELL_COLUMNS = 22
+CELL_COLUMNS = 23
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ def _killed_completed(ground: Ground) -> bool:
 
 def _killed_downloading(ground: Ground) -> bool:
     ground.kill_when(ground.is_downloading, "in the middle of the download")
+    ground.proof += f"; {ground.longest_file():,} of {len(ground.video):,} bytes were on the disk"
     return ground.run_to_end()
 
 
