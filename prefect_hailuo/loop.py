@@ -15,6 +15,7 @@ import atexit
 import os
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import AsyncExitStack, suppress
@@ -70,8 +71,12 @@ class Watch:
     def started(self, cancel: Callable[[], object]) -> None:
         """The job runs; `cancel` gives it up, from any thread."""
 
-    def interrupted(self) -> None:
-        """The caller was interrupted while it waited; the job is about to be given up."""
+    def interrupted(self, at: float) -> None:
+        """The caller was interrupted while it waited; the job is about to be given up.
+
+        Args:
+            at: When, on the machine's monotonic clock.
+        """
 
 
 UNWATCHED = Watch()
@@ -119,19 +124,20 @@ class ProcessLoop:
             StoppedError: The process is stopping.
         """
         events: queue.SimpleQueue[object] = queue.SimpleQueue()
-        future = self._start(job, events.put)
-        watch.started(future.cancel)
+        future: Future[T] | None = None
         try:
+            future = self._start(job, events.put)
+            watch.started(future.cancel)
             while not isinstance(event := events.get(), _Done):
                 handle(event)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                watch.interrupted()
-            future.cancel()
-            with suppress(queue.Empty):
-                while not isinstance(event := events.get(timeout=GRACE_SECONDS), _Done):
-                    with suppress(Exception):  # it must not take the place of what is raised
-                        handle(event)
+            try:
+                if _is_interruption(error):
+                    watch.interrupted(time.monotonic())
+            finally:
+                if future is not None:
+                    future.cancel()
+                    _handle_the_rest(events, handle)
             raise
         return _outcome(future)
 
@@ -159,15 +165,17 @@ class ProcessLoop:
                 callers.call_soon_threadsafe(events.put_nowait, event)
 
         future = self._start(job, put)
-        watch.started(future.cancel)
         try:
+            watch.started(future.cancel)
             while not isinstance(event := await events.get(), _Done):
                 await handle(event)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(watch.interrupted)
-            future.cancel()
+            try:
+                if _is_interruption(error):
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(watch.interrupted, time.monotonic())
+            finally:
+                future.cancel()
             with anyio.move_on_after(GRACE_SECONDS, shield=True):
                 while not isinstance(event := await events.get(), _Done):
                     with suppress(Exception):
@@ -231,6 +239,18 @@ class ProcessLoop:
             self._portal = await stack.enter_async_context(BlockingPortal())
             self._started.set_result(None)
             await self._portal.sleep_until_stopped()
+
+
+def _is_interruption(error: BaseException) -> bool:
+    """Whether it came from outside, and not from the job or from whoever handles its events."""
+    return not isinstance(error, Exception | StoppedError)
+
+
+def _handle_the_rest(events: queue.SimpleQueue[object], handle: Callable[[Any], None]) -> None:
+    with suppress(queue.Empty):
+        while not isinstance(event := events.get(timeout=GRACE_SECONDS), _Done):
+            with suppress(Exception):  # it must not take the place of what is raised
+                handle(event)
 
 
 def _outcome(future: Future[T]) -> T:

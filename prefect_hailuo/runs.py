@@ -13,7 +13,13 @@ from prefect.exceptions import ObjectNotFound
 
 from prefect_hailuo.ledger.wishes import Run
 
+QUESTION_SECONDS = 5.0
+"""How long Prefect's API may take to say how a flow run stands."""
+
 CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
+
+STARTED_FOR = "PREFECT__FLOW_RUN_ID"
+"""Where a runner, and so every worker, tells a process which flow run it was started for."""
 
 
 def current_run() -> Run:
@@ -24,9 +30,18 @@ def current_run() -> Run:
         Run(flow_run_id=None, root_flow_run_id=None)
     """
     flow_run_id = _flow_run_id()
-    # A runner, and so every worker, tells a process which flow run it was started for.
-    root = os.environ.get("PREFECT__FLOW_RUN_ID") or flow_run_id
+    root = os.environ.get(STARTED_FOR) or flow_run_id
     return Run(flow_run_id, root) if flow_run_id else Run()
+
+
+def is_supervised() -> bool:
+    """Whether somebody is there to end this process when its flow run is cancelled.
+
+    Example:
+        >>> is_supervised()
+        False
+    """
+    return bool(os.environ.get(STARTED_FOR))
 
 
 def cancelled_runs(flow_runs: Collection[str]) -> set[str]:
@@ -40,8 +55,9 @@ def cancelled_runs(flow_runs: Collection[str]) -> set[str]:
     Raises:
         Exception: The API could not be asked; of what kind, Prefect does not say.
     """
-    # One by one: with newer releases of FastAPI, the server refuses the client's bulk query.
-    with get_client(sync_client=True) as client:
+    # A client of our own: the flow's ends with the flow, and its threads may outlive that.
+    with get_client(sync_client=True, httpx_settings={"timeout": QUESTION_SECONDS}) as client:
+        # One by one: with newer releases of FastAPI, the server refuses the client's bulk query.
         return {each for each in flow_runs if _state_of(client, each) in CANCELLED}
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import anyio.to_thread
+import anyio
+from anyio.to_thread import run_sync
 
 from prefect_hailuo.artifacts import Teller
-from prefect_hailuo.errors import RunCancelledError
+from prefect_hailuo.errors import HailuoError, RunCancelledError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
-from prefect_hailuo.generation import Road, keep
+from prefect_hailuo.generation import Road
+from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, Job, StoppedError, process_loop
 from prefect_hailuo.order import Order
+from prefect_hailuo.orders import find_place
 from prefect_hailuo.places import Place
 from prefect_hailuo.runs import current_run
 from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.stopping import seconds_to_signal, was_cancelled
 from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
-from prefect_hailuo.watching import Office, Watched, watcher
+from prefect_hailuo.watching import NOT_CANCELLED, Office, Watched, watcher
 
 T = TypeVar("T")
 
@@ -48,10 +54,12 @@ def perform(step: Step[T]) -> T:
     watched = Watched(current_run(), step.office)
     with watcher().watching(watched):
         try:
-            return process_loop().run(step.job, Teller().tell, watched)
-        except RunCancelledError as error:
-            _reinstate(watched, error)
-            return process_loop().run(step.job, Teller().tell, watched)
+            return _run(step, watched)
+        except (HailuoError, StoppedError) as error:
+            if not was_cancelled(watched.run, error):
+                raise
+            threading.Event().wait(seconds_to_signal(watched.run))
+            raise StoppedError("The flow run was cancelled.") from error
 
 
 async def aperform(step: Step[T]) -> T:
@@ -59,20 +67,38 @@ async def aperform(step: Step[T]) -> T:
     watched = Watched(current_run(), step.office)
     with watcher().watching(watched):
         try:
-            return await process_loop().arun(step.job, Teller().atell, watched)
-        except RunCancelledError as error:
-            await anyio.to_thread.run_sync(_reinstate, watched, error)
-            return await process_loop().arun(step.job, Teller().atell, watched)
+            return await _arun(step, watched)
+        except (HailuoError, StoppedError) as error:
+            if not await run_sync(was_cancelled, watched.run, error):
+                raise
+            await anyio.sleep(seconds_to_signal(watched.run))
+            raise StoppedError("The flow run was cancelled.") from error
+
+
+def _run(step: Step[T], watched: Watched) -> T:
+    try:
+        return process_loop().run(step.job, Teller().tell, watched)
+    except RunCancelledError as error:
+        _reinstate(watched, error)
+        return process_loop().run(step.job, Teller().tell, watched)
+
+
+async def _arun(step: Step[T], watched: Watched) -> T:
+    try:
+        return await process_loop().arun(step.job, Teller().atell, watched)
+    except RunCancelledError as error:
+        await run_sync(_reinstate, watched, error)
+        return await process_loop().arun(step.job, Teller().atell, watched)
 
 
 def _reinstate(watched: Watched, error: RunCancelledError) -> None:
     """Let a flow run buy again that was cancelled and has been started once more.
 
     Raises:
-        StoppedError: It is still cancelled. As an ordinary error, Prefect would retry the task.
+        RunCancelledError: It still is cancelled, for all that is known.
     """
-    if watcher().is_cancelled(watched.run):
-        raise StoppedError(str(error)) from error
+    if watcher().ask(watched.run, time.monotonic()) != NOT_CANCELLED:
+        raise error
     if watched.office is not None:
         process_loop().run(_reinstating(watched.run, watched.office))
 
@@ -150,8 +176,9 @@ def storing(
     ledger = HailuoSettings().ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        keeping = Storing(connections.media, place, emit)
-        return await keep(connections.ledgers.at(ledger), keeping, ticket, output, completed)
+        into = Storing(connections.media, place, emit)
+        keeping = Keeping(connections.ledgers.at(ledger), into, find_place)
+        return await keeping.keep(ticket, output, completed)
 
     return Step(job, None)
 

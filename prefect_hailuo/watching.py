@@ -2,7 +2,8 @@
 
 A task that is called directly is interrupted, but so it is when its worker is evicted: only
 Prefect's API tells the two apart. A task that was started with `.submit()` or `.map()` is told
-nothing at all. So while flow runs wait for videos, a thread asks the API about them.
+nothing at all. So while flow runs wait for videos, a thread asks the API about them; and it alone
+asks, and alone tells fal, so that a thousand tasks that are interrupted at once ask but once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 
 from prefect_hailuo.fal.hosts import Access
@@ -25,8 +27,9 @@ from prefect_hailuo.runs import cancelled_runs
 ASK_SECONDS = 2.0
 """How often Prefect's API is asked whether a flow run that waits was cancelled."""
 
-LEAST_PAUSE_SECONDS = 1.0
-"""How old an answer may be, when a thousand tasks are interrupted at once."""
+SETTLING_SECONDS = 8.0
+"""How long an interrupted job waits until Prefect has answered and fal has been told; Prefect kills
+a cancelled process after 30 s, and a submission under way may need the rest."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,9 @@ class Watched(Watch):
         """Remember how to give the job up."""
         self.cancels.append(cancel)
 
-    def interrupted(self) -> None:
+    def interrupted(self, at: float) -> None:
         """Cancel at fal what the flow run wanted, if it is that which was cancelled."""
-        watcher().interrupted(self)
+        watcher().ask(self.run, at)
 
     def give_up(self) -> None:
         """Give the job up."""
@@ -69,86 +72,138 @@ class Watched(Watch):
             cancel()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What Prefect said of a run; what was to be done about it has been done.
+
+    Args:
+        asked_at: When it was asked, on the machine's monotonic clock.
+        cancelled: Which of the run's ids are cancelled; None where it could not be asked.
+    """
+
+    asked_at: float
+    cancelled: frozenset[str] | None
+
+
+NO_ANSWER = Answer(-math.inf, None)
+NOT_CANCELLED: frozenset[str] = frozenset()
+
+
 class Watcher:
     """Asks Prefect about the flow runs that wait in this process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asking = threading.Lock()
+        self._news = threading.Condition()
+        self._hurry = threading.Event()
         self._watched: set[Watched] = set()
         self._thread: threading.Thread | None = None
-        self._asked: dict[Run, tuple[float, bool]] = {}
-        self._withdrawn: dict[tuple[Run, Office], float] = {}
+        self._answers: dict[Run, Answer] = {}
+        self._cancelled_since: dict[Run, float] = {}
 
     @contextmanager
     def watching(self, watched: Watched) -> Iterator[None]:
         """Watch a job for as long as it is waited for."""
-        with self._lock:
+        with self._news:
             self._watched.add(watched)
             if self._thread is None and watched.run.ids:
-                self._thread = threading.Thread(
-                    target=self._watch, name="prefect-hailuo-watcher", daemon=True
-                )
-                self._thread.start()
+                self._start()
         try:
             yield
         finally:
-            with self._lock:
+            with self._news:
                 self._watched.discard(watched)
 
-    def interrupted(self, watched: Watched) -> None:
-        """Withdraw what an interrupted job's flow run wanted, if that was cancelled."""
-        if self.is_cancelled(watched.run):
-            self._withdraw(watched.run, watched.office)
+    def ask(self, run: Run, at: float) -> frozenset[str] | None:
+        """Which of a run's ids Prefect has cancelled, and has had at an instant or later.
 
-    def is_cancelled(self, run: Run) -> bool:
-        """Whether Prefect has a flow run cancelled; asked at most once a second."""
+        What they wanted is then withdrawn. An answer from before that instant does not count: a
+        run is cancelled and its process interrupted within less than the time between questions.
+
+        Args:
+            run: A run of which a job is being watched.
+            at: The instant, on the machine's monotonic clock.
+
+        Returns:
+            None where Prefect cannot be asked: who is not known to be cancelled wants its video.
+        """
         if not run.ids:
-            return False
-        with self._asking:
-            at, answer = self._asked.get(run, (-math.inf, False))
-            if time.monotonic() - at > LEAST_PAUSE_SECONDS:
-                try:
-                    answer = bool(cancelled_runs(run.ids))
-                except Exception:
-                    answer = False  # who is not known to be cancelled wants its video
-                self._asked[run] = (time.monotonic(), answer)
-            return answer
+            return NOT_CANCELLED
+        deadline = time.monotonic() + SETTLING_SECONDS
+        with self._news:
+            while (answer := self._answers.get(run, NO_ANSWER)).asked_at < at:
+                self._hurry.set()
+                if not self._news.wait(deadline - time.monotonic()):
+                    return None
+        return answer.cancelled
+
+    def cancelled_since(self, run: Run) -> float | None:
+        """When a run was first known to be cancelled, on the monotonic clock; None if it is not."""
+        with self._news:
+            return self._cancelled_since.get(run)
+
+    def _start(self) -> None:
+        # Prefect's settings, and so its API's address, may be in the context of whoever waits.
+        self._thread = threading.Thread(
+            target=copy_context().run,
+            args=[self._watch],
+            name="prefect-hailuo-watcher",
+            daemon=True,
+        )
+        self._thread.start()
 
     def _watch(self) -> None:
-        while True:
-            time.sleep(ASK_SECONDS)
-            with self._lock:
-                jobs = [each for each in self._watched if each.run.ids]
-                if not jobs:
-                    self._thread = None
-                    self._asked.clear()
-                    return
-            for run in {each.run for each in jobs}:
-                if self.is_cancelled(run):
-                    self._give_up([each for each in jobs if each.run == run])
+        while runs := self._runs():
+            for run in runs:
+                self._look_after(run)
 
-    def _give_up(self, jobs: list[Watched]) -> None:
+    def _runs(self) -> set[Run]:
+        """The runs to ask about, when it is time to; none when nobody waits any more."""
+        self._hurry.wait(ASK_SECONDS)
+        self._hurry.clear()
+        with self._news:
+            runs = {each.run for each in self._watched if each.run.ids}
+            if not runs:
+                self._thread = None
+                self._answers.clear()
+                self._cancelled_since.clear()
+            return runs
+
+    def _look_after(self, run: Run) -> None:
+        asked_at = time.monotonic()
+        cancelled = _ask_prefect(run)
+        if cancelled:
+            self._stop(run, cancelled, asked_at)
+        with self._news:
+            if cancelled == NOT_CANCELLED:
+                self._cancelled_since.pop(run, None)
+            self._answers[run] = Answer(asked_at, cancelled)
+            self._news.notify_all()
+
+    def _stop(self, run: Run, cancelled: frozenset[str], at: float) -> None:
+        with self._news:
+            self._cancelled_since.setdefault(run, at)
+            jobs = [each for each in self._watched if each.run == run]
         # First the ledger: from then on, nothing is bought for the run, here or elsewhere.
-        for run, office in {(each.run, each.office) for each in jobs}:
-            self._withdraw(run, office)
+        for office in {each.office for each in jobs if each.office is not None}:
+            _withdraw(run.only(cancelled), office)
         for each in jobs:
             each.give_up()
 
-    def _withdraw(self, run: Run, office: Office | None) -> None:
-        if office is None:
-            return
 
-        async def job(connections: Connections, emit: Emit) -> None:
-            await Road(office.access, office.ledger, connections).withdraw(run)
+def _ask_prefect(run: Run) -> frozenset[str] | None:
+    try:
+        return frozenset(cancelled_runs(run.ids))
+    except Exception:
+        return None
 
-        with self._asking:
-            if time.monotonic() - self._withdrawn.get((run, office), -math.inf) < ASK_SECONDS:
-                return
-            # What it misses, the flow's hook and the sweep find in the ledger.
-            with suppress(Exception, StoppedError):
-                process_loop().run(job)
-                self._withdrawn[run, office] = time.monotonic()
+
+def _withdraw(run: Run, office: Office) -> None:
+    async def job(connections: Connections, emit: Emit) -> None:
+        await Road(office.access, office.ledger, connections).withdraw(run)
+
+    # What it misses is done the next time; after the last, by the flow's hook or the sweep.
+    with suppress(Exception, StoppedError):
+        process_loop().run(job)
 
 
 _lock = threading.Lock()

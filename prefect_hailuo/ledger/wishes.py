@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -44,6 +44,18 @@ class Run:
     def ids(self) -> list[str]:
         """Those that there are."""
         return sorted({each for each in (self.flow_run_id, self.root_flow_run_id) if each})
+
+    def only(self, flow_runs: Collection[str]) -> Run:
+        """The same, without the ids that are not among some flow runs.
+
+        Example:
+            >>> Run("subflow", "parent").only({"subflow"})
+            Run(flow_run_id='subflow', root_flow_run_id=None)
+        """
+        flow_run_id, root = self.flow_run_id, self.root_flow_run_id
+        return Run(
+            flow_run_id if flow_run_id in flow_runs else None, root if root in flow_runs else None
+        )
 
 
 NOBODY = Run()
