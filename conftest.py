@@ -28,8 +28,9 @@ from sybil.parsers.rest import DocTestParser
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.ledger.address import Allowance
+from prefect_hailuo.loop import Connections, Emit, process_loop
 
-pytest_plugins = ["databases", "tiny_emulators"]
+pytest_plugins = ["databases", "process_loops", "scenes", "tiny_emulators"]
 
 GUARD = Path(__file__).parent / "tests" / "guard"
 
@@ -60,11 +61,18 @@ def prefect_server() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def ledger_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def ledger_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A ledger of the test's own, which remembers nothing of other tests."""
     url = f"sqlite:///{tmp_path / 'ledger' / 'ledger.db'}"
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL", url)
-    return url
+    yield url
+    # An open one takes three file descriptors and a thread.
+    process_loop().run(close_ledgers)
+
+
+async def close_ledgers(connections: Connections, emit: Emit) -> None:
+    """A job for the process's loop."""
+    await connections.ledgers.close()
 
 
 @pytest.fixture(autouse=True)

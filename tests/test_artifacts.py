@@ -15,9 +15,14 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
-from prefect_hailuo import ahailuo_23_pro_text_to_video, hailuo_23_pro_text_to_video
+from prefect_hailuo import (
+    Hailuo23ProTextToVideo,
+    ahailuo_23_pro_text_to_video,
+    hailuo_23_pro_text_to_video,
+    submit_video,
+)
 from prefect_hailuo.artifacts import card, escape
-from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
 from prefect_hailuo.waiting import PROGRESS_SECONDS
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -108,6 +113,39 @@ def test_the_models_log_is_in_the_runs_log(
     assert len(said) == len(set(said)) > 3
     assert any(video.request_id in line and "Submitted" in line for line in lines)
     assert any(str(video.path) in line for line in lines)
+
+
+def test_a_video_without_a_poster_has_a_card(tiny: FalEmulator, tmp_path: Path) -> None:
+    """A new one and one that was there already: no picture can be made of this emulator's."""
+    _, new = make_one(tiny, tmp_path / "here")
+    _, copied = make_one(tiny, tmp_path / "there")
+    assert set(artifacts_of(new)) == {"markdown", "progress"}
+    assert set(artifacts_of(copied)) == {"markdown"}
+    assert tiny.charged == 1
+
+
+def test_a_request_that_was_there_is_told(
+    tiny: FalEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that goes on with another's request says so, and names it."""
+    ticket = submit_video(Hailuo23ProTextToVideo(prompt=PROMPT), credentials=tiny.credentials())
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="prefect.task_runs"):
+        make_one(tiny, tmp_path)
+    assert f"Going on with request {ticket.request_id}." in caplog.messages
+    assert not any(message.startswith("Submitted") for message in caplog.messages)
+
+
+def test_a_search_and_what_it_found_is_told(
+    tiny: FalEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lost answer is a warning, and the request that was found for it is named."""
+    tiny.faults.add(drop_after_accepting("submit"))
+    with caplog.at_level(logging.INFO, logger="prefect.task_runs"):
+        video, _ = make_one(tiny, tmp_path)
+    [warning] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert video.key[:16] in warning and "looking for it in fal's request history" in warning
+    assert f"Found as request {tiny.submissions[0].request_id}." in caplog.messages
 
 
 def test_artifacts_can_be_turned_off(

@@ -33,6 +33,12 @@ class Ledgers:
             self._open[address] = Ledger(address)
         return self._open[address]
 
+    async def close(self) -> None:
+        """Close those that are open; whoever wants one again opens it anew."""
+        while self._open:
+            _, ledger = self._open.popitem()
+            await ledger.close()
+
     async def keep_leases(self) -> None:
         """Prolong the leases of this process's waiters, for ever."""
         while True:
@@ -53,5 +59,4 @@ async def open_ledgers() -> AsyncIterator[Ledgers]:
         finally:
             tasks.cancel_scope.cancel()
             with anyio.CancelScope(shield=True):
-                for ledger in ledgers._open.values():
-                    await ledger.close()
+                await ledgers.close()
