@@ -161,10 +161,17 @@ def test_a_full_queue_refuses_if_asked_to(fal: Asking) -> None:
 
 
 def test_every_reply_is_marked(fal: Asking) -> None:
-    """Every reply carries the emulator's header, and every request id its prefix."""
+    """Every reply's header names this very emulator, and so does every request id."""
     replies = [fal.submit(), fal.status("x"), fal.submit(endpoint="x"), fal.http.get("/x/y/z/zz")]
-    assert {reply.headers["x-fal-emulator"] for reply in replies} == {"1"}
-    assert replies[0].json()["request_id"].startswith("emulator-")
+    [name] = {reply.headers["x-fal-emulator"] for reply in replies}
+    assert replies[0].json()["request_id"].startswith(f"emulator-{name}-")
+
+
+def test_a_restarted_emulator_has_another_mark(fal: Asking, clock: ManualClock) -> None:
+    """So whoever holds a request can tell that the one who took it is gone."""
+    with FalEmulator(clock=clock) as other, httpx.Client() as http:
+        mark = http.get(other.url).headers["x-fal-emulator"]
+    assert mark != fal.submit().headers["x-fal-emulator"]
 
 
 def test_playing_fal_leaves_no_mark(clock: ManualClock) -> None:

@@ -40,7 +40,7 @@ def test_a_refusal(fal: Asking, emulator: FalEmulator) -> None:
     emulator.faults.add(refuse("submit", 429, "Slow down", headers={"Retry-After": "2"}))
     reply = fal.submit()
     assert (reply.status_code, reply.json()) == (429, {"detail": "Slow down"})
-    assert (reply.headers["retry-after"], reply.headers["x-fal-emulator"]) == ("2", "1")
+    assert reply.headers["retry-after"] == "2" and "x-fal-emulator" in reply.headers
     assert emulator.submissions == []
     assert fal.submit().status_code == 200
 
