@@ -105,8 +105,7 @@ def before_the_ticket_is_written(scene: Scene) -> Iterator[Worker]:
 @contextmanager
 def while_queued(scene: Scene) -> Iterator[Worker]:
     """fal works for somebody else first."""
-    scene.emulator.faults.add(time_out(prompt=STRANGER))
-    _order_as_a_stranger(scene)
+    order_as_a_stranger(scene)
     worker = _in_fate(scene, "submitted")
     wait_until(lambda: scene.emulator.requests["stream"], "the stream")
     assert scene.states == [State.IN_QUEUE]
@@ -206,7 +205,9 @@ def _in_fate(scene: Scene, fate: str, **changes: object) -> Worker:
     return worker
 
 
-def _order_as_a_stranger(scene: Scene) -> None:
+def order_as_a_stranger(scene: Scene) -> None:
+    """Have fal work for somebody else, who is charged nothing, for it fails."""
+    scene.emulator.faults.add(time_out(prompt=STRANGER))
     httpx.post(
         f"{scene.emulator.url}/fal-ai/minimax/hailuo-02/pro/text-to-video",
         json={"prompt": STRANGER},

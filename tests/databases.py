@@ -91,6 +91,15 @@ def run_sql(
 
 
 @contextmanager
+def reading(url: str, realm: Realm = "fal") -> Iterator[Callable[[str], list[Row]]]:
+    """A function that asks a ledger's database, again and again, over one connection."""
+    with start_blocking_portal() as portal:
+        connecting = _connected(address_of(url, realm), autocommit=True)
+        with portal.wrap_async_context_manager(connecting) as connection:
+            yield lambda statement: portal.call(_execute, connection, statement)
+
+
+@contextmanager
 def holding(url: str, *statements: str, realm: Realm = "fal") -> Iterator[None]:
     """Keep a transaction open, with the locks that these statements take; it changes nothing.
 
@@ -114,7 +123,8 @@ async def _connected(
     if address.file:
         address.file.parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", lambda each: each.exec_driver_sql(begin))
+        if not autocommit:
+            event.listen(engine.sync_engine, "begin", lambda each: each.exec_driver_sql(begin))
     try:
         async with engine.connect() as connection:
             if autocommit:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from databases import Row, address_of, holding, run_sql
+from databases import Row, address_of, holding, reading, run_sql
 from file_server import smallest_video
 from gate import Gate
 from nursery import Errand
@@ -58,6 +58,7 @@ class Scene:
     """All that a crash needs."""
 
     ledger_url: str
+    ask: Callable[[str], list[Row]]
     emulator: FalEmulator
     clock: ManualClock
     gate: Gate
@@ -67,7 +68,7 @@ class Scene:
     @property
     def rows(self) -> list[Row]:
         """The attempts."""
-        return run_sql(self.ledger_url, "SELECT * FROM hailuo_attempt ORDER BY number")
+        return self.ask("SELECT * FROM hailuo_attempt ORDER BY number")
 
     @property
     def states(self) -> list[State]:
@@ -87,7 +88,7 @@ class Scene:
 
     def wait_for_fate(self, fate: str) -> None:
         """Wait until the ledger says it of the latest attempt."""
-        wait_until(lambda: self.evidence().fates[-1:] == (fate,), fate)
+        wait_until(lambda: [row["fate"] for row in self.rows][-1:] == [fate], fate)
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep everybody else from writing to the ledger, but not from reading it."""
@@ -100,7 +101,7 @@ class Scene:
         if not self.ledger_url.startswith("sqlite"):
             waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
             waiting += "AND wait_event_type = 'Lock'"
-            wait_until(lambda: run_sql(self.ledger_url, waiting), "a writer")
+            wait_until(lambda: self.ask(waiting), "a writer")
         time.sleep(SETTLING_SECONDS)
 
     def end_leases(self) -> None:
@@ -123,6 +124,11 @@ class Scene:
         """What a new process comes back with, once the lease of the dead one has ended."""
         self.end_leases()
         return self.collect(self.workers.start(**changes))
+
+    def rerun_at_once(self) -> Outcome:
+        """The same, while nothing happens at fal."""
+        self.end_leases()
+        return self.workers.start().outcome()
 
     def drafts(self) -> list[Path]:
         """Downloads that are under way, or were left behind."""
@@ -211,7 +217,8 @@ def scene(
     gate: Gate,
     workers: Workers,
     tmp_path: Path,
-) -> Scene:
+) -> Iterator[Scene]:
     """The scene, with the ledger's tables made."""
     on_ledger(each_ledger)
-    return Scene(each_ledger, still_fal, clock, gate, workers, tmp_path / "videos")
+    with reading(each_ledger) as ask:
+        yield Scene(each_ledger, ask, still_fal, clock, gate, workers, tmp_path / "videos")
