@@ -4,6 +4,7 @@ from prefect_hailuo.blocks import FalCredentials
 from prefect_hailuo.budget import Budget
 from prefect_hailuo.caching import GenerationCachePolicy
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
+from prefect_hailuo.estimating import Estimate, aestimate, estimate
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.hooks import cancel_generations
 from prefect_hailuo.jobs import HailuoVideoJob, HailuoVideoRun
@@ -29,6 +30,7 @@ from prefect_hailuo.video import Video
 
 __all__ = [
     "Budget",
+    "Estimate",
     "FalCredentials",
     "GenerationCachePolicy",
     "Hailuo02ProTextToVideo",
@@ -38,6 +40,7 @@ __all__ = [
     "Ticket",
     "Video",
     "adownload_video",
+    "aestimate",
     "afetch_video",
     "agenerate_video",
     "ahailuo_02_pro_text_to_video",
@@ -46,6 +49,7 @@ __all__ = [
     "await_for_video",
     "cancel_generations",
     "download_video",
+    "estimate",
     "fetch_video",
     "generate_video",
     "hailuo_02_pro_text_to_video",

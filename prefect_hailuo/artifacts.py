@@ -233,10 +233,9 @@ def _title(video: Video) -> str:
     return find_input_class(video.endpoint).endpoint.title.replace("[", "").replace("]", "")
 
 
-def _money(price_usd: Decimal, emulated: bool) -> str:
-    if emulated:
-        return f"nothing (fal would charge about ${price_usd})"
-    return f"about ${price_usd}"
+def _money(price_usd: Decimal | None, emulated: bool) -> str:
+    price = "a price that is not known" if price_usd is None else f"about ${price_usd}"
+    return f"nothing (fal would charge {price})" if emulated else price
 
 
 def _picture(video: Video) -> str:

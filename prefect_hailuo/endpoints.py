@@ -64,7 +64,7 @@ class Endpoint:
         name: The short name used on the command line.
         title: The name that fal's page carries.
         picture: What its videos look like.
-        price: What it costs.
+        price: What it costs; None where that is not known.
         expected_seconds: How long a generation usually takes; third parties' reports, a prior
             for progress bars and pacing, never a limit.
         input_schema: The name of its input in fal's OpenAPI document.
@@ -82,7 +82,7 @@ class Endpoint:
     name: str
     title: str
     picture: Picture
-    price: Price
+    price: Price | None
     expected_seconds: float
     input_schema: str
     output_schema: str
@@ -99,8 +99,10 @@ class Endpoint:
         return f"https://fal.ai/models/{self.id}"
 
     @property
-    def price_usd(self) -> Decimal:
-        """What one video costs, in US dollars."""
+    def price_usd(self) -> Decimal | None:
+        """What one video costs, in US dollars; None where that is not known."""
+        if self.price is None:
+            return None
         seconds = self.picture.duration_seconds if self.price.unit == "second" else 1
         return self.price.usd * seconds
 

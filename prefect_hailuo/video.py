@@ -36,7 +36,8 @@ class Video(BaseModel):
         request_id: fal's id of the request.
         account: The label of the account that bought it.
         realm: Whether fal or the emulator made it.
-        price_usd: What it cost by the catalogue, in US dollars; an estimate.
+        price_usd: What it cost by the catalogue, in US dollars; an estimate. None where no price is
+            known.
         submitted_at: When fal accepted the request, UTC.
         completed_at: When its completion was seen, UTC.
         stored_at: When it was stored, UTC.
@@ -76,7 +77,7 @@ class Video(BaseModel):
     request_id: str
     account: str | None = None
     realm: Realm
-    price_usd: Decimal
+    price_usd: Decimal | None
     submitted_at: datetime | None = None
     completed_at: datetime | None = None
     stored_at: datetime

@@ -130,7 +130,7 @@ def test_two_models_take_different_inputs() -> None:
 def test_every_figure_has_a_source_and_a_date(kind: type[VideoInput]) -> None:
     """A price without a date is a rumour."""
     facts = kind.endpoint
-    assert facts.price.usd > 0
+    assert facts.price and facts.price.usd > 0
     assert facts.price.source
     assert re.fullmatch(r"20\d\d-[01]\d(-[0-3]\d)?", facts.price.seen)
     assert facts.picture.source

@@ -76,9 +76,20 @@ ROOMS = [
     *("key", "mp4", "media", "places", "video", "ledger"),
     *("events", "download", "loop", "storing", "order", "keeping", "parking", "waiting"),
     "collecting",
-    *("acquiring", "reusing", "generation", "sweeping"),
+    *("acquiring", "reusing", "generation", "resolving", "sweeping"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
-    *("orders", "caching", "artifacts", "watching", "steps", "tasks", "step_tasks", "jobs"),
+    *(
+        "orders",
+        "quoting",
+        "estimating",
+        "caching",
+        "artifacts",
+        "watching",
+        "steps",
+        "tasks",
+        "step_tasks",
+        "jobs",
+    ),
     *("sweep", "hooks"),
     *("emulator", "cli"),
 ]
@@ -90,7 +101,7 @@ PREFECTS_FACE = ROOMS[ROOMS.index("settings") :]
 def room_of(module: str) -> str:
     """The room that a module is in."""
     folder = module.partition(".")[0]
-    return folder if folder in ("emulator", "ledger") else module
+    return folder if folder in ("emulator", "ledger", "cli") else module
 
 
 def imports_of(path: Path) -> set[str]:

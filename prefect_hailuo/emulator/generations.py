@@ -121,7 +121,8 @@ class Generation:
         """What `x-fal-billable-units` says: videos or seconds, 0 if nothing is charged."""
         if not self.outcome.charged:
             return 0
-        per_second = self.endpoint.price.unit == "second"
+        price = self.endpoint.price
+        per_second = price is not None and price.unit == "second"
         return self.endpoint.picture.duration_seconds if per_second else 1
 
     def working_seconds(self) -> float:

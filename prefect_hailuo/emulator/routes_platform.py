@@ -83,6 +83,7 @@ async def pricing(account: Account, chosen: Chosen) -> Response:
             "currency": "USD",
         }
         for cls in chosen
+        if cls.endpoint.price is not None
     ]
     return JSON({"prices": prices, "next_cursor": None, "has_more": False})
 

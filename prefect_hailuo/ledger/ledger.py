@@ -7,7 +7,12 @@ from prefect_hailuo.ledger.beginnings import Beginnings
 from prefect_hailuo.ledger.budgets import Budgets
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.exchange import Exchange
+from prefect_hailuo.ledger.pruning import Pruning
+from prefect_hailuo.ledger.reading import Reading
+from prefect_hailuo.ledger.rebuilding import Rebuilding
 from prefect_hailuo.ledger.records import Records
+from prefect_hailuo.ledger.spending import Spending
 from prefect_hailuo.ledger.unfinished import Unfinished
 from prefect_hailuo.ledger.waiters import Waiters
 
@@ -25,6 +30,11 @@ class Ledger:
         unfinished: Finds what was begun and not ended.
         budgets: Knows what may be spent.
         beginnings: Knows what this ledger cannot know.
+        reading: Answers people's questions.
+        spending: Adds up what was spent.
+        exchange: Writes all of it out, and takes it in again.
+        rebuilding: Writes it anew from fal's history.
+        pruning: Drops what can matter no more.
     """
 
     def __init__(self, address: LedgerAddress) -> None:
@@ -36,6 +46,11 @@ class Ledger:
         self.unfinished = Unfinished(self.database)
         self.budgets = Budgets(self.database)
         self.beginnings = Beginnings(self.database)
+        self.reading = Reading(self.database)
+        self.spending = Spending(self.database)
+        self.exchange = Exchange(self.database)
+        self.rebuilding = Rebuilding(self.database)
+        self.pruning = Pruning(self.database)
 
     async def close(self) -> None:
         """Close its connections."""

@@ -1,0 +1,59 @@
+"""The command `prefect-hailuo`."""
+
+from __future__ import annotations
+
+import io
+import sys
+from importlib.metadata import version
+
+from cyclopts import App
+
+from prefect_hailuo.cli.emulating import emulator
+from prefect_hailuo.cli.estimating import estimate
+from prefect_hailuo.cli.exchanging import export, import_
+from prefect_hailuo.cli.listing import list_, show
+from prefect_hailuo.cli.modelling import models
+from prefect_hailuo.cli.printing import plain
+from prefect_hailuo.cli.pruning import prune
+from prefect_hailuo.cli.reconciling import reconcile
+from prefect_hailuo.cli.resolving import resolve
+from prefect_hailuo.cli.spending import spend
+from prefect_hailuo.errors import HailuoError
+
+app = App(
+    name="prefect-hailuo",
+    help="Paid video generation as a first-class step of a Prefect workflow.",
+    version=version("prefect-hailuo"),
+)
+
+ledger = App(
+    name="ledger",
+    help="The record of everything that was bought: see it, decide what it cannot, keep it.",
+)
+
+app.command(emulator)
+app.command(models)
+app.command(estimate)
+app.command(spend)
+app.command(ledger)
+ledger.command(list_, name="list")
+ledger.command(show)
+ledger.command(reconcile)
+ledger.command(resolve)
+ledger.command(export)
+ledger.command(import_, name="import")
+ledger.command(prune)
+
+
+def main() -> None:
+    """Run the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a prompt's letters is no reason to show nothing.
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except HailuoError as error:
+        sys.exit(plain(f"error: {error.message} {error.cure}"))
+    except OSError as error:
+        sys.exit(plain(f"error: {error}"))

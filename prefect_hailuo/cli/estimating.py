@@ -1,0 +1,44 @@
+"""`prefect-hailuo estimate`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from prefect_hailuo.cli.asking import JsonOption
+from prefect_hailuo.cli.printing import model_name, say, say_json, usd
+from prefect_hailuo.quoting import quote
+
+
+def estimate(
+    model: Annotated[str, Parameter(help="Such as hailuo-2.3-pro; see prefect-hailuo models.")],
+    /,
+    *,
+    count: Annotated[
+        int, Parameter(help="How many videos.", validator=validators.Number(gte=1))
+    ] = 1,
+    live: Annotated[
+        bool,
+        Parameter(help="Ask fal for today's price; needs a key.", negative="", show_default=False),
+    ] = False,
+    credentials: Annotated[
+        str | None, Parameter(help="A saved credentials block, for --live.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what videos would cost. It buys nothing.
+
+    What the ledger has already costs nothing: for given prompts, ask prefect_hailuo.estimate.
+    """
+    quoted = quote(model, credentials=credentials, live=live)
+    total = None if quoted.price_usd is None else quoted.price_usd * count
+    if json:
+        say_json({**asdict(quoted), "count": count, "total_usd": total})
+        return
+    if quoted.price_usd is not None:
+        each = f"{count} x {model_name(quoted.endpoint)} at {usd(quoted.price_usd)}"
+        say(f"{each}: about {usd(total)} ({quoted.source}, {quoted.seen}).")
+    for note in quoted.notes:
+        say(note)

@@ -1,0 +1,43 @@
+"""`prefect-hailuo models`."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from prefect_hailuo.endpoints import CATALOGUE, Endpoint
+
+
+def models(
+    *, json: Annotated[bool, Parameter(help="Print everything that is known, as JSON.")] = False
+) -> None:
+    """List the models: what they make, what it costs, and where that is known from."""
+    endpoints = [input_class.endpoint for input_class in CATALOGUE.values()]
+    console = Console()
+    if json:
+        console.print_json(_as_json(endpoints))
+    else:
+        console.print(_as_table(endpoints))
+
+
+def _as_json(endpoints: list[Endpoint]) -> str:
+    return json_format.dumps([asdict(endpoint) for endpoint in endpoints], default=str)
+
+
+def _as_table(endpoints: list[Endpoint]) -> Table:
+    table = Table("model", "picture", "price", "price seen", box=box.SIMPLE)
+    for endpoint in endpoints:
+        picture, price = endpoint.picture, endpoint.price
+        table.add_row(
+            endpoint.name,
+            f"{picture.height}p, {picture.duration_seconds} s, {picture.frames_per_second} fps",
+            f"${endpoint.price_usd} a video" if price else "not known",
+            price.seen if price else "",
+        )
+    return table

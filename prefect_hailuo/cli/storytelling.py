@@ -1,0 +1,176 @@
+"""Everything about one key, told to a person or to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from prefect_hailuo.cli.picturing import as_document, fate_words
+from prefect_hailuo.cli.printing import (
+    console,
+    iso,
+    model_name,
+    plain,
+    say,
+    usd,
+    when,
+)
+from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.fates import Fate, Rerun
+from prefect_hailuo.ledger.reading import Story, Waiter
+from prefect_hailuo.ledger.standing import is_parked
+from prefect_hailuo.parking import parked_error
+
+Facts = Iterable[tuple[str, object]]
+
+ENDED = (Fate.FAILED, Fate.CANCELLED)
+"""Fates whose recorded errors are raised again; of any other, the error is history."""
+
+
+def story_document(story: Story) -> dict[str, Any]:
+    """A key's story, for programs."""
+    latest = story.latest
+    return {
+        "key": story.key,
+        "created_at": iso(story.created_at),
+        "consented": story.consented,
+        "latest": latest.number if latest else None,
+        "rerun": rerun_of(story),
+        "cures": cures_of(latest) if latest else "",
+        "attempts": [as_document(each, story.cancelled_by) for each in story.attempts],
+        "waiters": [_waiter_document(each) for each in story.waiters],
+        "files": [each.model_dump(mode="json") for each in story.files],
+    }
+
+
+def rerun_of(story: Story) -> str:
+    """What a call for this video does now."""
+    latest = story.latest
+    if latest is None:
+        return "buy, for the first time"
+    if latest.number == story.consented and latest.rerun is not Rerun.REUSE:
+        return "buy once more, in place of this attempt, for somebody allowed it"
+    return latest.rerun.value
+
+
+def cures_of(one: Attempt) -> str:
+    """What a person can do about an attempt that nobody else can decide."""
+    if not is_parked(one):
+        return ""
+    if one.error is not None and one.parked_at is None:
+        return str(one.error["cure"])
+    return parked_error(one, one.parked_because or "").cure
+
+
+def tell(story: Story) -> None:
+    """Print a key's story."""
+    say(story.key)
+    _print_facts(_common(story))
+    for one in story.attempts:
+        say("")
+        say(f"Attempt {one.number}: {', '.join(fate_words(one, story.cancelled_by))}")
+        _print_facts(_history(one), indent=2)
+    for title, facts in (("Waiters", _waiters(story)), ("Files", _files(story))):
+        if facts:
+            say("")
+            say(title)
+            _print_facts(facts, indent=2)
+    say("")
+    say(f"A rerun will: {rerun_of(story)}.")
+    latest = story.latest
+    if latest is not None and (cures := cures_of(latest)):
+        say(f"It waits for your decision. {cures}")
+
+
+def _common(story: Story) -> Facts:
+    """What all attempts of a key have in common, from the latest that tells."""
+    if not story.attempts:
+        return []
+    one = story.attempts[-1]
+    body = next((each.body for each in reversed(story.attempts) if each.body), None)
+    given = body or {"prompt": "(redacted)"}
+    return [
+        ("model", f"{model_name(one.endpoint)} ({one.endpoint})"),
+        *given.items(),
+        ("take", one.take),
+        ("realm", one.realm),
+        ("asked first", f"{when(story.created_at)} UTC"),
+    ]
+
+
+def _history(one: Attempt) -> Facts:
+    """An attempt's own facts, in the order of its life."""
+    ticket = one.ticket
+    facts: list[tuple[str, object]] = [
+        ("account", one.account),
+        ("credentials", one.credentials),
+        ("scope", one.scope),
+        ("labels", ", ".join(f"{name}={text}" for name, text in one.labels.items())),
+        ("intended", when(one.intended_at)),
+        ("sent", when(one.sent_at)),
+        ("accepted", when(one.submitted_at)),
+        ("request id", one.request_id),
+        ("status URL", ticket.status_url if ticket else None),
+        ("ended", when(one.ended_at)),
+        ("parked", when(one.parked_at)),
+        ("because", one.parked_because),
+        ("cancellation", one.cancel_answer),
+        ("video", one.output.video.url if one.output else None),
+        ("cost", _cost(one)),
+        ("error", one.error and f"{one.error['kind']}: {one.error['message']}"),
+        ("cure", one.error and one.fate in ENDED and one.error["cure"]),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _cost(one: Attempt) -> str:
+    if one.cost_usd is None:
+        return f"{usd(one.estimated_usd)} set aside" + (
+            "; whether it was charged is not known" if one.cost_basis == "unknown" else ""
+        )
+    return f"{usd(one.cost_usd)} ({one.cost_basis})"
+
+
+def _waiters(story: Story) -> list[tuple[str, object]]:
+    return [
+        (when(each.started_at), f"{_who(each)}, {_how_it_went(each)}") for each in story.waiters
+    ]
+
+
+def _who(waiter: Waiter) -> str:
+    return f"flow run {waiter.flow_run_id}" if waiter.flow_run_id else "no flow run"
+
+
+def _how_it_went(waiter: Waiter) -> str:
+    if waiter.cancelled_at is not None:
+        return f"cancelled {when(waiter.cancelled_at)}"
+    if waiter.ended_at is not None:
+        return f"served {when(waiter.ended_at)}"
+    return f"waiting, last heard of to be good until {when(waiter.lease_until)}"
+
+
+def _waiter_document(waiter: Waiter) -> dict[str, Any]:
+    document = asdict(waiter)
+    times = ("lease_until", "started_at", "ended_at", "cancelled_at")
+    return {**document, **{name: iso(document[name]) for name in times}}
+
+
+def _files(story: Story) -> list[tuple[str, object]]:
+    return [
+        (f"{each.stored_at:%Y-%m-%d %H:%M:%S}", f"{each.place} ({each.size} bytes)")
+        for each in story.files
+    ]
+
+
+def _print_facts(facts: Facts, indent: int = 0) -> None:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        grid.add_row(plain(name), Text(plain(value)))
+    console.print(Padding(grid, (0, 0, 0, indent)))

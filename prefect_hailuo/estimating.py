@@ -1,0 +1,235 @@
+"""What videos would cost, before any is bought. Nothing here spends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Literal
+
+from anyio.to_thread import run_sync
+
+from prefect_hailuo.blocks import Credentials, resolve_credentials
+from prefect_hailuo.endpoints import VideoInput
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.key import canonical_take, generation_key
+from prefect_hailuo.ledger.address import LedgerAddress
+from prefect_hailuo.ledger.fates import Rerun
+from prefect_hailuo.ledger.standing import Standing, is_parked
+from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.order import Order
+from prefect_hailuo.quoting import Quote, quotes_of
+from prefect_hailuo.settings import HailuoSettings
+
+Wanted = VideoInput | tuple[VideoInput, int | str] | Order
+"""An input, an input with its take, or a whole order."""
+
+State = Literal["new", "stored", "under way", "unclear", "failed", "repeated"]
+"""To be bought; stored already; being made; parked, or being looked for; ended by an error that is
+raised again; or the same as an earlier one of the list. Only what is new costs anything."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of the videos that an estimate is about.
+
+    Args:
+        input: What would be generated.
+        take: Which of several videos of the same input.
+        key: The generation's key.
+        state: Whether it would have to be bought.
+        cost_usd: What it would cost now, in US dollars; None where no price is known.
+    """
+
+    input: VideoInput
+    take: str
+    key: str
+    state: State
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What videos would cost, were they bought now.
+
+    Args:
+        lines: One a video, in the order in which they were asked about.
+        quotes: The prices, one an endpoint.
+        realm: `fal`, or `emulator`, which charges nothing of all this.
+    """
+
+    lines: tuple[Line, ...]
+    quotes: tuple[Quote, ...]
+    realm: Realm
+
+    @property
+    def total_usd(self) -> Decimal:
+        """What all of it would cost, as far as prices are known."""
+        return sum((line.cost_usd for line in self.lines if line.cost_usd), Decimal(0))
+
+    @property
+    def to_buy(self) -> int:
+        """How many videos would be bought."""
+        return sum(line.state == "new" for line in self.lines)
+
+    @property
+    def unpriced(self) -> int:
+        """How many of those have no known price, and are not in the total."""
+        return sum(line.cost_usd is None for line in self.lines)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else is to be known about the prices."""
+        return tuple(note for quote in self.quotes for note in quote.notes)
+
+    def __str__(self) -> str:
+        unpriced = f", and {self.unpriced} of unknown price" if self.unpriced else ""
+        return f"{self.to_buy} of {len(self.lines)} to buy, about ${self.total_usd}{unpriced}"
+
+
+def estimate(
+    inputs: Wanted | Iterable[Wanted],
+    *,
+    takes: Iterable[int | str] = (0,),
+    credentials: Credentials = None,
+    live: bool = False,
+) -> Estimate:
+    """What videos would cost, and which of them the ledger has already. It spends nothing.
+
+    Args:
+        inputs: One input, or many: each an input, an `(input, take)`, or an order.
+        takes: The takes of each input that comes without one.
+        credentials: Whose videos, and whom to ask: a `FalCredentials` block or a saved block's
+            name. By default, as for the tasks; without `live`, no key is needed.
+        live: Whether to ask fal for today's prices, instead of taking the catalogue's.
+
+    Raises:
+        ConfigurationError: `live`, and there is no key.
+        FalError: fal does not say what it costs.
+        LedgerError: The ledger cannot be read.
+        TypeError: What is asked about is no input.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
+        >>> fox = Hailuo23ProTextToVideo(prompt="A red fox.")
+        >>> owl = Hailuo02ProTextToVideo(prompt="An owl.")
+        >>> print(estimate([fox, owl]))
+        2 of 2 to buy, about $0.97
+        >>> print(estimate(fox, takes=range(10)))
+        10 of 10 to buy, about $4.90
+    """
+    return process_loop().run(_Question.of(inputs, takes, credentials, live).job)
+
+
+async def aestimate(
+    inputs: Wanted | Iterable[Wanted],
+    *,
+    takes: Iterable[int | str] = (0,),
+    credentials: Credentials = None,
+    live: bool = False,
+) -> Estimate:
+    """The asynchronous twin of `estimate`."""
+    ask = partial(_Question.of, inputs, takes, credentials, live)
+    return await process_loop().arun((await run_sync(ask)).job)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A video that is asked about, and the ledger that may know it."""
+
+    input: VideoInput
+    take: str
+    key: str
+    ledger: LedgerAddress
+
+
+@dataclass(frozen=True)
+class _Question:
+    asked: Sequence[_Asked]
+    realm: Realm
+    access: Access | None
+
+    @classmethod
+    def of(
+        cls,
+        inputs: Wanted | Iterable[Wanted],
+        takes: Iterable[int | str],
+        credentials: Credentials,
+        live: bool,
+    ) -> _Question:
+        wanted = _listed(inputs)
+        orders = [each for each in wanted if isinstance(each, Order)]
+        block = None if orders and credentials is None else resolve_credentials(credentials)
+        realm = block.realm if block else orders[0].access.realm
+        access = (block.access() if block else orders[0].access) if live else None
+        every = list(takes)
+        asked = [one for each in wanted for one in _asked(each, realm, every)]
+        return cls(asked, realm, access)
+
+    @property
+    def job(self) -> Job[Estimate]:
+        return self._estimate
+
+    async def _estimate(self, connections: Connections, emit: Emit) -> Estimate:
+        endpoints = list(dict.fromkeys(one.input.endpoint for one in self.asked))
+        quotes = await quotes_of(connections, endpoints, self.access)
+        prices = {each.endpoint: each.price_usd for each in quotes}
+        standings = await self._standings(connections)
+        seen: set[str] = set()
+        lines = []
+        for one in self.asked:
+            state = "repeated" if one.key in seen else _state(standings[one.key])
+            seen.add(one.key)
+            cost = prices[one.input.endpoint.id] if state == "new" else Decimal(0)
+            lines.append(Line(one.input, one.take, one.key, state, cost))
+        return Estimate(tuple(lines), tuple(quotes), self.realm)
+
+    async def _standings(self, connections: Connections) -> dict[str, Standing]:
+        found: dict[str, Standing] = {}
+        for address in {one.ledger for one in self.asked}:
+            keys = {one.key for one in self.asked if one.ledger == address}
+            found |= await connections.ledgers.at(address).reading.standings(keys)
+        return found
+
+
+def _listed(inputs: Wanted | Iterable[Wanted]) -> list[Wanted]:
+    if isinstance(inputs, VideoInput | Order):
+        return [inputs]
+    if isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[1], int | str):
+        return [inputs]
+    return list(inputs)
+
+
+def _asked(wanted: Wanted, realm: Realm, takes: Sequence[int | str]) -> Iterator[_Asked]:
+    if isinstance(wanted, Order):
+        yield _Asked(wanted.input, canonical_take(wanted.take), wanted.key, wanted.ledger)
+        return
+    given, own = wanted if isinstance(wanted, tuple) else (wanted, None)
+    if not (isinstance(given, VideoInput) and hasattr(given, "endpoint")):
+        raise TypeError(
+            f"An estimate is of inputs such as Hailuo23ProTextToVideo(prompt=...), not of "
+            f"{type(given).__name__}."
+        )
+    ledger = HailuoSettings().ledger_of(realm)
+    for take in takes if own is None else [own]:
+        key = generation_key(given, realm=realm, take=take)
+        yield _Asked(given, canonical_take(take), key, ledger)
+
+
+def _state(standing: Standing) -> State:
+    """Whether a call would buy it, by the table of reruns."""
+    latest = standing.latest
+    if latest is None or latest.rerun is Rerun.BUY:
+        return "new"
+    if latest.rerun is Rerun.REUSE:
+        return "stored"
+    if standing.consented or (latest.rerun is Rerun.WAIT_OR_BUY and not standing.alive):
+        return "new"
+    if latest.rerun is Rerun.RAISE:
+        return "failed"
+    lost = latest.rerun is Rerun.WAIT_OR_RECONCILE and not standing.alive
+    if is_parked(latest) or lost or latest.rerun is Rerun.RECONCILE:
+        return "unclear"
+    return "under way"
