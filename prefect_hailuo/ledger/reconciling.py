@@ -252,7 +252,7 @@ async def _adopt(connection: AsyncConnection, missing: Attempt, request: PastReq
         .where(is_attempt(missing), attempt.c.request_id.is_(None))
         .values({**as_accepted(ticket), "adopted": True})
     )
-    await void_consent(connection, missing.key)
+    await void_consent(connection, missing)
 
 
 def ticket_of(one: Attempt, request: PastRequest) -> Ticket:

@@ -248,7 +248,7 @@ async def _give(
     row = changed.mappings().first()
     if row is None:
         return None
-    await void_consent(connection, one.key)
+    await void_consent(connection, one)
     return attempt_of(row)
 
 

@@ -40,9 +40,14 @@ async def latest_attempt(connection: AsyncConnection, key: str) -> Attempt | Non
     return latest_of(await attempts_of(connection, key))
 
 
-async def void_consent(connection: AsyncConnection, key: str) -> None:
+async def void_consent(connection: AsyncConnection, found: Attempt) -> None:
     """A request has turned up: a consent to replace it was given for its not being there."""
-    await connection.execute(update(generation).where(generation.c.key == key).values(consented=0))
+    await connection.execute(
+        update(generation)
+        # That of the attempt which replaces it may still fail at no cost.
+        .where(generation.c.key == found.key, generation.c.consented >= found.number)
+        .values(consented=0)
+    )
 
 
 def is_attempt(one: Attempt) -> ColumnElement[bool]:
