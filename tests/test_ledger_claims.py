@@ -10,7 +10,6 @@ from databases import holding, run_sql
 from ledger_ground import (
     PRICE,
     attempts_of,
-    claimed,
     decided,
     end_leases,
     failed,
@@ -20,7 +19,6 @@ from ledger_ground import (
     sending,
     stored,
     submitted,
-    ticket_for,
     wish,
 )
 
@@ -172,64 +170,6 @@ async def test_attempts_that_fal_never_took_do_not_count(each_ledger: str) -> No
             refused = await sending(ledger, wish())
             await ledger.records.refused(refused, RateLimitedError("Slowly."))
         assert await decided(ledger, wish()) == "Buy"
-
-
-async def test_a_consent_is_spent_by_one_of_many_racers(each_ledger: str) -> None:
-    """Ten callers take the same attempt for lost, and all consent: one more is bought, not ten."""
-    async with ledger_at(each_ledger) as one, ledger_at(each_ledger) as other:
-        await sending(one, wish())
-        end_leases(each_ledger)
-        lost = await claimed(one, wish())
-
-        async def race(number: int) -> str:
-            ledger = one if number % 2 else other
-            await ledger.claims.consent(lost.key, lost.number)
-            return await decided(ledger, wish(waiter=f"w{number}"))
-
-        decisions = await asyncio.gather(*(race(number) for number in range(10)))
-        assert sorted(decisions) == ["Buy"] + ["Wait"] * 9
-        assert not await one.claims.consent(lost.key, lost.number)
-
-
-async def test_a_consent_is_no_standing_licence(each_ledger: str) -> None:
-    """What was bought by consent, and got lost too, is not bought a third time."""
-    async with ledger_at(each_ledger) as ledger:
-        await sending(ledger, wish())
-        end_leases(each_ledger)
-        await claimed(ledger, wish())
-        assert await ledger.claims.consent("fox", 1)
-        await sending(ledger, wish())
-        end_leases(each_ledger)
-        assert await decided(ledger, wish()) == "Reconcile"
-
-
-@pytest.mark.parametrize("stage", [intended, sending])
-async def test_nobody_consents_over_a_living_owner(each_ledger: str, stage: object) -> None:
-    """While somebody is submitting it, there is nothing to consent to."""
-    async with ledger_at(each_ledger) as ledger:
-        await (intended if stage is intended else sending)(ledger, wish())
-        assert not await ledger.claims.consent("fox", 1)
-        assert await decided(ledger, wish()) == "Wait"
-
-
-async def test_a_consent_to_what_does_not_exist_is_none(each_ledger: str) -> None:
-    """A later attempt's number, or an unknown key's, allows nothing."""
-    async with ledger_at(each_ledger) as ledger:
-        assert not await ledger.claims.consent("owl", 1)
-        await submitted(ledger, wish())
-        assert not await ledger.claims.consent("fox", 2)
-        assert await decided(ledger, wish()) == "Attach"
-
-
-async def test_a_found_request_ends_the_consent_to_another(each_ledger: str) -> None:
-    """Its owner came late with the ticket: nothing was lost, so nothing is bought in its place."""
-    async with ledger_at(each_ledger) as ledger:
-        late = await sending(ledger, wish())
-        end_leases(each_ledger)
-        await claimed(ledger, wish())
-        assert await ledger.claims.consent("fox", 1)
-        await ledger.records.accepted(late, ticket_for())
-        assert await decided(ledger, wish()) == "Attach"
 
 
 async def test_another_accounts_request_is_not_touched(each_ledger: str) -> None:

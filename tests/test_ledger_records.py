@@ -149,7 +149,7 @@ async def test_a_refusal_costs_nothing(each_ledger: str) -> None:
         mine = await sending(ledger, wish())
         await ledger.records.refused(mine, RateLimitedError("Slowly."))
         one = await latest(ledger)
-        assert (one.fate, one.billed, one.cost_usd) == (Fate.FAILED, Billed.NO, 0)
+        assert (one.fate, one.billed, one.cost_usd) == (Fate.FAILED, Billed.NO, Decimal(0))
         assert one.counted_usd == Decimal(0)
 
 
@@ -180,7 +180,8 @@ async def test_what_was_taken_from_the_queue_stays_unbilled(each_ledger: str) ->
         one = await submitted(ledger, wish())
         await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
         await ledger.records.failed(one, RequestCancelledError("Cancelled."))
-        assert ((await latest(ledger)).billed, (await latest(ledger)).cost_usd) == (Billed.NO, 0)
+        one = await latest(ledger)
+        assert (one.billed, one.cost_usd) == (Billed.NO, Decimal(0))
         assert await decided(ledger, wish()) == "Buy"
 
 

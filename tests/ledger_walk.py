@@ -1,0 +1,187 @@
+"""The random walk: workers, a person and fal itself, interleaved by a seed, over a real ledger."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import replace
+
+from ledger_ground import FOX, PRICE, wish
+from ledger_walk_bill import BrokenPromiseError, check_bill
+from ledger_walk_fal import Fal
+from ledger_walk_ledger import Rooms
+from ledger_walk_workers import Canceller, Ground, Worker
+
+from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
+from prefect_hailuo.errors import AbandonedError
+from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.wishes import Limits, Run, Wish
+
+OWL = Hailuo23ProTextToVideo(prompt="An owl lands.")
+
+KEYS = {"fox 0": (FOX, "0"), "fox 1": (FOX, "1"), "fox 2": (FOX, "2"), "owl": (OWL, "0")}
+"""Three takes of one body, whose requests nobody can tell apart, and another."""
+
+TABLES = ("file", "attempt", "generation", "waiter", "cancelled_run", "budget")
+
+AGE = """UPDATE hailuo_attempt SET lease_until = lease_until - :s, intended_at = intended_at - :s,
+sent_at = sent_at - :s"""
+
+MOST_WORKERS = 6
+
+ENDS = {
+    *("stored", "parked", "cancelled", "AbandonedError", "BudgetError", "OtherAccountError"),
+    *("ContentPolicyError", "RateLimitedError", "RunCancelledError"),
+}
+"""How a worker may end that nobody killed: with the video, or with an error that says why not."""
+
+Move = Callable[[], Awaitable[str]]
+
+
+class Walk:
+    """One interleaving.
+
+    Args:
+        ledger: A ledger in an SQLite file, whatever is in it.
+        seed: What everything that is left to chance goes by.
+    """
+
+    def __init__(self, ledger: Rooms, seed: int) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 - a walk has no secrets
+        self.fal = Fal(self.chance)
+        self.ground = Ground(ledger, self.fal)
+        self.limit = self.chance.choice([None, 1, 2, 3, 5])
+        self.workers: list[Worker | Canceller] = []
+        self.steps: list[str] = []
+        self._file = ledger.file
+        self._called = 0
+
+    async def go(self, steps: int) -> None:
+        """Walk, and look at the bill after each step.
+
+        Raises:
+            BrokenPromiseError: Something was bought twice, lost, or bought over a budget.
+        """
+        await self._begin()
+        moves: dict[Move, int] = {
+            self._advance: 60,
+            self._start: 13,
+            self._kill: 6,
+            self._freeze: 7,
+            self._let_time_pass: 7,
+            self._let_fal_work: 12,
+            self._cancel: 3,
+            self._decide: 4,
+        }
+        for _ in range(steps):
+            [move] = self.chance.choices(list(moves), list(moves.values()))
+            await self._do(move)
+        await self._come_to_rest()
+
+    async def _begin(self) -> None:
+        await self.ground.ledger.claims.latest("any")  # connects
+        with closing(_connect(self._file)) as connection, connection:
+            for table in TABLES:
+                connection.execute(f"DELETE FROM hailuo_{table}")  # noqa: S608
+        if self.limit:
+            limits = Limits(total_usd=self.limit * PRICE)
+            await self.ground.ledger.budgets.put("fal", "default", limits)
+
+    async def _do(self, move: Move) -> None:
+        self.steps.append(await move())
+        check_bill(self._file, self.fal, self.ground.consents, self.limit)
+
+    async def _advance(self) -> str:
+        awake = [each for each in self.workers if not each.frozen]
+        if not awake:
+            return await self._start()
+        return await self._step(self.chance.choice(awake))
+
+    async def _step(self, worker: Worker | Canceller) -> str:
+        done = await worker.step()
+        if worker.end is not None:
+            self.workers.remove(worker)
+        if worker.end not in {None, *ENDS}:
+            raise BrokenPromiseError(f"a worker ended with {worker.end}")
+        return f"{worker.wish.waiter} {done}"
+
+    async def _start(self) -> str:
+        if len(self.workers) >= MOST_WORKERS:
+            return "nobody starts"
+        key = self.chance.choice(list(KEYS))
+        asked = self._wish(key, "rival" if self.chance.random() < 0.1 else "studio")
+        await self.ground.ledger.waiters.reinstate(asked.run.ids)
+        self.workers.append(Worker(self.ground, asked, self.chance.random() < 0.15))
+        return f"{asked.waiter} starts"
+
+    async def _kill(self) -> str:
+        if not self.workers:
+            return "nobody is killed"
+        dead = self.workers.pop(self.chance.randrange(len(self.workers)))
+        return f"{dead.wish.waiter} is killed"
+
+    async def _freeze(self) -> str:
+        if not self.workers:
+            return "nobody freezes"
+        worker = self.chance.choice(self.workers)
+        worker.frozen = not worker.frozen
+        return f"{worker.wish.waiter} {'freezes' if worker.frozen else 'wakes up'}"
+
+    async def _let_time_pass(self) -> str:
+        seconds = self.chance.choice([1, 10, 46, 200])
+        with closing(_connect(self._file)) as connection, connection:
+            connection.execute(AGE, {"s": seconds})
+        self.fal.let_pass(seconds)
+        return f"{seconds} s pass"
+
+    async def _let_fal_work(self) -> str:
+        self.fal.work()
+        return "fal works"
+
+    async def _cancel(self) -> str:
+        key = self.chance.choice(list(KEYS))
+        self.workers.append(Canceller(self.ground, self._wish(key)))
+        return f"the run of {key} is cancelled"
+
+    async def _decide(self) -> str:
+        """A person looks at an attempt that is lost, and decides."""
+        key = self.chance.choice(list(KEYS))
+        one = await self.ground.ledger.claims.latest(key)
+        if one is None or one.fate is not Fate.AMBIGUOUS:
+            return "nobody decides"
+        if self.chance.random() < 0.5:
+            await self.ground.consent(one)
+            return f"somebody allows another attempt at {key}"
+        await self.ground.ledger.records.abandoned(one, AbandonedError("Given up."))
+        return f"somebody gives {key} up"
+
+    async def _come_to_rest(self) -> None:
+        """Everybody wakes up, nothing goes wrong any more, and every key is asked for once more."""
+        self.fal.calm = True
+        for worker in self.workers:
+            worker.frozen = False
+        self.workers += [Worker(self.ground, self._wish(key)) for key in KEYS]
+        for worker in self.workers:
+            await self.ground.ledger.waiters.reinstate(worker.wish.run.ids)
+        while self.workers:
+            await self._do(self._rest)
+
+    async def _rest(self) -> str:
+        self.fal.finish()
+        if self.chance.random() < 0.1:
+            return await self._let_time_pass()
+        return await self._step(self.chance.choice(self.workers))
+
+    def _wish(self, key: str, account: str = "studio") -> Wish:
+        given, take = KEYS[key]
+        self._called += 1
+        named = wish(key, body=given.body(), take=take, account=account)
+        return replace(named, waiter=f"worker {self._called} ({key})", run=Run(f"run of {key}"))
+
+
+def _connect(file: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
