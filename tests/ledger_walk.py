@@ -33,7 +33,7 @@ MOST_WORKERS = 6
 
 ENDS = {
     *("stored", "parked", "cancelled", "AbandonedError", "BudgetError", "OtherAccountError"),
-    *("ContentPolicyError", "RateLimitedError", "RunCancelledError"),
+    *("ContentPolicyError", "RateLimitedError", "RequestCancelledError", "RunCancelledError"),
 }
 """How a worker may end that nobody killed: with the video, or with an error that says why not."""
 
