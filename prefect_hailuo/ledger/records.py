@@ -58,8 +58,12 @@ class Records:
             return await self._accepted(mine, ticket)
 
     async def refused(self, mine: Attempt, error: HailuoError) -> None:
-        """Write down that nothing was accepted: no connection stood, or fal refused for certain."""
-        await self._end(mine, Fate.FAILED, error, (Fate.INTENDED, Fate.SENDING))
+        """Write down that nothing was accepted: no connection stood, or fal refused for certain.
+
+        Its owner knows, also one that was frozen and whose attempt others call ambiguous by now.
+        """
+        unknown = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
+        await self._end(mine, Fate.FAILED, error, unknown)
 
     async def answer_lost(self, mine: Attempt, error: HailuoError) -> None:
         """Write down that the POST went out and its answer was lost."""
@@ -212,6 +216,8 @@ class Records:
             "ended_at": database_now(),
             "cost_usd": 0 if unbilled else None,
             "cost_basis": "unbilled" if unbilled else "unknown",
+            "parked_at": None,
+            "parked_because": None,
         }
         if error.billed is Billed.YES:
             values |= {"cost_usd": attempt.c.estimated_usd, "cost_basis": "estimate"}
