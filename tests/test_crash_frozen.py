@@ -70,7 +70,7 @@ def test_with_consent_there_may_be_two_and_both_are_recorded(scene: Scene) -> No
 
 @contextmanager
 def before_the_first_byte(scene: Scene) -> Iterator[tuple[Worker, Withholding]]:
-    """A worker whose mark `sending` is in the ledger, and who has not heard so: it sends nothing."""
+    """A worker whose mark `sending` is in the ledger, who has not heard so and sends nothing."""
     with withholding(scene.ledger_url, b"sending") as database:
         behind = address_of(database.url).url.get_secret_value()
         worker = scene.workers.start(ledger_url=behind)
