@@ -1,0 +1,162 @@
+"""Who waits for what: fal's cancel is sent only when nobody wants the video any more."""
+
+from __future__ import annotations
+
+from databases import run_sql
+from ledger_ground import (
+    cancelled,
+    decided,
+    intended,
+    latest,
+    ledger_at,
+    sending,
+    stored,
+    submitted,
+    ticket_for,
+    wish,
+)
+
+from prefect_hailuo.errors import Billed
+from prefect_hailuo.fal.client import SUBMIT_SECONDS
+from prefect_hailuo.fal.messages import Cancellation
+from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.waiters import WAITER_LEASE_SECONDS
+from prefect_hailuo.ledger.wishes import Run
+
+ONE = Run("one", "parent of one")
+TWO = Run("two")
+
+
+async def test_a_request_is_unwanted_when_all_who_waited_were_cancelled(each_ledger: str) -> None:
+    """The first of two flow runs is cancelled, and nothing happens; then the second."""
+    async with ledger_at(each_ledger) as ledger:
+        mine = await submitted(ledger, wish(run=ONE))
+        assert await decided(ledger, wish(run=TWO, waiter="second")) == "Attach"
+        assert await ledger.waiters.withdraw(["one"]) == []
+        assert not await ledger.waiters.is_unwanted("fox")
+        assert await ledger.waiters.withdraw(["two"]) == [mine]
+        assert await ledger.waiters.is_unwanted("fox")
+        assert await ledger.waiters.unwanted("fal") == [mine]
+        assert await ledger.waiters.unwanted("emulator") == []
+
+
+async def test_the_run_that_a_process_was_started_for_counts_too(each_ledger: str) -> None:
+    """Prefect cancels the parent; the child that waits is never told."""
+    async with ledger_at(each_ledger) as ledger:
+        mine = await submitted(ledger, wish(run=ONE))
+        assert await ledger.waiters.withdraw(["parent of one"]) == [mine]
+
+
+async def test_whoever_crashed_wants_its_video(each_ledger: str) -> None:
+    """Its lease is long over, and nothing was heard of it: its rerun will attach."""
+    async with ledger_at(each_ledger) as ledger:
+        await submitted(ledger, wish(run=ONE))
+        await decided(ledger, wish(run=TWO, waiter="second"))
+        run_sql(each_ledger, "UPDATE hailuo_waiter SET lease_until = 0")
+        assert await ledger.waiters.withdraw(["two"]) == []
+        assert not await ledger.waiters.is_unwanted("fox")
+        assert not await ledger.waiters.is_awaited("fox")
+
+
+async def test_a_call_outside_of_flows_is_cancelled_by_nobody(each_ledger: str) -> None:
+    """It waits beside a flow run that is cancelled."""
+    async with ledger_at(each_ledger) as ledger:
+        await submitted(ledger, wish())
+        await decided(ledger, wish(run=TWO, waiter="second"))
+        assert await ledger.waiters.withdraw(["two"]) == []
+
+
+async def test_nothing_is_unwanted_that_nobody_ever_wanted(each_ledger: str) -> None:
+    """A key without waiters was not withdrawn."""
+    async with ledger_at(each_ledger) as ledger:
+        await intended(ledger, wish())
+        run_sql(each_ledger, "DELETE FROM hailuo_waiter")
+        assert not await ledger.waiters.is_unwanted("fox")
+        assert await ledger.waiters.withdraw([]) == []
+
+
+async def test_a_cancel_during_the_submit_is_remembered(each_ledger: str) -> None:
+    """The bytes are on their way: it is to be cancelled as soon as there is a ticket."""
+    async with ledger_at(each_ledger) as ledger:
+        mine = await sending(ledger, wish(run=ONE))
+        assert await ledger.waiters.withdraw(["one"]) == []
+        assert await ledger.waiters.is_unwanted("fox")
+        holder = await ledger.records.accepted(mine, ticket_for())
+        assert await ledger.waiters.unwanted("fal") == [holder]
+
+
+async def test_a_run_that_runs_again_wants_its_video_again(each_ledger: str) -> None:
+    """Prefect set the cancelled run going once more: what is at fal is not cancelled."""
+    async with ledger_at(each_ledger) as ledger:
+        await submitted(ledger, wish(run=ONE))
+        await ledger.waiters.withdraw(["one"])
+        assert await decided(ledger, wish(run=ONE, waiter="again")) == "RunCancelledError"
+        await ledger.waiters.reinstate(["one"])
+        assert await decided(ledger, wish(run=ONE, waiter="again")) == "Attach"
+        assert await ledger.waiters.unwanted("fal") == []
+
+
+async def test_fal_is_told_once(each_ledger: str) -> None:
+    """What fal answered is on record, and the request is in nobody's list any more."""
+    async with ledger_at(each_ledger) as ledger:
+        mine = await submitted(ledger, wish(run=ONE))
+        await ledger.waiters.withdraw(["one"])
+        await ledger.waiters.record_cancellation(mine, Cancellation.REQUESTED)
+        one = await latest(ledger)
+        assert (one.fate, one.cancel_answer) == (Fate.SUBMITTED, "CANCELLATION_REQUESTED")
+        assert await ledger.waiters.unwanted("fal") == []
+        assert await ledger.waiters.withdraw(["one"]) == []
+
+
+async def test_only_what_left_the_queue_is_known_to_be_free(each_ledger: str) -> None:
+    """Of any other answer, the result will tell what it cost."""
+    async with ledger_at(each_ledger) as ledger:
+        for answer in Cancellation:
+            one = await submitted(ledger, wish(answer.name))
+            await ledger.waiters.record_cancellation(one, answer)
+            seen = await latest(ledger, answer.name)
+            free = answer is Cancellation.REMOVED
+            assert seen.fate is (Fate.CANCELLED if free else Fate.SUBMITTED)
+            assert seen.billed is (Billed.NO if free else None)
+
+
+async def test_a_late_answer_changes_nothing(each_ledger: str) -> None:
+    """The video was stored, or the cancellation recorded, before fal's answer came."""
+    async with ledger_at(each_ledger) as ledger:
+        for key, stage in (("stored", stored), ("cancelled", cancelled)):
+            one = await stage(ledger, wish(key))
+            await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
+            assert await latest(ledger, key) == one
+
+
+async def test_waiting_ends_with_the_video(each_ledger: str) -> None:
+    """A run that has its video, and is cancelled later, cancels nobody else's request."""
+    async with ledger_at(each_ledger) as ledger:
+        await stored(ledger, wish(run=ONE))
+        assert await ledger.waiters.withdraw(["one"]) == []
+        assert await ledger.waiters.wanting("fal") == []
+
+
+async def test_who_waits_for_what_is_at_fal_is_listed(each_ledger: str) -> None:
+    """The sweep asks Prefect about each of these flow runs."""
+    async with ledger_at(each_ledger) as ledger:
+        await submitted(ledger, wish(run=ONE))
+        await stored(ledger, wish("owl", run=TWO))
+        [waiting] = await ledger.waiters.wanting("fal")
+        assert (waiting.key, waiting.run) == ("fox", ONE)
+
+
+async def test_leases_of_the_living_are_renewed(each_ledger: str) -> None:
+    """Only of those who wait in this very process, and only while they do."""
+    async with ledger_at(each_ledger) as ledger:
+        for key in ("fox", "owl"):
+            await intended(ledger, wish(key))
+        run_sql(each_ledger, "UPDATE hailuo_waiter SET lease_until = 0")
+        with ledger.waiters.alive("waiter of fox"):
+            await ledger.waiters.renew()
+        assert await ledger.waiters.is_awaited("fox")
+        assert not await ledger.waiters.is_awaited("owl")
+        run_sql(each_ledger, "UPDATE hailuo_waiter SET lease_until = 0")
+        await ledger.waiters.renew()
+        assert not await ledger.waiters.is_awaited("fox")
+    assert WAITER_LEASE_SECONDS > SUBMIT_SECONDS
