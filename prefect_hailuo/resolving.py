@@ -132,6 +132,11 @@ class Resolving:
             raise RefusedError(
                 f"{what} is being submitted in this moment.", cure="Look again in a minute."
             )
+        if one.fate in (Fate.INTENDED, Fate.SENDING):
+            raise RefusedError(
+                f"{what} was left by a process that ended, and nobody looked for it yet.",
+                cure="First let that be done: run it again, or prefect-hailuo ledger reconcile.",
+            )
         if one.fate in (Fate.SUBMITTED, Fate.SUCCEEDED) and not is_parked(one):
             raise RefusedError(
                 f"{what} is at fal as {one.request_id}, and needs no decision.",

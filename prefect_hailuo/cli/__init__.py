@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from cyclopts import App
@@ -45,14 +46,18 @@ ledger.command(import_, name="import")
 ledger.command(prune)
 
 
-def main() -> None:
-    """Run the command."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        arguments: What follows its name; None: what this process was started with.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot show a prompt's letters is no reason to show nothing.
             stream.reconfigure(errors="replace")
     try:
-        app()
+        app(sys.argv[1:] if arguments is None else arguments)
     except HailuoError as error:
         sys.exit(plain(f"error: {error.message} {error.cure}"))
     except OSError as error:
