@@ -27,6 +27,9 @@ from prefect_hailuo.ledger.wishes import Wish
 HISTORY_DAYS = 30
 """How long fal keeps requests with their payloads, by its documentation as gathered 2026-08."""
 
+WHOLE_SECONDS = timedelta(seconds=1)
+"""How far fal's clock is ahead is known no better, for its `Date` header has no fractions."""
+
 ORDINARY_TAKE = "0"
 
 
@@ -92,10 +95,13 @@ class Beginnings:
         """What the account sent to the endpoint before; it changes no more, so it is kept."""
         which = (wish.account, wish.endpoint)
         if which not in self._past:
-            end = moment(began_at)
-            start = end - timedelta(days=HISTORY_DAYS)
-            past = await platform.history(wish.endpoint, start, end)
-            self._past[which] = past.requests
+            began = moment(began_at)
+            past = await platform.history(wish.endpoint, began - timedelta(days=HISTORY_DAYS))
+            async with self._database.reading() as connection:
+                ahead = past.fal_now - moment(await now_in(connection))
+            self._past[which] = tuple(
+                each for each in past.requests if each.sent_at - ahead <= began + WHOLE_SECONDS
+            )
         return self._past[which]
 
 
