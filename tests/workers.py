@@ -19,7 +19,7 @@ from nursery import Errand, written
 
 from prefect_hailuo.video import Video
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 
 def wait_until(happened: Callable[[], object], what: str = "") -> None:
