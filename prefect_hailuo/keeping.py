@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio.to_thread
 
@@ -52,9 +53,20 @@ class Keeping:
         same = [each for each in videos if each.request_id == ticket.request_id]
         if found := await self.find(one, same, name_and_key(ticket)[0]):
             return found
-        video = await self._storing.store(ticket, output, completed)
+        video = await self._unrecorded(ticket)
+        video = video or await self._storing.store(ticket, output, completed)
         await self._ledger.records.stored(one, video)
         return video
+
+    async def _unrecorded(self, ticket: Ticket) -> Video | None:
+        """The request's video that is in the place with its record, though the ledger is newer."""
+        name, key = name_and_key(ticket)
+        video = None
+        with suppress(StorageError):  # a damaged record is written anew, with its file
+            video = await self._storing.find(name, key) if key else None
+        if video is None or video.request_id != ticket.request_id:
+            return None
+        return video if await self._storing.holds(video) else None
 
     async def find(self, one: Attempt, videos: Sequence[Video], name: str) -> Video | None:
         """One of some stored videos in this place: there already, or as a verified copy.
