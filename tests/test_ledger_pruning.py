@@ -8,6 +8,7 @@ import pytest
 from commands import succeed
 from databases import run_sql
 from ledger_ground import (
+    Prepare,
     cancelled,
     failed,
     failed_by,
@@ -65,16 +66,16 @@ async def test_what_cost_nothing_goes_with_all_of_it(each_ledger: str) -> None:
 async def test_money_is_never_dropped(each_ledger: str) -> None:
     """Nor what may have cost some, is under way, or waits for a decision; the sum is the same."""
     refused = failed_by(InputRefusedError("Refused."))
-    prepared = (sending, submitted, succeeded, stored, cancelled, refused, parked)
+    prepared: list[Prepare] = [sending, submitted, succeeded, stored, cancelled, refused]
     async with ledger_at(each_ledger) as ledger:
         for n, prepare in enumerate(prepared):
-            key = f"{n}" * 64
-            await (parked(ledger, key) if prepare is parked else prepare(ledger, wish(key)))
+            await prepare(ledger, wish(f"{n}" * 64))
+        await parked(ledger, A)
         age(each_ledger)
         before = await ledger.spending.spent("fal")
         assert (await pruned(ledger, redact=True)).attempts == 0
         assert await ledger.spending.spent("fal") == before
-        assert len(run_sql(each_ledger, "SELECT * FROM hailuo_attempt")) == len(prepared)
+        assert len(run_sql(each_ledger, "SELECT * FROM hailuo_attempt")) == len(prepared) + 1
 
 
 async def test_whoever_waits_for_what_is_open_stays(each_ledger: str) -> None:

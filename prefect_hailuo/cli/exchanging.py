@@ -51,8 +51,18 @@ OUTCOMES: dict[Outcome, str] = {
 }
 
 
+def _check_file(_: object, file: str | None) -> None:
+    if file and file.startswith("-") and file != "-":
+        raise ValueError(f"Unknown option: {file}.")
+
+
+def _file(words: str) -> Parameter:
+    """A file, or `-`."""
+    return Parameter(help=words, allow_leading_hyphen=True, validator=_check_file)
+
+
 def export(
-    file: Annotated[str, Parameter(help="Where to write it; - for standard output.")],
+    file: Annotated[str, _file("Where to write it; - for standard output.")],
     /,
     *,
     realm: RealmOption = None,
@@ -87,7 +97,7 @@ def _export(realm: Realm, target: TextIO) -> Header:
 
 def import_(
     file: Annotated[
-        str | None, Parameter(help="An export; - for standard input. Default: fal's history.")
+        str | None, _file("An export; - for standard input. Default: fal's history.")
     ] = None,
     /,
     *,
