@@ -82,8 +82,7 @@ class Teller:
                 self._logger.info("Going on with request %s.", event.ticket.request_id)
             case Searching():
                 self._logger.warning(
-                    "Generation %s may have been bought by an earlier run: looking for it in fal's "
-                    "request history.",
+                    "Generation %s may have been bought: looking for it in fal's request history.",
                     event.key[:KEY_CHARACTERS_IN_NAME],
                 )
             case Adopted():

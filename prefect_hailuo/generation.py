@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from uuid import uuid4
 
@@ -12,7 +12,13 @@ import anyio
 from prefect_hailuo.acquiring import Acquiring
 from prefect_hailuo.clock import Clock, SystemClock
 from prefect_hailuo.collecting import Collecting, ForgottenError
-from prefect_hailuo.errors import HailuoError, RequestNotFoundError, VideoExpiredError
+from prefect_hailuo.errors import (
+    Billed,
+    HailuoError,
+    LedgerError,
+    RequestNotFoundError,
+    VideoExpiredError,
+)
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
@@ -121,7 +127,8 @@ class Road:
         if one is None:
             return await self._collecting.fetch(ticket, completed, timeout_seconds)
         try:
-            return (await self._collecting.collect(one, timeout_seconds, completed))[0]
+            with _bought(ticket):
+                return (await self._collecting.collect(one, timeout_seconds, completed))[0]
         except ForgottenError as error:
             raise _forgotten(ticket) from error
 
@@ -195,8 +202,12 @@ class Road:
 
     async def _finish(self, order: Order, one: Attempt, reusing: Reusing) -> Video | None:
         """The video of an attempt; None where it is to be had in another way, by a new claim."""
-        if one.fate is Fate.STORED:
-            return await reusing.reuse(one)
+        with _bought(one.open_ticket()):
+            if one.fate is Fate.STORED:
+                return await reusing.reuse(one)
+            return await self._collect(order, one)
+
+    async def _collect(self, order: Order, one: Attempt) -> Video | None:
         try:
             await self._collecting.check_known(one)
             output, completed = await self._collecting.collect(one, order.timeout_seconds)
@@ -210,6 +221,20 @@ class Road:
                 await self._ledger.claims.consent(one.key, one.number)
                 return None
             raise
+
+
+@contextmanager
+def _bought(ticket: Ticket) -> Iterator[None]:
+    """Let no fault of the ledger's say that nothing was bought, when something was."""
+    try:
+        yield
+    except LedgerError as error:
+        raise LedgerError(
+            error.message,
+            cure="Make it usable, and run again: nothing is bought twice, nothing is lost.",
+            billed=Billed.UNKNOWN,
+            ticket=ticket,
+        ) from error
 
 
 def _forgotten(ticket: Ticket) -> RequestNotFoundError:

@@ -15,7 +15,7 @@ from prefect_hailuo.order import OnAmbiguous, OnLost, Order, find_directory
 from prefect_hailuo.places import Place
 from prefect_hailuo.runs import current_run
 from prefect_hailuo.settings import HailuoSettings
-from prefect_hailuo.storage import BLOCK_PREFIX, Storage, resolve_storage
+from prefect_hailuo.storage import BLOCK_PREFIX, UNSAVED, Storage, resolve_storage
 
 T = TypeVar("T")
 
@@ -85,10 +85,9 @@ def make_order(
 
 def find_place(label: str) -> Place | None:
     """The place that a label in the ledger names; None where it cannot be told from the label."""
-    if label.startswith(BLOCK_PREFIX):
-        with suppress(ConfigurationError):  # an unsaved block's label is no name
+    if label.startswith(BLOCK_PREFIX) and f"/{UNSAVED}" not in label:
+        with suppress(ConfigurationError):  # it may have been deleted
             return resolve_storage(label, "fal")
-        return None
     return find_directory(label)
 
 

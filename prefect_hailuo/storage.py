@@ -27,6 +27,9 @@ Storage = str | Path | Block | None
 
 BLOCK_PREFIX = "block:"
 
+UNSAVED = "unsaved-"
+"""How the name in an unsaved block's label begins; no such block can be loaded."""
+
 MOST_CALLS = 20
 """Calls of blocks at once; they have worker threads of their own, for an upload may take long."""
 
@@ -59,7 +62,8 @@ class StorageBlock:
     def label(self) -> str:
         """The block's type and name; for an unsaved block, a digest of its settings."""
         name = self._block._block_document_name
-        return f"{BLOCK_PREFIX}{self._block.get_block_type_slug()}/{name or _digest(self._block)}"
+        name = name or f"{UNSAVED}{_digest(self._block)}"
+        return f"{BLOCK_PREFIX}{self._block.get_block_type_slug()}/{name}"
 
     @property
     def workspace(self) -> Path:
