@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from databases import holding, run_sql
+from databases import run_sql
 from ledger_ground import (
     PRICE,
     attempts_of,
@@ -190,23 +190,6 @@ async def test_a_stored_video_serves_every_account(each_ledger: str) -> None:
         await failed(ledger, wish("failed"))
         assert await decided(ledger, wish("stored", account="rival")) == "Reuse"
         assert await decided(ledger, wish("failed", account="rival")) == "Buy"
-
-
-async def test_a_claim_that_is_given_up_leaves_nothing_half_done(each_ledger: str) -> None:
-    """Cancelled while it waits for the lock: nothing is written, and the ledger goes on."""
-    async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish("owl"))
-        with holding(each_ledger, "UPDATE hailuo_generation SET attempts = attempts"):
-            waiting = asyncio.create_task(ledger.claims.claim(wish("owl", waiter="impatient")))
-            await asyncio.sleep(0.2)
-            assert not waiting.done()
-            waiting.cancel()
-            await asyncio.sleep(0.1)
-        await asyncio.wait([waiting])
-        assert waiting.cancelled()
-        assert await decided(ledger, wish()) == "Buy"
-        found = run_sql(each_ledger, "SELECT id FROM hailuo_waiter WHERE id = 'impatient'")
-        assert found == []
 
 
 async def test_a_voiding_and_a_sending_never_both_happen(each_ledger: str) -> None:
