@@ -30,6 +30,7 @@ AGE = """UPDATE hailuo_attempt SET lease_until = lease_until - :s, intended_at =
 sent_at = sent_at - :s"""
 
 MOST_WORKERS = 6
+MOST_STEPS = 1_000
 
 ENDS = {
     *("stored", "parked", "cancelled", "AbandonedError", "BudgetError", "OtherAccountError"),
@@ -167,6 +168,8 @@ class Walk:
             await self.ground.ledger.waiters.reinstate(worker.wish.run.ids)
         while self.workers:
             await self._do(self._rest)
+            if len(self.steps) > MOST_STEPS:
+                raise BrokenPromiseError("they never come to rest")
 
     async def _rest(self) -> str:
         self.fal.finish()

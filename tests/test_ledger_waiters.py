@@ -96,6 +96,17 @@ async def test_a_run_that_runs_again_wants_its_video_again(each_ledger: str) -> 
         assert await ledger.waiters.unwanted("fal") == []
 
 
+async def test_a_call_that_outlived_the_cancellation_may_send(each_ledger: str) -> None:
+    """Its run was cancelled and runs again, while it was connecting: it does not claim for ever."""
+    async with ledger_at(each_ledger) as ledger:
+        mine = await intended(ledger, wish(run=ONE))
+        await ledger.waiters.withdraw(["one", "parent of one"])
+        await ledger.waiters.reinstate(["one"])
+        assert not await ledger.claims.begin_sending(mine, SUBMIT_SECONDS)
+        await ledger.waiters.reinstate(["parent of one"])
+        assert await ledger.claims.begin_sending(mine, SUBMIT_SECONDS)
+
+
 async def test_fal_is_told_once(each_ledger: str) -> None:
     """What fal answered is on record, and the request is in nobody's list any more."""
     async with ledger_at(each_ledger) as ledger:

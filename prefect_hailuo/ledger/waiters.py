@@ -110,10 +110,20 @@ class Waiters:
             return await _unwanted(connection, set(changed.scalars()))
 
     async def reinstate(self, flow_runs: Collection[str]) -> None:
-        """Note that flow runs which were cancelled run again after all."""
+        """Note that flow runs which were cancelled run again after all, and want what they wanted.
+
+        Else a call of theirs that still waits could claim, and never send.
+        """
         async with self._database.writing() as connection:
             await connection.execute(
                 cancelled_run.delete().where(cancelled_run.c.flow_run_id.in_(flow_runs))
+            )
+            its_own = (waiter.c.flow_run_id, waiter.c.root_flow_run_id)
+            await connection.execute(
+                update(waiter)
+                .where(_of_runs(flow_runs), waiter.c.ended_at.is_(None))
+                .where(~exists().where(cancelled_run.c.flow_run_id.in_(its_own)))
+                .values(cancelled_at=None)
             )
 
     async def wanting(self, realm: Realm) -> list[Waiting]:
