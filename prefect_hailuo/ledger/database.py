@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -22,7 +23,11 @@ BUSY_SECONDS = 60.0
 
 POSTGRESQL_CONNECTIONS = 5
 
-UNREACHABLE = (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
+# SQLAlchemy 2.0, which is the newest for Python 3.10, lets asyncpg's own errors through when no
+# connection stands: too many connections, a server that starts up, a wrong password.
+DRIVERS_OWN = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+UNREACHABLE = (SQLAlchemyError, *DRIVERS_OWN, OSError, TimeoutError)
 
 
 class Database:
@@ -103,6 +108,9 @@ class Database:
                 pool_timeout=BUSY_SECONDS,
                 pool_pre_ping=True,
                 connect_args={"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS},
+                # Whatever the server's default: each statement after a lock must see what was
+                # committed while it was waited for, or two claims share one budget.
+                isolation_level="READ COMMITTED",
             )
         self.address.file.parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS)

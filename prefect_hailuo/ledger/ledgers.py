@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from prefect_hailuo.errors import LedgerError
 from prefect_hailuo.ledger.address import LedgerAddress
 
 if TYPE_CHECKING:
@@ -44,7 +43,9 @@ class Ledgers:
         while True:
             await anyio.sleep(RENEWAL_SECONDS)
             for ledger in list(self._open.values()):
-                with suppress(LedgerError):  # the next time is soon enough
+                # The next time is soon enough; and what went wrong here would end the loop, with
+                # every job on it.
+                with suppress(Exception):
                     await ledger.waiters.renew()
 
 
