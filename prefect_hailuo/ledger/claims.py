@@ -281,9 +281,14 @@ async def _void(connection: AsyncConnection, latest: Attempt, now: float) -> Non
 
 async def _make_ambiguous(connection: AsyncConnection, latest: Attempt) -> Attempt:
     changed = await connection.execute(
-        update(attempt).where(is_attempt(latest)).values(fate=Fate.AMBIGUOUS).returning(attempt)
+        update(attempt)
+        .where(is_attempt(latest), attempt.c.fate == Fate.SENDING)
+        .values(fate=Fate.AMBIGUOUS)
+        .returning(attempt)
     )
-    return attempt_of(changed.mappings().one())
+    row = changed.mappings().first()
+    # None: a search for an equal request, which locked other keys, has just given it its own.
+    return latest if row is None else attempt_of(row)
 
 
 async def _refuse_cancelled(connection: AsyncConnection, wish: Wish) -> None:
