@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,6 +23,9 @@ REVISIONS = ("0001",)
 
 ADVISORY_LOCK = 0x4841494C554F
 """PostgreSQL's lock for those who migrate: the name, in ASCII."""
+
+PAUSE_SECONDS = 0.01
+"""Between two looks whether another migration of this process is over."""
 
 
 async def bring_up_to_date(engine: AsyncEngine, name: str) -> None:
@@ -34,10 +42,35 @@ async def bring_up_to_date(engine: AsyncEngine, name: str) -> None:
         await connection.execution_options(hailuo_reads=True)
         if await connection.run_sync(_version, name) == REVISIONS[-1]:
             return
-    async with engine.connect() as connection, connection.begin():
+    async with _alone(), engine.connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         await connection.run_sync(_upgrade, name)
+
+
+_migrating = threading.Lock()
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """One migration at a time in a process: Alembic keeps in global variables what it works on."""
+    mine = _migrating
+    while not mine.acquire(blocking=False):  # noqa: ASYNC110 - it may be another thread's loop
+        await anyio.sleep(PAUSE_SECONDS)
+    try:
+        yield
+    finally:
+        mine.release()
+
+
+def _forget_parents_lock() -> None:
+    """In a forked child: whoever held it is not here."""
+    global _migrating
+    _migrating = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_lock)
 
 
 def _version(connection: Connection, name: str) -> str | None:
