@@ -21,6 +21,7 @@ from ledger_ground import (
     sending,
     stored,
     submitted,
+    ticket_for,
 )
 from ledger_keys import A, B, C, parked, wish
 from roads import FOX, names
@@ -123,16 +124,23 @@ async def test_another_attempt_under_the_same_number_is_kept(
     """Two ledgers bought the same: both purchases are in the merged one, the second a duplicate."""
     other = f"sqlite:///{tmp_path / 'other' / 'ledger.db'}"
     async with ledger_at(each_ledger) as ledger, ledger_at(other) as lost:
-        await failed(lost, wish(A, waiter="x"))  # so that fal's ids differ
         await submitted(lost, wish(A))
-        await submitted(ledger, wish(A))
+        await ledger.records.accepted(await sending(ledger, wish(A)), ticket_for("another"))
         lines = await exported(lost)
         await ledger.exchange.merge("fal", lines)
         assert (await ledger.exchange.merge("fal", lines)).added == {}
         story = await ledger.reading.story(A)
-        assert [each.request_id for each in story.attempts] == [f"{A}-1", f"{A}-2"]
-        await failed(ledger, wish(B))
-        assert (await intended(ledger, wish(B))).number == 2
+        found = [(each.number, each.request_id, each.duplicate) for each in story.attempts]
+        assert found == [(1, "another", False), (2, f"{A}-1", True)]
+
+
+async def test_the_next_attempt_has_a_number_of_its_own(each_ledger: str, tmp_path: Path) -> None:
+    """What is bought after an import goes on counting."""
+    other = f"sqlite:///{tmp_path / 'other' / 'ledger.db'}"
+    async with ledger_at(each_ledger) as ledger, ledger_at(other) as lost:
+        await failed(lost, wish(A))
+        await ledger.exchange.merge("fal", await exported(lost))
+        assert (await intended(ledger, wish(A))).number == 2
 
 
 @pytest.mark.parametrize("prepare", [intended, sending])

@@ -147,7 +147,7 @@ def test_a_failure_is_entered_by_fals_rules(
     lose_ledger()
     assert outcomes() == [("attempt", "failed")]
     (row,) = succeed("ledger", "list", "--json").json
-    assert (row["billed"], row["rerun"]) == (billed, rerun)
+    assert (row["billed"], row["rerun"], row["estimated_usd"]) == (billed, rerun, "0.48")
 
 
 def test_what_is_under_way_is_attached_to(tmp_path: Path, lose_ledger: LoseLedger) -> None:
