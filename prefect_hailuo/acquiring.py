@@ -203,8 +203,9 @@ class Acquiring:
             return
         if self._may_resubmit:
             self._may_resubmit = False  # the consent was to one more purchase
-            # For this one attempt; if meanwhile there is another, the next claim will see it.
-            await self._ledger.claims.consent(one.key, one.number)
+            # For this one attempt, and as long as its request is missing; if it has turned up
+            # meanwhile, or there is another attempt, the next claim will see it.
+            await self._ledger.claims.consent(one.key, one.number, unfound=True)
             return
         await self._ledger.records.parked(one, finding.because)
         raise parked_error(one, finding.because)

@@ -125,12 +125,18 @@ class Claims:
             )
             return found.first() is not None
 
-    async def consent(self, key: str, number: int) -> bool:
+    async def consent(self, key: str, number: int, *, unfound: bool = False) -> bool:
         """Allow one more purchase of a key, in place of this one attempt.
 
         It is a compare-and-swap on the attempt's number, and spent by the next attempt that may
         have cost money, whoever makes it. If the attempt's own request turns up before, it is
         void.
+
+        Args:
+            key: The generation's key.
+            number: The attempt that may be replaced.
+            unfound: Whether that was allowed only because its request is not found: if it has
+                turned up since, nothing is allowed.
 
         Returns:
             Whether that attempt still is the one that counts, and none that somebody is submitting.
@@ -139,6 +145,8 @@ class Claims:
             await lock_key(connection, key)
             latest = await latest_attempt(connection, key)
             if latest is None or latest.number != number or latest.rerun in _BEING_SUBMITTED:
+                return False
+            if unfound and latest.request_id is not None:
                 return False
             await connection.execute(
                 update(generation)
