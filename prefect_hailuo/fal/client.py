@@ -41,6 +41,7 @@ from prefect_hailuo.fal.replies import (
     check_realm,
     check_request_realm,
     error_of,
+    excerpt,
     parse,
     statuses_of,
 )
@@ -217,7 +218,7 @@ class AsyncFalClient:
             of_reading(ticket, error)
             raise
         except httpx.RequestError as error:
-            seen = f"{type(error).__name__}: {error}"
+            seen = excerpt(f"{type(error).__name__}: {error}", self.access)
             raise StreamDroppedError(f"The stream broke off ({seen}).", ticket=ticket) from error
 
     async def result(

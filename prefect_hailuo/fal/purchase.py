@@ -100,13 +100,14 @@ async def post_once(
         with anyio.fail_after(seconds):
             response = await http.send(request)
     except NOTHING_SENT as error:
-        raise UnreachableError(f"No connection to {url.host} stood: {error}.") from error
+        seen = excerpt(str(error), access)
+        raise UnreachableError(f"No connection to {url.host} stood: {seen}.") from error
     except (httpx.HTTPError, TimeoutError) as error:
+        # What came may be shown in it, and may repeat the key.
+        seen = excerpt(f"{type(error).__name__}: {error}", access)
         if not gate.passed:
-            raise UnreachableError(f"Nothing was sent to {url.host}: {error}.") from error
-        raise SubmitUnknownError(
-            f"The answer to the submission was lost ({type(error).__name__}: {error})."
-        ) from error
+            raise UnreachableError(f"Nothing was sent to {url.host} ({seen}).") from error
+        raise SubmitUnknownError(f"The answer to the submission was lost ({seen}).") from error
     check_realm(response, access)
     return response
 
