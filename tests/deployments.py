@@ -124,6 +124,11 @@ class Served:
         """What fal said to the cancellations of some prompts' attempts."""
         return [each["cancel_answer"] for each in self.attempts(prompts)]
 
+    def waiters(self, prompt: str) -> int:
+        """How many calls have waited for a prompt's video."""
+        key = self.attempts([prompt])[0]["key"]
+        return sum(each["key"] == key for each in self._read("SELECT key FROM hailuo_waiter"))
+
     def finish(self) -> None:
         """Let everything at fal end."""
         for _ in range(len(self.emulator.submissions) + 1):

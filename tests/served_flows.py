@@ -41,27 +41,27 @@ def leave_pid(folder: str, name: str) -> None:
 
 
 @flow
-def called(prompts: list[str], folder: str, name: str) -> list[str]:
+def called(prompts: list[str], folder: str, name: str) -> list[str | None]:
     """Calls the task."""
     leave_pid(folder, name)
     return [buy(clip(each), storage=folder).prompt for each in prompts]
 
 
 @flow(on_cancellation=[cancel_generations])
-def hooked(prompts: list[str], folder: str, name: str) -> list[str]:
+def hooked(prompts: list[str], folder: str, name: str) -> list[str | None]:
     """Calls the task, and has the hook."""
     leave_pid(folder, name)
     return [buy(clip(each), storage=folder).prompt for each in prompts]
 
 
 @flow
-def in_a_subflow(prompts: list[str], folder: str, name: str) -> list[str]:
+def in_a_subflow(prompts: list[str], folder: str, name: str) -> list[str | None]:
     """Calls a flow that calls the task."""
     return called(prompts, folder, name)
 
 
 @flow
-def submitted(prompts: list[str], folder: str, name: str) -> list[str]:
+def submitted(prompts: list[str], folder: str, name: str) -> list[str | None]:
     """Submits the task."""
     leave_pid(folder, name)
     futures = [buy.submit(clip(each), storage=folder) for each in prompts]
@@ -69,7 +69,7 @@ def submitted(prompts: list[str], folder: str, name: str) -> list[str]:
 
 
 @flow(task_runner=ThreadPoolTaskRunner(max_workers=MAP_AT_ONCE))  # type: ignore[arg-type]
-def mapped(prompts: list[str], folder: str, name: str) -> list[str]:
+def mapped(prompts: list[str], folder: str, name: str) -> list[str | None]:
     """Maps the task, a few at once."""
     leave_pid(folder, name)
     return [
@@ -78,14 +78,14 @@ def mapped(prompts: list[str], folder: str, name: str) -> list[str]:
 
 
 @flow
-async def awaited(prompts: list[str], folder: str, name: str) -> list[str]:
+async def awaited(prompts: list[str], folder: str, name: str) -> list[str | None]:
     """Awaits the task."""
     leave_pid(folder, name)
     return [(await abuy(clip(each), storage=folder)).prompt for each in prompts]
 
 
 @flow
-async def gathered(prompts: list[str], folder: str, name: str) -> list[str]:
+async def gathered(prompts: list[str], folder: str, name: str) -> list[str | None]:
     """Gathers several of the task."""
     leave_pid(folder, name)
     videos = await asyncio.gather(*(abuy(clip(each), storage=folder) for each in prompts))
@@ -95,5 +95,5 @@ async def gathered(prompts: list[str], folder: str, name: str) -> list[str]:
 FLOWS = (called, hooked, in_a_subflow, submitted, mapped, awaited, gathered)
 
 if __name__ == "__main__":
-    healed = called.to_deployment("healed")
-    serve(*(each.to_deployment("served") for each in FLOWS), healed, limit=20)
+    deployments = [each.to_deployment("served") for each in FLOWS]
+    serve(*deployments, called.to_deployment("healed"), limit=20)  # type: ignore[arg-type]
