@@ -17,6 +17,7 @@ from ledger_ground import (
     sending,
     stored,
     submitted,
+    ticket_for,
 )
 from ledger_keys import A, B, parked, wish
 from roads import FOX, OWL, generate
@@ -122,6 +123,18 @@ def test_what_is_abandoned_stays_so_and_counts(
         generate(tiny, tmp_path / "videos")
     assert succeed("spend", "--json").json["total"]["unknown_usd"] == "0.48"
     assert len(tiny.submissions) == 1
+
+
+async def test_an_adoption_is_a_compare_and_swap(each_ledger: str) -> None:
+    """Whoever bought meanwhile has the key: the attempt that was looked at is left as it is."""
+    async with ledger_at(each_ledger) as ledger:
+        seen = await parked(ledger, A)
+        assert await ledger.claims.consent(A, 1)
+        await submitted(ledger, wish(A))
+        assert await ledger.records.adopted(seen, ticket_for("found")) is None
+        assert [one.request_id for one in (await ledger.reading.story(A)).attempts] == [
+            *(None, f"{A}-2"),
+        ]
 
 
 # What is decided about

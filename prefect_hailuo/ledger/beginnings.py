@@ -151,6 +151,7 @@ def _unknown(wish: Wish, free: list[PastRequest], sent_at: float) -> dict[str, o
         "error": describe(error),
         "intended_at": sent_at,
         "lease_until": 0.0,
+        "estimated_usd": wish.estimated_usd,
         "duplicate": False,
         "adopted": False,
     }

@@ -172,13 +172,17 @@ class Records:
         """Give an attempt a request that a person names.
 
         Returns:
-            The attempt that holds it; None where another key's attempt does.
+            The attempt that holds it; None where another key's attempt does, or this one no
+            longer is its key's latest.
         """
         async with self._database.writing() as connection:
             await lock_key(connection, one.key)
             owner = await _owner_of(connection, one.realm, ticket.request_id)
             if owner is not None:
                 return owner if owner.key == one.key else None
+            latest = await latest_attempt(connection, one.key)
+            if latest is None or latest.number != one.number:
+                return None
             if one.request_id is None:
                 held = attempt.c.request_id.is_(None)
                 given = await _give(connection, one, ticket, held, adopted=True)
