@@ -175,10 +175,13 @@ class Waiters:
                 "cost_usd": 0,
                 "cost_basis": "unbilled",
             }
+        # Whoever waits for the request may have written down that it was cancelled, before fal's
+        # answer was here; that it was taken from the queue only the answer says.
+        unanswered = attempt.c.cancel_answer.is_(None) & (attempt.c.fate == Fate.CANCELLED)
         async with self._database.writing() as connection:
             await connection.execute(
                 update(attempt)
-                .where(is_attempt(one), attempt.c.fate == Fate.SUBMITTED)
+                .where(is_attempt(one), (attempt.c.fate == Fate.SUBMITTED) | unanswered)
                 .values(**values)
             )
 
