@@ -126,6 +126,11 @@ class Acquiring:
                 await self._ledger.records.refused(mine, NEVER_SENT)
             except (FalError, SubmitUnknownError) as error:
                 await self._note(mine, error)
+            except LedgerError:
+                # Whether the ledger says that it is being sent is open; that it was not, is known.
+                with suppress(LedgerError):
+                    await self._ledger.records.refused(mine, NEVER_SENT)
+                raise
             else:
                 bought = await self._keep(mine, ticket)
         return bought

@@ -112,6 +112,20 @@ def test_frozen_before_the_first_byte_it_sends_when_it_wakes(on_postgresql: Scen
     assert scene.evidence() == Evidence(("stored",), 1, 1, 1, 1)
 
 
+def test_an_owner_that_loses_the_ledger_before_the_first_byte_has_sent_nothing(
+    on_postgresql: Scene,
+) -> None:
+    """The mark `sending` is there, and it never heard so: it takes the mark back."""
+    scene = on_postgresql
+    with withholding(scene.ledger_url, b"sending", cutting=True) as database:
+        behind = address_of(database.url).url.get_secret_value()
+        owner = scene.workers.start(ledger_url=behind)
+        assert owner.outcome().error == "LedgerError"
+        assert scene.evidence() == Evidence(("failed",), 0, 0, 0, 0)
+    assert scene.got(scene.rerun())
+    assert (scene.gate.count("POST"), scene.emulator.charged) == (1, 1)
+
+
 @in_full
 def test_frozen_for_longer_than_its_lease_it_sends_nothing(on_postgresql: Scene) -> None:
     """By then the time for the POST is over, too: it knows that nothing was sent, and says so."""

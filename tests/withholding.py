@@ -1,4 +1,4 @@
-"""A PostgreSQL whose word that a transaction was committed does not arrive.
+"""A PostgreSQL whose word that a transaction was committed is late, or never arrives.
 
 It stands between a process and the server, and passes everything on, but one answer.
 """
@@ -21,14 +21,16 @@ class Withholding(socketserver.ThreadingTCPServer):
     Args:
         url: The database's.
         word: What tells the transaction from others.
+        cutting: Whether that connection is closed then, in place of the answer.
     """
 
     daemon_threads = True
 
-    def __init__(self, url: str, word: bytes) -> None:
+    def __init__(self, url: str, word: bytes, *, cutting: bool) -> None:
         parts = urlsplit(url)
         self.socket_path = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
         self.word = word
+        self.cutting = cutting
         self.committing = threading.Event()
         self.released = threading.Event()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -36,9 +38,9 @@ class Withholding(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def withholding(url: str, word: bytes) -> Iterator[Withholding]:
+def withholding(url: str, word: bytes, *, cutting: bool = False) -> Iterator[Withholding]:
     """Such a server, until the end."""
-    with Withholding(url, word) as server:
+    with Withholding(url, word, cutting=cutting) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -54,6 +56,7 @@ class _Handler(socketserver.BaseRequestHandler):
     request: socket.socket
 
     def handle(self) -> None:
+        self.held = False
         with socket.socket(socket.AF_UNIX) as database:
             database.connect(self.server.socket_path)
             back = threading.Thread(target=self._pass_back, args=(database,))
@@ -68,13 +71,16 @@ class _Handler(socketserver.BaseRequestHandler):
         said = False
         while data := self.request.recv(65536):
             said = said or self.server.word in data
-            if said and b"COMMIT" in data:
+            if said and b"COMMIT" in data and not self.server.committing.is_set():
+                self.held = True
                 self.server.committing.set()
             database.sendall(data)
 
     def _pass_back(self, database: socket.socket) -> None:
         with suppress(OSError):
             while data := database.recv(65536):
-                if self.server.committing.is_set():
+                if self.held and self.server.cutting:
+                    self.request.shutdown(socket.SHUT_RDWR)
+                if self.held:
                     self.server.released.wait(PATIENCE_SECONDS)
                 self.request.sendall(data)
