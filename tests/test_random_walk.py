@@ -28,7 +28,7 @@ FULL = os.environ.get("HAILUO_CAMPAIGN") == "full"
 CAMPAIGN_WALKS = 5_000
 
 SAMPLE_WALKS = 20
-SAMPLE_SECONDS = 10.0
+SAMPLE_SECONDS = 6.0
 
 STEPS = 60
 """Before all come to rest, which takes about thirty more."""
