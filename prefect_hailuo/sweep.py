@@ -49,13 +49,14 @@ class SweepReport:
         """The rows as Prefect's table artifacts take them."""
         return [
             {
-                "key": row.key[:SHOWN_KEY_CHARACTERS],
-                "attempt": str(row.attempt),
-                "model": row.model,
-                "request": row.request_id or "",
+                # What matters first: Prefect shows no more columns than there is room for.
                 "outcome": row.outcome,
                 "cost": f"${row.cost_usd}",
+                "model": row.model,
+                "key": row.key[:SHOWN_KEY_CHARACTERS],
+                "attempt": str(row.attempt),
                 "detail": row.detail,
+                "request": row.request_id or "",
             }
             for row in self.rows
         ]
