@@ -66,8 +66,9 @@ class Resolving:
     async def allow(self) -> Attempt:
         """Allow one more purchase in place of the latest attempt."""
         one = await self.latest()
-        if not await self.ledger.claims.consent(one.key, one.number):
-            raise self._changed("another attempt was made, or it is being submitted")
+        missing = one.request_id is None
+        if not await self.ledger.claims.consent(one.key, one.number, unfound=missing):
+            raise self._changed("another attempt was made, or its request was found")
         return one
 
     async def abandon(self) -> Attempt:
