@@ -171,6 +171,21 @@ def test_a_cancel_during_the_submission_is_sent_once_there_is_a_ticket(
     assert (emulator.requests["cancel"], len(emulator.submissions)) == (1, 1)
 
 
+def test_what_was_taken_from_the_queue_is_bought_anew(
+    emulator: FalEmulator, credentials: FalCredentials, tmp_path: Path
+) -> None:
+    """Also where fal's answer to the cancellation comes later than the cancelled result."""
+    fal = credentials.get_client()
+    for each in (OWL, OWL):  # it takes their place in the queue
+        fal.submit(each.endpoint.id, each.body())
+    emulator.faults.add(delay("cancel", 1.0))
+    run = Run(credentials, tmp_path)
+    until("it is in the queue", lambda: emulator.requests["stream"])
+    run.cancel()
+    Run(credentials, tmp_path)
+    until("it is bought anew", lambda: len(emulator.submissions) == 4)
+
+
 def test_a_cancelled_subflow_takes_nothing_from_its_parent(
     emulator: FalEmulator, clock: ManualClock, credentials: FalCredentials, tmp_path: Path
 ) -> None:

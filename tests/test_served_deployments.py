@@ -17,6 +17,7 @@ import pytest
 from deployments import HERE, Served, running, until
 from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
 from served_flows import MAP_AT_ONCE
 
 from prefect_hailuo import FalCredentials
@@ -163,6 +164,7 @@ def test_a_crashed_run_still_wants_its_video(served: Served, same_ledger: FalCre
     until("it is gone", lambda: served.is_gone("companion"))
     assert served.answers(["shared"]) == [None]
     served.finish()
+    served.expire_waiters()
     assert "collected" in {row.outcome for row in sweep(credentials=[same_ledger]).rows}
     assert served.accepted(["shared"]) == 1
 
@@ -218,9 +220,7 @@ def work_pool(served: Served) -> Iterator[str]:
     command = ["-m", "prefect", "worker", "start", "--pool", name, "--type", "process"]
     log = served.folder / "worker.log"
     with running([sys.executable, *command], served.environment, log):
-        until(
-            "the pool is there", lambda: name in {p.name for p in served.client.read_work_pools()}
-        )
+        until("the pool is there", partial(has_work_pool, served, name))
         like = served.client.read_deployment_by_name("submitted/served")
         served.client.create_deployment(
             like.flow_id,
@@ -230,6 +230,14 @@ def work_pool(served: Served) -> Iterator[str]:
             entrypoint="served_flows.py:submitted",
         )
         yield name
+
+
+def has_work_pool(served: Served, name: str) -> bool:
+    """Whether there is a work pool."""
+    try:
+        return served.client.read_work_pool(name).name == name
+    except ObjectNotFound:
+        return False
 
 
 def has_pending(pid: int, which: signal.Signals) -> bool:
