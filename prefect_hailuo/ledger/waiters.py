@@ -107,7 +107,7 @@ class Waiters:
                 .values(cancelled_at=database_now())
                 .returning(waiter.c.key)
             )
-            return await _unwanted(connection, set(changed.scalars()))
+            return await _unwanted(connection, attempt.c.key.in_(set(changed.scalars())))
 
     async def reinstate(self, flow_runs: Collection[str]) -> None:
         """Note that flow runs which were cancelled run again after all, and want what they wanted.
@@ -143,12 +143,11 @@ class Waiters:
     async def unwanted(self, realm: Realm) -> list[Attempt]:
         """The submitted attempts whose waiters were all cancelled, and fal was not told yet."""
         async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(waiter.c.key).where(
-                    waiter.c.realm == realm, waiter.c.cancelled_at.is_not(None)
-                )
+            # In one question, for PostgreSQL takes no more than 32,767 parameters.
+            cancelled = select(waiter.c.key).where(
+                waiter.c.realm == realm, waiter.c.cancelled_at.is_not(None)
             )
-            return await _unwanted(connection, set(found.scalars()))
+            return await _unwanted(connection, attempt.c.key.in_(cancelled))
 
     async def is_awaited(self, key: str) -> bool:
         """Whether a process that is alive waits for a key."""
@@ -193,10 +192,10 @@ def unwanted(key: str) -> Select[tuple[bool]]:
     return select(cancelled & ~exists().where(of_key, _wants()))
 
 
-async def _unwanted(connection: AsyncConnection, keys: Collection[str]) -> list[Attempt]:
+async def _unwanted(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Attempt]:
     found = await connection.execute(
         select(attempt).where(
-            attempt.c.key.in_(keys),
+            which,
             attempt.c.fate == Fate.SUBMITTED,
             attempt.c.cancel_answer.is_(None),
             ~exists().where(waiter.c.key == attempt.c.key, _wants()),
