@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import anyio
@@ -34,6 +35,9 @@ BeforeSending = Callable[[], Awaitable[None]]
 FIRST_BYTE = "send_request_headers.started"
 """How httpcore calls the moment before a request's first byte, after the protocol's name."""
 
+CONNECTING = ("connection.", "proxy.", "socks.")
+"""How httpcore's names of what comes before that begin."""
+
 ACCEPTED = TypeAdapter(Accepted)
 OUTPUT = TypeAdapter(Output)
 
@@ -46,17 +50,26 @@ class _Gate:
     """httpcore's `trace` extension, which awaits what must be done before the first byte.
 
     Through a proxy it is passed twice: the proxy is sent a request of its own first.
+
+    Attributes:
+        reached: Whether httpcore came here at all.
+        passed: Whether the first byte may have left: also past the gate, by an httpcore that
+            calls that moment otherwise.
     """
 
     def __init__(self, before_sending: BeforeSending) -> None:
         self._before_sending = before_sending
+        self.reached = False
         self.passed = False
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         if event.endswith(FIRST_BYTE):
+            self.reached = True
             await self._before_sending()
             # It may have taken longer than there was time for: then nothing is sent, and known so.
             await anyio.lowlevel.checkpoint_if_cancelled()
+            self.passed = True
+        elif not self.reached and not event.startswith(CONNECTING):
             self.passed = True
 
 
@@ -108,8 +121,18 @@ async def post_once(
         if not gate.passed:
             raise UnreachableError(f"Nothing was sent to {url.host} ({seen}).") from error
         raise SubmitUnknownError(f"The answer to the submission was lost ({seen}).") from error
+    if not gate.reached:
+        raise _ungated()
     check_realm(response, access)
     return response
+
+
+def _ungated() -> SubmitUnknownError:
+    """Nobody was asked whether it may be sent: the ledger does not say that it was."""
+    return SubmitUnknownError(
+        f"It was sent, and httpcore {version('httpcore')} did not say when it began to "
+        f"(no event {FIRST_BYTE!r}); install a release of httpcore that does."
+    )
 
 
 def accepted(response: httpx.Response, access: Access) -> Accepted:
