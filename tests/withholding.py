@@ -84,3 +84,4 @@ class _Handler(socketserver.BaseRequestHandler):
                 if self.held:
                     self.server.released.wait(PATIENCE_SECONDS)
                 self.request.sendall(data)
+            self.request.shutdown(socket.SHUT_RDWR)
