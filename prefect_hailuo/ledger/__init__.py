@@ -20,10 +20,11 @@ search, not to a purchase.
 
 - A process killed between `sending` and the first byte has bought nothing, and nobody can know it:
   fal's history does not show it, and absence is no proof. It is parked, and asks for consent.
-- An owner frozen between `sending` and the first byte, for longer than its lease, sends when it
-  wakes. Until then the attempt was ambiguous, so nobody else bought unless somebody consented.
-  If somebody did, there are two requests: both are recorded, and the second is shown as a
-  duplicate.
+- An owner frozen after `sending` was written finds, when it wakes, that the POST's time is over,
+  and sends nothing; but between that last look at the clock and the first byte there are a few
+  instructions, and frozen in those, or with bytes on the way, it sends late. Until then the
+  attempt was ambiguous, so nobody else bought unless somebody consented. If somebody did, there
+  are two requests, and both are recorded.
 - A stranger's request with the same account, endpoint, input and time as a lost one looks just
   like it, and is adopted in its place if it is the only one there.
 - The bare client (`fal.client`) does not come this way, and does not claim to.
