@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+
 import pytest
 from databases import run_sql
 from ledger_ground import ledger_at, submitted, wish
-from raw_server import BODY, ENDPOINT, RawServer, Reply, answer
+from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, answer
 
-from prefect_hailuo.errors import SubmitUnknownError
+from prefect_hailuo.errors import HailuoError, SubmitUnknownError
 from prefect_hailuo.fal import purchase
 from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.fal.transport import open_http
 
 MANY_CANCELLED = """
 INSERT INTO hailuo_waiter (id, key, realm, lease_until, started_at, cancelled_at)
@@ -55,3 +61,41 @@ async def test_an_httpcore_that_does_not_stop_at_the_gate_is_not_trusted(
             with pytest.raises(SubmitUnknownError):
                 await client.submit(ENDPOINT, BODY)
     assert server.methods == ["POST"]
+
+
+ECHO = Reply(f"HTTP/1.1 200 OK\r\nwhat came was Authorization: Key {KEY}\r\n\r\n".encode())
+
+Call = Callable[[AsyncFalClient, PlatformClient], Awaitable[object]]
+
+CALLS: dict[str, Call] = {
+    "submit": lambda client, _: client.submit(ENDPOINT, BODY),
+    "run": lambda client, _: client.run(ENDPOINT, BODY),
+    "status": lambda client, _: client.status(TICKET, timeout_seconds=0.1),
+    "stream": lambda client, _: anext(client.stream(TICKET)),
+    "result": lambda client, _: client.result(TICKET, timeout_seconds=0.1),
+    "cancel": lambda client, _: client.cancel(TICKET, timeout_seconds=0.1),
+    "check_key": lambda client, _: client.check_key(timeout_seconds=0.1),
+    "history": lambda _, platform: platform.history(
+        ENDPOINT, datetime.now(timezone.utc), timeout_seconds=0.1
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
+async def test_a_head_that_repeats_the_key_is_shown_without_it(call: Call) -> None:
+    """A broken answer may hold our own request's head: no error shows it, nor what led to it."""
+    with RawServer(ECHO) as server:
+        async with open_http() as http:
+            access = server.access()
+            with pytest.raises(HailuoError) as caught:
+                await call(AsyncFalClient(access, http), PlatformClient(access, http))
+    assert "illegal header line" in str(caught.value)
+    assert not [each for each in all_that_led_to(caught.value) if SECRET in each]
+
+
+def all_that_led_to(error: BaseException | None) -> list[str]:
+    """What an error may be shown as, and each that it came of, also where Python would not."""
+    if error is None:
+        return []
+    shown = [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
+    return [*shown, *all_that_led_to(error.__cause__), *all_that_led_to(error.__context__)]

@@ -18,6 +18,7 @@ from prefect_hailuo.errors import (
     RequestNotFoundError,
     StreamDroppedError,
 )
+from prefect_hailuo.fal.concealing import concealed, without_key
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import (
     STATUS,
@@ -214,12 +215,14 @@ class AsyncFalClient:
                 async with aclosing(statuses_of(response, self.access)) as statuses:
                     async for status in statuses:
                         yield status
+            return
         except HailuoError as error:
             of_reading(ticket, error)
             raise
         except httpx.RequestError as error:
-            seen = excerpt(f"{type(error).__name__}: {error}", self.access)
-            raise StreamDroppedError(f"The stream broke off ({seen}).", ticket=ticket) from error
+            broken = concealed(error, self.access)
+        seen = excerpt(f"{type(broken).__name__}: {broken}", self.access)
+        raise StreamDroppedError(f"The stream broke off ({seen}).", ticket=ticket) from broken
 
     async def result(
         self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
@@ -291,7 +294,8 @@ class AsyncFalClient:
         return parse(response, adapter, self.access)
 
     async def _send(self, method: str, url: httpx.URL) -> httpx.Response:
-        return await self._open.request(method, url, headers=self.access.authorization)
+        asking = self._open.request(method, url, headers=self.access.authorization)
+        return await without_key(asking, self.access)
 
     async def _check(self, response: httpx.Response) -> None:
         check_realm(response, self.access)

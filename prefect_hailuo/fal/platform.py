@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.errors import Billed, HailuoError, MalformedReplyError
+from prefect_hailuo.fal.concealing import without_key
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Message
 from prefect_hailuo.fal.patience import read_patiently
@@ -261,7 +262,8 @@ class PlatformClient:
 
     async def _page(self, path: str, params: Params, adapter: TypeAdapter[P]) -> tuple[P, datetime]:
         url = f"{self.access.hosts.platform_url}/{path}"
-        response = await self.http.get(url, params=params, headers=self.access.authorization)
+        asking = self.http.get(url, params=params, headers=self.access.authorization)
+        response = await without_key(asking, self.access)
         check_realm(response, self.access)
         if not response.is_success:
             raise error_of(response, self.access)

@@ -18,9 +18,16 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
     UnreachableError,
 )
+from prefect_hailuo.fal.concealing import without_key
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Accepted, Output
-from prefect_hailuo.fal.replies import check_realm, check_request_realm, error_of, excerpt, parse
+from prefect_hailuo.fal.replies import (
+    check_realm,
+    check_request_realm,
+    error_of,
+    excerpt,
+    parse,
+)
 from prefect_hailuo.fal.transport import CONNECT_SECONDS
 
 T = TypeVar("T")
@@ -111,7 +118,7 @@ async def post_once(
     )
     try:
         with anyio.fail_after(seconds):
-            response = await http.send(request)
+            response = await without_key(http.send(request), access)
     except NOTHING_SENT as error:
         seen = excerpt(str(error), access)
         raise UnreachableError(f"No connection to {url.host} stood: {seen}.") from error
