@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -121,14 +122,27 @@ class Wish:
 
 
 def digest_of(body: Mapping[str, Any]) -> str:
-    """Equal for equal bodies, whatever the order of their fields.
+    """Equal for equal bodies, whatever the order of their fields, and however accents are written.
+
+    What is one generation by its key must be one body in fal's history.
 
     Example:
         >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
         True
+        >>> digest_of({"prompt": "Caf\u00e9"}) == digest_of({"prompt": "Cafe\u0301"})
+        True
     """
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_composed(body), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _composed(value: Any) -> Any:
+    """The same with all text in Unicode's NFC form, as keys are made."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, Mapping):
+        return {name: _composed(each) for name, each in value.items()}
+    return [_composed(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
