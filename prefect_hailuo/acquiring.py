@@ -17,6 +17,7 @@ from prefect_hailuo.errors import (
     HailuoError,
     LedgerError,
     RealmMismatchError,
+    RunCancelledError,
     SubmitUnknownError,
 )
 from prefect_hailuo.events import Adopted, Attached, Searching, Submitted
@@ -126,7 +127,7 @@ class Acquiring:
                 await self._ledger.records.refused(mine, NEVER_SENT)
             except (FalError, SubmitUnknownError) as error:
                 await self._note(mine, error)
-            except LedgerError:
+            except (LedgerError, RunCancelledError):
                 # Whether the ledger says that it is being sent is open; that it was not, is known.
                 with suppress(LedgerError):
                     await self._ledger.records.refused(mine, NEVER_SENT)
@@ -137,7 +138,7 @@ class Acquiring:
 
     async def _post(self, mine: Attempt) -> Ticket:
         async def begin() -> None:
-            if not await self._ledger.claims.begin_sending(mine, SUBMIT_SECONDS):
+            if not await self._ledger.claims.begin_sending(mine, SUBMIT_SECONDS, self._wish.run):
                 raise NotOursError
 
         order = self._order
@@ -159,10 +160,18 @@ class Acquiring:
         await self._ledger.records.refused(mine, error)
         raise error
 
-    async def _keep(self, mine: Attempt, ticket: Ticket) -> Attempt:
-        """Write a ticket down, whatever it takes: it is paid for."""
+    async def _keep(self, mine: Attempt, ticket: Ticket) -> Attempt | None:
+        """Write a ticket down, whatever it takes: it is paid for.
+
+        Returns:
+            None where it was given to an equal attempt of another take meanwhile.
+        """
         self._emit(Submitted(ticket))
         holder = await self._write_down(mine, ticket)
+        if holder.key != mine.key:
+            given = SubmitUnknownError(f"Its request was given to {holder.key[:12]}, an equal one.")
+            await self._ledger.records.answer_lost(mine, given)
+            return None
         with suppress(HailuoError):  # what it misses, the sweep finds in the ledger
             if await self._ledger.waiters.is_unwanted(mine.key):
                 answer = await self._reader.cancel(ticket, timeout_seconds=CANCEL_SECONDS)
@@ -212,7 +221,8 @@ class Acquiring:
             # meanwhile, or there is another attempt, the next claim will see it.
             await self._ledger.claims.consent(one.key, one.number, unfound=True)
             return
-        await self._ledger.records.parked(one, finding.because)
+        if not await self._ledger.records.parked(one, finding.because):
+            return  # meanwhile it was found
         raise parked_error(one, finding.because)
 
 

@@ -48,7 +48,10 @@ EMULATOR_SECONDS = 10.0
 """How long an emulator is asked whether it knows a request."""
 
 FINAL = (InputRefusedError, RequestRefusedError, RequestCancelledError, FalFaultError)
-"""What a result may say that no later question will change."""
+"""What a result may say that no later question will change, if it is fal that says it."""
+
+OF_THE_MODEL = (InputRefusedError, RequestCancelledError)
+"""What only fal says: its shape is a model's, or the queue's."""
 
 
 class ForgottenError(Exception):
@@ -189,18 +192,45 @@ class Collecting:
             raise
 
     async def _result(self, one: Attempt, completed: Completed, timeout_seconds: float) -> Output:
-        """The result; a failure is written down."""
+        """The result; a failure is written down, if it is one for certain."""
         try:
             return await self.fetch(one.open_ticket(), completed, timeout_seconds)
         except FINAL as error:
-            if isinstance(error, RequestCancelledError) and one.fate is Fate.CANCELLED:
-                if one.billed is Billed.NO:  # it never left the queue, and that is written down
-                    error.billed = Billed.NO
-                    raise
-                because = "it was cancelled, and whether fal charged for it is not known."
-                raise await self._parked(one, because) from error
-            await self._ledger.records.failed(one, error)
-            raise
+            failed = completed.error or completed.error_type
+            if not (failed or isinstance(error, OF_THE_MODEL)):
+                return await self._doubt(one, error)
+            raise await self._failure(one, error) from error
+
+    async def _doubt(self, one: Attempt, error: FalError) -> Output:
+        """What to make of one odd answer, when fal has called the request completed and not failed.
+
+        It may come from something between fal and here: the request history tells. Otherwise
+        nothing is written down, and a later call asks again.
+
+        Raises:
+            FalError: The request failed, or that is not known.
+        """
+        error.billed = Billed.UNKNOWN
+        try:
+            past = await self._past(one)
+        except HailuoError:
+            raise error from None
+        if output := past and _output_of(past):
+            return output
+        if past is None or (past.status_code or 0) < 400:
+            raise error
+        raise await self._failure(one, _failure_of(past, one.open_ticket())) from error
+
+    async def _failure(self, one: Attempt, error: FalError) -> FalError | ParkedError:
+        """Write a failure down; the error to raise for it."""
+        if isinstance(error, RequestCancelledError) and one.fate is Fate.CANCELLED:
+            if one.billed is Billed.NO:  # it never left the queue, and that is written down
+                error.billed = Billed.NO
+                return error
+            because = "it was cancelled, and whether fal charged for it is not known."
+            return await self._parked(one, because)
+        await self._ledger.records.failed(one, error)
+        return error
 
     async def _look_elsewhere(self, one: Attempt, error: RequestNotFoundError) -> Output:
         """The result of a request that the queue does not know: from the request history.
@@ -214,26 +244,22 @@ class Collecting:
         if is_forgotten(ticket, error):
             await self._ledger.records.forgotten(one)
             raise ForgottenError from error
-        past = await self._ask_history(one, ticket)
-        output = past and _output_of(past)
-        if output:
+        try:
+            past = await self._past(one)
+        except HailuoError as unread:
+            because = f"fal has its result no longer, and its history could not be read: {unread}"
+            raise await self._parked(one, because) from error
+        if output := past and _output_of(past):
             return output
         if past is not None and (past.status_code or 0) >= 400:
-            failure = _failure_of(past, ticket)
-            await self._ledger.records.failed(one, failure)
-            raise failure from error
+            raise await self._failure(one, _failure_of(past, ticket)) from error
         raise await self._parked(one, "fal has its result no longer.") from error
 
-    async def _ask_history(self, one: Attempt, ticket: Ticket) -> PastRequest | None:
+    async def _past(self, one: Attempt) -> PastRequest | None:
+        """The request in the account's history, if it is listed there."""
         start = moment(one.sent_at or one.intended_at) - timedelta(days=1)
-        try:
-            history = await self._platform.history(
-                one.endpoint, start, request_id=ticket.request_id
-            )
-        except HailuoError as error:
-            because = f"fal has its result no longer, and its history could not be read: {error}"
-            raise await self._parked(one, because) from error
-        found = [each for each in history.requests if each.request_id == ticket.request_id]
+        history = await self._platform.history(one.endpoint, start, request_id=one.request_id)
+        found = [each for each in history.requests if each.request_id == one.request_id]
         return found[0] if found else None
 
     async def _parked(self, one: Attempt, because: str) -> ParkedError:

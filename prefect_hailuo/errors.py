@@ -156,7 +156,8 @@ class OtherAccountError(ConfigurationError):
 
     default_cure = (
         "Use that account's credentials, wait until the video is stored (it then serves every "
-        "account), or pass another take. Nothing was bought now."
+        "account), or pass another take. If it is the same account with a new key, give the "
+        "credentials its label: FalCredentials(account=...). Nothing was bought now."
     )
 
 

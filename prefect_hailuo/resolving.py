@@ -146,7 +146,8 @@ class Resolving:
 
     async def _check_free(self, one: Attempt, request_id: str) -> None:
         owner = await self.ledger.records.of_request(one.realm, request_id)
-        if owner is None:
+        mistaken = owner is not None and owner.fate in (Fate.FAILED, Fate.CANCELLED)
+        if owner is None or (owner.key == one.key and mistaken):
             return
         whose = "this key" if owner.key == one.key else f"the key {owner.key[:12]}"
         raise RefusedError(

@@ -131,13 +131,20 @@ async def test_only_what_left_the_queue_is_known_to_be_free(each_ledger: str) ->
             assert seen.billed is (Billed.NO if free else None)
 
 
-async def test_a_late_answer_changes_nothing(each_ledger: str) -> None:
-    """The video was stored, or the cancellation recorded, before fal's answer came."""
+async def test_a_late_answer_undoes_no_success(each_ledger: str) -> None:
+    """The video was stored before fal's answer came."""
     async with ledger_at(each_ledger) as ledger:
-        for key, stage in (("stored", stored), ("cancelled", cancelled)):
-            one = await stage(ledger, wish(key))
-            await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
-            assert await latest(ledger, key) == one
+        one = await stored(ledger, wish("stored"))
+        await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
+        assert await latest(ledger, "stored") == one
+
+
+async def test_a_late_answer_tells_what_a_cancellation_cost(each_ledger: str) -> None:
+    """Whoever waited saw the cancellation first; that the queue was not left, only fal says."""
+    async with ledger_at(each_ledger) as ledger:
+        one = await cancelled(ledger, wish("cancelled"))
+        await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
+        assert (await latest(ledger, "cancelled")).billed is Billed.NO
 
 
 async def test_waiting_ends_with_the_video(each_ledger: str) -> None:

@@ -19,7 +19,7 @@ from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.reconciling import body_digest_of, ticket_of
 from prefect_hailuo.ledger.recorded import describe
-from prefect_hailuo.ledger.records import as_accepted
+from prefect_hailuo.ledger.rows import as_accepted
 from prefect_hailuo.ledger.statements import insert_once, latest_attempt, lock_key, now_in
 from prefect_hailuo.ledger.tables import attempt, database_now, generation, history, origin
 from prefect_hailuo.ledger.wishes import Wish

@@ -14,16 +14,15 @@ from typing_extensions import assert_never
 
 from prefect_hailuo.errors import (
     Billed,
-    HailuoError,
-    OtherAccountError,
     RunCancelledError,
     UnreachableError,
 )
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
 from prefect_hailuo.ledger.budgets import reserve
 from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.fates import MOST_ATTEMPTS, Fate, Rerun
-from prefect_hailuo.ledger.recorded import describe, recorded_error
+from prefect_hailuo.ledger.fates import Fate, Rerun
+from prefect_hailuo.ledger.recorded import describe
+from prefect_hailuo.ledger.rules import check_account, check_number, may_replace, raised
 from prefect_hailuo.ledger.statements import (
     attempts_of,
     insert_once,
@@ -34,7 +33,17 @@ from prefect_hailuo.ledger.statements import (
 )
 from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, generation
 from prefect_hailuo.ledger.waiters import keep_waiter, unwanted
-from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait, Wish
+from prefect_hailuo.ledger.wishes import (
+    NOBODY,
+    Attach,
+    Buy,
+    Decision,
+    Reconcile,
+    Reuse,
+    Run,
+    Wait,
+    Wish,
+)
 
 LEASE_SECONDS = 45.0
 """How long an owner counts as alive, from its claim, and again from its first byte; longer than
@@ -62,30 +71,36 @@ class Claims:
             LedgerError: The ledger cannot be written; nothing was bought.
         """
         async with self._database.writing() as connection:
-            await _refuse_cancelled(connection, wish)
             consented = await _lock(connection, wish)
+            # After the lock, for meanwhile the run may have been cancelled.
+            await _refuse_cancelled(connection, wish.run)
             now = await now_in(connection)
             await keep_waiter(connection, wish, now)
             attempts = await attempts_of(connection, wish.key)
             latest = latest_of(attempts)
-            if latest is None or _may_replace(attempts, consented):
+            if latest is None or may_replace(attempts, consented):
                 return await _intend(connection, wish, now)
             return await _decide(connection, wish, latest, attempts, now)
 
-    async def begin_sending(self, mine: Attempt, seconds: float) -> bool:
+    async def begin_sending(self, mine: Attempt, seconds: float, run: Run = NOBODY) -> bool:
         """Turn an intent into a POST that may be on its way: the last thing before it is.
 
         Args:
             mine: The attempt, as `claim` gave it.
             seconds: The POST's hard time limit: so much of the lease is renewed at least.
+            run: Who claimed it.
 
         Returns:
             Whether the attempt is still the caller's and still wanted; if not, nothing may be
             sent.
+
+        Raises:
+            RunCancelledError: The flow run that asks was cancelled since.
         """
         async with self._database.writing() as connection:
             # A claim that finds the lease ended must not void what is being changed here.
             await lock_key(connection, mine.key)
+            await _refuse_cancelled(connection, run)
             if (await connection.execute(unwanted(mine.key))).scalar_one():
                 return False
             held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
@@ -163,22 +178,6 @@ NEVER_SENT = UnreachableError(
 )
 
 
-def _may_replace(attempts: Sequence[Attempt], consented: int) -> bool:
-    """Whether somebody allowed one more purchase, and it was not made yet.
-
-    Attempts that cost nothing do not spend the consent, unless fal took too many of them.
-    """
-    since = [each for each in attempts if each.number > consented]
-    free = all(each.billed is Billed.NO for each in since)
-    return consented > 0 and free and _accepted(since) < MOST_ATTEMPTS
-
-
-def _accepted(attempts: Sequence[Attempt]) -> int:
-    """How many of some attempts fal took; what an emulator forgot does not count."""
-    taken = [each for each in attempts if each.request_id and each.fate is not Fate.FORGOTTEN]
-    return len(taken)
-
-
 async def _decide(
     connection: AsyncConnection,
     wish: Wish,
@@ -192,9 +191,9 @@ async def _decide(
         case Rerun.REUSE:
             return Reuse(latest)
         case Rerun.RAISE:
-            raise _raised(latest)
+            raise raised(latest)
         case Rerun.BUY:
-            _check_number(latest, attempts)
+            check_number(latest, attempts)
             return await _intend(connection, wish, now)
         case Rerun.WAIT_OR_BUY:
             if alive:
@@ -204,13 +203,13 @@ async def _decide(
         case Rerun.WAIT_OR_RECONCILE:
             if alive:
                 return Wait(latest)
-            _check_account(wish, latest)
+            check_account(wish, latest)
             return Reconcile(await _make_ambiguous(connection, latest))
         case Rerun.ATTACH:
-            _check_account(wish, latest)
+            check_account(wish, latest)
             return Attach(latest)
         case Rerun.RECONCILE:
-            _check_account(wish, latest)
+            check_account(wish, latest)
             return Reconcile(latest)
         case _:
             assert_never(latest.rerun)
@@ -238,37 +237,6 @@ async def _intend(connection: AsyncConnection, wish: Wish, now: float) -> Buy:
     }
     added = await connection.execute(insert(attempt).values(row).returning(attempt))
     return Buy(attempt_of(added.mappings().one()))
-
-
-def _check_number(latest: Attempt, attempts: Sequence[Attempt]) -> None:
-    """Refuse another attempt after those that cost nothing, if fal took too many already."""
-    count = _accepted(attempts)
-    if count >= MOST_ATTEMPTS and latest.fate is Fate.FAILED:
-        raise _raised(
-            latest,
-            cure=f"It failed {count} times, so it is not tried again unasked: pass another take, "
-            f"or allow one more with: prefect-hailuo ledger resolve {latest.key[:12]} "
-            "--allow-one-resubmit",
-        )
-
-
-def _raised(latest: Attempt, cure: str | None = None) -> HailuoError:
-    record = latest.error or describe(HailuoError("It failed."))
-    if cure is None and latest.billed is not Billed.NO:
-        cure = (
-            f"{record['cure']} It may have cost money, so it is not bought again unasked: change "
-            f"the input, pass another take, or allow one more purchase with: prefect-hailuo ledger "
-            f"resolve {latest.key[:12]} --allow-one-resubmit"
-        )
-    return recorded_error(record, latest.ticket, cure)
-
-
-def _check_account(wish: Wish, latest: Attempt) -> None:
-    if latest.account != wish.account:
-        raise OtherAccountError(
-            f"The account {latest.account!r} is making this video (attempt {latest.number} is "
-            f"{latest.fate}); these credentials are of the account {wish.account!r}."
-        )
 
 
 async def _void(connection: AsyncConnection, latest: Attempt, now: float) -> None:
@@ -299,15 +267,15 @@ async def _make_ambiguous(connection: AsyncConnection, latest: Attempt) -> Attem
     return latest if row is None else attempt_of(row)
 
 
-async def _refuse_cancelled(connection: AsyncConnection, wish: Wish) -> None:
+async def _refuse_cancelled(connection: AsyncConnection, run: Run) -> None:
     """Nothing is bought, and nothing retried, for a run that is known to be cancelled."""
-    if not wish.run.ids:
+    if not run.ids:
         return
     found = await connection.execute(
-        select(cancelled_run.c.flow_run_id).where(cancelled_run.c.flow_run_id.in_(wish.run.ids))
+        select(cancelled_run.c.flow_run_id).where(cancelled_run.c.flow_run_id.in_(run.ids))
     )
     if found.first() is not None:
-        raise RunCancelledError(f"The flow run {wish.run.flow_run_id} was cancelled.")
+        raise RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
 
 
 async def _lock(connection: AsyncConnection, wish: Wish) -> int:

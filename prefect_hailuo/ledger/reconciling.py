@@ -26,7 +26,7 @@ from prefect_hailuo.fal.platform import History, PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, moment
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.records import as_accepted
+from prefect_hailuo.ledger.rows import as_accepted
 from prefect_hailuo.ledger.statements import is_attempt, lock_key, now_in, void_consent
 from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.wishes import digest_of

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import Billed, HailuoError, RequestCancelledError
-from prefect_hailuo.fal.messages import Completed, File, Output, Realm, Ticket
+from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.recorded import describe
+from prefect_hailuo.ledger.rows import add_attempt, add_like, as_accepted, from_file
 from prefect_hailuo.ledger.statements import (
     insert_once,
     is_attempt,
@@ -23,7 +24,7 @@ from prefect_hailuo.ledger.statements import (
 )
 from prefect_hailuo.ledger.tables import attempt, database_now, file, generation, waiter
 from prefect_hailuo.ledger.wishes import Wish
-from prefect_hailuo.video import Video, ticket_of
+from prefect_hailuo.video import Video
 
 OPEN = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.CANCELLED)
 """Fates that an outcome may still change; a cancellation whose cost is open may end in a video."""
@@ -90,9 +91,11 @@ class Records:
             "parked_because": None,
         }
         async with self._database.writing() as connection:
+            await lock_key(connection, one.key)
             await connection.execute(
                 update(attempt).where(is_attempt(one), attempt.c.fate.in_(OPEN)).values(values)
             )
+            await void_consent(connection, one)
 
     async def failed(self, one: Attempt, error: HailuoError) -> None:
         """Write down a failure at fal, or a cancellation, and whether it cost money."""
@@ -101,6 +104,8 @@ class Records:
         unsettled = attempt.c.billed.is_(None) | (attempt.c.billed == Billed.UNKNOWN)
         fate = Fate.CANCELLED if cancelled else Fate.FAILED
         await self._end(one, fate, error, OPEN, unsettled)
+        async with self._database.writing() as connection:
+            await _end_waiters(connection, one)  # whoever waited has an error in the video's place
 
     async def forgotten(self, one: Attempt) -> None:
         """Write down that an emulator knows a request no longer: it was restarted."""
@@ -120,12 +125,8 @@ class Records:
                 .where(is_attempt(one), attempt.c.fate.in_(OPEN))
                 .values(fate=Fate.STORED, billed=Billed.YES, ended_at=database_now())
             )
-            # Whoever waited for the request has what it wanted.
-            await connection.execute(
-                update(waiter)
-                .where(waiter.c.key == one.key, waiter.c.ended_at.is_(None))
-                .values(ended_at=database_now())
-            )
+            await _end_waiters(connection, one)  # whoever waited has what it wanted
+            await void_consent(connection, one)
             await _put_file(connection, one, video)
 
     async def found(self, wish: Wish, video: Video) -> None:
@@ -134,8 +135,9 @@ class Records:
         async with self._database.writing() as connection:
             await connection.execute(insert_once(connection, generation).values(row))
             await lock_key(connection, wish.key)
-            if await latest_attempt(connection, wish.key) is None:
-                one = await _add(connection, _from_file(wish, video))
+            owner = await _owner_of(connection, wish.realm, video.request_id)
+            if owner is None and await latest_attempt(connection, wish.key) is None:
+                one = await add_attempt(connection, from_file(wish, video))
                 await _put_file(connection, one, video)
 
     async def copied(self, one: Attempt, video: Video) -> None:
@@ -151,14 +153,20 @@ class Records:
             )
             return [Video.model_validate(each) for each in found.scalars()]
 
-    async def parked(self, one: Attempt, because: str) -> None:
-        """Write down that a person has to decide."""
+    async def parked(self, one: Attempt, because: str) -> bool:
+        """Write down that a person has to decide.
+
+        Returns:
+            Whether the attempt still was as it was seen.
+        """
+        open_as_seen = attempt.c.fate.in_([*OPEN, Fate.AMBIGUOUS]) & (attempt.c.fate == one.fate)
         async with self._database.writing() as connection:
-            await connection.execute(
+            changed = await connection.execute(
                 update(attempt)
-                .where(is_attempt(one), attempt.c.fate.in_([*OPEN, Fate.AMBIGUOUS]))
+                .where(is_attempt(one), open_as_seen)
                 .values(parked_at=database_now(), parked_because=because)
             )
+            return changed.rowcount == 1
 
     async def abandoned(self, one: Attempt, error: HailuoError) -> bool:
         """Give an attempt up, whatever became of it; it counts as spent.
@@ -179,7 +187,7 @@ class Records:
             await lock_key(connection, one.key)
             owner = await _owner_of(connection, one.realm, ticket.request_id)
             if owner is not None:
-                return owner if owner.key == one.key else None
+                return await _revive(connection, owner, ticket) if owner.key == one.key else None
             latest = await latest_attempt(connection, one.key)
             if latest is None or latest.number != one.number:
                 return None
@@ -188,7 +196,7 @@ class Records:
                 given = await _give(connection, one, ticket, held, adopted=True)
                 if given is not None:
                     return given
-            return await _add_like(connection, one, ticket, duplicate=False, adopted=True)
+            return await add_like(connection, one, ticket, duplicate=False, adopted=True)
 
     async def of_request(self, realm: Realm, request_id: str) -> Attempt | None:
         """The attempt that a request belongs to."""
@@ -202,7 +210,7 @@ class Records:
             if owner is not None:
                 return owner
             given = await _give(connection, mine, ticket, attempt.c.request_id.is_(None))
-            return given or await _add_like(connection, mine, ticket, duplicate=True, adopted=False)
+            return given or await add_like(connection, mine, ticket, duplicate=True, adopted=False)
 
     async def _end(
         self,
@@ -235,12 +243,31 @@ class Records:
             return changed.rowcount == 1
 
 
+async def _end_waiters(connection: AsyncConnection, one: Attempt) -> None:
+    await connection.execute(
+        update(waiter)
+        .where(waiter.c.key == one.key, waiter.c.ended_at.is_(None))
+        .values(ended_at=database_now())
+    )
+
+
 async def _owner_of(connection: AsyncConnection, realm: Realm, request_id: str) -> Attempt | None:
     found = await connection.execute(
         select(attempt).where(attempt.c.realm == realm, attempt.c.request_id == request_id)
     )
     row = found.mappings().first()
     return None if row is None else attempt_of(row)
+
+
+async def _revive(connection: AsyncConnection, owner: Attempt, ticket: Ticket) -> Attempt:
+    """An attempt whose request a person has found to be good, though it was taken for failed."""
+    if owner.fate not in (Fate.FAILED, Fate.CANCELLED):
+        return owner
+    changed = await connection.execute(
+        update(attempt).where(is_attempt(owner)).values(as_accepted(ticket)).returning(attempt)
+    )
+    await void_consent(connection, owner)
+    return attempt_of(changed.mappings().one())
 
 
 async def _give(
@@ -260,82 +287,6 @@ async def _give(
         return None
     await void_consent(connection, one)
     return attempt_of(row)
-
-
-def as_accepted(ticket: Ticket) -> dict[str, Any]:
-    """What a row says of an attempt whose request is known."""
-    return {
-        "fate": Fate.SUBMITTED,
-        "billed": None,
-        "request_id": ticket.request_id,
-        "ticket": ticket.model_dump(mode="json"),
-        "submitted_at": database_now(),
-        "ended_at": None,
-        "error": None,
-        "parked_at": None,
-        "parked_because": None,
-        "cost_usd": None,
-        "cost_basis": None,
-    }
-
-
-async def _add_like(
-    connection: AsyncConnection, like: Attempt, ticket: Ticket, *, duplicate: bool, adopted: bool
-) -> Attempt:
-    """A further attempt of the same key, for a request that is known already."""
-    row = {
-        **_copied(like),
-        **as_accepted(ticket),
-        "lease_until": 0.0,
-        "duplicate": duplicate,
-        "adopted": adopted,
-    }
-    return await _add(connection, row)
-
-
-async def _add(connection: AsyncConnection, row: dict[str, Any]) -> Attempt:
-    """A further attempt of a key, whose generation's row is locked."""
-    changed = await connection.execute(
-        update(generation)
-        .where(generation.c.key == row["key"])
-        .values(attempts=generation.c.attempts + 1)
-        .returning(generation.c.attempts)
-    )
-    numbered = {**row, "number": changed.scalar_one()}
-    added = await connection.execute(insert(attempt).values(numbered).returning(attempt))
-    return attempt_of(added.mappings().one())
-
-
-def _copied(like: Attempt) -> dict[str, Any]:
-    names = (
-        *("key", "realm", "endpoint", "account", "credentials", "place", "scope", "take"),
-        *("body", "body_digest", "labels", "intended_at", "estimated_usd"),
-    )
-    return {name: getattr(like, name) for name in names}
-
-
-def _from_file(wish: Wish, video: Video) -> dict[str, Any]:
-    """The attempt that a stored video's own record tells of."""
-    bought_at = (video.submitted_at or video.stored_at).timestamp()
-    return {
-        **wish.asked(),
-        "account": video.account or wish.account,
-        "labels": video.labels,
-        "fate": Fate.STORED,
-        "billed": Billed.YES,
-        "intended_at": bought_at,
-        "submitted_at": bought_at,
-        "ended_at": video.stored_at.timestamp(),
-        "lease_until": 0.0,
-        "request_id": video.request_id,
-        "ticket": ticket_of(video).model_dump(mode="json"),
-        "output": Output(video=File(url=video.url)).model_dump(mode="json"),
-        "estimated_usd": video.price_usd,
-        "cost_usd": video.price_usd,
-        "cost_basis": "estimate",
-        "duplicate": False,
-        "adopted": True,
-    }
 
 
 async def _put_file(connection: AsyncConnection, one: Attempt, video: Video) -> None:
