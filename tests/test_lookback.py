@@ -29,3 +29,10 @@ def test_accents_are_found_however_they_are_written(fal: FalEmulator, tmp_path: 
     assert perform(acquiring(order)).request_id == planted
     assert generate(fal, tmp_path, DECOMPOSED).request_id == planted
     assert fal.submissions == []
+
+
+def test_half_a_character_hides_no_other_request(fal: FalEmulator, tmp_path: Path) -> None:
+    """JSON lets a prompt end within an emoji: that is somebody else's, and no obstacle."""
+    fal.plant(COMPOSED.endpoint.id, {"prompt": "A fox \ud83e"}, seconds_ago=60)
+    planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
+    assert perform(acquiring(order_of(fal, tmp_path, COMPOSED))).request_id == planted

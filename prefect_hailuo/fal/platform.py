@@ -14,10 +14,11 @@ import httpx
 from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import Billed, HailuoError, MalformedReplyError
+from prefect_hailuo.errors import Billed, HailuoError
 from prefect_hailuo.fal.concealing import without_key
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Message
+from prefect_hailuo.fal.pages import Page, next_cursor, parse_page
 from prefect_hailuo.fal.patience import read_patiently
 from prefect_hailuo.fal.replies import (
     answered_at,
@@ -25,7 +26,6 @@ from prefect_hailuo.fal.replies import (
     check_request_realm,
     error_of,
     in_utc,
-    parse,
 )
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
@@ -33,9 +33,6 @@ DEFAULT_TIMEOUT_SECONDS = 60.0
 
 PAGE_SIZE = 100
 """Items to a page: the most that fal gives, by its documentation as gathered 2026-08."""
-
-MOST_PAGES = 1000
-"""Pages of one answer; whoever names a further one is taken to go on for ever."""
 
 MOST_READINGS = 4
 """How often a history is read until two readings in a row agree."""
@@ -112,20 +109,15 @@ class History:
     fal_now: datetime
 
 
-class _Page(Message):
-    has_more: bool
-    next_cursor: str | None = None
-
-
-class _HistoryPage(_Page):
+class _HistoryPage(Page):
     items: tuple[PastRequest, ...]
 
 
-class _PricePage(_Page):
+class _PricePage(Page):
     prices: tuple[LivePrice, ...]
 
 
-P = TypeVar("P", bound=_Page)
+P = TypeVar("P", bound=Page)
 
 HISTORY_PAGE = TypeAdapter(_HistoryPage)
 PRICE_PAGE = TypeAdapter(_PricePage)
@@ -258,7 +250,7 @@ class PlatformClient:
             pages.append(page)
             if not page.has_more:
                 return pages, fal_now
-            cursors.append(_next_cursor(page, cursors))
+            cursors.append(next_cursor(page, cursors))
 
     async def _page(self, path: str, params: Params, adapter: TypeAdapter[P]) -> tuple[P, datetime]:
         url = f"{self.access.hosts.platform_url}/{path}"
@@ -267,15 +259,7 @@ class PlatformClient:
         check_realm(response, self.access)
         if not response.is_success:
             raise error_of(response, self.access)
-        return parse(response, adapter, self.access), answered_at(response)
-
-
-def _next_cursor(page: _Page, followed: Sequence[str]) -> str:
-    if not page.next_cursor:
-        raise MalformedReplyError("fal says that there are more pages, and names no next one.")
-    if page.next_cursor in followed or len(followed) + 1 >= MOST_PAGES:
-        raise MalformedReplyError(f"fal's pages do not end: {len(followed) + 1} were read.")
-    return page.next_cursor
+        return parse_page(response, adapter, self.access), answered_at(response)
 
 
 def _written(moment: datetime) -> str:
