@@ -6,16 +6,19 @@ import traceback
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 
+import anyio
 import pytest
 from databases import run_sql
-from ledger_ground import ledger_at, submitted, wish
+from ledger_ground import decided, ledger_at, submitted, wish
 from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, answer
+from sqlalchemy import text
 
-from prefect_hailuo.errors import HailuoError, SubmitUnknownError
+from prefect_hailuo.errors import HailuoError, LedgerError, SubmitUnknownError
 from prefect_hailuo.fal import purchase
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.ledger import database
 
 MANY_CANCELLED = """
 INSERT INTO hailuo_waiter (id, key, realm, lease_until, started_at, cancelled_at)
@@ -99,3 +102,29 @@ def all_that_led_to(error: BaseException | None) -> list[str]:
         return []
     shown = [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
     return [*shown, *all_that_led_to(error.__cause__), *all_that_led_to(error.__context__)]
+
+
+async def test_a_worker_frozen_in_its_transaction_stops_nobody(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends what its client has forgotten, and those who wait for its locks go on."""
+    monkeypatch.setattr(database, "IDLE_SECONDS", 1.0)
+    async with ledger_at(postgresql_url) as frozen, ledger_at(postgresql_url) as other:
+        with pytest.raises(LedgerError, match="cannot be used"):
+            async with frozen.database.writing() as connection:
+                await connection.execute(text("LOCK TABLE hailuo_generation IN EXCLUSIVE MODE"))
+                assert await decided(other, wish()) == "Buy"
+        assert await decided(frozen, wish("next")) == "Buy"
+
+
+async def test_a_ledger_out_of_reach_is_tried_once_for_all_who_wait() -> None:
+    """Twenty calls that want a ledger which does not answer fail together, by one attempt."""
+    tried: list[int] = []
+    with RawServer(Reply(ending="slam")) as server:
+        url = server.url.replace("http://", "postgresql://postgres@") + "/postgres"
+        for callers in (1, 20):
+            async with ledger_at(url) as ledger, anyio.create_task_group() as tasks:
+                for _ in range(callers):
+                    tasks.start_soon(decided, ledger, wish())
+            tried.append(server.connections - sum(tried))
+    assert tried[0] == tried[1] > 0

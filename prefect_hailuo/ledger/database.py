@@ -23,6 +23,13 @@ BUSY_SECONDS = 60.0
 
 POSTGRESQL_CONNECTIONS = 5
 
+LOCK_SECONDS = 30.0
+"""How long PostgreSQL lets a statement wait for a lock."""
+
+IDLE_SECONDS = 15.0
+"""After how long PostgreSQL ends a transaction whose client says nothing: it may be frozen, and
+those who wait for its locks then go on."""
+
 # SQLAlchemy 2.0, which is the newest for Python 3.10, lets asyncpg's own errors through when no
 # connection stands: too many connections, a server that starts up, a wrong password.
 DRIVERS_OWN = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -44,6 +51,8 @@ class Database:
         self.address = address
         self._engine: AsyncEngine | None = None
         self._opening = anyio.Lock()
+        self._failures = 0
+        self._failure: Exception | None = None
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
@@ -87,21 +96,33 @@ class Database:
             raise self._unreachable(error) from error
 
     async def _open(self) -> AsyncEngine:
+        failures = self._failures
         async with self._opening:
             if self._engine is None:
-                engine = self._create()
+                # One attempt for all who wait for it: each may take a minute.
+                if self._failure is not None and self._failures != failures:
+                    raise self._failure
                 try:
-                    await bring_up_to_date(engine, self.address.name)
-                except BaseException:
-                    await engine.dispose()
+                    self._engine = await self._connect()
+                except Exception as error:
+                    self._failure, self._failures = error, self._failures + 1
                     raise
-                self._engine = engine
+                self._failure = None
         return self._engine
+
+    async def _connect(self) -> AsyncEngine:
+        engine = self._create()
+        try:
+            await bring_up_to_date(engine, self.address.name)
+        except BaseException:
+            await engine.dispose()
+            raise
+        return engine
 
     def _create(self) -> AsyncEngine:
         url = self.address.url.get_secret_value()
         if self.address.file is None:
-            return create_async_engine(
+            engine = create_async_engine(
                 url,
                 pool_size=POSTGRESQL_CONNECTIONS,
                 max_overflow=0,
@@ -112,6 +133,8 @@ class Database:
                 # committed while it was waited for, or two claims share one budget.
                 isolation_level="READ COMMITTED",
             )
+            event.listen(engine.sync_engine, "connect", _prepare_postgresql)
+            return engine
         self.address.file.parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
@@ -123,6 +146,15 @@ class Database:
         return LedgerError(
             f"The ledger at {self.address.name} cannot be used ({type(seen).__name__}: {seen})."
         )
+
+
+def _prepare_postgresql(connection: Any, _: Any) -> None:
+    # Not among the connection's parameters, which a pooler in between may refuse.
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
+    cursor.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_SECONDS * 1000)}")
+    cursor.close()
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
