@@ -5,10 +5,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
+from pathlib import Path
 
 import anyio
 import pytest
-from databases import run_sql
+from databases import address_of, run_sql
 from ledger_ground import decided, ledger_at, submitted, wish
 from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, answer
 from sqlalchemy import text
@@ -128,3 +129,29 @@ async def test_a_ledger_out_of_reach_is_tried_once_for_all_who_wait() -> None:
                     tasks.start_soon(decided, ledger, wish())
             tried.append(server.connections - sum(tried))
     assert tried[0] == tried[1] > 0
+
+
+async def test_a_deleted_ledger_is_not_written_to_nor_made_anew(ledger_url: str) -> None:
+    """A worker whose ledger's file has gone buys nothing, until the file is back."""
+    file = anyio.Path(address_of(ledger_url).file or "")
+    async with ledger_at(ledger_url) as ledger:
+        await submitted(ledger, wish("before"))
+        await file.rename(file.with_suffix(".away"))
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="Put it back"):
+                await ledger.claims.claim(wish("gone"))
+        assert not await file.exists()
+        await file.with_suffix(".away").rename(file)
+        assert await decided(ledger, wish("before")) == "Attach"
+
+
+async def test_a_replaced_ledger_is_opened_anew(ledger_url: str) -> None:
+    """Another worker began a new ledger in its place: from then on, both write into that."""
+    file = Path(address_of(ledger_url).file or "")
+    async with ledger_at(ledger_url) as ledger, ledger_at(ledger_url) as other:
+        await ledger.claims.latest("any")
+        for each in file.parent.glob(f"{file.name}*"):
+            each.unlink()
+        assert await decided(other, wish()) == "Buy"
+        assert await decided(ledger, wish()) == "LedgerError"
+        assert await decided(ledger, wish()) == "Wait"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import anyio
 import asyncpg  # type: ignore[import-untyped]
@@ -37,6 +38,13 @@ DRIVERS_OWN = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
 UNREACHABLE = (SQLAlchemyError, *DRIVERS_OWN, OSError, TimeoutError)
 
 
+class _Opened(NamedTuple):
+    """An engine, and which file it writes to, on SQLite."""
+
+    engine: AsyncEngine
+    file: tuple[int, int] | None
+
+
 class Database:
     """One ledger's engine, for the process's loop.
 
@@ -49,7 +57,9 @@ class Database:
 
     def __init__(self, address: LedgerAddress) -> None:
         self.address = address
-        self._engine: AsyncEngine | None = None
+        self._opened: _Opened | None = None
+        self._retired: list[AsyncEngine] = []
+        self._had_file = False
         self._opening = anyio.Lock()
         self._failures = 0
         self._failure: Exception | None = None
@@ -76,8 +86,13 @@ class Database:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._engine is not None:
-            await self._engine.dispose()
+        if self._opened is not None:
+            await self._opened.engine.dispose()
+        await self._dispose_retired()
+
+    async def _dispose_retired(self) -> None:
+        while self._retired:
+            await self._retired.pop().dispose()
 
     @asynccontextmanager
     async def _transaction(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
@@ -85,39 +100,65 @@ class Database:
             # To its end, also where the caller is cancelled: an interrupted roll-back would leave
             # the database locked.
             with anyio.CancelScope(shield=True):
-                engine = await self._open()
-                async with engine.connect() as connection:
+                opened = await self._open()
+                async with opened.engine.connect() as connection:
                     await connection.execution_options(**options)
                     async with connection.begin():
+                        self._check_file(opened)
                         yield connection
         except IntegrityError:
             raise  # the tables' own guard: whoever asked knows what it means
         except UNREACHABLE as error:
             raise self._unreachable(error) from error
 
-    async def _open(self) -> AsyncEngine:
+    def _check_file(self, opened: _Opened) -> None:
+        """Refuse to write into a file that others no longer see: they would buy the same again.
+
+        Raises:
+            LedgerError: It was deleted, or replaced; the next use opens what is there then.
+        """
+        if opened.file is None or opened.file == _identity(self.address.file):
+            return
+        if self._opened is opened:
+            self._opened = None
+            self._retired.append(opened.engine)
+        raise self._gone("was deleted or replaced while it was in use")
+
+    async def _open(self) -> _Opened:
         failures = self._failures
         async with self._opening:
-            if self._engine is None:
+            await self._dispose_retired()
+            if self._opened is None:
                 # One attempt for all who wait for it: each may take a minute.
                 if self._failure is not None and self._failures != failures:
                     raise self._failure
                 try:
-                    self._engine = await self._connect()
+                    self._opened = await self._connect()
                 except Exception as error:
                     self._failure, self._failures = error, self._failures + 1
                     raise
                 self._failure = None
-        return self._engine
+        return self._opened
 
-    async def _connect(self) -> AsyncEngine:
+    async def _connect(self) -> _Opened:
+        file = self.address.file
+        if self._had_file and _identity(file) is None:
+            raise self._gone("is not there any more")
         engine = self._create()
         try:
             await bring_up_to_date(engine, self.address.name)
         except BaseException:
             await engine.dispose()
             raise
-        return engine
+        self._had_file = file is not None
+        return _Opened(engine, _identity(file))
+
+    def _gone(self, how: str) -> LedgerError:
+        return LedgerError(
+            f"The ledger at {self.address.name} {how}.",
+            cure="Put it back, or the process would not know what was bought; if a new ledger is "
+            "wanted, start the process anew. Nothing was bought now.",
+        )
 
     def _create(self) -> AsyncEngine:
         url = self.address.url.get_secret_value()
@@ -146,6 +187,15 @@ class Database:
         return LedgerError(
             f"The ledger at {self.address.name} cannot be used ({type(seen).__name__}: {seen})."
         )
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None where there is none."""
+    try:
+        found = file.stat() if file is not None else None
+    except FileNotFoundError:
+        return None
+    return found and (found.st_dev, found.st_ino)
 
 
 def _prepare_postgresql(connection: Any, _: Any) -> None:
