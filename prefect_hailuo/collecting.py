@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -28,10 +29,12 @@ from prefect_hailuo.fal.messages import Completed, Output, Ticket
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempts import Attempt, moment
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.parking import parked_error
 from prefect_hailuo.waiting import is_forgotten, wait_for
+
+if TYPE_CHECKING:
+    from prefect_hailuo.ledger.ledger import Ledger
 
 LEAST_FETCH_SECONDS = 60.0
 """How long the result of a completed request is asked for at least: it is paid for by then."""

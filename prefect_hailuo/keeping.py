@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from prefect_hailuo.errors import StorageError
 from prefect_hailuo.fal.messages import Completed, Output, Ticket
 from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.order import FindPlace
 from prefect_hailuo.places import Place
 from prefect_hailuo.storing import Storing, name_and_key
 from prefect_hailuo.video import Video
+
+if TYPE_CHECKING:
+    from prefect_hailuo.ledger.ledger import Ledger
 
 
 class Keeping:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prefect_hailuo.collecting import Collecting, ForgottenError
 from prefect_hailuo.errors import VideoExpiredError
 from prefect_hailuo.events import Reused
 from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.loop import Emit
 from prefect_hailuo.order import Order
 from prefect_hailuo.storing import Storing, video_name
 from prefect_hailuo.video import Video
+
+if TYPE_CHECKING:
+    from prefect_hailuo.ledger.ledger import Ledger
 
 
 class Reusing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -15,8 +15,8 @@ from prefect_hailuo.errors import HailuoError, RunCancelledError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
-from prefect_hailuo.generation import Road
 from prefect_hailuo.keeping import Keeping
+from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, Job, StoppedError, process_loop
 from prefect_hailuo.order import Order
@@ -28,6 +28,9 @@ from prefect_hailuo.stopping import seconds_to_signal, was_cancelled
 from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
 from prefect_hailuo.watching import NOT_CANCELLED, Office, Watched, watcher
+
+if TYPE_CHECKING:
+    from prefect_hailuo.generation import Road
 
 T = TypeVar("T")
 
@@ -114,11 +117,18 @@ def _office(access: Access) -> Office:
     return Office(access, HailuoSettings().ledger_of(access.realm))
 
 
+def _road(access: Access, ledger: LedgerAddress, connections: Connections, emit: Emit) -> Road:
+    # Here, for the road loads the ledger's database, and this module is loaded with the package.
+    from prefect_hailuo.generation import Road
+
+    return Road(access, ledger, connections, emit)
+
+
 def generating(order: Order) -> Step[Video]:
     """The whole road."""
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        return await Road(order.access, order.ledger, connections, emit).generate(order)
+        return await _road(order.access, order.ledger, connections, emit).generate(order)
 
     return Step(job, Office(order.access, order.ledger))
 
@@ -127,7 +137,7 @@ def acquiring(order: Order) -> Step[Ticket]:
     """The request alone: the one that there is, or a new one."""
 
     async def job(connections: Connections, emit: Emit) -> Ticket:
-        return await Road(order.access, order.ledger, connections, emit).acquire(order)
+        return await _road(order.access, order.ledger, connections, emit).acquire(order)
 
     return Step(job, Office(order.access, order.ledger))
 
@@ -137,7 +147,7 @@ def triggering(order: Order) -> Step[Ticket]:
 
     async def job(connections: Connections, emit: Emit) -> Ticket:
         await order.place.check()
-        return await Road(order.access, order.ledger, connections, emit).acquire(order)
+        return await _road(order.access, order.ledger, connections, emit).acquire(order)
 
     return Step(job, Office(order.access, order.ledger))
 
@@ -147,7 +157,7 @@ def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Step[Comp
     office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Completed:
-        road = Road(access, office.ledger, connections, emit)
+        road = _road(access, office.ledger, connections, emit)
         return await road.wait(ticket, timeout_seconds)
 
     return Step(job, office)
@@ -163,7 +173,7 @@ def fetching(
     office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Output:
-        road = Road(access, office.ledger, connections, emit)
+        road = _road(access, office.ledger, connections, emit)
         return await road.fetch(ticket, completed, timeout_seconds)
 
     return Step(job, office)
@@ -188,6 +198,6 @@ def cancelling(ticket: Ticket, access: Access) -> Step[Cancellation]:
     office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Cancellation:
-        return await Road(access, office.ledger, connections, emit).cancel(ticket)
+        return await _road(access, office.ledger, connections, emit).cancel(ticket)
 
     return Step(job, office)

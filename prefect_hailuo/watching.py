@@ -18,7 +18,6 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.generation import Road
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, StoppedError, Watch, process_loop
@@ -199,6 +198,9 @@ def _ask_prefect(run: Run) -> frozenset[str] | None:
 
 def _withdraw(run: Run, office: Office) -> None:
     async def job(connections: Connections, emit: Emit) -> None:
+        # Here, for the road loads the ledger's database: this module is loaded with the package.
+        from prefect_hailuo.generation import Road
+
         await Road(office.access, office.ledger, connections).withdraw(run)
 
     # What it misses is done the next time; after the last, by the flow's hook or the sweep.

@@ -10,6 +10,7 @@ from databases import run_sql
 from ledger_ground import (
     PRICE,
     attempts_of,
+    claimed,
     decided,
     end_leases,
     failed,
@@ -242,3 +243,13 @@ async def test_a_claim_waits_for_an_owner_who_was_refused(postgresql_url: str) -
         await asyncio.sleep(0.2)
         assert await decided(others, wish()) == "Buy"
         await recording
+
+
+async def test_a_cancelled_run_sends_nothing_whoever_else_waits(each_ledger: str) -> None:
+    """It was cancelled after its claim; another run, that failed, still wants the video."""
+    async with ledger_at(each_ledger) as ledger:
+        mine = await intended(ledger, wish(run=Run("mine", "mine")))
+        await claimed(ledger, wish(waiter="another", run=Run("another", "another")))
+        await ledger.waiters.withdraw(["mine"])
+        with pytest.raises(RunCancelledError):
+            await ledger.claims.begin_sending(mine, SUBMIT_SECONDS, Run("mine", "mine"))

@@ -71,8 +71,8 @@ def test_the_readmes_first_command_ends_with_a_video(tmp_path: Path) -> None:
 
 ROOMS = [
     *("errors", "endpoints", "clock"),
-    *("fal.messages", "fal.hosts", "fal.replies", "fal.patience", "fal.transport"),
-    *("fal.purchase", "fal.client", "fal.following", "fal.platform"),
+    *("fal.messages", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
+    *("fal.transport", "fal.purchase", "fal.client", "fal.following", "fal.pages", "fal.platform"),
     *("key", "mp4", "media", "places", "video", "ledger"),
     *("events", "download", "loop", "storing", "order", "keeping", "parking", "waiting"),
     "collecting",
@@ -117,3 +117,10 @@ def test_imports_point_one_way() -> None:
                 assert other == room or ROOMS.index(other) < ROOMS.index(room), (module, other)
             if imported.split(".")[0] == "prefect":
                 assert room in PREFECTS_FACE, module
+
+
+def test_importing_loads_no_database() -> None:
+    """Whoever only imports the package does not wait for SQLAlchemy and Alembic to load."""
+    code = "import sys, prefect_hailuo; print({'sqlalchemy', 'alembic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
