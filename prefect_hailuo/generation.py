@@ -187,7 +187,9 @@ class Road:
         if await self._ledger.claims.latest(order.key) is None:
             wish = order.wish(waiter)
             if not await reusing.enter_unrecorded(wish):
-                await self._ledger.beginnings.look_back(wish, self._platform)
+                await self._ledger.beginnings.look_back(
+                    wish, self._platform, order.reconcile_seconds
+                )
 
     async def _stored(self, order: Order) -> Attempt | None:
         """The attempt of a video that is stored: there is nothing to claim."""

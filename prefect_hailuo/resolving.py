@@ -18,7 +18,7 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempts import Attempt, moment
-from prefect_hailuo.ledger.beginnings import HISTORY_DAYS
+from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reconciling import body_digest_of

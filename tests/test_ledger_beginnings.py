@@ -16,7 +16,7 @@ from prefect_hailuo.errors import FalError, ParkedError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.ledger.beginnings import HISTORY_DAYS
+from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.wishes import Wish
@@ -54,7 +54,7 @@ class Beginning:
         asked = self.wish(take)
         if await self.ledger.claims.latest(asked.key) is None:
             platform = PlatformClient(self.access, self.http)
-            await self.ledger.beginnings.look_back(asked, platform)
+            await self.ledger.beginnings.look_back(asked, platform, 0)
         return await decided(self.ledger, asked)
 
     @property

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from roads import generate, order_of
+from roads import Hundredfold, generate, order_of, timed
 
-from prefect_hailuo import Hailuo23ProTextToVideo
-from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo import Hailuo23ProTextToVideo, Video
+from prefect_hailuo.emulator import FalEmulator, Fault, delay, edit, refuse
+from prefect_hailuo.errors import GenerationTimeoutError
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.steps import acquiring, perform
 
 COMPOSED = Hailuo23ProTextToVideo(prompt="A caf\u00e9.")
 DECOMPOSED = Hailuo23ProTextToVideo(prompt="A cafe\u0301.")
+
+DAY = 86_400.0
+
+WATCHED = delay("history", 0.1, count=None)
+"""Does no harm, and is counted."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +46,58 @@ def test_half_a_character_hides_no_other_request(fal: FalEmulator, tmp_path: Pat
     fal.plant(COMPOSED.endpoint.id, {"prompt": "A fox \ud83e"}, seconds_ago=60)
     planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
     assert perform(acquiring(order_of(fal, tmp_path, COMPOSED))).request_id == planted
+
+
+def patiently(fal: FalEmulator, place: Path, input: Hailuo23ProTextToVideo) -> Video:
+    """A video, by a caller for whom a minute is over soon, and who lets the history lag by one."""
+    order = replace(order_of(fal, place, input), reconcile_seconds=60)
+    return process_loop().run(timed(order, Hundredfold()))
+
+
+def hide(request_id: str, looks: int) -> Fault:
+    """A history that lists a request only after so many looks."""
+
+    def without(page: Any) -> Any:
+        items = [each for each in page["items"] if each["request_id"] != request_id]
+        return {**page, "items": items}
+
+    return edit("history", without, count=looks)
+
+
+def test_a_new_ledger_waits_for_a_lagging_history(fal: FalEmulator, tmp_path: Path) -> None:
+    """The account was at work right before: what it sent last may not be listed yet."""
+    fal.plant(COMPOSED.endpoint.id, {"prompt": "An owl."}, seconds_ago=DAY / 2)
+    planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
+    hidden = hide(planted, looks=3)
+    fal.faults.add(hidden)
+    assert patiently(fal, tmp_path, COMPOSED).request_id == planted
+    assert (fal.faults.struck(hidden), fal.submissions) == (3, [])
+
+
+@pytest.mark.parametrize("ages", [[], [2 * DAY]], ids=["empty", "old"])
+def test_a_newcomer_does_not_wait(fal: FalEmulator, tmp_path: Path, ages: list[float]) -> None:
+    """Nobody used the account lately: one look is enough, and then it is bought."""
+    for age in ages:
+        fal.plant(COMPOSED.endpoint.id, {"prompt": "An owl."}, seconds_ago=age)
+    fal.faults.add(WATCHED)
+    patiently(fal, tmp_path, COMPOSED)
+    assert (fal.faults.struck(WATCHED), len(fal.submissions)) == (1, 1)
+
+
+def test_many_first_purchases_look_together(fal: FalEmulator, tmp_path: Path) -> None:
+    """Whoever comes while the history is read waits for that reading, or shares the next."""
+    fal.faults.add(WATCHED)
+    inputs = [Hailuo23ProTextToVideo(prompt=f"Fox {n}.") for n in range(15)]
+    with ThreadPoolExecutor(15) as threads:
+        list(threads.map(lambda each: patiently(fal, tmp_path, each), inputs))
+    assert fal.faults.struck(WATCHED) <= 5
+    assert len(fal.submissions) == 15
+
+
+def test_a_history_out_of_reach_stops_the_purchase(fal: FalEmulator, tmp_path: Path) -> None:
+    """Nothing is bought blindly; the error names the ways on."""
+    fal.faults.add(refuse("history", 503, count=None))
+    with pytest.raises(GenerationTimeoutError) as caught:
+        patiently(fal, tmp_path, COMPOSED)
+    assert "ledger import;" in caught.value.cure and "ledger import --skip" in caught.value.cure
+    assert fal.submissions == []

@@ -34,7 +34,7 @@ from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.fal.platform import PlatformClient
-from prefect_hailuo.ledger.beginnings import HISTORY_DAYS
+from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.exchange import Header, Merged
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.rebuilding import Outcome, Rebuilt

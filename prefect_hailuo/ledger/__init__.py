@@ -27,5 +27,10 @@ search, not to a purchase.
   are two requests, and both are recorded.
 - A stranger's request with the same account, endpoint, input and time as a lost one looks just
   like it, and is adopted in its place if it is the only one there.
+- A new ledger looks into fal's history for what the account bought before it began, and again
+  until the ledger is older than that history is taken to lag. It does not wait where the history
+  shows no request to the endpoint in the last day before: a newcomer's first video would take a
+  minute longer. If the one request of that day was sent just before, to one ledger, and is not
+  listed yet, another ledger buys it again. So it does if the history lags for longer.
 - The bare client (`fal.client`) does not come this way, and does not claim to.
 """

@@ -14,21 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from prefect_hailuo.errors import Billed, ParkedError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
-from prefect_hailuo.ledger.attempts import attempt_of, moment
+from prefect_hailuo.ledger.attempts import attempt_of
 from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.earlier import HISTORY_DAYS, Earlier
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.reconciling import body_digest_of, ticket_of
+from prefect_hailuo.ledger.reconciling import RECONCILE_SECONDS, ticket_of
 from prefect_hailuo.ledger.recorded import describe
 from prefect_hailuo.ledger.rows import as_accepted
 from prefect_hailuo.ledger.statements import insert_once, latest_attempt, lock_key, now_in
 from prefect_hailuo.ledger.tables import attempt, database_now, generation, history, origin
 from prefect_hailuo.ledger.wishes import Wish
-
-HISTORY_DAYS = 30
-"""How long fal keeps requests with their payloads, by its documentation as gathered 2026-08."""
-
-WHOLE_SECONDS = timedelta(seconds=1)
-"""How far fal's clock is ahead is known no better, for its `Date` header has no fractions."""
 
 ORDINARY_TAKE = "0"
 
@@ -42,9 +37,11 @@ class Beginnings:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._past: dict[tuple[str, str], tuple[PastRequest, ...]] = {}
+        self._earlier = Earlier(database)
 
-    async def look_back(self, wish: Wish, platform: PlatformClient) -> None:
+    async def look_back(
+        self, wish: Wish, platform: PlatformClient, seconds: float = RECONCILE_SECONDS
+    ) -> None:
         """Before a key is first bought: give it the request that is there from before, if any.
 
         One such request is adopted for the ordinary take. Several, or another take, leave open
@@ -53,16 +50,17 @@ class Beginnings:
         Args:
             wish: What is about to be bought.
             platform: fal's platform API, with the key of the account that would pay.
+            seconds: How far fal's history may lag.
 
         Raises:
             FalError: fal's history could not be read; nothing was bought.
+            GenerationTimeoutError: Not in time; nothing was bought.
             LedgerError: The ledger cannot be used.
         """
         began_at = await self._unread_since(wish.realm, wish.account)
         if began_at is None:
             return
-        past = await self._requests(wish, began_at, platform)
-        equal = [each for each in past if body_digest_of(each) == wish.body_digest]
+        equal = await self._earlier.equal_to(wish, began_at, platform, seconds)
         if equal:
             async with self._database.writing() as connection:
                 await _enter(connection, wish, equal)
@@ -88,21 +86,6 @@ class Beginnings:
         if read.first() is not None or age > timedelta(days=HISTORY_DAYS).total_seconds():
             return None
         return began_at
-
-    async def _requests(
-        self, wish: Wish, began_at: float, platform: PlatformClient
-    ) -> tuple[PastRequest, ...]:
-        """What the account sent to the endpoint before; it changes no more, so it is kept."""
-        which = (wish.account, wish.endpoint)
-        if which not in self._past:
-            began = moment(began_at)
-            past = await platform.history(wish.endpoint, began - timedelta(days=HISTORY_DAYS))
-            async with self._database.reading() as connection:
-                ahead = past.fal_now - moment(await now_in(connection))
-            self._past[which] = tuple(
-                each for each in past.requests if each.sent_at - ahead <= began + WHOLE_SECONDS
-            )
-        return self._past[which]
 
 
 async def _enter(connection: AsyncConnection, wish: Wish, equal: list[PastRequest]) -> None:
