@@ -182,8 +182,9 @@ def test_what_was_taken_from_the_queue_is_bought_anew(
     run = Run(credentials, tmp_path)
     until("it is in the queue", lambda: emulator.requests["stream"])
     run.cancel()
-    Run(credentials, tmp_path)
+    again = Run(credentials, tmp_path)
     until("it is bought anew", lambda: len(emulator.submissions) == 4)
+    again.cancel()
 
 
 def test_a_cancelled_subflow_takes_nothing_from_its_parent(
@@ -218,6 +219,7 @@ def test_a_run_goes_on_while_prefect_cannot_be_asked(
 ) -> None:
     """Prefect's API is out of reach for two questions: nothing is cancelled."""
     gate = Gate()
+    until("nobody asks past the gate", lambda: "prefect-hailuo-watcher" not in threads())
     with temporary_settings({PREFECT_API_URL: gate.url, PREFECT_CLIENT_MAX_RETRIES: 0}):
         run = Run(credentials, tmp_path)
         requested(emulator)
@@ -227,6 +229,11 @@ def test_a_run_goes_on_while_prefect_cannot_be_asked(
         clock.advance(A_GENERATION)
         assert run.result.result(60).is_there()
     assert (emulator.requests["cancel"], emulator.charged) == (0, 1)
+
+
+def threads() -> set[str]:
+    """The names of this process's threads."""
+    return {each.name for each in threading.enumerate()}
 
 
 class Gate:
@@ -259,6 +266,9 @@ class Gate:
             threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError), source, sink:
-            while not self.shut and (data := source.recv(65536)):
+        with suppress(OSError):
+            while (data := source.recv(65536)) and not self.shut:
                 sink.sendall(data)
+        for each in (source, sink):  # closed, it would not wake who reads it in another thread
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
