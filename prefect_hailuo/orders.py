@@ -11,6 +11,7 @@ from prefect_hailuo.budget import Budget
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.key import canonical_take
+from prefect_hailuo.ledger.recorded import storable
 from prefect_hailuo.order import OnAmbiguous, OnLost, Order, find_directory
 from prefect_hailuo.places import Place
 from prefect_hailuo.runs import current_run
@@ -64,7 +65,7 @@ def make_order(
     block = resolve_credentials(credentials)
     access = block.access()
     settings = HailuoSettings()
-    return Order(
+    order = Order(
         input=input,
         access=access,
         place=resolve_storage(storage, access.realm),
@@ -81,6 +82,11 @@ def make_order(
         reconcile_seconds=settings.reconcile_seconds,
         find_place=find_place,
     )
+    _check_texts("labels", *order.labels, *order.labels.values())
+    _check_texts("take", canonical_take(take))
+    _check_texts("budget", order.scope)
+    _check_texts("storage", order.place.label)
+    return order
 
 
 def find_place(label: str) -> Place | None:
@@ -89,6 +95,22 @@ def find_place(label: str) -> Place | None:
         with suppress(ConfigurationError):  # it may have been deleted
             return resolve_storage(label, "fal")
     return find_directory(label)
+
+
+def _check_texts(name: str, *texts: str) -> None:
+    """Refuse, before anything is bought, what could not be written down after it.
+
+    Raises:
+        ConfigurationError: A text is one that not every database and no JSON takes.
+    """
+    for text in texts:
+        if text != storable(text):
+            raise ConfigurationError(
+                f"{name} holds {text!r}, which has a NUL or half a character in it; nothing was "
+                "bought.",
+                cure="Pass plain text; of an odd file name, os.fsencode(name).decode(errors="
+                "'replace') makes some.",
+            )
 
 
 def _scope_of(budget: Budget | str | None) -> str | None:

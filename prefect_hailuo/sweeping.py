@@ -34,6 +34,7 @@ from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reconciling import Reconciling
+from prefect_hailuo.ledger.recorded import storable
 from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import FindPlace
 from prefect_hailuo.places import Place
@@ -163,6 +164,8 @@ class Sweep:
         except HailuoError as error:
             now = await self._ledger.claims.attempt(one.key, one.number)
             return _row(now or one, _OUTCOMES.get(type(error), "failed"), error.message)
+        except Exception as error:  # whatever is wrong with one, the others are looked after
+            return _row(one, "failed", storable(f"{type(error).__name__}: {error}"))
 
     async def _cancel(self, one: Attempt, access: Access) -> SweepRow:
         client = AsyncFalClient(access, self._connections.http, self._clock)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from databases import address_of, run_sql
-from ledger_ground import decided, ledger_at, submitted, wish
+from ledger_ground import attempts_of, decided, ledger_at, submitted, wish
 from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, answer
+from roads import FOX, OWL, order_of
 from sqlalchemy import text
 
-from prefect_hailuo.errors import HailuoError, LedgerError, SubmitUnknownError
+from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.errors import (
+    ConfigurationError,
+    FalFaultError,
+    HailuoError,
+    LedgerError,
+    SubmitUnknownError,
+)
 from prefect_hailuo.fal import purchase
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger import database
+from prefect_hailuo.steps import acquiring, perform
+from prefect_hailuo.sweep import sweep
 
 MANY_CANCELLED = """
 INSERT INTO hailuo_waiter (id, key, realm, lease_until, started_at, cancelled_at)
@@ -155,3 +168,45 @@ async def test_a_replaced_ledger_is_opened_anew(ledger_url: str) -> None:
         assert await decided(other, wish()) == "Buy"
         assert await decided(ledger, wish()) == "LedgerError"
         assert await decided(ledger, wish()) == "Wait"
+
+
+ODD = os.fsdecode(b"sh\xf6t.txt")
+"""A file's name that is no UTF-8, as Python reads it."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"labels": {"file": ODD}}, {"labels": {"a\0": ""}}, {"take": ODD}, {"budget": "a\0b"}],
+)
+def test_words_that_cannot_be_written_down_are_refused_first(
+    emulator: FalEmulator, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """Half a character, or a NUL, is refused before anything is bought for it."""
+    with pytest.raises(ConfigurationError, match="nothing was bought"):
+        order_of(emulator, tmp_path, **options)
+    with pytest.raises(ConfigurationError, match="storage holds"):
+        order_of(emulator, tmp_path / ODD)
+
+
+async def test_a_search_that_ends_in_odd_words_is_parked(postgresql_url: str) -> None:
+    """Whatever fal or a proxy says, the reason can be written down."""
+    async with ledger_at(postgresql_url) as ledger:
+        one = await submitted(ledger, wish())
+        assert await ledger.records.parked(one, f"It said {ODD} and \0.")
+        await ledger.records.failed(one, FalFaultError(f"{ODD} and \0"))
+    [row] = attempts_of(postgresql_url)
+    assert "sh?t.txt and ?" in row["error"]["message"]
+
+
+def test_one_bad_row_does_not_stop_the_sweep(
+    emulator: FalEmulator, ledger_url: str, tmp_path: Path
+) -> None:
+    """What is wrong with one attempt is told in its row, and the others are looked after."""
+    for wanted in (FOX, OWL):
+        perform(acquiring(order_of(emulator, tmp_path / "videos", wanted)))
+    bad = f"UPDATE hailuo_attempt SET place = place || char(0) WHERE endpoint = '{FOX.endpoint.id}'"  # noqa: S608
+    run_sql(ledger_url, bad, "UPDATE hailuo_waiter SET lease_until = 0", realm="emulator")
+    time.sleep(1)
+    rows = sweep(credentials=[emulator.credentials()]).rows
+    assert [row.outcome for row in rows] == ["failed", "collected"]
+    assert "null byte" in rows[0].detail

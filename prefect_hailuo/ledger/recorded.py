@@ -9,6 +9,16 @@ from prefect_hailuo.errors import Billed, HailuoError, InputRefusedError, Proble
 from prefect_hailuo.fal.messages import Ticket
 
 
+def storable(text: str) -> str:
+    """A text as every database takes it: without NUL, and without halves of characters.
+
+    Example:
+        >>> storable("a" + chr(0) + "b" + chr(0xD800))
+        'a?b?'
+    """
+    return text.replace(chr(0), "?").encode(errors="replace").decode()
+
+
 def describe(error: HailuoError) -> dict[str, Any]:
     """All of an error but its ticket, as JSON.
 
@@ -16,14 +26,20 @@ def describe(error: HailuoError) -> dict[str, Any]:
         >>> describe(errors.FalFaultError("Out of order."))["kind"]
         'FalFaultError'
     """
+    error_type = getattr(error, "error_type", None)
     return {
         "kind": type(error).__name__,
-        "message": error.message,
-        "cure": error.cure,
+        "message": storable(error.message),
+        "cure": storable(error.cure),
         "billed": error.billed.value,
-        "error_type": getattr(error, "error_type", None),
-        "problems": [list(each) for each in getattr(error, "problems", ())],
+        "error_type": error_type and storable(error_type),
+        "problems": [_storable_problem(each) for each in getattr(error, "problems", ())],
     }
+
+
+def _storable_problem(problem: Problem) -> list[Any]:
+    loc = [storable(part) if isinstance(part, str) else part for part in problem.loc]
+    return [loc, storable(problem.msg), storable(problem.type)]
 
 
 def recorded_error(

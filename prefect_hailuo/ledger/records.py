@@ -13,7 +13,7 @@ from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.recorded import describe
+from prefect_hailuo.ledger.recorded import describe, storable
 from prefect_hailuo.ledger.rows import add_attempt, add_like, as_accepted, from_file
 from prefect_hailuo.ledger.statements import (
     insert_once,
@@ -164,7 +164,7 @@ class Records:
             changed = await connection.execute(
                 update(attempt)
                 .where(is_attempt(one), open_as_seen)
-                .values(parked_at=database_now(), parked_because=because)
+                .values(parked_at=database_now(), parked_because=storable(because))
             )
             return changed.rowcount == 1
 
