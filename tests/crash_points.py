@@ -7,18 +7,18 @@ server that does not take a connection, an answer that does not come, a video th
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 from scenes import CONTENT, SETTLING_SECONDS, STRANGER, Evidence, Scene
-from workers import Worker, wait_until
+from workers import PATIENCE_SECONDS, Worker, wait_until
 
 from prefect_hailuo.emulator import State, delay, edit, time_out
 
@@ -141,26 +141,39 @@ def amid_the_download(scene: Scene) -> Iterator[Worker]:
         yield worker
 
 
-@contextmanager
-def before_the_record(scene: Scene) -> Iterator[Worker]:
+def before_the_record(scene: Scene) -> Standing:
     """The temporary file has its full size; nothing is in its place yet."""
-    with downloading(scene) as (worker, release):
-        [draft] = scene.drafts()
-        release()
-        _stop_when(worker, lambda: draft.stat().st_size == len(CONTENT))
-        assert (scene.drafts(), scene.kept(), scene.kept("json")) == ([draft], [], [])
-        yield worker
+
+    def has_come(draft: Path) -> bool:
+        return draft.stat().st_size == len(CONTENT)
+
+    return stopped_amid_storing(scene, has_come, records=0)
+
+
+def before_the_final_move(scene: Scene) -> Standing:
+    """The video's record is in its place; the video is not."""
+    return stopped_amid_storing(scene, lambda _: bool(scene.kept("json")), records=1)
 
 
 @contextmanager
-def before_the_final_move(scene: Scene) -> Iterator[Worker]:
-    """The video's record is in its place; the video is not."""
-    with downloading(scene) as (worker, release):
-        [draft] = scene.drafts()
-        release()
-        _stop_when(worker, lambda: scene.kept("json"))
-        assert (scene.drafts(), scene.kept(), len(scene.kept("json"))) == ([draft], [], 1)
-        yield worker
+def stopped_amid_storing(
+    scene: Scene, has_come: Callable[[Path], bool], records: int
+) -> Iterator[Worker]:
+    """A worker who has all of the video, frozen before the video is in its place.
+
+    Nothing keeps it there but a signal in the right moment: where that comes too late, it is tried
+    again with another key.
+    """
+    while True:
+        with downloading(scene) as (worker, release):
+            [draft] = scene.drafts()
+            release()
+            _stop_when(worker, partial(_is_gone_or, has_come, draft))
+            if (scene.drafts(), scene.kept(), len(scene.kept("json"))) == ([draft], [], records):
+                assert draft.stat().st_size == len(CONTENT)
+                yield worker
+                return
+        scene.miss(worker)
 
 
 @contextmanager
@@ -221,12 +234,18 @@ def _through_gate(scene: Scene, result: dict[str, Any]) -> dict[str, Any]:
     return {"video": {**result["video"], "url": url}}
 
 
+def _is_gone_or(has_come: Callable[[Path], bool], draft: Path) -> bool:
+    try:
+        return has_come(draft)
+    except FileNotFoundError:
+        return True
+
+
 def _stop_when(worker: Worker, happened: Callable[[], object]) -> None:
     """Freeze a worker in the very moment: it is looked for without a pause."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_SECONDS
     while not happened():
-        assert time.monotonic() < until and worker.is_alive
-    os.kill(worker.pid, signal.SIGSTOP)
+        assert time.monotonic() < until
     worker.freeze()
 
 

@@ -66,13 +66,15 @@ class Worker:
         wait_until(lambda: not self.is_alive, "killed")
 
     def freeze(self) -> None:
-        """Stop it where it is."""
-        os.kill(self.pid, signal.SIGSTOP)
-        wait_until(lambda: self._state() in "Tt", "frozen")
+        """Stop it where it is, unless it has ended."""
+        with suppress(ProcessLookupError, FileNotFoundError):
+            os.kill(self.pid, signal.SIGSTOP)
+            wait_until(lambda: self._state() in "Tt", "frozen")
 
     def thaw(self) -> None:
         """Let it go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)
 
     def outcome(self) -> Outcome:
         """Wait for its end: what it came back with."""
