@@ -20,6 +20,7 @@ from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempts import Attempt, moment
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.imported import move_imported
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reconciling import body_digest_of
 from prefect_hailuo.ledger.standing import is_parked
@@ -100,6 +101,8 @@ class Resolving:
                 it belongs to another attempt.
         """
         one = await self.latest()
+        if moved := await move_imported(self.ledger.database, one, request_id):
+            return moved
         await self._check_free(one, request_id)
         if access.account != one.account:
             raise OtherAccountError(

@@ -12,12 +12,18 @@ from roads import Hundredfold, generate, order_of, timed
 
 from prefect_hailuo import Hailuo23ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator, Fault, delay, edit, refuse
-from prefect_hailuo.errors import GenerationTimeoutError
-from prefect_hailuo.loop import process_loop
+from prefect_hailuo.errors import GenerationTimeoutError, ParkedError
+from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.order import Order
+from prefect_hailuo.resolving import Resolving
 from prefect_hailuo.steps import acquiring, perform
 
 COMPOSED = Hailuo23ProTextToVideo(prompt="A caf\u00e9.")
 DECOMPOSED = Hailuo23ProTextToVideo(prompt="A cafe\u0301.")
+
+TAKE = "2026-11-20"
 
 DAY = 86_400.0
 
@@ -101,3 +107,68 @@ def test_a_history_out_of_reach_stops_the_purchase(fal: FalEmulator, tmp_path: P
         patiently(fal, tmp_path, COMPOSED)
     assert "ledger import;" in caught.value.cure and "ledger import --skip" in caught.value.cure
     assert fal.submissions == []
+
+
+def take_in(order: Order) -> list[str]:
+    """Import the history of an order's account; what became of each request."""
+
+    async def job(connections: Connections, emit: Emit) -> list[str]:
+        ledger = connections.ledgers.at(order.ledger)
+        platform = PlatformClient(order.access, connections.http)
+        found = await ledger.rebuilding.rebuild(platform)
+        await ledger.beginnings.settle(order.access.realm, order.access.account)
+        return [each.outcome for each in found]
+
+    return process_loop().run(job)
+
+
+def adopt(order: Order, request_id: str) -> None:
+    """A person's decision that a request is this order's."""
+
+    async def job(connections: Connections, emit: Emit) -> Attempt:
+        resolving = Resolving(connections.ledgers.at(order.ledger), order.key)
+        return await resolving.adopt(request_id, order.access, connections)
+
+    process_loop().run(job)
+
+
+def test_after_an_import_no_take_is_bought_again(fal: FalEmulator, tmp_path: Path) -> None:
+    """It was bought as a take that the history does not know: the call asks, and names the ways."""
+    planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
+    order = order_of(fal, tmp_path, COMPOSED, take=TAKE)
+    assert take_in(order) == ["attempt"]
+    with pytest.raises(ParkedError, match=planted) as caught:
+        perform(acquiring(order))
+    cures = ("--adopt REQUEST_ID", "--allow-one-resubmit", "ledger import --skip")
+    assert all(cure in caught.value.cure for cure in cures)
+    assert fal.submissions == []
+
+
+def test_an_imported_request_is_adopted_for_its_take(
+    fal: FalEmulator, tmp_path: Path, each_ledger: str
+) -> None:
+    """It is moved there with all that is known of it; the ordinary take has the other one."""
+    planted = {fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60) for _ in "ab"}
+    order = order_of(fal, tmp_path, COMPOSED, take=TAKE)
+    assert take_in(order) == ["attempt", "duplicate"]
+    with pytest.raises(ParkedError):
+        perform(acquiring(order))
+    ordinary = perform(acquiring(order_of(fal, tmp_path, COMPOSED))).request_id
+    adopt(order, ordinary)
+    assert generate(fal, tmp_path, COMPOSED, take=TAKE).request_id == ordinary
+    assert generate(fal, tmp_path, COMPOSED).request_id == (planted - {ordinary}).pop()
+    assert fal.submissions == []
+
+
+def test_by_somebodys_word_another_take_is_bought(fal: FalEmulator, tmp_path: Path) -> None:
+    """All that was bought before is accounted for, so this take was not."""
+    fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
+    order = order_of(fal, tmp_path, COMPOSED, take=TAKE)
+    take_in(order)
+
+    async def skip(connections: Connections, emit: Emit) -> None:
+        await connections.ledgers.at(order.ledger).beginnings.skip("fal", order.access.account)
+
+    process_loop().run(skip)
+    perform(acquiring(order))
+    assert len(fal.submissions) == 1

@@ -107,7 +107,7 @@ def import_(
     skip: Annotated[
         bool,
         Parameter(
-            help="Import nothing, and trust that nothing was bought before.",
+            help="Import nothing, and trust that all that was bought before is accounted for.",
             negative="",
             show_default=False,
         ),
@@ -122,8 +122,9 @@ def import_(
 
     What the ledger has already stays as it is, so that it may be repeated. From fal's history, all
     requests of an input become one generation of take 0: the first that succeeded, which a rerun
-    collects without buying, and the others, shown as duplicates. After that, an account's first
-    purchases are no longer looked for in its history.
+    collects without buying, and the others, shown as duplicates. Which
+    take each was, fal does not know: so the first call for another take of such an input asks what
+    to do, unless --skip says that all is accounted for.
     """
     where = realm_of(realm)
     if file is not None and skip:
@@ -134,7 +135,7 @@ def import_(
         return
     access = access_of(where, credentials)
     if skip:
-        ask(where, lambda ledger: ledger.beginnings.settle(where, access.account))
+        ask(where, lambda ledger: ledger.beginnings.skip(where, access.account))
         say(f"The account {access.account}'s history counts as accounted for; nothing was read.")
         return
     _tell_rebuilt(_rebuild(where, access, days, credentials), access, json)

@@ -1,31 +1,40 @@
 """What a new ledger cannot know: what the account bought before it began.
 
 Until the account's history has been imported, or somebody said that it need not be, or fal has
-forgotten it all, the first purchase of each key looks there first.
+forgotten it all, the first purchase of each key looks there first. After an import it looks among
+what that entered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import Billed, ParkedError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
-from prefect_hailuo.ledger.attempts import attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS, Earlier
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.imported import ORDINARY_TAKE, imported_like
 from prefect_hailuo.ledger.reconciling import RECONCILE_SECONDS, ticket_of
 from prefect_hailuo.ledger.recorded import describe
-from prefect_hailuo.ledger.rows import as_accepted
-from prefect_hailuo.ledger.statements import insert_once, latest_attempt, lock_key, now_in
+from prefect_hailuo.ledger.rows import add_attempt, as_accepted
+from prefect_hailuo.ledger.statements import (
+    insert_once,
+    is_attempt,
+    latest_attempt,
+    lock_key,
+    now_in,
+)
 from prefect_hailuo.ledger.tables import attempt, database_now, generation, history, origin
 from prefect_hailuo.ledger.wishes import Wish
 
-ORDINARY_TAKE = "0"
+NEVER = 0.0
+"""When a history was read that need not be."""
 
 
 class Beginnings:
@@ -57,35 +66,50 @@ class Beginnings:
             GenerationTimeoutError: Not in time; nothing was bought.
             LedgerError: The ledger cannot be used.
         """
-        began_at = await self._unread_since(wish.realm, wish.account)
-        if began_at is None:
+        if wish.realm == "emulator":  # it forgets, and charges nothing
             return
-        equal = await self._earlier.equal_to(wish, began_at, platform, seconds)
-        if equal:
+        async with self._database.reading() as connection:
+            read_at = await _read_at(connection, wish)
+            began_at = await _began_at(connection)
+            imported = await imported_like(connection, wish)
+        if read_at == NEVER:
+            return
+        equal: list[PastRequest] = []
+        if read_at is None and began_at is not None:
+            equal = await self._earlier.equal_to(wish, began_at, platform, seconds)
+        if equal or imported:
             async with self._database.writing() as connection:
                 await _enter(connection, wish, equal)
 
     async def settle(self, realm: Realm, account: str) -> None:
-        """Note that an account's history is accounted for."""
+        """Note that an account's history has been imported: what it shows is in the ledger."""
         row = {"realm": realm, "account": account, "read_at": database_now()}
         async with self._database.writing() as connection:
             await connection.execute(insert_once(connection, history).values(row))
 
-    async def _unread_since(self, realm: Realm, account: str) -> float | None:
-        """When the ledger began, if its account's history still matters."""
-        if realm == "emulator":  # it forgets, and charges nothing
-            return None
-        async with self._database.reading() as connection:
-            read = await connection.execute(
-                select(history.c.read_at).where(
-                    history.c.realm == realm, history.c.account == account
-                )
+    async def skip(self, realm: Realm, account: str) -> None:
+        """Note that an account's history does not matter, by somebody's word."""
+        which = {"realm": realm, "account": account}
+        async with self._database.writing() as connection:
+            await connection.execute(
+                insert_once(connection, history).values(**which, read_at=NEVER)
             )
-            began_at: float = (await connection.execute(select(origin.c.began_at))).scalar_one()
-            age = await now_in(connection) - began_at
-        if read.first() is not None or age > timedelta(days=HISTORY_DAYS).total_seconds():
-            return None
-        return began_at
+            await connection.execute(update(history).filter_by(**which).values(read_at=NEVER))
+
+
+async def _read_at(connection: AsyncConnection, wish: Wish) -> float | None:
+    """When the account's history was imported; `NEVER`, if it need not be; None until then."""
+    found = await connection.execute(
+        select(history.c.read_at).filter_by(realm=wish.realm, account=wish.account)
+    )
+    return found.scalar()
+
+
+async def _began_at(connection: AsyncConnection) -> float | None:
+    """When the ledger began, if fal still knows of anything before."""
+    began_at: float = (await connection.execute(select(origin.c.began_at))).scalar_one()
+    age = await now_in(connection) - began_at
+    return None if age > timedelta(days=HISTORY_DAYS).total_seconds() else began_at
 
 
 async def _enter(connection: AsyncConnection, wish: Wish, equal: list[PastRequest]) -> None:
@@ -95,6 +119,21 @@ async def _enter(connection: AsyncConnection, wish: Wish, equal: list[PastReques
     await lock_key(connection, wish.key)
     if await latest_attempt(connection, wish.key) is not None:
         return
+    free = await _free(connection, wish, equal)
+    sent = {each.request_id: each.sent_at.timestamp() for each in free}
+    sent |= await imported_like(connection, wish)
+    if not sent:
+        return
+    one = await add_attempt(connection, _unknown(wish, sent))
+    if len(sent) == len(free) == 1 and wish.take == ORDINARY_TAKE:
+        values = {**as_accepted(ticket_of(one, free[0])), "adopted": True}
+        await connection.execute(update(attempt).where(is_attempt(one)).values(values))
+
+
+async def _free(
+    connection: AsyncConnection, wish: Wish, equal: list[PastRequest]
+) -> list[PastRequest]:
+    """The requests that no attempt has."""
     owned = await connection.execute(
         select(attempt.c.request_id).where(
             attempt.c.realm == wish.realm,
@@ -102,37 +141,25 @@ async def _enter(connection: AsyncConnection, wish: Wish, equal: list[PastReques
         )
     )
     taken = set(owned.scalars())
-    free = [each for each in equal if each.request_id not in taken]
-    if not free:
-        return
-    sent_at = max(each.sent_at for each in free).timestamp()
-    added = await connection.execute(
-        insert(attempt).values(_unknown(wish, free, sent_at)).returning(attempt)
-    )
-    await connection.execute(
-        update(generation).where(generation.c.key == wish.key).values(attempts=1)
-    )
-    if len(free) == 1 and wish.take == ORDINARY_TAKE:
-        one = attempt_of(added.mappings().one())
-        values = {**as_accepted(ticket_of(one, free[0])), "adopted": True}
-        await connection.execute(update(attempt).where(attempt.c.key == one.key).values(values))
+    return [each for each in equal if each.request_id not in taken]
 
 
-def _unknown(wish: Wish, free: list[PastRequest], sent_at: float) -> dict[str, object]:
-    ids = ", ".join(each.request_id for each in free)
+def _unknown(wish: Wish, sent: Mapping[str, float]) -> dict[str, object]:
+    ids = ", ".join(sent)
     error = ParkedError(
-        "This ledger is new, and by fal's history the account asked for this very input before "
+        "By fal's history the account asked for this very input before this ledger began "
         f"({ids}). Whether one of these is take {wish.take!r} cannot be known; nothing was bought.",
-        cure=f"Adopt one: prefect-hailuo ledger resolve {wish.key[:12]} --adopt REQUEST_ID.",
+        cure=f"Adopt one: prefect-hailuo ledger resolve {wish.key[:12]} --adopt REQUEST_ID. If all "
+        "that was bought before is accounted for, let no other take be asked about: prefect-hailuo "
+        "ledger import --skip.",
         billed=Billed.UNKNOWN,
     )
     return {
         **wish.asked(),
-        "number": 1,
         "fate": Fate.FAILED,
         "billed": Billed.UNKNOWN,
         "error": describe(error),
-        "intended_at": sent_at,
+        "intended_at": max(sent.values()),
         "lease_until": 0.0,
         "estimated_usd": wish.estimated_usd,
         "duplicate": False,

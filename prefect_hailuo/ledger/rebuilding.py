@@ -24,10 +24,10 @@ from prefect_hailuo.fal.messages import Realm, Ticket
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.key import generation_key
 from prefect_hailuo.ledger.attempts import moment
-from prefect_hailuo.ledger.beginnings import ORDINARY_TAKE
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.fates import Fate, Rerun
+from prefect_hailuo.ledger.imported import ORDINARY_TAKE
 from prefect_hailuo.ledger.past import FAILED, Past, became
 from prefect_hailuo.ledger.statements import insert_once, latest_attempt, lock_key, now_in
 from prefect_hailuo.ledger.tables import attempt, database_now, generation
