@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import run_sql
 from roads import Hundredfold, generate, order_of, timed
 
 from prefect_hailuo import Hailuo23ProTextToVideo, Video
-from prefect_hailuo.emulator import FalEmulator, Fault, delay, edit, refuse
+from prefect_hailuo.emulator import FalEmulator, Fault, delay, drop_after_accepting, edit, refuse
 from prefect_hailuo.errors import GenerationTimeoutError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.ledger.attempts import Attempt
@@ -172,3 +173,28 @@ def test_by_somebodys_word_another_take_is_bought(fal: FalEmulator, tmp_path: Pa
     process_loop().run(skip)
     perform(acquiring(order))
     assert len(fal.submissions) == 1
+
+
+@pytest.mark.parametrize("skew", [0.0, DAY, -DAY])
+def test_a_search_reads_no_more_than_it_must(
+    fal: FalEmulator, tmp_path: Path, ledger_url: str, skew: float
+) -> None:
+    """An old attempt is looked for around its own time, however much was sent since."""
+    fal.history.skew_seconds = skew
+    fal.faults.add(drop_after_accepting("submit"))
+    fal.history.omits_payloads = True
+    with pytest.raises(ParkedError):
+        perform(acquiring(order_of(fal, tmp_path, COMPOSED)))
+    fal.history.omits_payloads = False
+    planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=3 * DAY)
+    run_sql(ledger_url, f"UPDATE hailuo_attempt SET sent_at = sent_at - {3 * DAY}")  # noqa: S608
+    fal.plant(COMPOSED.endpoint.id, {"prompt": "An owl."}, seconds_ago=DAY)
+    read: set[str] = set()
+    fal.faults.add(edit("history", lambda page: _noted(page, read), count=None))
+    assert perform(acquiring(order_of(fal, tmp_path, COMPOSED))).request_id == planted
+    assert read == {planted}
+
+
+def _noted(page: Any, read: set[str]) -> Any:
+    read |= {each["request_id"] for each in page["items"]}
+    return page

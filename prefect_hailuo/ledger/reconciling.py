@@ -34,6 +34,10 @@ from prefect_hailuo.ledger.wishes import digest_of
 WINDOW_MARGIN = timedelta(seconds=15)
 """How far fal's `sent_at` may be off, beyond what its `Date` header tells."""
 
+END_MARGIN = timedelta(hours=1)
+"""How far beyond the windows the history is read, so that little depends on fal's clock, or on
+whether it goes by the end of a request; bounded, for an account may send much in a month."""
+
 RECONCILE_SECONDS = 60.0
 """How long a request is looked for, since its POST: the history may lag."""
 
@@ -106,13 +110,15 @@ class Reconciling:
     async def _read(
         self, endpoint: str, group: Sequence[Attempt], now: float
     ) -> tuple[History, timedelta]:
-        """The history since the group's first POST, and how far fal's clock is ahead."""
-        start = min(window_of(each).start for each in group)
+        """The history around the group's POSTs, and how far fal's clock is ahead."""
+        windows = [window_of(each) for each in group]
+        start = min(each.start for each in windows)
+        end = max(each.end for each in windows) + END_MARGIN
         asked_at = self._clock.now()
-        history = await self._platform.history(endpoint, start)
+        history = await self._platform.history(endpoint, start, end)
         ahead = history.fal_now - moment(now + self._clock.now() - asked_at)
-        if ahead < -WINDOW_MARGIN:  # by fal's clock it began earlier
-            history = await self._platform.history(endpoint, start + ahead)
+        if not -WINDOW_MARGIN <= ahead <= END_MARGIN:  # by fal's clock it was at another time
+            history = await self._platform.history(endpoint, start + ahead, end + ahead)
         return history, ahead
 
 
