@@ -11,9 +11,10 @@ import anyio.to_thread
 from prefect_hailuo.errors import StorageError
 from prefect_hailuo.fal.messages import Completed, Output, Ticket
 from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.naming import name_and_key, name_apart
 from prefect_hailuo.order import FindPlace
 from prefect_hailuo.places import Place
-from prefect_hailuo.storing import Storing, name_and_key
+from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
 
 if TYPE_CHECKING:
@@ -54,16 +55,25 @@ class Keeping:
         # Somebody else may have waited for it too, and have been quicker.
         videos = await self._ledger.records.files(one.key)
         same = [each for each in videos if each.request_id == ticket.request_id]
-        if found := await self.find(one, same, name_and_key(ticket)[0]):
+        name = await self._name(one, ticket)
+        if found := await self.find(one, same, name):
             return found
-        video = await self._unrecorded(ticket)
-        video = video or await self._storing.store(ticket, output, completed)
+        apart = name_apart(name_and_key(ticket)[0], ticket.request_id)
+        video = await self._unrecorded(ticket, name) or await self._unrecorded(ticket, apart)
+        video = video or await self._storing.store(ticket, output, completed, name)
         await self._ledger.records.stored(one, video)
         return video
 
-    async def _unrecorded(self, ticket: Ticket) -> Video | None:
+    async def _name(self, one: Attempt, ticket: Ticket) -> str:
+        """The video's name: the generation's is for the attempt that counts."""
+        name = name_and_key(ticket)[0]
+        counted = await self._ledger.claims.latest(one.key)
+        counts = counted is None or counted.number == one.number
+        return name if counts else name_apart(name, ticket.request_id)
+
+    async def _unrecorded(self, ticket: Ticket, name: str) -> Video | None:
         """The request's video that is in the place with its record, though the ledger is newer."""
-        name, key = name_and_key(ticket)
+        key = name_and_key(ticket)[1]
         video = None
         with suppress(StorageError):  # a damaged record is written anew, with its file
             video = await self._storing.find(name, key) if key else None
@@ -85,11 +95,12 @@ class Keeping:
         """The file that is in this place, though the ledger may know it elsewhere only."""
         for video in videos:
             known = video.storage == self._storing.label
-            here = self._storing.here(video, video.storage_key if known else name)
-            if await self._storing.holds(here):
-                if not known:  # the place was moved, with its files
-                    await self._ledger.records.copied(one, here)
-                return here
+            for each in {video.storage_key} if known else {name, video.storage_key}:
+                here = self._storing.here(video, each)
+                if await self._storing.holds(here):
+                    if not known:  # the place was moved, with its files
+                        await self._ledger.records.copied(one, here)
+                    return here
         return None
 
     async def _copied(self, one: Attempt, videos: Sequence[Video], name: str) -> Video | None:

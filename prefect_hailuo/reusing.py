@@ -11,8 +11,9 @@ from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.loop import Emit
+from prefect_hailuo.naming import video_name
 from prefect_hailuo.order import Order
-from prefect_hailuo.storing import Storing, video_name
+from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,10 +16,9 @@ from pydantic import ValidationError
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.download import Download, downloaded
-from prefect_hailuo.endpoints import VideoInput, find_input_class
+from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.errors import (
     Billed,
-    ConfigurationError,
     DownloadError,
     HailuoError,
     StorageError,
@@ -29,9 +27,9 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.events import Stored
 from prefect_hailuo.fal.messages import Completed, File, Output, Ticket
-from prefect_hailuo.key import file_stem, generation_key
 from prefect_hailuo.loop import Emit, ignore
 from prefect_hailuo.media import poster_data_uri, probe
+from prefect_hailuo.naming import is_of, name_and_key, name_apart, record_name
 from prefect_hailuo.places import Place
 from prefect_hailuo.video import Video, ticket_of
 
@@ -79,7 +77,11 @@ class Storing:
         return self._place.label
 
     async def store(
-        self, ticket: Ticket, output: Output, completed: Completed | None = None
+        self,
+        ticket: Ticket,
+        output: Output,
+        completed: Completed | None = None,
+        name: str | None = None,
     ) -> Video:
         """Download a result, verify it, and keep it with its provenance.
 
@@ -87,13 +89,14 @@ class Storing:
             ticket: The request.
             output: Its result.
             completed: How it completed, if that was seen.
+            name: Its name in the place; by default, its generation's.
 
         Raises:
             DownloadError: It did not arrive whole, or is no longer served.
             StorageError: The place does not take it.
         """
         try:
-            return await self._store(ticket, output.video, completed)
+            return await self._store(ticket, output.video, completed, name)
         except HailuoError as error:
             about(ticket, error)
             raise
@@ -121,6 +124,18 @@ class Storing:
         }
         return video.model_copy(update=where)
 
+    async def free_name(self, name: str, request_id: str) -> str:
+        """A name for a request's video under which no other request's is kept: it was paid for."""
+        record = await self._place.read(record_name(name))
+        try:
+            there = None if record is None else Video.model_validate_json(record)
+        except ValidationError:
+            return name  # a damaged record is written anew, with its file
+        if there is None or there.request_id == request_id or not is_of(there.key, name):
+            return name
+        taken = await self._place.holds(name, there.sha256)
+        return name_apart(name, request_id) if taken else name
+
     async def copy(self, video: Video, content: bytes, name: str) -> Video:
         """Keep a copy of a video that another place holds.
 
@@ -132,12 +147,12 @@ class Storing:
         Raises:
             StorageError: The place does not take it.
         """
-        copy = self.here(video, name)
+        copy = self.here(video, await self.free_name(name, video.request_id))
         with tempfile.TemporaryDirectory(dir=self._place.workspace) as directory:
-            draft = anyio.Path(directory) / name
+            draft = anyio.Path(directory) / copy.storage_key
             await draft.write_bytes(content)
-            await self._place.write(record_name(name), _record(copy))
-            await self._place.keep(Path(draft), name)
+            await self._place.write(record_name(copy.storage_key), _record(copy))
+            await self._place.keep(Path(draft), copy.storage_key)
         return copy
 
     async def holds(self, video: Video) -> bool:
@@ -158,6 +173,7 @@ class Storing:
         """
         file = File(url=video.url, file_size=video.size)
         try:
+            video = self.here(video, await self.free_name(video.storage_key, video.request_id))
             async with self._downloaded(file, seconds) as download:
                 if download.sha256 != video.sha256:
                     raise VideoExpiredError("fal's link now serves another file.")
@@ -170,11 +186,15 @@ class Storing:
             raise
         return video
 
-    async def _store(self, ticket: Ticket, file: File, completed: Completed | None) -> Video:
-        name_and_key(ticket)  # a ticket that makes no sense is refused before the download
+    async def _store(
+        self, ticket: Ticket, file: File, completed: Completed | None, name: str | None
+    ) -> Video:
+        # A ticket that makes no sense is refused before the download.
+        name = name or name_and_key(ticket)[0]
         async with self._downloaded(file) as download:
             poster = await _look(poster_data_uri, download.path)
-            video = await self._describe(ticket, file, download, completed)
+            free = await self.free_name(name, ticket.request_id)
+            video = await self._describe(ticket, file, download, completed, free)
             # The record first: with it, a file that is not kept is downloaded again; without it,
             # a file that is kept would be bought again.
             await self._place.write(record_name(video.storage_key), _record(video))
@@ -189,10 +209,15 @@ class Storing:
         return downloaded(self._media, file, self._place.workspace, deadline)
 
     async def _describe(
-        self, ticket: Ticket, file: File, download: Download, completed: Completed | None
+        self,
+        ticket: Ticket,
+        file: File,
+        download: Download,
+        completed: Completed | None,
+        name: str,
     ) -> Video:
         endpoint = find_input_class(ticket.endpoint).endpoint
-        name, key = name_and_key(ticket)
+        key = name_and_key(ticket)[1]
         picture = await _look(probe, download.path)
         now = datetime.now(timezone.utc)
         return Video(
@@ -217,34 +242,6 @@ class Storing:
 def _inference_seconds(completed: Completed | None) -> float | None:
     seconds = (completed.metrics or {}).get("inference_time") if completed else None
     return seconds if isinstance(seconds, int | float) else None
-
-
-def video_name(input: VideoInput, key: str) -> str:
-    """The file name of a generation's video."""
-    return f"{file_stem(input.prompt, key)}.mp4"
-
-
-def record_name(name: str) -> str:
-    """The name of the record beside a video."""
-    return name.removesuffix(".mp4") + ".json"
-
-
-def name_and_key(ticket: Ticket) -> tuple[str, str | None]:
-    """The file name of a request's video, and its generation's key, where that is known."""
-    input_class = find_input_class(ticket.endpoint)
-    if ticket.input is None:
-        digest = hashlib.sha256(ticket.request_id.encode()).hexdigest()
-        stem = file_stem(f"{input_class.endpoint.name} {ticket.request_id}", digest)
-        return f"{stem}.mp4", None
-    try:
-        given = input_class.model_validate(ticket.input)
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"The ticket's input is none of {input_class.endpoint.name}'s: {error}",
-            cure="Use the ticket as it was given, or HailuoVideoRun.from_request_id.",
-        ) from error
-    key = generation_key(given, realm=ticket.realm, take=ticket.take)
-    return video_name(given, key), key
 
 
 async def _look(see: Callable[[Path], T], path: Path) -> T | None:

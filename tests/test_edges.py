@@ -15,7 +15,7 @@ import pytest
 from databases import address_of, run_sql
 from ledger_ground import attempts_of, decided, ledger_at, submitted, wish
 from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, answer
-from roads import FOX, OWL, order_of
+from roads import FOX, OWL, order_of, path_of, record_of
 from sqlalchemy import text
 
 from prefect_hailuo.emulator import FalEmulator
@@ -31,7 +31,10 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger import database
-from prefect_hailuo.steps import acquiring, perform
+from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.naming import name_apart
+from prefect_hailuo.steps import acquiring, generating, perform
 from prefect_hailuo.sweep import sweep
 
 MANY_CANCELLED = """
@@ -210,3 +213,27 @@ def test_one_bad_row_does_not_stop_the_sweep(
     rows = sweep(credentials=[emulator.credentials()]).rows
     assert [row.outcome for row in rows] == ["failed", "collected"]
     assert "null byte" in rows[0].detail
+
+
+def test_a_second_paid_video_replaces_nothing(emulator: FalEmulator, tmp_path: Path) -> None:
+    """A duplicate is collected beside the video that counts, under a name of its own."""
+    order = order_of(emulator, tmp_path)
+    first = perform(generating(order))
+
+    async def send_another(connections: Connections, emit: Emit) -> Attempt:
+        ledger = connections.ledgers.at(order.ledger)
+        counted = await ledger.claims.latest(order.key)
+        assert counted is not None
+        client = AsyncFalClient(order.access, connections.purchases)
+        ticket = await client.submit(order.input.endpoint.id, order.input.body())
+        return await ledger.records.accepted(counted, order.named(ticket))
+
+    second = process_loop().run(send_another).open_ticket()
+    time.sleep(1)
+    before = path_of(first).stat(), record_of(first).read_text()
+    [row] = sweep(credentials=[emulator.credentials()]).rows
+    beside = path_of(first).with_name(name_apart(path_of(first).name, second.request_id))
+    assert (row.outcome, row.detail) == ("collected", str(beside))
+    assert before == (path_of(first).stat(), record_of(first).read_text())
+    assert beside.exists() and second.request_id in beside.with_suffix(".json").read_text()
+    assert perform(generating(order)) == first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -290,6 +290,11 @@ async def _give(
 
 
 async def _put_file(connection: AsyncConnection, one: Attempt, video: Video) -> None:
+    """Write down where a video is; what is known of the attempt that counts is not replaced."""
+    counted = await latest_attempt(connection, one.key)
+    replaced = file.c.number == one.number
+    if counted is None or counted.number == one.number:
+        replaced = true()
     row = {
         "number": one.number,
         "video": video.model_dump(mode="json"),
@@ -298,5 +303,7 @@ async def _put_file(connection: AsyncConnection, one: Attempt, video: Video) -> 
     which = {"key": one.key, "place": video.storage}
     await connection.execute(insert_once(connection, file).values(**which, **row))
     await connection.execute(
-        update(file).where(file.c.key == one.key, file.c.place == video.storage).values(**row)
+        update(file)
+        .where(file.c.key == one.key, file.c.place == video.storage, replaced)
+        .values(**row)
     )
