@@ -188,6 +188,15 @@ async def test_a_search_ends(scene: Scene) -> None:
     assert not finding.adopted
 
 
+async def test_a_search_ends_by_any_clock(scene: Scene) -> None:
+    """The database's clock was set back by an hour since the POST: that is not waited for."""
+    lost = await scene.lose("fox", arrives=False)
+    scene.age(-3600)
+    early = await latest(scene.ledger, lost.key)
+    finding = await asyncio.wait_for(scene.searching().search(early, 1), 10)
+    assert not finding.adopted
+
+
 @pytest.mark.parametrize("skew", [3600, -3600])
 async def test_fals_clock_may_be_off(scene: Scene, skew: int) -> None:
     """By an hour, either way: its `Date` tells, and the window is moved."""

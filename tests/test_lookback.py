@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import run_sql
+from databases import holding, run_sql
+from ledger_ground import latest, ledger_at
 from roads import Hundredfold, generate, order_of, timed
+from test_ledger_reconciling import Scene
 
 from prefect_hailuo import Hailuo23ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator, Fault, delay, drop_after_accepting, edit, refuse
 from prefect_hailuo.errors import GenerationTimeoutError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.order import Order
@@ -198,3 +203,22 @@ def test_a_search_reads_no_more_than_it_must(
 def _noted(page: Any, read: set[str]) -> Any:
     read |= {each["request_id"] for each in page["items"]}
     return page
+
+
+async def test_who_joins_meanwhile_is_locked_too(fal: FalEmulator, postgresql_url: str) -> None:
+    """Another take of the body misses its request only since the locks were waited for."""
+    lock = "SELECT 1 FROM hailuo_generation WHERE key = 'take {}' FOR UPDATE"
+    async with ledger_at(postgresql_url) as ledger, open_http() as http:
+        scene = Scene(postgresql_url, ledger, fal, http)
+        lost = await scene.lose("take 0")
+        await scene.post()
+        with ExitStack() as later, ExitStack() as first:
+            first.enter_context(holding(postgresql_url, lock.format(0)))
+            looking = asyncio.create_task(scene.look(lost))
+            await asyncio.sleep(0.5)
+            await scene.lose("take 1", arrives=False)
+            later.enter_context(holding(postgresql_url, lock.format(1)))
+            first.close()
+            assert not (await asyncio.wait({looking}, timeout=1))[0]
+        assert (await looking).adopted
+        assert (await latest(ledger, "take 1")).request_id in scene.submitted

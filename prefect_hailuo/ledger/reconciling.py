@@ -83,7 +83,8 @@ class Reconciling:
         """
         async with self._database.reading() as connection:
             age = await now_in(connection) - (one.sent_at or one.intended_at)
-        deadline = Deadline(max(0.0, seconds - age), self._clock)
+        # Never for longer than that, also where the database's clock was set back meanwhile.
+        deadline = Deadline(min(seconds, seconds - age), self._clock)
         pause = FIRST_PAUSE_SECONDS
         while not (finding := await self.look(one)).adopted and not deadline.passed:
             await deadline.sleep(pause)
@@ -102,10 +103,30 @@ class Reconciling:
         except HailuoError as error:
             return Finding(adopted=False, because=f"fal's history could not be read: {error}")
         try:
-            async with self._database.writing() as connection:
-                return await _assign(connection, one, history, ahead)
+            return await self._assign(one, group, history, ahead)
         except IntegrityError:
             return Finding(adopted=False, because="The ledger changed meanwhile.")
+
+    async def _assign(
+        self, one: Attempt, group: Sequence[Attempt], history: History, ahead: timedelta
+    ) -> Finding:
+        """Give the group what the history shows, with all its keys locked.
+
+        Whoever joined the group while the locks were waited for is locked too: in a transaction
+        of its own, for all who lock several keys do so in one order, or they lock each other out.
+        """
+        keys = {each.key for each in group}
+        while True:
+            async with self._database.writing() as connection:
+                for key in sorted(keys):
+                    await lock_key(connection, key)
+                now_group = await _group(connection, one)
+                if now_group is None:
+                    return Finding(adopted=True)
+                joined = {each.key for each in now_group} - keys
+                if not joined:
+                    return await _pair_off(connection, now_group, history, ahead)
+            keys |= joined
 
     async def _read(
         self, endpoint: str, group: Sequence[Attempt], now: float
@@ -171,26 +192,21 @@ def _same(one: Attempt, other: Attempt) -> bool:
     return (one.key, one.number) == (other.key, other.number)
 
 
-async def _assign(
-    connection: AsyncConnection, one: Attempt, history: History, ahead: timedelta
+async def _pair_off(
+    connection: AsyncConnection, group: Sequence[Attempt], history: History, ahead: timedelta
 ) -> Finding:
     """Give the requests in the history to the attempts that miss one, if it is a clear case.
 
     All is looked up anew in this transaction: since the history was read, an owner may have come
     with its ticket. Whoever began to send since then is in the group, and if alive, in the way.
     """
-    for key in sorted({each.key for each in await _group(connection, one) or []}):
-        await lock_key(connection, key)
-    group = await _group(connection, one)
-    if group is None:
-        return Finding(adopted=True)
     now = await now_in(connection)
     if any(each.fate is Fate.SENDING and each.lease_until > now for each in group):
         return Finding(adopted=False, because="The same input is being submitted in this moment.")
     found = await _candidates(connection, group, history, ahead)
     if any(each.json_input is None for each in found):
         return Finding(adopted=False, because="fal's history does not show the inputs of requests.")
-    equal = [each for each in found if body_digest_of(each) == one.body_digest]
+    equal = [each for each in found if body_digest_of(each) == group[0].body_digest]
     pairs = _pair(group, equal, ahead)
     if pairs is None:
         return Finding(adopted=False, because=_unclear(len(equal), len(group)))
