@@ -110,13 +110,14 @@ def latest_of(attempts: Sequence[Attempt]) -> Attempt | None:
     """The attempt that counts: the latest, but for those that cost nothing, if there are others.
 
     An attempt may turn out to have been bought after all, when a later one has already failed:
-    then it is the earlier that a call goes on with.
+    then it is the earlier that a call goes on with. A duplicate counts if there is nothing else.
 
     Args:
         attempts: Of one key, in their order.
     """
     telling = [each for each in attempts if each.billed is not Billed.NO]
-    return next(iter([*telling[-1:], *attempts[-1:]]), None)
+    single = [each for each in telling if not each.duplicate]
+    return next(iter([*single[-1:], *telling[-1:], *attempts[-1:]]), None)
 
 
 def attempt_of(row: Mapping[Any, Any]) -> Attempt:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import Billed, ConfigurationError
 from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.ledger.attempts import Attempt, attempt_of
+from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.standing import DECIDABLE, PARKED_ERROR, Standing, was_cancelled
@@ -101,9 +101,8 @@ class Story:
 
     @property
     def latest(self) -> Attempt | None:
-        """The attempt that decides what a rerun does: the latest, duplicates aside."""
-        decisive = [each for each in self.attempts if not each.duplicate]
-        return decisive[-1] if decisive else None
+        """The attempt that decides what a rerun does."""
+        return latest_of(self.attempts)
 
     @property
     def cancelled_by(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, true, update
+from sqlalchemy import ColumnElement, exists, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -210,7 +210,10 @@ class Records:
             if owner is not None:
                 return owner
             given = await _give(connection, mine, ticket, attempt.c.request_id.is_(None))
-            return given or await add_like(connection, mine, ticket, duplicate=True, adopted=False)
+            if given is None:
+                return await add_like(connection, mine, ticket, duplicate=True, adopted=False)
+            await _show_if_duplicate(connection, given)
+            return given
 
     async def _end(
         self,
@@ -257,6 +260,20 @@ async def _owner_of(connection: AsyncConnection, realm: Realm, request_id: str) 
     )
     row = found.mappings().first()
     return None if row is None else attempt_of(row)
+
+
+async def _show_if_duplicate(connection: AsyncConnection, late: Attempt) -> None:
+    """Show a late owner's request as a duplicate, if a later attempt has one that cost money."""
+    later = attempt.alias()
+    replaced = exists().where(
+        later.c.key == late.key,
+        later.c.number > late.number,
+        later.c.request_id.is_not(None),
+        later.c.billed.is_(None) | (later.c.billed != Billed.NO),
+    )
+    await connection.execute(
+        update(attempt).where(is_attempt(late), replaced).values(duplicate=True)
+    )
 
 
 async def _revive(connection: AsyncConnection, owner: Attempt, ticket: Ticket) -> Attempt:

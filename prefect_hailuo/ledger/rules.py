@@ -22,9 +22,9 @@ def may_replace(attempts: Sequence[Attempt], consented: int) -> bool:
 
 
 def _accepted(attempts: Sequence[Attempt]) -> int:
-    """How many of some attempts fal took; what an emulator forgot does not count."""
-    taken = [each for each in attempts if each.request_id and each.fate is not Fate.FORGOTTEN]
-    return len(taken)
+    """How many of some attempts fal took; duplicates and what an emulator forgot do not count."""
+    single = [each for each in attempts if each.request_id and not each.duplicate]
+    return len([each for each in single if each.fate is not Fate.FORGOTTEN])
 
 
 def check_number(latest: Attempt, attempts: Sequence[Attempt]) -> None:

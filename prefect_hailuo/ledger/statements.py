@@ -26,11 +26,9 @@ async def lock_key(connection: AsyncConnection, key: str) -> int:
 
 
 async def attempts_of(connection: AsyncConnection, key: str) -> list[Attempt]:
-    """The attempts of a key in their order, duplicates aside."""
+    """The attempts of a key in their order."""
     found = await connection.execute(
-        select(attempt)
-        .where(attempt.c.key == key, attempt.c.duplicate.is_(False))
-        .order_by(attempt.c.number)
+        select(attempt).where(attempt.c.key == key).order_by(attempt.c.number)
     )
     return [attempt_of(row) for row in found.mappings()]
 
