@@ -159,6 +159,8 @@ class Road:
     async def _cancel_unwanted(self, one: Attempt, limiter: anyio.CapacityLimiter) -> None:
         async with limiter:
             with suppress(HailuoError):
+                if not await self._ledger.waiters.is_unwanted(one.key):
+                    return  # somebody wants it again
                 answer = await self._client.cancel(one.open_ticket(), timeout_seconds=20)
                 await self._ledger.waiters.record_cancellation(one, answer)
 

@@ -168,6 +168,8 @@ class Sweep:
             return _row(one, "failed", storable(f"{type(error).__name__}: {error}"))
 
     async def _cancel(self, one: Attempt, access: Access) -> SweepRow:
+        if not await self._ledger.waiters.is_unwanted(one.key):
+            return _row(one, "waited for", "somebody wants it again")
         client = AsyncFalClient(access, self._connections.http, self._clock)
         answer = await client.cancel(one.open_ticket(), timeout_seconds=ASK_SECONDS)
         await self._ledger.waiters.record_cancellation(one, answer)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
 from databases import address_of, run_sql
 from ledger_ground import attempts_of, decided, ledger_at, submitted, wish
+from prefect.client.schemas.objects import FlowRun
 from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, answer
 from roads import FOX, OWL, order_of, path_of, record_of
 from sqlalchemy import text
 
-from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.errors import (
     ConfigurationError,
     FalFaultError,
@@ -28,14 +31,19 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal import purchase
 from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.hooks import cancel_generations
 from prefect_hailuo.ledger import database
 from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.naming import name_apart
+from prefect_hailuo.settings import HailuoSettings
 from prefect_hailuo.steps import acquiring, generating, perform
-from prefect_hailuo.sweep import sweep
+from prefect_hailuo.sweep import _preparing, sweep
+from prefect_hailuo.sweeping import SweepRow
 
 MANY_CANCELLED = """
 INSERT INTO hailuo_waiter (id, key, realm, lease_until, started_at, cancelled_at)
@@ -237,3 +245,53 @@ def test_a_second_paid_video_replaces_nothing(emulator: FalEmulator, tmp_path: P
     assert before == (path_of(first).stat(), record_of(first).read_text())
     assert beside.exists() and second.request_id in beside.with_suffix(".json").read_text()
     assert perform(generating(order)) == first
+
+
+@pytest.fixture
+def wanted(
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[FalEmulator, FlowRun]]:
+    """A request in the queue of an emulator whose time stands still, and the flow run's it is."""
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), name="buyer")
+    with FalEmulator(clock=ManualClock(), clip="plain") as fal:
+        monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL", fal.url)
+        order = replace(order_of(fal, tmp_path), run=Run(str(run.id), None))
+        perform(acquiring(order))
+        yield fal, run
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_hook_cancels_in_one_realm_though_the_others_ledger_is_broken(
+    wanted: tuple[FalEmulator, FlowRun], ledger_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hook logs what it could not do, and does the rest."""
+    fal, run = wanted
+    Path(address_of(ledger_url).file or "").write_bytes(b"No database." * 100)
+    cancel_generations(None, run, None)
+    assert fal.requests["cancel"] == 1
+    assert "file is not a database" in caplog.text
+
+
+async def test_fal_may_not_know_yet_what_it_has_just_accepted(each_ledger: str) -> None:
+    """A request that cannot be found to be cancelled is looked for again, while it is new."""
+    async with ledger_at(each_ledger) as ledger:
+        one = await submitted(ledger, wish(run=Run("one", None)))
+        await ledger.waiters.withdraw(["one"])
+        for known in (False, True):
+            await ledger.waiters.record_cancellation(one, Cancellation.UNKNOWN_REQUEST)
+            assert (await ledger.waiters.unwanted("fal") == []) is known
+            run_sql(each_ledger, "UPDATE hailuo_attempt SET submitted_at = submitted_at - 61")
+
+
+def test_what_is_wanted_again_is_not_cancelled(wanted: tuple[FalEmulator, FlowRun]) -> None:
+    """Between a sweep's look at the ledger and its turn at fal, somebody may have come."""
+    access = wanted[0].credentials().access()
+
+    async def cancel_late(connections: Connections, emit: Emit) -> SweepRow:
+        sweeper = _preparing("emulator", {access.account: access})(connections)
+        ledger = connections.ledgers.at(HailuoSettings().ledger_of("emulator"))
+        [one] = await ledger.unfinished.attempts("emulator")
+        return await sweeper._cancel(one, access)
+
+    assert process_loop().run(cancel_late).outcome == "waited for"
+    assert wanted[0].requests["cancel"] == 0

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, exists, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import Billed
@@ -20,6 +20,10 @@ from prefect_hailuo.ledger.wishes import Run, Wish
 
 WAITER_LEASE_SECONDS = 120.0
 """How long a waiter counts as waiting; its process renews it."""
+
+
+UNKNOWN_SECONDS = 60.0
+"""How long fal may not know a request yet that it has just accepted."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,8 @@ class Waiters:
         """Write down what fal said to a cancellation.
 
         Only a request that was taken from the queue is known to have cost nothing: queue time is
-        never charged. Of any other, its result will tell.
+        never charged. Of any other, its result will tell. That fal knows no such request is not
+        written down of a new one, which it may not know yet: it is told again.
         """
         values: dict[str, object] = {"cancel_answer": answer.value}
         if answer is Cancellation.REMOVED:
@@ -177,10 +182,13 @@ class Waiters:
         # Whoever waits for the request may have written down that it was cancelled, before fal's
         # answer was here; that it was taken from the queue only the answer says.
         unanswered = attempt.c.cancel_answer.is_(None) & (attempt.c.fate == Fate.CANCELLED)
+        known: ColumnElement[bool] = true()
+        if answer is Cancellation.UNKNOWN_REQUEST:
+            known = attempt.c.submitted_at < database_now() - UNKNOWN_SECONDS
         async with self._database.writing() as connection:
             await connection.execute(
                 update(attempt)
-                .where(is_attempt(one), (attempt.c.fate == Fate.SUBMITTED) | unanswered)
+                .where(is_attempt(one), (attempt.c.fate == Fate.SUBMITTED) | unanswered, known)
                 .values(**values)
             )
 
