@@ -215,6 +215,14 @@ def test_an_account_is_settled_by_an_import_or_by_word(tiny: FalEmulator, ledger
     assert "Give one of them" in refusal("ledger", "import", "export.jsonl", "--skip")
 
 
+def test_an_import_of_a_few_days_settles_nothing(tiny: FalEmulator, ledger_url: str) -> None:
+    """What is older may have been bought all the same."""
+    assert "still looked for" in succeed("ledger", "import", "--days", "5").words
+    assert settled(ledger_url) == []
+    succeed("ledger", "import")
+    assert settled(ledger_url) == ["emulator"]
+
+
 def test_every_page_of_the_window_is_read(tiny: FalEmulator) -> None:
     """However many there are, and no further back than was asked for."""
     for n in range(7):

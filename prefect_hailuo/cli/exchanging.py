@@ -139,6 +139,8 @@ def import_(
         say(f"The account {access.account}'s history counts as accounted for; nothing was read.")
         return
     _tell_rebuilt(_rebuild(where, access, days, credentials), access, json)
+    if days < HISTORY_DAYS and not json:
+        say(f"What is older than {days:g} days is still looked for before a first purchase.")
 
 
 def _lines(file: str) -> list[str]:
@@ -170,7 +172,7 @@ def _rebuild(realm: Realm, access: Access, days: float, credentials: str | None)
         found = await ledger.rebuilding.rebuild(
             platform, days=days, scope=scope, credentials=credentials
         )
-        if not any(each.outcome == "unreadable" for each in found):
+        if days >= HISTORY_DAYS and not any(each.outcome == "unreadable" for each in found):
             await ledger.beginnings.settle(realm, access.account)
         return found
 
