@@ -74,7 +74,7 @@ ROOMS = [
     *("fal.messages", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
     *("fal.transport", "fal.purchase", "fal.client", "fal.following", "fal.pages", "fal.platform"),
     *("key", "mp4", "media", "places", "video", "ledger"),
-    *("events", "download", "loop", "storing", "order", "keeping", "parking", "waiting"),
+    *("events", "download", "loop", "naming", "storing", "order", "keeping", "parking", "waiting"),
     "collecting",
     *("acquiring", "reusing", "generation", "resolving", "sweeping"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
