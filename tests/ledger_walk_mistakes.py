@@ -12,7 +12,7 @@ from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.reconciling import Finding, Reconciling
 from prefect_hailuo.ledger.records import Records
-from prefect_hailuo.ledger.wishes import Decision, Wish
+from prefect_hailuo.ledger.wishes import NOBODY, Decision, Run, Wish
 
 VOID_SENDING = """
 UPDATE hailuo_attempt SET fate = 'failed', billed = 'no', cost_usd = 0
@@ -38,8 +38,8 @@ class TakesTheDeadForSilent(Claims):
 class SendsWhateverBecameOfIt(Claims):
     """Whoever claimed once sends, however long that was ago."""
 
-    async def begin_sending(self, mine: Attempt, seconds: float) -> bool:
-        await super().begin_sending(mine, seconds)
+    async def begin_sending(self, mine: Attempt, seconds: float, run: Run = NOBODY) -> bool:
+        await super().begin_sending(mine, seconds, run)
         return True
 
 
@@ -71,10 +71,11 @@ class DropsLateTickets(Records):
 class FreesWhatIsParked(Records):
     """What is parked takes nothing of the budget any more."""
 
-    async def parked(self, one: Attempt, because: str) -> None:
-        await super().parked(one, because)
+    async def parked(self, one: Attempt, because: str) -> bool:
+        done = await super().parked(one, because)
         async with self._database.writing() as connection:
             await connection.execute(text(FREE_PARKED))
+        return done
 
 
 class TakesAbsenceForProof(Reconciling):
