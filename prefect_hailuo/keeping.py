@@ -53,7 +53,7 @@ class Keeping:
         if one is None:
             return await self._storing.store(ticket, output, completed)
         # Somebody else may have waited for it too, and have been quicker.
-        videos = await self._ledger.records.files(one.key)
+        videos = await self._ledger.files.of(one.key)
         same = [each for each in videos if each.request_id == ticket.request_id]
         name = await self._name(one, ticket)
         if found := await self.find(one, same, name):
@@ -99,7 +99,7 @@ class Keeping:
                 here = self._storing.here(video, each)
                 if await self._storing.holds(here):
                     if not known:  # the place was moved, with its files
-                        await self._ledger.records.copied(one, here)
+                        await self._ledger.files.add(one, here)
                     return here
         return None
 
@@ -112,7 +112,7 @@ class Keeping:
             content = place and await _read_whole(place, video)
             if content:
                 copy = await self._storing.copy(video, content, name)
-                await self._ledger.records.copied(one, copy)
+                await self._ledger.files.add(one, copy)
                 return copy
         return None
 

@@ -70,7 +70,7 @@ class Reusing:
             DownloadError: It did not arrive whole.
             StorageError: The place does not take it.
         """
-        videos = await self._ledger.records.files(one.key)
+        videos = await self._ledger.files.of(one.key)
         video = await self._keeping.find(one, videos, self._name)
         if video is None:
             video = await self._restored(one, videos[0])
@@ -90,5 +90,5 @@ class Reusing:
                 await self._ledger.claims.consent(one.key, one.number)
                 return None
             raise
-        await self._ledger.records.copied(one, restored)
+        await self._ledger.files.add(one, restored)
         return restored

@@ -125,7 +125,7 @@ async def test_redacting_leaves_no_word_of_a_prompt(each_ledger: str) -> None:
         age(each_ledger)
         assert (await pruned(ledger, redact=True)).redacted == 2
         assert (await latest(ledger, A)).body_digest == one.body_digest
-        video = (await ledger.records.files(A))[0]
+        video = (await ledger.files.of(A))[0]
         assert (video.input, video.labels) == (None, {})
     for table in ("hailuo_attempt", "hailuo_file"):
         assert WORD not in repr(run_sql(each_ledger, f"SELECT * FROM {table}"))  # noqa: S608

@@ -224,9 +224,9 @@ async def test_every_place_of_a_video_is_remembered(each_ledger: str) -> None:
     """One row a place, the latest first; storing again in one replaces its row."""
     async with ledger_at(each_ledger) as ledger:
         one = await stored(ledger, wish())
-        await ledger.records.copied(one, video_for(place="there"))
-        await ledger.records.copied(one, video_for(place="there", request_id="r2"))
-        files = await ledger.records.files("fox")
+        await ledger.files.add(one, video_for(place="there"))
+        await ledger.files.add(one, video_for(place="there", request_id="r2"))
+        files = await ledger.files.of("fox")
         assert [(each.storage, each.request_id) for each in files] == [
             ("there", "r2"),
             ("here", "fox-1"),

@@ -91,7 +91,7 @@ PREFECTS_FACE = ROOMS[ROOMS.index("settings") :]
 def room_of(module: str) -> str:
     """The room that a module is in."""
     folder = module.partition(".")[0]
-    return folder if folder in ("emulator", "ledger", "cli") else module
+    return folder if folder in ("errors", "emulator", "ledger", "cli") else module
 
 
 def imports_of(path: Path) -> set[str]:

@@ -8,6 +8,7 @@ from prefect_hailuo.ledger.budgets import Budgets
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.exchange import Exchange
+from prefect_hailuo.ledger.files import Files
 from prefect_hailuo.ledger.pruning import Pruning
 from prefect_hailuo.ledger.reading import Reading
 from prefect_hailuo.ledger.rebuilding import Rebuilding
@@ -26,6 +27,7 @@ class Ledger:
     Attributes:
         claims: Decides whether anything is bought.
         records: Writes down what became of it.
+        files: Knows where the videos are.
         waiters: Knows who waits.
         unfinished: Finds what was begun and not ended.
         budgets: Knows what may be spent.
@@ -42,6 +44,7 @@ class Ledger:
         self.database = Database(address)
         self.claims = Claims(self.database)
         self.records = Records(self.database)
+        self.files = Files(self.database)
         self.waiters = Waiters(self.database)
         self.unfinished = Unfinished(self.database)
         self.budgets = Budgets(self.database)

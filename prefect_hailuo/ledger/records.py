@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, select, true, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +13,7 @@ from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.files import put_file
 from prefect_hailuo.ledger.recorded import describe, storable
 from prefect_hailuo.ledger.rows import add_attempt, add_like, as_accepted, from_file
 from prefect_hailuo.ledger.statements import (
@@ -22,7 +23,7 @@ from prefect_hailuo.ledger.statements import (
     lock_key,
     void_consent,
 )
-from prefect_hailuo.ledger.tables import attempt, database_now, file, generation, waiter
+from prefect_hailuo.ledger.tables import attempt, database_now, generation, waiter
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.video import Video
 
@@ -127,7 +128,7 @@ class Records:
             )
             await _end_waiters(connection, one)  # whoever waited has what it wanted
             await void_consent(connection, one)
-            await _put_file(connection, one, video)
+            await put_file(connection, one, video)
 
     async def found(self, wish: Wish, video: Video) -> None:
         """Write down a stored video that this ledger never saw: nothing is to be bought."""
@@ -138,20 +139,7 @@ class Records:
             owner = await _owner_of(connection, wish.realm, video.request_id)
             if owner is None and await latest_attempt(connection, wish.key) is None:
                 one = await add_attempt(connection, from_file(wish, video))
-                await _put_file(connection, one, video)
-
-    async def copied(self, one: Attempt, video: Video) -> None:
-        """Write down another place that holds a copy."""
-        async with self._database.writing() as connection:
-            await _put_file(connection, one, video)
-
-    async def files(self, key: str) -> list[Video]:
-        """The videos that a key is stored as, one a place, the latest first."""
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(file.c.video).where(file.c.key == key).order_by(file.c.stored_at.desc())
-            )
-            return [Video.model_validate(each) for each in found.scalars()]
+                await put_file(connection, one, video)
 
     async def parked(self, one: Attempt, because: str) -> bool:
         """Write down that a person has to decide.
@@ -304,23 +292,3 @@ async def _give(
         return None
     await void_consent(connection, one)
     return attempt_of(row)
-
-
-async def _put_file(connection: AsyncConnection, one: Attempt, video: Video) -> None:
-    """Write down where a video is; what is known of the attempt that counts is not replaced."""
-    counted = await latest_attempt(connection, one.key)
-    replaced = file.c.number == one.number
-    if counted is None or counted.number == one.number:
-        replaced = true()
-    row = {
-        "number": one.number,
-        "video": video.model_dump(mode="json"),
-        "stored_at": database_now(),
-    }
-    which = {"key": one.key, "place": video.storage}
-    await connection.execute(insert_once(connection, file).values(**which, **row))
-    await connection.execute(
-        update(file)
-        .where(file.c.key == one.key, file.c.place == video.storage, replaced)
-        .values(**row)
-    )
