@@ -33,7 +33,7 @@ def reconcile(
     create_table_artifact(
         table=report.table(),
         key=f"hailuo-reconcile-{report.realm}",
-        description=f"{len(report.rows)} attempts had come to no end, of ${report.cost_usd}.",
+        description=f"Attempts that had come to no end: {len(report.rows)}, ${report.cost_usd}.",
     )
     return report
 

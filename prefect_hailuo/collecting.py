@@ -256,6 +256,9 @@ class Collecting:
             return output
         if past is not None and (past.status_code or 0) >= 400:
             raise await self._failure(one, _failure_of(past, ticket)) from error
+        if past is not None and past.ended_at is None:
+            early = NotReadyError("By fal's history, it is still under way.", ticket=ticket)
+            raise early from error
         raise await self._parked(one, "fal has its result no longer.") from error
 
     async def _past(self, one: Attempt) -> PastRequest | None:

@@ -14,7 +14,7 @@ from prefect_hailuo.blocks import LOGO_URL, Credentials, FalCredentials, resolve
 from prefect_hailuo.endpoints import Hailuo23ProTextToVideo, VideoInput, find_input_class
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Ticket
-from prefect_hailuo.order import Order
+from prefect_hailuo.order import OnAmbiguous, Order
 from prefect_hailuo.orders import make_order, timeout_or_default
 from prefect_hailuo.steps import (
     aperform,
@@ -179,6 +179,8 @@ class HailuoVideoJob(JobBlock[Video]):
         take: Which of several videos of the same input.
         timeout_seconds: How long to wait, in seconds.
         labels: Your own words for it, kept in the records.
+        budget: The budget scope that pays.
+        on_ambiguous: As for `generate_video`.
 
     Raises:
         pydantic.ValidationError: There is no such model, or it does not take such input.
@@ -225,6 +227,11 @@ class HailuoVideoJob(JobBlock[Video]):
     budget: str | None = Field(
         default=None,
         description="The budget scope that pays. By default, the one that the settings name.",
+    )
+    on_ambiguous: OnAmbiguous = Field(
+        default="park",
+        description="What to do where fal's answer to a purchase was lost for good. Park it with "
+        "an error, or resubmit it once, which may pay twice.",
     )
 
     @model_validator(mode="before")
@@ -277,6 +284,7 @@ class HailuoVideoJob(JobBlock[Video]):
             take=self.take,
             labels=self.labels,
             budget=self.budget,
+            on_ambiguous=self.on_ambiguous,
         )
 
     def _run(self, ticket: Ticket) -> HailuoVideoRun:

@@ -12,11 +12,8 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.key import canonical_take, generation_key
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.ledger.wishes import NOBODY, Limits, Run, Wish
+from prefect_hailuo.ledger.wishes import NOBODY, RECONCILE_SECONDS, Limits, Run, Wish
 from prefect_hailuo.places import Directory, Place
-
-RECONCILE_SECONDS = 60.0
-"""How long a lost request is looked for, counted from its POST: fal's history may lag."""
 
 OnAmbiguous = Literal["park", "resubmit"]
 OnLost = Literal["raise", "resubmit"]

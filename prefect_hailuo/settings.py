@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
-from prefect_hailuo.order import RECONCILE_SECONDS
+from prefect_hailuo.ledger.wishes import RECONCILE_SECONDS
 
 
 class HailuoSettings(PrefectBaseSettings):

@@ -28,7 +28,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.fates import IN_FLIGHT, RERUN, Fate, Rerun
+from prefect_hailuo.ledger.fates import RERUN, Fate, Rerun
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.wishes import Wish
 
@@ -140,8 +140,3 @@ def test_only_what_cost_nothing_is_bought_again() -> None:
     bought = {row for row, rerun in RERUN.items() if rerun in (Rerun.BUY, Rerun.WAIT_OR_BUY)}
     assert {billed for _, billed in bought} == {NO, None}
     assert {fate for fate, billed in bought if billed is None} == {Fate.INTENDED}
-
-
-def test_what_goes_on_by_itself_is_not_over() -> None:
-    """Nothing in flight has an end, but for a result that waits to be stored."""
-    assert {billed for fate, billed in RERUN if fate in IN_FLIGHT} == {None, YES}

@@ -1,14 +1,17 @@
 """The durable record of paid work, and why nothing is bought twice.
 
 **One key, one decision.** Every purchase starts with `claims.Claims.claim`: one transaction, in
-which the row of the generation's key is locked. It finds the latest attempt and looks up in
-`fates.RERUN` what to do: reuse, attach, wait, reconcile, raise, or buy. Only *buy* writes a new
-attempt (fate `intended`), and only its writer, the attempt's owner, may POST.
+which the row of the generation's key is locked. It finds the attempt that counts
+(`attempts.latest_of`) and looks up in `fates.RERUN` what to do: reuse, attach, wait, reconcile,
+raise, or buy. Only *buy* writes a new attempt (fate `intended`), and only its writer, the
+attempt's owner, may POST. One thing goes before the table: a person's consent to one more purchase
+in place of that very attempt (`Claims.consent`, `rules.may_replace`).
 
 **One attempt, one POST.** Right before the first byte leaves, when the connection to fal stands,
-the owner turns `intended` into `sending`, in one compare-and-swap that also asks whether the
-attempt is still his and his lease long enough for the POST's hard time limit. After that he sends
-once (`fal.purchase.post_once`), and writes the ticket down.
+the owner turns `intended` into `sending`, in one compare-and-swap (`Claims.begin_sending`) that
+also asks whether the attempt is still his, wanted, and within its lease, and prolongs that beyond
+the POST's hard time limit. After that he sends once (`fal.purchase.post_once`), and writes the
+ticket down.
 
 **Whoever dies leaves evidence.** An attempt found `intended` after its lease is void: its owner
 never began to send, and can no longer. An attempt found `sending` after its lease is `ambiguous`:
@@ -33,4 +36,11 @@ search, not to a purchase.
   minute longer. If the one request of that day was sent just before, to one ledger, and is not
   listed yet, another ledger buys it again. So it does if the history lags for longer.
 - The bare client (`fal.client`) does not come this way, and does not claim to.
+
+**Where to read on.** The decision: `fates`, `claims`, `rules`, `attempts`. What became of it:
+`records`, `rows`, `files`, `recorded` (errors). What was lost: `reconciling`; from before the
+ledger began: `beginnings`, `earlier`, `imported`. Money: `budgets`, `spending`. Who waits:
+`waiters`; what nobody looks after: `unfinished`. The database: `address`, `disks`, `database`,
+`migrating`, `tables`, `statements`. For people: `reading`, `standing`, `exchange`, `rebuilding`,
+`past`, `pruning`. The road that uses all this is `prefect_hailuo.acquiring`.
 """

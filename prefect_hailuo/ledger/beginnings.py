@@ -16,11 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from prefect_hailuo.errors import Billed, ParkedError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
+from prefect_hailuo.ledger.attempts import attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS, Earlier
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.imported import ORDINARY_TAKE, imported_like
-from prefect_hailuo.ledger.reconciling import RECONCILE_SECONDS, ticket_of
+from prefect_hailuo.ledger.reconciling import Window, ticket_of, window_of
 from prefect_hailuo.ledger.recorded import describe
 from prefect_hailuo.ledger.rows import add_attempt, as_accepted
 from prefect_hailuo.ledger.statements import (
@@ -31,7 +32,7 @@ from prefect_hailuo.ledger.statements import (
     now_in,
 )
 from prefect_hailuo.ledger.tables import attempt, database_now, generation, history, origin
-from prefect_hailuo.ledger.wishes import Wish
+from prefect_hailuo.ledger.wishes import RECONCILE_SECONDS, Wish
 
 NEVER = 0.0
 """When a history was read that need not be."""
@@ -141,7 +142,26 @@ async def _free(
         )
     )
     taken = set(owned.scalars())
-    return [each for each in equal if each.request_id not in taken]
+    sending = await _being_sent(connection, wish)
+    return [
+        each
+        for each in equal
+        # What this ledger sent in its first second is not from before it began.
+        if each.request_id not in taken and not any(own.holds(each.sent_at) for own in sending)
+    ]
+
+
+async def _being_sent(connection: AsyncConnection, wish: Wish) -> list[Window]:
+    """When this ledger sent the same body, without having a ticket for it yet."""
+    found = await connection.execute(
+        select(attempt).where(
+            attempt.c.realm == wish.realm,
+            attempt.c.body_digest == wish.body_digest,
+            attempt.c.request_id.is_(None),
+            attempt.c.fate.in_([Fate.SENDING, Fate.AMBIGUOUS]),
+        )
+    )
+    return [window_of(attempt_of(row)) for row in found.mappings()]
 
 
 def _unknown(wish: Wish, sent: Mapping[str, float]) -> dict[str, object]:

@@ -103,6 +103,8 @@ class Claims:
             await _refuse_cancelled(connection, run)
             if (await connection.execute(unwanted(mine.key))).scalar_one():
                 return False
+            # `sending` too: through a proxy, which is sent a request of its own first, it is asked
+            # twice for one POST.
             held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
             changed = await connection.execute(
                 update(attempt)

@@ -38,7 +38,8 @@ class Reading:
     Args:
         number: Readings are numbered as they begin.
         age: How old the ledger was then, in seconds.
-        requests: Those from before the ledger began.
+        requests: Those from before the ledger began, by the database's clock, and perhaps some
+            from its first second.
         lately: Whether one of them is from the last day before.
         late: Why it could not be read in time; None if it was.
     """
@@ -122,10 +123,14 @@ class Earlier:
             return Reading(number, age, late=error.message)
         async with self._database.reading() as connection:
             ahead = past.fal_now - moment(await now_in(connection))
-        sent = [(each.sent_at - ahead, each) for each in past.requests]
-        requests = tuple(each for at, each in sent if at <= began + WHOLE_SECONDS)
-        # By no more than that second too late, so that none of this ledger's own is among them.
-        return Reading(number, age, requests, any(began - LATELY <= at <= began for at, _ in sent))
+        sent = [_on_our_clock(each, ahead) for each in past.requests]
+        requests = tuple(each for each in sent if each.sent_at <= began + WHOLE_SECONDS)
+        lately = any(began - LATELY <= each.sent_at <= began for each in sent)
+        return Reading(number, age, requests, lately)
+
+
+def _on_our_clock(request: PastRequest, ahead: timedelta) -> PastRequest:
+    return request.model_copy(update={"sent_at": request.sent_at - ahead})
 
 
 def _equal(wish: Wish, reading: Reading) -> list[PastRequest]:

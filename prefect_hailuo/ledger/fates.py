@@ -15,6 +15,7 @@ class Fate(str, Enum):
 
     `intended → sending → submitted → succeeded → stored` is the good way. From `intended` no byte
     has left; at `sending` the connection stands, and from then on the POST may have been accepted.
+    Only what an emulator was asked for can be `forgotten`: it was restarted.
     """
 
     INTENDED = "intended"
@@ -62,6 +63,3 @@ RERUN: dict[tuple[Fate, Billed | None], Rerun] = {
     (Fate.FORGOTTEN, NO): Rerun.BUY,
 }
 """For every fate and billing, what a rerun does."""
-
-IN_FLIGHT = frozenset({Fate.INTENDED, Fate.SENDING, Fate.SUBMITTED, Fate.SUCCEEDED})
-"""Fates from which an attempt still goes on by itself."""

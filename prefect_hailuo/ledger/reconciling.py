@@ -29,7 +29,7 @@ from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.rows import as_accepted
 from prefect_hailuo.ledger.statements import is_attempt, lock_key, now_in, void_consent
 from prefect_hailuo.ledger.tables import attempt
-from prefect_hailuo.ledger.wishes import digest_of
+from prefect_hailuo.ledger.wishes import RECONCILE_SECONDS, digest_of
 
 WINDOW_MARGIN = timedelta(seconds=15)
 """How far fal's `sent_at` may be off, beyond what its `Date` header tells."""
@@ -38,8 +38,6 @@ END_MARGIN = timedelta(hours=1)
 """How far beyond the windows the history is read, so that little depends on fal's clock, or on
 whether it goes by the end of a request; bounded, for an account may send much in a month."""
 
-RECONCILE_SECONDS = 60.0
-"""How long a request is looked for, since its POST: the history may lag."""
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0

@@ -22,9 +22,9 @@ def may_replace(attempts: Sequence[Attempt], consented: int) -> bool:
 
 
 def _accepted(attempts: Sequence[Attempt]) -> int:
-    """How many of some attempts fal took; duplicates and what an emulator forgot do not count."""
+    """How many of some attempts fal took, but duplicates, and what was cancelled or forgotten."""
     single = [each for each in attempts if each.request_id and not each.duplicate]
-    return len([each for each in single if each.fate is not Fate.FORGOTTEN])
+    return len([each for each in single if each.fate not in (Fate.FORGOTTEN, Fate.CANCELLED)])
 
 
 def check_number(latest: Attempt, attempts: Sequence[Attempt]) -> None:

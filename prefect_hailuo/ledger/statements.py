@@ -18,7 +18,7 @@ async def now_in(connection: AsyncConnection) -> float:
 
 
 async def lock_key(connection: AsyncConnection, key: str) -> int:
-    """Lock a generation's row; the number of the attempt whose replacement was allowed, or 0."""
+    """Lock a generation's row; how many attempts there were when a consent was given, or 0."""
     found = await connection.execute(
         select(generation.c.consented).where(generation.c.key == key).with_for_update()
     )

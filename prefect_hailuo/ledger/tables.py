@@ -72,6 +72,7 @@ generation = Table(
     metadata,
     Column("key", String(64), primary_key=True),
     Column("attempts", Integer, nullable=False),
+    # How many attempts there were when one more purchase was allowed; 0 for no consent.
     Column("consented", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
 )

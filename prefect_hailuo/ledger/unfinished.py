@@ -56,11 +56,15 @@ class Unfinished:
             return [attempt_of(row) for row in voided.mappings()]
 
     async def attempts(self, realm: Realm) -> list[Attempt]:
-        """The attempts that are at fal, done and not stored, or of unknown fate; oldest first."""
+        """The attempts that are at fal, done and not stored, or of unknown fate or cost.
+
+        The oldest come first.
+        """
+        uncosted = (attempt.c.fate == Fate.CANCELLED) & (attempt.c.billed == Billed.UNKNOWN)
         async with self._database.reading() as connection:
             found = await connection.execute(
                 select(attempt)
-                .where(attempt.c.realm == realm, attempt.c.fate.in_(UNFINISHED))
+                .where(attempt.c.realm == realm, attempt.c.fate.in_(UNFINISHED) | uncosted)
                 .order_by(attempt.c.intended_at)
             )
             return [attempt_of(row) for row in found.mappings()]

@@ -13,6 +13,9 @@ from typing import Any
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.attempts import Attempt
 
+RECONCILE_SECONDS = 60.0
+"""How long a lost request is looked for, counted from its POST: fal's history may lag."""
+
 
 @dataclass(frozen=True)
 class Limits:

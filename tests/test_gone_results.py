@@ -1,0 +1,56 @@
+"""A result that the queue has no longer is taken from the history, or parked; never rebought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from roads import FOX, Hundredfold, generate, order_of, timed
+
+from prefect_hailuo.emulator import FalEmulator, expire_result, fail_inside, refuse
+from prefect_hailuo.errors import FalFaultError, ParkedError
+from prefect_hailuo.loop import process_loop
+
+GONE = {"status": "NOT_FOUND"}
+
+
+def submits(emulator: FalEmulator) -> int:
+    """How often something was POSTed."""
+    return emulator.requests["submit"]
+
+
+def test_the_history_has_it(tmp_path: Path, fal: FalEmulator) -> None:
+    """fal drops results after an hour, and keeps what they were for a month."""
+    fal.faults.add(expire_result(count=None))
+    video = process_loop().run(timed(order_of(fal, tmp_path), Hundredfold()))
+    assert video.is_there()
+    assert (fal.charged, submits(fal)) == (1, 1)
+
+
+def test_without_it_the_video_is_parked_and_found_later(tmp_path: Path, fal: FalEmulator) -> None:
+    """Twice in a row, with one POST; and when the history shows it again, it is collected."""
+    fal.faults.add(expire_result(count=None))
+    fal.history.omits_payloads = True
+    for _ in range(2):
+        with pytest.raises(ParkedError, match="allow-one-resubmit"):
+            process_loop().run(timed(order_of(fal, tmp_path), Hundredfold()))
+    fal.history.omits_payloads = False
+    assert process_loop().run(timed(order_of(fal, tmp_path), Hundredfold())).is_there()
+    assert (fal.charged, submits(fal)) == (1, 1)
+
+
+def test_a_failure_of_which_only_the_history_knows(tmp_path: Path, fal: FalEmulator) -> None:
+    """It cost nothing, by fal's documentation of 5xx, so that a rerun buys."""
+    fal.faults.add(fail_inside(), expire_result(count=None))
+    with pytest.raises(FalFaultError, match="history"):
+        process_loop().run(timed(order_of(fal, tmp_path), Hundredfold()))
+    assert generate(fal, tmp_path, FOX).is_there()
+    assert (fal.charged, submits(fal)) == (1, 2)
+
+
+def test_an_unknown_request_right_after_its_submission(tmp_path: Path, fal: FalEmulator) -> None:
+    """The queue may know it a moment later: that is no evidence of anything."""
+    fal.faults.add(refuse("stream", 404, count=3), refuse("status", 404, count=3))
+    video = process_loop().run(timed(order_of(fal, tmp_path), Hundredfold()))
+    assert video.is_there()
+    assert (fal.charged, submits(fal)) == (1, 1)

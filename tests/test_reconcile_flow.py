@@ -1,0 +1,85 @@
+"""The sweep as a flow: what it finds, and what it shows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from databases import run_sql
+from prefect.deployments.runner import RunnerDeployment
+from prefect.settings import PREFECT_API_URL
+from roads import order_of
+
+from flows.reconcile import main, reconcile
+from prefect_hailuo import FalCredentials
+from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.loop import process_loop
+from prefect_hailuo.steps import acquiring
+from prefect_hailuo.sweep import asweep
+
+
+def tables() -> list[Any]:
+    """The reconcile tables that Prefect shows, the latest first."""
+    chosen = {"artifacts": {"key": {"any_": ["hailuo-reconcile-emulator"]}}, "sort": "CREATED_DESC"}
+    answer = httpx.post(f"{PREFECT_API_URL.value()}/artifacts/filter", json=chosen)
+    return [each["data"] for each in answer.raise_for_status().json()]
+
+
+def abandon(emulator: FalEmulator, place: Path, ledger_url: str) -> None:
+    """A request that is done, and whose process has gone."""
+    process_loop().run(acquiring(order_of(emulator, place)).job)
+    run_sql(ledger_url, "UPDATE hailuo_waiter SET lease_until = 0", realm="emulator")
+    while emulator.stats()["completed"] == 0:
+        time.sleep(0.01)
+
+
+def test_what_nobody_fetched_is_collected_and_shown(
+    prefect_server: None,
+    tiny: FalEmulator,
+    tmp_path: Path,
+    ledger_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its video is in the place that it was meant for, and its row in Prefect's table."""
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL", tiny.url)
+    abandon(tiny, tmp_path / "videos", ledger_url)
+    report = reconcile()
+    assert [(row.outcome, row.request_id) for row in report.rows] == [
+        ("collected", tiny.submissions[0].request_id)
+    ]
+    assert len(list((tmp_path / "videos").glob("*.mp4"))) == 1
+    assert tiny.submissions[0].request_id in str(tables()[0])
+    assert reconcile().rows == ()
+
+
+def test_as_a_command_it_prints_its_table(
+    prefect_server: None,
+    tiny: FalEmulator,
+    tmp_path: Path,
+    ledger_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the settings' emulator, or saved credentials."""
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL", tiny.url)
+    abandon(tiny, tmp_path, ledger_url)
+    assert main([]) == 0
+    assert "| collected | $0.48 | hailuo-02-pro |" in capsys.readouterr().out
+    assert main(["--credentials", "nobody"]) == 1
+
+
+def test_it_can_be_scheduled() -> None:
+    """It is a deployment like any other."""
+    deployment = reconcile.to_deployment(name="every-half-hour", cron="*/30 * * * *")
+    assert isinstance(deployment, RunnerDeployment)
+    assert (deployment.name, len(deployment.schedules or [])) == ("every-half-hour", 1)
+
+
+async def test_its_twin_does_the_same(
+    tiny: FalEmulator, credentials: FalCredentials, tmp_path: Path
+) -> None:
+    """It is awaited, off the caller's loop."""
+    assert (await asweep(credentials=[credentials])).rows == ()
