@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -104,6 +105,22 @@ def test_many_first_purchases_look_together(fal: FalEmulator, tmp_path: Path) ->
         list(threads.map(lambda each: patiently(fal, tmp_path, each), inputs))
     assert fal.faults.struck(WATCHED) <= 5
     assert len(fal.submissions) == 15
+
+
+def test_what_this_ledger_is_sending_is_not_from_before(
+    fal: FalEmulator, tmp_path: Path, ledger_url: str
+) -> None:
+    """Its first POST is in the history before its answer is here; another take is bought beside."""
+    fal.faults.add(delay("submit", 1, nth=1))
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(generate, fal, tmp_path, COMPOSED)
+        while not fal.submissions:
+            time.sleep(0.01)
+        began = f"UPDATE hailuo_origin SET began_at = {time.time()}"
+        run_sql(ledger_url, began)
+        other = generate(fal, tmp_path, COMPOSED, take="other")
+        assert first.result().request_id != other.request_id
+    assert fal.charged == 2
 
 
 def test_a_history_out_of_reach_stops_the_purchase(fal: FalEmulator, tmp_path: Path) -> None:
