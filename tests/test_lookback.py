@@ -108,16 +108,16 @@ def test_many_first_purchases_look_together(fal: FalEmulator, tmp_path: Path) ->
 
 
 def test_what_this_ledger_is_sending_is_not_from_before(
-    fal: FalEmulator, tmp_path: Path, ledger_url: str
+    fal: FalEmulator, tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first POST is in the history before its answer is here; another take is bought beside."""
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_RECONCILE_SECONDS", "60")
     fal.faults.add(delay("submit", 1, nth=1))
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(generate, fal, tmp_path, COMPOSED)
         while not fal.submissions:
             time.sleep(0.01)
-        began = f"UPDATE hailuo_origin SET began_at = {time.time()}"
-        run_sql(ledger_url, began)
+        run_sql(ledger_url, "UPDATE hailuo_origin SET began_at = began_at + 10")
         other = generate(fal, tmp_path, COMPOSED, take="other")
         assert first.result().request_id != other.request_id
     assert fal.charged == 2
