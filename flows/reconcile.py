@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--realm", choices=["fal", "emulator"], help="whose purchases")
     options = parser.parse_args(arguments)
     try:
-        for name in options.credentials or [None]:
-            resolve_credentials(name).access()  # a missing key is told before a server is started
+        for name in options.credentials or ():
+            resolve_credentials(name).access()  # a missing key is told before a run begins
         report = reconcile(options.credentials, options.realm)
     except HailuoError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ from functools import partial
 from anyio.to_thread import run_sync
 
 from prefect_hailuo.blocks import FalCredentials, resolve_credentials
-from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.errors import ConfigurationError, MissingKeyError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
@@ -81,7 +81,8 @@ def sweep(
     Args:
         realm: Whose purchases; by default, those of the first credentials.
         credentials: Blocks, or names of saved ones, of the accounts to look after. By default, the
-            key in the environment. Blocks whose names the ledger knows are used besides.
+            key in the environment, if there is one. Saved blocks that the ledger names are used
+            besides.
 
     Raises:
         LedgerError: The ledger cannot be used.
@@ -95,7 +96,12 @@ def sweep(
     """
     blocks = [resolve_credentials(each) for each in credentials] or [resolve_credentials(None)]
     chosen = realm or blocks[0].realm
-    accesses = {**_recorded_accesses(chosen), **_accesses(blocks, chosen)}
+    accesses = _recorded_accesses(chosen)
+    try:
+        accesses |= _accesses(blocks, chosen)
+    except MissingKeyError:
+        if credentials or not accesses:
+            raise
     cancelled = _cancelled(process_loop().run(_waiting_runs(chosen)))
     rows = process_loop().run(_sweeping(chosen, accesses, cancelled))
     return SweepReport(chosen, tuple(rows))

@@ -11,14 +11,16 @@ import pytest
 from databases import run_sql
 from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_URL
-from roads import order_of
+from roads import FOX, order_of
 
 from flows.reconcile import main, reconcile
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.errors import MissingKeyError
 from prefect_hailuo.loop import process_loop
+from prefect_hailuo.orders import make_order
 from prefect_hailuo.steps import acquiring
-from prefect_hailuo.sweep import asweep
+from prefect_hailuo.sweep import asweep, sweep
 
 
 def tables() -> list[Any]:
@@ -83,3 +85,22 @@ async def test_its_twin_does_the_same(
 ) -> None:
     """It is awaited, off the caller's loop."""
     assert (await asweep(credentials=[credentials])).rows == ()
+
+
+def test_saved_credentials_are_enough(
+    prefect_server: None, tiny: FalEmulator, tmp_path: Path, ledger_url: str
+) -> None:
+    """The ledger names the block that paid; the environment needs no key."""
+    tiny.credentials().save("that-paid", overwrite=True)
+    order = make_order(FOX, credentials="that-paid", storage=tmp_path)
+    process_loop().run(acquiring(order).job)
+    run_sql(ledger_url, "UPDATE hailuo_waiter SET lease_until = 0", realm="emulator")
+    while tiny.stats()["completed"] == 0:
+        time.sleep(0.01)
+    assert [row.outcome for row in sweep("emulator").rows] == ["collected"]
+
+
+def test_without_any_key_it_says_so() -> None:
+    """Neither the environment nor the ledger names one."""
+    with pytest.raises(MissingKeyError):
+        sweep("fal")
