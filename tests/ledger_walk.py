@@ -11,12 +11,12 @@ from dataclasses import replace
 from ledger_ground import FOX, PRICE, wish
 from ledger_walk_bill import BrokenPromiseError, check_bill
 from ledger_walk_fal import Fal
+from ledger_walk_ground import Actor, Ground
 from ledger_walk_ledger import Rooms
-from ledger_walk_workers import Canceller, Ground, Worker
+from ledger_walk_people import Canceller, Decider
+from ledger_walk_workers import Worker
 
 from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
-from prefect_hailuo.errors import AbandonedError
-from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.wishes import Limits, Run, Wish
 
 OWL = Hailuo23ProTextToVideo(prompt="An owl lands.")
@@ -33,8 +33,9 @@ MOST_WORKERS = 6
 MOST_STEPS = 1_000
 
 ENDS = {
-    *("stored", "parked", "cancelled", "AbandonedError", "BudgetError", "OtherAccountError"),
-    *("ContentPolicyError", "RateLimitedError", "RequestCancelledError", "RunCancelledError"),
+    *("stored", "parked", "done", "called off", "AbandonedError", "BudgetError"),
+    *("ContentPolicyError", "LedgerError", "OtherAccountError", "RateLimitedError"),
+    *("RequestCancelledError", "RunCancelledError"),
 }
 """How a worker may end that nobody killed: with the video, or with an error that says why not."""
 
@@ -54,7 +55,7 @@ class Walk:
         self.fal = Fal(self.chance)
         self.ground = Ground(ledger, self.fal)
         self.limit = self.chance.choice([None, 1, 2, 3, 5])
-        self.workers: list[Worker | Canceller] = []
+        self.workers: list[Actor] = []
         self.steps: list[str] = []
         self._file = ledger.file
         self._called = 0
@@ -73,8 +74,8 @@ class Walk:
             self._freeze: 7,
             self._let_time_pass: 7,
             self._let_fal_work: 12,
-            self._cancel: 3,
-            self._decide: 4,
+            self._cancel: 5,
+            self._decide: 6,
         }
         for _ in range(steps):
             [move] = self.chance.choices(list(moves), list(moves.values()))
@@ -100,7 +101,7 @@ class Walk:
             return await self._start()
         return await self._step(self.chance.choice(awake))
 
-    async def _step(self, worker: Worker | Canceller) -> str:
+    async def _step(self, worker: Actor) -> str:
         done = await worker.step()
         if worker.end is not None:
             self.workers.remove(worker)
@@ -111,9 +112,8 @@ class Walk:
     async def _start(self) -> str:
         if len(self.workers) >= MOST_WORKERS:
             return "nobody starts"
-        key = self.chance.choice(list(KEYS))
-        asked = self._wish(key, "rival" if self.chance.random() < 0.1 else "studio")
-        await self.ground.ledger.waiters.reinstate(asked.run.ids)
+        asked = self._wish(self._key(), "rival" if self.chance.random() < 0.1 else "studio")
+        await self.ground.reinstate(asked.run)
         self.workers.append(Worker(self.ground, asked, self.chance.random() < 0.15))
         return f"{asked.waiter} starts"
 
@@ -142,21 +142,13 @@ class Walk:
         return "fal works"
 
     async def _cancel(self) -> str:
-        key = self.chance.choice(list(KEYS))
-        self.workers.append(Canceller(self.ground, self._wish(key)))
-        return f"the run of {key} is cancelled"
+        asked = self._somebody()
+        self.workers.append(Canceller(self.ground, asked))
+        return f"{asked.run.flow_run_id} is cancelled: {await self._step(self.workers[-1])}"
 
     async def _decide(self) -> str:
-        """A person looks at an attempt that is lost, and decides."""
-        key = self.chance.choice(list(KEYS))
-        one = await self.ground.ledger.claims.latest(key)
-        if one is None or one.fate is not Fate.AMBIGUOUS:
-            return "nobody decides"
-        if self.chance.random() < 0.5:
-            await self.ground.consent(one)
-            return f"somebody allows another attempt at {key}"
-        await self.ground.ledger.records.abandoned(one, AbandonedError("Given up."))
-        return f"somebody gives {key} up"
+        self.workers.append(Decider(self.ground, self._somebody()))
+        return await self._step(self.workers[-1])
 
     async def _come_to_rest(self) -> None:
         """Everybody wakes up, nothing goes wrong any more, and every key is asked for once more."""
@@ -165,7 +157,7 @@ class Walk:
             worker.frozen = False
         self.workers += [Worker(self.ground, self._wish(key)) for key in KEYS]
         for worker in self.workers:
-            await self.ground.ledger.waiters.reinstate(worker.wish.run.ids)
+            await self.ground.reinstate(worker.wish.run)
         while self.workers:
             await self._do(self._rest)
             if len(self.steps) > MOST_STEPS:
@@ -177,11 +169,20 @@ class Walk:
             return await self._let_time_pass()
         return await self._step(self.chance.choice(self.workers))
 
+    def _somebody(self) -> Wish:
+        """The wish of somebody who is there, if anybody is."""
+        wishes = [each.wish for each in self.workers if each.wish.account == "studio"]
+        return self.chance.choice(wishes or [self._wish(self._key())])
+
+    def _key(self) -> str:
+        return self.chance.choice(list(KEYS))
+
     def _wish(self, key: str, account: str = "studio") -> Wish:
         given, take = KEYS[key]
         self._called += 1
         named = wish(key, body=given.body(), take=take, account=account)
-        return replace(named, waiter=f"worker {self._called} ({key})", run=Run(f"run of {key}"))
+        run = Run(f"run {self.chance.choice('ab')} of {key}")
+        return replace(named, waiter=f"worker {self._called} ({key})", run=run)
 
 
 def _connect(file: str) -> sqlite3.Connection:

@@ -43,6 +43,20 @@ class SendsWhateverBecameOfIt(Claims):
         return True
 
 
+class SendsForTheCancelled(Claims):
+    """Whether its run was cancelled is asked when it claims, and not again."""
+
+    async def begin_sending(self, mine: Attempt, seconds: float, run: Run = NOBODY) -> bool:
+        return await super().begin_sending(mine, seconds)
+
+
+class ReplacesWhatWasFound(Claims):
+    """A consent to replace what is not found is good though it has turned up."""
+
+    async def consent(self, key: str, number: int, *, unfound: bool = False) -> bool:
+        return await super().consent(key, number)
+
+
 class ConsentsForEver(Claims):
     """A consent once given is good for every later attempt."""
 
@@ -91,18 +105,24 @@ class TakesAbsenceForProof(Reconciling):
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake, and the word by which the walk is to name what it leads to."""
+    """One mistake, and the word by which the walk is to name what it leads to.
+
+    A rare one is looked for from a walk on that is near one which finds it, to save time.
+    """
 
     told: str
     claims: type[Claims] = Claims
     records: type[Records] = Records
     search: type[Reconciling] = Reconciling
+    first_seed: int = 0
 
 
 MISTAKES = {
     "takes the dead for silent": Mistake("bought|out of reach", claims=TakesTheDeadForSilent),
     "sends whatever became of it": Mistake("bought|out of reach", claims=SendsWhateverBecameOfIt),
-    "consents for ever": Mistake("bought", claims=ConsentsForEver),
+    "sends for the cancelled": Mistake("cancelled run", claims=SendsForTheCancelled, first_seed=30),
+    "replaces what was found": Mistake("was found", claims=ReplacesWhatWasFound, first_seed=43),
+    "consents for ever": Mistake("bought", claims=ConsentsForEver, first_seed=63),
     "takes silence for refusal": Mistake("bought|out of reach", records=TakesSilenceForRefusal),
     "drops late tickets": Mistake("bought|out of reach", records=DropsLateTickets),
     "frees what is parked": Mistake("budget", records=FreesWhatIsParked),

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-
 from ledger_ground import OUTPUT, video_for
-from ledger_walk_fal import DONE, REMOVED, Fal, Platform
-from ledger_walk_ledger import Rooms
+from ledger_walk_bill import BrokenPromiseError
+from ledger_walk_fal import DONE, REMOVED, Platform
+from ledger_walk_ground import Actor, Ground, Steps
 
-from prefect_hailuo.errors import HailuoError, RequestCancelledError, SubmitUnknownError
+from prefect_hailuo.errors import (
+    Billed,
+    HailuoError,
+    LedgerError,
+    RequestCancelledError,
+    RunCancelledError,
+    SubmitUnknownError,
+)
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Completed, Ticket
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.claims import NEVER_SENT
+from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait, Wish
 
-Steps = AsyncIterator[str]
 
-
-@dataclass
-class Ground:
-    """What all workers of a walk share."""
-
-    ledger: Rooms
-    fal: Fal
-    consents: set[tuple[str, int]] = field(default_factory=set)
-    """The attempts that somebody allowed to replace."""
-
-    async def consent(self, one: Attempt) -> None:
-        """Allow another purchase in place of one attempt, and remember it."""
-        self.consents.add((one.key, one.number))
-        await self.ledger.claims.consent(one.key, one.number)
-
-
-class Worker:
+class Worker(Actor):
     """A process that wants one video, and goes the way that `Acquiring` and `Road` go.
 
     Args:
@@ -44,27 +33,17 @@ class Worker:
     """
 
     def __init__(self, ground: Ground, wish: Wish, resubmits: bool = False) -> None:
-        self.ground = ground
-        self.wish = wish
+        super().__init__(ground, wish)
         self.resubmits = resubmits
-        self.frozen = False
-        self.end: str | None = None
-        self._life = self._live()
-
-    async def step(self) -> str:
-        """Do what comes next."""
-        try:
-            return await anext(self._life)
-        except StopAsyncIteration:
-            self.end = self.end or "stopped"
-        except HailuoError as error:
-            self.end = type(error).__name__
-        return self.end
 
     async def _live(self) -> Steps:
         while self.end is None:
             decision = await self.ground.ledger.claims.claim(self.wish)
             yield f"claims: {type(decision).__name__}"
+            if isinstance(decision, Buy) and self.ground.happens(0.03):
+                await self.ground.ledger.records.refused(decision.attempt, NEVER_SENT)
+                self.end = "called off"
+                return
             async for step in self._act(decision):
                 yield step
 
@@ -82,20 +61,44 @@ class Worker:
                 return self._reuse()
 
     async def _buy(self, mine: Attempt) -> Steps:
-        ledger = self.ground.ledger
-        if not await ledger.claims.begin_sending(mine, SUBMIT_SECONDS):
-            await ledger.records.refused(mine, NEVER_SENT)
+        records = self.ground.ledger.records
+        while self.ground.happens(0.4):
+            yield "connects"
+        try:
+            sends = await self._begin(mine)
+        except (LedgerError, RunCancelledError) as error:
+            yield f"may not send attempt {mine.number}: {type(error).__name__}"
+            await records.refused(mine, NEVER_SENT)
+            raise
+        if not sends:
+            yield f"attempt {mine.number} is not its own any more"
+            await records.refused(mine, NEVER_SENT)
             return
         yield f"begins to send attempt {mine.number}"
+        async for step in self._post(mine):
+            yield step
+
+    async def _begin(self, mine: Attempt) -> bool:
+        """The last thing before the POST; that it is written down may stay unknown."""
+        run = self.wish.run
+        sends = await self.ground.ledger.claims.begin_sending(mine, SUBMIT_SECONDS, run)
+        if sends and not self.ground.cancelled.isdisjoint(run.ids):
+            raise BrokenPromiseError(f"{mine.key} is sent for a cancelled run")
+        if self.ground.happens(0.03):
+            raise LedgerError("The answer to the commit was lost.")
+        return sends
+
+    async def _post(self, mine: Attempt) -> Steps:
+        records = self.ground.ledger.records
         try:
             ticket = self.ground.fal.post(mine)
             yield f"holds {ticket.request_id}"
         except SubmitUnknownError as error:
             yield "lost the answer"
-            await ledger.records.answer_lost(mine, error)
+            await records.answer_lost(mine, error)
         except HailuoError as error:
             yield "was refused"
-            await ledger.records.refused(mine, error)
+            await records.refused(mine, error)
             raise
         else:
             async for step in self._keep(mine, ticket):
@@ -105,10 +108,17 @@ class Worker:
         ledger = self.ground.ledger
         holder = await ledger.records.accepted(mine, ticket)
         yield f"recorded {ticket.request_id}"
+        if holder.key != mine.key:
+            given = SubmitUnknownError(f"Its request was given to {holder.key}.")
+            await ledger.records.answer_lost(mine, given)
+            yield f"{ticket.request_id} was given to {holder.key}"
+            return
         if await ledger.waiters.is_unwanted(mine.key):
             answer = self.ground.fal.cancel(ticket.request_id)
             yield f"cancelled {ticket.request_id}: {answer}"
             await ledger.waiters.record_cancellation(holder, answer)
+        async for step in self._collect(holder):
+            yield step
 
     async def _outwait(self, other: Attempt) -> Steps:
         while await self.ground.ledger.claims.still_open(other):
@@ -122,63 +132,41 @@ class Worker:
         if finding.adopted:
             return
         if self.resubmits:
+            self.resubmits = False  # the consent was to one more purchase
             await ground.consent(one)
             return
-        await ground.ledger.records.parked(one, finding.because)
+        if not await ground.ledger.records.parked(one, finding.because):
+            yield f"attempt {one.number} was found meanwhile"
+            return
         self.end = "parked"
 
     async def _collect(self, one: Attempt) -> Steps:
-        ledger, fal = self.ground.ledger, self.ground.fal
-        request = fal.requests[one.request_id or ""]
-        while request.counts and not request.charged:
-            yield f"waits for {request.request_id}"
-        yield f"sees {request.request_id} {request.state}"
-        if request.state == DONE:
-            await ledger.records.succeeded(one, OUTPUT, Completed())
-            yield f"has the result of {request.request_id}"
-            await ledger.records.stored(one, video_for(one.key, request.request_id))
-            self.end = "stored"
-            return
-        if request.state == REMOVED:
-            error: HailuoError | None = RequestCancelledError("Cancelled.")
-        else:
-            error = fal.failure(request)
+        request = self.ground.fal.requests[one.request_id or ""]
+        if one.output is None:
+            while request.counts and not request.charged:
+                yield f"waits for {request.request_id}"
+            yield f"sees {request.request_id} {request.state}"
+            if request.state != DONE:
+                await self._fail(one)
+                return
+            await self.ground.ledger.records.succeeded(one, OUTPUT, Completed())
+        yield f"has the result of {request.request_id}"
+        await self.ground.ledger.records.stored(one, video_for(one.key, request.request_id))
+        self.end = "stored"
+
+    async def _fail(self, one: Attempt) -> None:
+        """Write a failure down, as `Collecting` does."""
+        request = self.ground.fal.requests[one.request_id or ""]
+        removed = request.state == REMOVED
+        error = RequestCancelledError("Gone.") if removed else self.ground.fal.failure(request)
         assert error is not None
-        await ledger.records.failed(one, error)
         self.end = type(error).__name__
+        if not (removed and one.fate is Fate.CANCELLED):
+            await self.ground.ledger.records.failed(one, error)
+        elif one.billed is not Billed.NO:
+            await self.ground.ledger.records.parked(one, "Whether it was charged is not known.")
+            self.end = "parked"
 
     async def _reuse(self) -> Steps:
         self.end = "stored"
         yield "takes the stored video"
-
-
-class Canceller:
-    """A watcher that learned of a cancelled flow run.
-
-    Args:
-        ground: What it shares with the others.
-        wish: One of the run's.
-    """
-
-    def __init__(self, ground: Ground, wish: Wish) -> None:
-        self.ground = ground
-        self.wish = wish
-        self.frozen = False
-        self.end: str | None = None
-        self._life = self._cancel()
-
-    async def step(self) -> str:
-        """Do what comes next."""
-        try:
-            return await anext(self._life)
-        except StopAsyncIteration:
-            self.end = "cancelled"
-        return self.end
-
-    async def _cancel(self) -> Steps:
-        waiters = self.ground.ledger.waiters
-        for one in await waiters.withdraw(self.wish.run.ids):
-            yield f"cancels {one.request_id}"
-            answer = self.ground.fal.cancel(one.request_id or "")
-            yield f"was told {answer}"
-            await waiters.record_cancellation(one, answer)

@@ -1,12 +1,15 @@
 """A random walk over the ledger: workers that die, freeze, wake up late and lose answers.
 
-Each walk is one interleaving, by its seed: workers in up to six processes at once want one of four
-videos (three of them takes of one body), on two accounts, some on a budget; at each step one goes
-on, dies, freezes or wakes, time passes, fal works, fails, hides a request from its history, a flow
-run is cancelled, or a person consents to another attempt or gives one up. In the end all come to
-rest. After each step the ledger is held against fal's bill: see `ledger_walk_bill`.
+Each walk is one interleaving, by its seed: up to six processes at once want one of four videos
+(three of them takes of one body), for eight flow runs, on two accounts, some on a budget; at each
+step one goes on, dies, freezes or wakes, time passes, fal works, fails, hides a request from its
+history, the ledger's answer is lost, a flow run is cancelled, or a person looks, thinks, and allows
+another attempt or gives one up. In the end all come to rest. After each step the ledger is held
+against fal's bill: see `ledger_walk_bill`.
 
-The test command walks for some seconds. The full campaign is thousands of walks:
+The test command makes at least 20 walks, and goes on for 6 seconds: some 24 walks of 93 steps each
+on a busy machine with two cores, where this file takes 19 seconds. The full campaign is 5,000 walks
+(seeds 0 to 4,999), which is some 460,000 steps; at that pace it takes half an hour:
 
     HAILUO_CAMPAIGN=full python -m pytest tests/test_random_walk.py -s
 """
@@ -38,7 +41,7 @@ MOST_WALKS_TO_A_MISTAKE = 200
 SEEN = (
     *("claims: Buy", "claims: Wait", "claims: Reconcile", "claims: Attach", "claims: Reuse"),
     *("lost the answer", "is killed", "freezes", "wakes up", "stored", "parked", "BudgetError"),
-    *("OtherAccountError", "RunCancelledError", "somebody allows", "was told", "was refused"),
+    *("OtherAccountError", "may not send", "allows another", "was told", "was refused"),
 )
 """What a sample of walks goes through, or it shows little."""
 
@@ -82,7 +85,7 @@ async def test_the_walk_finds_a_mistake(ledger_url: str, name: str) -> None:
     async with rooms as ledger:
         with pytest.raises(BrokenPromiseError, match=mistake.told):
             for seed in range(MOST_WALKS_TO_A_MISTAKE):
-                await walk(ledger, seed)
+                await walk(ledger, mistake.first_seed + seed)
 
 
 async def test_a_walk_is_the_same_each_time(ledger_url: str) -> None:
