@@ -9,7 +9,7 @@ against fal's bill: see `ledger_walk_bill`.
 
 The test command makes at least 20 walks, and goes on for 6 seconds: some 24 walks of 93 steps each
 on a busy machine with two cores, where this file takes 19 seconds. The full campaign is 5,000 walks
-(seeds 0 to 4,999), which is some 460,000 steps; at that pace it takes half an hour:
+(seeds 0 to 4,999), which is some 450,000 steps; at that pace it takes half an hour:
 
     HAILUO_CAMPAIGN=full python -m pytest tests/test_random_walk.py -s
 """
