@@ -27,7 +27,7 @@ class Asking:
 
     def __init__(self, emulator: FalEmulator, key: str | None = None) -> None:
         headers = {"Authorization": f"Key {key or emulator.api_key}"}
-        self.http = httpx.Client(base_url=emulator.url, headers=headers, timeout=10)
+        self.http = httpx.Client(base_url=emulator.url, headers=headers, timeout=60)
 
     def submit(
         self, prompt: Any = "A red fox.", endpoint: str = HAILUO_23, **settings: Any
