@@ -25,9 +25,9 @@ from prefect_hailuo.fal.client import SUBMIT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.claims import NEVER_SENT
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reconciling import Reconciling
+from prefect_hailuo.ledger.rows import NEVER_SENT
 from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait
 from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.order import Order

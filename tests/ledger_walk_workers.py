@@ -18,8 +18,8 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Completed, Ticket
 from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.claims import NEVER_SENT
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.rows import NEVER_SENT
 from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait, Wish
 
 

@@ -255,7 +255,7 @@ def test_a_mount_table_is_read() -> None:
 @pytest.mark.parametrize(
     ("file", "kind"),
     [
-        ("/root/.prefect/hailuo/fal/ledger.db", "overlay"),
+        ("/opt/prefect/hailuo/fal/ledger.db", "overlay"),
         ("/srv/my ledger/not/yet/there/ledger.db", "ext4"),
         ("/srv/my ledgers/ledger.db", "overlay"),
         ("/dev/shm/ledger.db", "tmpfs"),  # noqa: S108 (nothing is written there)

@@ -25,8 +25,9 @@ from ledger_ground import (
 
 from prefect_hailuo.errors import FalFaultError, RateLimitedError, RunCancelledError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
-from prefect_hailuo.ledger.claims import LEASE_SECONDS, NEVER_SENT
+from prefect_hailuo.ledger.claims import LEASE_SECONDS
 from prefect_hailuo.ledger.fates import MOST_ATTEMPTS, Fate
+from prefect_hailuo.ledger.rows import NEVER_SENT
 from prefect_hailuo.ledger.wishes import Run
 
 PASS = "UPDATE hailuo_attempt SET lease_until = lease_until -"

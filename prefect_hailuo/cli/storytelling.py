@@ -53,7 +53,7 @@ def rerun_of(story: Story) -> str:
     latest = story.latest
     if latest is None:
         return "buy, for the first time"
-    if latest.number == story.consented and latest.rerun is not Rerun.REUSE:
+    if story.may_be_replaced and latest.rerun is not Rerun.REUSE:
         return "buy once more, in place of this attempt, for somebody allowed it"
     return latest.rerun.value
 

@@ -28,10 +28,11 @@ from prefect_hailuo.ledger.statements import (
     insert_once,
     is_attempt,
     latest_attempt,
-    lock_key,
+    lock_or_make_key,
     now_in,
+    owned_requests,
 )
-from prefect_hailuo.ledger.tables import attempt, database_now, generation, history, origin
+from prefect_hailuo.ledger.tables import attempt, database_now, history, origin
 from prefect_hailuo.ledger.wishes import RECONCILE_SECONDS, Wish
 
 NEVER = 0.0
@@ -115,9 +116,7 @@ async def _began_at(connection: AsyncConnection) -> float | None:
 
 async def _enter(connection: AsyncConnection, wish: Wish, equal: list[PastRequest]) -> None:
     """Write the key's first attempt, from before the ledger began."""
-    row = {"key": wish.key, "attempts": 0, "consented": 0, "created_at": database_now()}
-    await connection.execute(insert_once(connection, generation).values(row))
-    await lock_key(connection, wish.key)
+    await lock_or_make_key(connection, wish.key)
     if await latest_attempt(connection, wish.key) is not None:
         return
     free = await _free(connection, wish, equal)
@@ -135,13 +134,7 @@ async def _free(
     connection: AsyncConnection, wish: Wish, equal: list[PastRequest]
 ) -> list[PastRequest]:
     """The requests that no attempt has."""
-    owned = await connection.execute(
-        select(attempt.c.request_id).where(
-            attempt.c.realm == wish.realm,
-            attempt.c.request_id.in_([each.request_id for each in equal]),
-        )
-    )
-    taken = set(owned.scalars())
+    taken = await owned_requests(connection, wish.realm, [each.request_id for each in equal])
     sending = await _being_sent(connection, wish)
     return [
         each

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import BudgetError, ConfigurationError
@@ -90,7 +90,7 @@ class Budgets:
             await connection.execute(
                 insert_once(connection, budget).values(realm=realm, scope=scope, **values)
             )
-            await connection.execute(budget.update().where(*_of(realm, scope)).values(**values))
+            await connection.execute(budget.update().where(_is(realm, scope)).values(**values))
 
     async def allowances(self, realm: Realm, scope: str) -> list[Allowance]:
         """What is left of each of a scope's limits."""
@@ -136,11 +136,11 @@ def _written(limits: Limits) -> str:
 
 def _limits_of(realm: Realm, scope: str) -> Select[tuple[Decimal | None, ...]]:
     columns = (budget.c.per_day_usd, budget.c.per_month_usd, budget.c.total_usd)
-    return select(*columns).where(*_of(realm, scope))
+    return select(*columns).where(_is(realm, scope))
 
 
-def _of(realm: Realm, scope: str):  # type: ignore[no-untyped-def]
-    return budget.c.realm == realm, budget.c.scope == scope
+def _is(realm: Realm, scope: str) -> ColumnElement[bool]:
+    return (budget.c.realm == realm) & (budget.c.scope == scope)
 
 
 async def _allowances(

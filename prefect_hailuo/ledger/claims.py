@@ -8,27 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import uuid4
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import assert_never
 
-from prefect_hailuo.errors import (
-    Billed,
-    RunCancelledError,
-    UnreachableError,
-)
+from prefect_hailuo.errors import RunCancelledError
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
 from prefect_hailuo.ledger.budgets import reserve
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate, Rerun
-from prefect_hailuo.ledger.recorded import describe
+from prefect_hailuo.ledger.rows import add_attempt, as_void
 from prefect_hailuo.ledger.rules import check_account, check_number, may_replace, raised
 from prefect_hailuo.ledger.statements import (
     attempts_of,
-    insert_once,
     is_attempt,
     latest_attempt,
     lock_key,
+    lock_or_make_key,
     now_in,
 )
 from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, generation
@@ -71,7 +67,7 @@ class Claims:
             LedgerError: The ledger cannot be written; nothing was bought.
         """
         async with self._database.writing() as connection:
-            consented = await _lock(connection, wish)
+            consented = await lock_or_make_key(connection, wish.key)
             # After the lock, for meanwhile the run may have been cancelled.
             await _refuse_cancelled(connection, wish.run)
             now = await now_in(connection)
@@ -175,10 +171,6 @@ class Claims:
 
 _BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)
 
-NEVER_SENT = UnreachableError(
-    "Its process ended before anything was sent.", cure="Run it again.", billed=Billed.NO
-)
-
 
 async def _decide(
     connection: AsyncConnection,
@@ -200,7 +192,7 @@ async def _decide(
         case Rerun.WAIT_OR_BUY:
             if alive:
                 return Wait(latest)
-            await _void(connection, latest, now)
+            await connection.execute(update(attempt).where(is_attempt(latest)).values(as_void()))
             return await _intend(connection, wish, now)
         case Rerun.WAIT_OR_RECONCILE:
             if alive:
@@ -220,15 +212,8 @@ async def _decide(
 async def _intend(connection: AsyncConnection, wish: Wish, now: float) -> Buy:
     """Reserve the money and write the intent."""
     await reserve(connection, wish, now)
-    changed = await connection.execute(
-        update(generation)
-        .where(generation.c.key == wish.key)
-        .values(attempts=generation.c.attempts + 1)
-        .returning(generation.c.attempts)
-    )
     row = {
         **wish.asked(),
-        "number": changed.scalar_one(),
         "fate": Fate.INTENDED,
         "owner": uuid4().hex,
         "intended_at": now,
@@ -237,24 +222,7 @@ async def _intend(connection: AsyncConnection, wish: Wish, now: float) -> Buy:
         "duplicate": False,
         "adopted": False,
     }
-    added = await connection.execute(insert(attempt).values(row).returning(attempt))
-    return Buy(attempt_of(added.mappings().one()))
-
-
-async def _void(connection: AsyncConnection, latest: Attempt, now: float) -> None:
-    """The owner never began to send, and after this it cannot."""
-    await connection.execute(
-        update(attempt)
-        .where(is_attempt(latest))
-        .values(
-            fate=Fate.FAILED,
-            billed=Billed.NO,
-            error=describe(NEVER_SENT),
-            ended_at=now,
-            cost_usd=0,
-            cost_basis="unbilled",
-        )
-    )
+    return Buy(await add_attempt(connection, row))
 
 
 async def _make_ambiguous(connection: AsyncConnection, latest: Attempt) -> Attempt:
@@ -278,15 +246,3 @@ async def _refuse_cancelled(connection: AsyncConnection, run: Run) -> None:
     )
     if found.first() is not None:
         raise RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
-
-
-async def _lock(connection: AsyncConnection, wish: Wish) -> int:
-    """Lock the generation's row, made if need be: whoever claims the same key comes after."""
-    row = {
-        "key": wish.key,
-        "attempts": 0,
-        "consented": 0,
-        "created_at": database_now(),
-    }
-    await connection.execute(insert_once(connection, generation).values(row))
-    return await lock_key(connection, wish.key)

@@ -21,7 +21,7 @@ from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.migrating import REVISIONS
-from prefect_hailuo.ledger.statements import insert_once, lock_key
+from prefect_hailuo.ledger.statements import insert_once, lock_key, owned_requests
 from prefect_hailuo.ledger.tables import (
     Usd,
     attempt,
@@ -248,14 +248,8 @@ async def _add_attempt(connection: AsyncConnection, row: Row) -> bool:
 
 
 async def _has_request(connection: AsyncConnection, row: Row) -> bool:
-    if row["request_id"] is None:
-        return False
-    found = await connection.execute(
-        select(attempt.c.key).where(
-            attempt.c.realm == row["realm"], attempt.c.request_id == row["request_id"]
-        )
-    )
-    return found.first() is not None
+    asked = row["request_id"]
+    return asked is not None and bool(await owned_requests(connection, row["realm"], [asked]))
 
 
 def _is_same(here: Mapping[Any, Any], row: Row) -> bool:

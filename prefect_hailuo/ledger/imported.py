@@ -15,7 +15,13 @@ from prefect_hailuo.errors import Billed
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.statements import is_attempt, latest_attempt, lock_key, void_consent
+from prefect_hailuo.ledger.statements import (
+    attempts_of,
+    is_attempt,
+    latest_attempt,
+    lock_key,
+    void_consent,
+)
 from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.wishes import Wish
 
@@ -114,10 +120,7 @@ async def _move(connection: AsyncConnection, row: RowMapping, one: Attempt) -> A
 
 async def _promote(connection: AsyncConnection, key: str) -> None:
     """Let the best duplicate be a key's attempt, if that was taken from it."""
-    found = await connection.execute(
-        select(attempt).where(attempt.c.key == key).order_by(attempt.c.number)
-    )
-    left = [attempt_of(row) for row in found.mappings()]
+    left = await attempts_of(connection, key)
     if left and all(each.duplicate for each in left):
         best = min(left, key=_worth)
         await connection.execute(update(attempt).where(is_attempt(best)).values(duplicate=False))

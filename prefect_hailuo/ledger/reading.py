@@ -14,8 +14,9 @@ from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.rules import may_replace
 from prefect_hailuo.ledger.standing import DECIDABLE, PARKED_ERROR, Standing, was_cancelled
-from prefect_hailuo.ledger.statements import latest_attempt, now_in
+from prefect_hailuo.ledger.statements import attempts_of, now_in
 from prefect_hailuo.ledger.tables import attempt, file, generation, waiter
 from prefect_hailuo.video import Video
 
@@ -86,7 +87,7 @@ class Story:
     Args:
         key: The generation's key.
         created_at: When it was first asked for.
-        consented: The attempt in whose place one more purchase was allowed; 0 for none.
+        consented: How many attempts there were when one more purchase was allowed; 0 for none.
         attempts: Its attempts, the oldest first.
         waiters: The calls that waited for it, the oldest first.
         files: What it is stored as, one video a place.
@@ -103,6 +104,11 @@ class Story:
     def latest(self) -> Attempt | None:
         """The attempt that decides what a rerun does."""
         return latest_of(self.attempts)
+
+    @property
+    def may_be_replaced(self) -> bool:
+        """Whether somebody allowed one more purchase, and it was not made yet."""
+        return may_replace(self.attempts, self.consented)
 
     @property
     def cancelled_by(self) -> tuple[str, ...]:
@@ -169,7 +175,7 @@ class Reading:
                 key=key,
                 created_at=row["created_at"],
                 consented=row["consented"],
-                attempts=await _attempts_of(connection, key),
+                attempts=tuple(await attempts_of(connection, key)),
                 waiters=await _waiters_of(connection, key),
                 files=await _files_of(connection, key),
             )
@@ -233,11 +239,6 @@ def _cancellers(waiters: Sequence[Waiter]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run for run in runs if run))
 
 
-async def _attempts_of(connection: AsyncConnection, key: str) -> tuple[Attempt, ...]:
-    question = select(attempt).where(attempt.c.key == key).order_by(attempt.c.number)
-    return tuple(attempt_of(row) for row in (await connection.execute(question)).mappings())
-
-
 async def _waiters_of(connection: AsyncConnection, key: str) -> tuple[Waiter, ...]:
     columns = [waiter.c[name] for name in Waiter.__dataclass_fields__]
     question: Select[tuple[object, ...]] = (
@@ -255,8 +256,10 @@ async def _files_of(connection: AsyncConnection, key: str) -> tuple[Video, ...]:
 
 
 async def _standing(connection: AsyncConnection, key: str, now: float) -> Standing:
-    latest = await latest_attempt(connection, key)
+    attempts = await attempts_of(connection, key)
+    latest = latest_of(attempts)
     if latest is None:
         return Standing(None, consented=False, alive=False)
     found = await connection.execute(select(generation.c.consented).where(generation.c.key == key))
-    return Standing(latest, found.scalar() == latest.number, alive=latest.lease_until > now)
+    consented = may_replace(attempts, found.scalar() or 0)
+    return Standing(latest, consented, alive=latest.lease_until > now)

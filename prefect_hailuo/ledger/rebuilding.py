@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.endpoints import CATALOGUE, find_input_class
@@ -29,8 +29,14 @@ from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.fates import Fate, Rerun
 from prefect_hailuo.ledger.imported import ORDINARY_TAKE
 from prefect_hailuo.ledger.past import FAILED, Past, became
-from prefect_hailuo.ledger.statements import insert_once, latest_attempt, lock_key, now_in
-from prefect_hailuo.ledger.tables import attempt, database_now, generation
+from prefect_hailuo.ledger.rows import add_attempt
+from prefect_hailuo.ledger.statements import (
+    latest_attempt,
+    lock_or_make_key,
+    now_in,
+    owned_requests,
+)
+from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.wishes import digest_of
 
 HISTORY_SECONDS = 600.0
@@ -125,10 +131,9 @@ class _Entering:
     async def _enter_equal(self, connection: AsyncConnection, equal: list[Past]) -> list[Rebuilt]:
         """Enter the requests of one input."""
         key = generation_key(equal[0].input, realm=self.realm, take=ORDINARY_TAKE)
-        row = {"key": key, "attempts": 0, "consented": 0, "created_at": database_now()}
-        await connection.execute(insert_once(connection, generation).values(row))
-        await lock_key(connection, key)
-        known = await self._known(connection, equal)
+        await lock_or_make_key(connection, key)
+        ids = [past.request.request_id for past in equal]
+        known = await owned_requests(connection, self.realm, ids)
         free = [past for past in equal if past.request.request_id not in known]
         done = [_told(past, "known") for past in equal if past.request.request_id in known]
         if free and await self._is_missed(connection, equal[0]):
@@ -137,15 +142,6 @@ class _Entering:
         for past in sorted(free, key=lambda each: each is not chosen):
             done.append(await self._add(connection, key, past, duplicate=past is not chosen))
         return done
-
-    async def _known(self, connection: AsyncConnection, equal: list[Past]) -> set[str]:
-        ids = [past.request.request_id for past in equal]
-        found = await connection.execute(
-            select(attempt.c.request_id).where(
-                attempt.c.realm == self.realm, attempt.c.request_id.in_(ids)
-            )
-        )
-        return set(found.scalars())
 
     async def _is_missed(self, connection: AsyncConnection, past: Past) -> bool:
         """Whether an attempt of any take misses a request with this input."""
@@ -175,20 +171,13 @@ class _Entering:
     async def _add(
         self, connection: AsyncConnection, key: str, past: Past, *, duplicate: bool
     ) -> Rebuilt:
-        changed = await connection.execute(
-            update(generation)
-            .where(generation.c.key == key)
-            .values(attempts=generation.c.attempts + 1)
-            .returning(generation.c.attempts)
-        )
         row = {
             **self._asked(key, past),
             **became(past),
-            "number": changed.scalar_one(),
             "duplicate": duplicate,
             "adopted": True,
         }
-        await connection.execute(insert(attempt).values(row))
+        await add_attempt(connection, row)
         return _told(past, "duplicate" if duplicate else "attempt", row)
 
     def _asked(self, key: str, past: Past) -> dict[str, Any]:

@@ -27,7 +27,13 @@ from prefect_hailuo.ledger.attempts import Attempt, attempt_of, moment
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.rows import as_accepted
-from prefect_hailuo.ledger.statements import is_attempt, lock_key, now_in, void_consent
+from prefect_hailuo.ledger.statements import (
+    is_attempt,
+    lock_key,
+    now_in,
+    owned_requests,
+    void_consent,
+)
 from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.wishes import RECONCILE_SECONDS, digest_of
 
@@ -223,13 +229,8 @@ async def _candidates(
         for request in history.requests
         if any(window.holds(request.sent_at - ahead) for window in windows)
     ]
-    owned = await connection.execute(
-        select(attempt.c.request_id).where(
-            attempt.c.realm == group[0].realm,
-            attempt.c.request_id.in_([request.request_id for request in inside]),
-        )
-    )
-    taken = set(owned.scalars())
+    ids = [request.request_id for request in inside]
+    taken = await owned_requests(connection, group[0].realm, ids)
     return [request for request in inside if request.request_id not in taken]
 
 

@@ -15,15 +15,16 @@ from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.files import put_file
 from prefect_hailuo.ledger.recorded import describe, storable
-from prefect_hailuo.ledger.rows import add_attempt, add_like, as_accepted, from_file
+from prefect_hailuo.ledger.rows import UNBILLED, add_attempt, add_like, as_accepted, from_file
+from prefect_hailuo.ledger.standing import DECIDABLE
 from prefect_hailuo.ledger.statements import (
-    insert_once,
     is_attempt,
     latest_attempt,
     lock_key,
+    lock_or_make_key,
     void_consent,
 )
-from prefect_hailuo.ledger.tables import attempt, database_now, generation, waiter
+from prefect_hailuo.ledger.tables import attempt, database_now, waiter
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.video import Video
 
@@ -65,7 +66,8 @@ class Records:
         Its owner knows, also one that was frozen and whose attempt others call ambiguous by now.
         """
         unknown = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
-        await self._end(mine, Fate.FAILED, error, unknown)
+        async with self._database.writing() as connection:
+            await _end(connection, mine, Fate.FAILED, error, unknown)
 
     async def answer_lost(self, mine: Attempt, error: HailuoError) -> None:
         """Write down that the POST went out and its answer was lost."""
@@ -104,8 +106,8 @@ class Records:
         # What is known of the money stays: a video, or a request that never left the queue.
         unsettled = attempt.c.billed.is_(None) | (attempt.c.billed == Billed.UNKNOWN)
         fate = Fate.CANCELLED if cancelled else Fate.FAILED
-        await self._end(one, fate, error, OPEN, unsettled)
         async with self._database.writing() as connection:
+            await _end(connection, one, fate, error, OPEN, unsettled)
             await _end_waiters(connection, one)  # whoever waited has an error in the video's place
 
     async def forgotten(self, one: Attempt) -> None:
@@ -114,7 +116,7 @@ class Records:
             await connection.execute(
                 update(attempt)
                 .where(is_attempt(one), attempt.c.realm == "emulator")
-                .values(fate=Fate.FORGOTTEN, billed=Billed.NO, cost_usd=0, cost_basis="unbilled")
+                .values(**UNBILLED, fate=Fate.FORGOTTEN)
             )
 
     async def stored(self, one: Attempt, video: Video) -> None:
@@ -132,10 +134,8 @@ class Records:
 
     async def found(self, wish: Wish, video: Video) -> None:
         """Write down a stored video that this ledger never saw: nothing is to be bought."""
-        row = {"key": wish.key, "attempts": 0, "consented": 0, "created_at": database_now()}
         async with self._database.writing() as connection:
-            await connection.execute(insert_once(connection, generation).values(row))
-            await lock_key(connection, wish.key)
+            await lock_or_make_key(connection, wish.key)
             owner = await _owner_of(connection, wish.realm, video.request_id)
             if owner is None and await latest_attempt(connection, wish.key) is None:
                 one = await add_attempt(connection, from_file(wish, video))
@@ -147,7 +147,7 @@ class Records:
         Returns:
             Whether the attempt still was as it was seen.
         """
-        open_as_seen = attempt.c.fate.in_([*OPEN, Fate.AMBIGUOUS]) & (attempt.c.fate == one.fate)
+        open_as_seen = attempt.c.fate.in_(DECIDABLE) & (attempt.c.fate == one.fate)
         async with self._database.writing() as connection:
             changed = await connection.execute(
                 update(attempt)
@@ -162,7 +162,8 @@ class Records:
         Returns:
             Whether it still was as it was seen.
         """
-        return await self._end(one, Fate.FAILED, error, (one.fate,))
+        async with self._database.writing() as connection:
+            return await _end(connection, one, Fate.FAILED, error, (one.fate,))
 
     async def adopted(self, one: Attempt, ticket: Ticket) -> Attempt | None:
         """Give an attempt a request that a person names.
@@ -203,35 +204,35 @@ class Records:
             await _show_if_duplicate(connection, given)
             return given
 
-    async def _end(
-        self,
-        one: Attempt,
-        fate: Fate,
-        error: HailuoError,
-        from_fates: tuple[Fate, ...],
-        *held: ColumnElement[bool],
-    ) -> bool:
-        unbilled = error.billed is Billed.NO
-        values = {
-            "fate": fate,
-            "billed": error.billed,
-            "error": describe(error),
-            "ended_at": database_now(),
-            "cost_usd": 0 if unbilled else None,
-            "cost_basis": "unbilled" if unbilled else "unknown",
-            "parked_at": None,
-            "parked_because": None,
-        }
-        if error.billed is Billed.YES:
-            values |= {"cost_usd": attempt.c.estimated_usd, "cost_basis": "estimate"}
-        async with self._database.writing() as connection:
-            await lock_key(connection, one.key)
-            changed = await connection.execute(
-                update(attempt)
-                .where(is_attempt(one), attempt.c.fate.in_(from_fates), *held)
-                .values(values)
-            )
-            return changed.rowcount == 1
+
+async def _end(
+    connection: AsyncConnection,
+    one: Attempt,
+    fate: Fate,
+    error: HailuoError,
+    from_fates: tuple[Fate, ...],
+    *held: ColumnElement[bool],
+) -> bool:
+    """Write down an attempt's end; whether it still was as the conditions say."""
+    values: dict[str, Any] = {
+        "fate": fate,
+        "billed": error.billed,
+        "error": describe(error),
+        "ended_at": database_now(),
+        "cost_usd": None,
+        "cost_basis": "unknown",
+        "parked_at": None,
+        "parked_because": None,
+    }
+    if error.billed is Billed.NO:
+        values |= UNBILLED
+    if error.billed is Billed.YES:
+        values |= {"cost_usd": attempt.c.estimated_usd, "cost_basis": "estimate"}
+    await lock_key(connection, one.key)
+    changed = await connection.execute(
+        update(attempt).where(is_attempt(one), attempt.c.fate.in_(from_fates), *held).values(values)
+    )
+    return changed.rowcount == 1
 
 
 async def _end_waiters(connection: AsyncConnection, one: Attempt) -> None:

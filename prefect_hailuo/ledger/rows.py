@@ -7,13 +7,21 @@ from typing import Any
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prefect_hailuo.errors import Billed
+from prefect_hailuo.errors import Billed, UnreachableError
 from prefect_hailuo.fal.messages import File, Output, Ticket
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.recorded import describe
 from prefect_hailuo.ledger.tables import attempt, database_now, generation
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.video import Video, ticket_of
+
+NEVER_SENT = UnreachableError(
+    "Its process ended before anything was sent.", cure="Run it again.", billed=Billed.NO
+)
+
+UNBILLED = {"billed": Billed.NO, "cost_usd": 0, "cost_basis": "unbilled"}
+"""What a row says of an attempt that cost nothing: its money is released."""
 
 
 def as_accepted(ticket: Ticket) -> dict[str, Any]:
@@ -30,6 +38,16 @@ def as_accepted(ticket: Ticket) -> dict[str, Any]:
         "parked_because": None,
         "cost_usd": None,
         "cost_basis": None,
+    }
+
+
+def as_void() -> dict[str, Any]:
+    """What a row says of an intent whose owner never began to send, and after this cannot."""
+    return {
+        **UNBILLED,
+        "fate": Fate.FAILED,
+        "error": describe(NEVER_SENT),
+        "ended_at": database_now(),
     }
 
 

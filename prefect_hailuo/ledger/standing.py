@@ -19,7 +19,7 @@ class Standing:
     """What a call that wants a key now would find.
 
     Args:
-        latest: The latest attempt, duplicates aside; None: it was never asked for.
+        latest: The attempt that counts; None: it was never asked for.
         consented: Whether that one may be replaced by one more purchase.
         alive: Whether its owner counts as alive.
     """

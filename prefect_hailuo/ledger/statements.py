@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
 from prefect_hailuo.ledger.tables import attempt, database_now, generation
 
@@ -25,6 +27,13 @@ async def lock_key(connection: AsyncConnection, key: str) -> int:
     return found.scalar() or 0
 
 
+async def lock_or_make_key(connection: AsyncConnection, key: str) -> int:
+    """Lock a generation's row, made if need be; as `lock_key`."""
+    row = {"key": key, "attempts": 0, "consented": 0, "created_at": database_now()}
+    await connection.execute(insert_once(connection, generation).values(row))
+    return await lock_key(connection, key)
+
+
 async def attempts_of(connection: AsyncConnection, key: str) -> list[Attempt]:
     """The attempts of a key in their order."""
     found = await connection.execute(
@@ -36,6 +45,18 @@ async def attempts_of(connection: AsyncConnection, key: str) -> list[Attempt]:
 async def latest_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
     """The attempt of a key that counts: see `latest_of`."""
     return latest_of(await attempts_of(connection, key))
+
+
+async def owned_requests(
+    connection: AsyncConnection, realm: Realm, request_ids: Collection[str]
+) -> set[str]:
+    """Those of some requests that attempts have: one request is never given to two."""
+    found = await connection.execute(
+        select(attempt.c.request_id).where(
+            attempt.c.realm == realm, attempt.c.request_id.in_(request_ids)
+        )
+    )
+    return set(found.scalars())
 
 
 async def void_consent(connection: AsyncConnection, found: Attempt) -> None:

@@ -7,10 +7,9 @@ from sqlalchemy import select, update
 from prefect_hailuo.errors import Billed
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
-from prefect_hailuo.ledger.claims import NEVER_SENT
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.recorded import describe
+from prefect_hailuo.ledger.rows import as_void
 from prefect_hailuo.ledger.tables import attempt, database_now
 
 UNFINISHED = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.AMBIGUOUS)
@@ -38,14 +37,7 @@ class Unfinished:
             voided = await connection.execute(
                 update(attempt)
                 .where(dead, attempt.c.fate == Fate.INTENDED)
-                .values(
-                    fate=Fate.FAILED,
-                    billed=Billed.NO,
-                    error=describe(NEVER_SENT),
-                    ended_at=database_now(),
-                    cost_usd=0,
-                    cost_basis="unbilled",
-                )
+                .values(as_void())
                 .returning(attempt)
             )
             await connection.execute(

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Select, exists, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prefect_hailuo.errors import Billed
 from prefect_hailuo.fal.messages import Cancellation, Realm
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.rows import UNBILLED
 from prefect_hailuo.ledger.statements import insert_once, is_attempt
 from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, waiter
 from prefect_hailuo.ledger.wishes import Run, Wish
 
 WAITER_LEASE_SECONDS = 120.0
 """How long a waiter counts as waiting; its process renews it."""
-
 
 UNKNOWN_SECONDS = 60.0
 """How long fal may not know a request yet that it has just accepted."""
@@ -172,13 +171,7 @@ class Waiters:
         """
         values: dict[str, object] = {"cancel_answer": answer.value}
         if answer is Cancellation.REMOVED:
-            values |= {
-                "fate": Fate.CANCELLED,
-                "billed": Billed.NO,
-                "ended_at": database_now(),
-                "cost_usd": 0,
-                "cost_basis": "unbilled",
-            }
+            values |= {**UNBILLED, "fate": Fate.CANCELLED, "ended_at": database_now()}
         # Whoever waits for the request may have written down that it was cancelled, before fal's
         # answer was here; that it was taken from the queue only the answer says.
         unanswered = attempt.c.cancel_answer.is_(None) & (attempt.c.fate == Fate.CANCELLED)
