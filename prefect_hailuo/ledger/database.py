@@ -12,7 +12,7 @@ import anyio
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from prefect_hailuo.errors import LedgerError
@@ -21,6 +21,8 @@ from prefect_hailuo.ledger.migrating import bring_up_to_date
 
 BUSY_SECONDS = 60.0
 """How long a transaction waits for others before the ledger counts as out of reach."""
+
+LOCKED_PAUSE_SECONDS = 0.05
 
 POSTGRESQL_CONNECTIONS = 5
 
@@ -146,12 +148,23 @@ class Database:
             raise self._gone("is not there any more")
         engine = self._create()
         try:
-            await bring_up_to_date(engine, self.address.name)
+            await self._bring_up_to_date(engine)
         except BaseException:
             await engine.dispose()
             raise
         self._had_file = file is not None
         return _Opened(engine, _identity(file))
+
+    async def _bring_up_to_date(self, engine: AsyncEngine) -> None:
+        """Wait for others who open the same new file: SQLite's busy timeout does not cover WAL."""
+        deadline = anyio.current_time() + BUSY_SECONDS
+        while True:
+            try:
+                return await bring_up_to_date(engine, self.address.name)
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or anyio.current_time() > deadline:
+                    raise
+            await anyio.sleep(LOCKED_PAUSE_SECONDS)
 
     def _gone(self, how: str) -> LedgerError:
         return LedgerError(
