@@ -24,6 +24,7 @@ from prefect_hailuo.events import Adopted, Attached, Searching, Submitted
 from prefect_hailuo.fal.client import SUBMIT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reconciling import Reconciling
@@ -169,7 +170,9 @@ class Acquiring:
         self._emit(Submitted(ticket))
         holder = await self._write_down(mine, ticket)
         if holder.key != mine.key:
-            given = SubmitUnknownError(f"Its request was given to {holder.key[:12]}, an equal one.")
+            given = SubmitUnknownError(
+                f"Its request was given to {shown_key(holder.key)}, an equal one."
+            )
             await self._ledger.records.answer_lost(mine, given)
             return None
         with suppress(HailuoError):  # what it misses, the sweep finds in the ledger

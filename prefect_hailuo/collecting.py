@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from prefect_hailuo.clock import Clock, Deadline
 from prefect_hailuo.errors import (
     Billed,
@@ -218,7 +216,7 @@ class Collecting:
             past = await self._past(one)
         except HailuoError:
             raise error from None
-        if output := past and _output_of(past):
+        if output := past and past.output:
             return output
         if past is None or (past.status_code or 0) < 400:
             raise error
@@ -252,7 +250,7 @@ class Collecting:
         except HailuoError as unread:
             because = f"fal has its result no longer, and its history could not be read: {unread}"
             raise await self._parked(one, because) from error
-        if output := past and _output_of(past):
+        if output := past and past.output:
             return output
         if past is not None and (past.status_code or 0) >= 400:
             raise await self._failure(one, _failure_of(past, ticket)) from error
@@ -271,13 +269,6 @@ class Collecting:
     async def _parked(self, one: Attempt, because: str) -> ParkedError:
         await self._ledger.records.parked(one, because)
         return parked_error(one, because)
-
-
-def _output_of(past: PastRequest) -> Output | None:
-    try:
-        return Output.model_validate(past.json_output)
-    except ValidationError:
-        return None
 
 
 def _failure_of(past: PastRequest, ticket: Ticket) -> FalError:

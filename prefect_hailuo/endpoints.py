@@ -260,3 +260,14 @@ class Hailuo02ProTextToVideo(VideoInput):
             "coat that hints at many dangerous escapades across the galaxy."
         },
     )
+
+
+def model_name(endpoint: str) -> str:
+    """An endpoint's short name; its id, where the catalogue has it not.
+
+    Example:
+        >>> model_name("fal-ai/minimax/hailuo-02/pro/text-to-video"), model_name("a/b")
+        ('hailuo-02-pro', 'a/b')
+    """
+    known = CATALOGUE.get(endpoint)
+    return known.endpoint.name if known else endpoint

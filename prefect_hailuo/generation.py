@@ -76,8 +76,7 @@ class Road:
         await order.place.check()
         reusing = self._reusing(order)
         async with self._waiter() as waiter:
-            await self._begin(order, reusing, waiter)
-            one = await self._stored(order) or await self._acquire(order, waiter)
+            one = await self._find(order, reusing, waiter)
             while (video := await self._finish(order, one, reusing)) is None:
                 order = replace(order, on_lost="raise")  # the consent was to one more purchase
                 reusing = self._reusing(order)
@@ -91,9 +90,7 @@ class Road:
             HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
         async with self._waiter() as waiter:
-            await self._begin(order, self._reusing(order), waiter)
-            one = await self._stored(order) or await self._acquire(order, waiter)
-            return one.open_ticket()
+            return (await self._find(order, self._reusing(order), waiter)).open_ticket()
 
     async def wait(self, ticket: Ticket, timeout_seconds: float) -> Completed:
         """Wait until a request has completed, one way or another.
@@ -184,19 +181,21 @@ class Road:
         with self._ledger.waiters.alive(name):
             yield name
 
-    async def _begin(self, order: Order, reusing: Reusing, waiter: str) -> None:
-        """Before a key is first bought: look where it may be though this ledger never saw it."""
-        if await self._ledger.claims.latest(order.key) is None:
-            wish = order.wish(waiter)
-            if not await reusing.enter_unrecorded(wish):
-                await self._ledger.beginnings.look_back(
-                    wish, self._platform, order.reconcile_seconds
-                )
+    async def _find(self, order: Order, reusing: Reusing, waiter: str) -> Attempt:
+        """The attempt to go on with: one that is stored needs no claim."""
+        latest = await self._ledger.claims.latest(order.key)
+        if latest is None:
+            await self._look_around(order, reusing, waiter)
+            latest = await self._ledger.claims.latest(order.key)
+        if latest is not None and latest.fate is Fate.STORED:
+            return latest
+        return await self._acquire(order, waiter)
 
-    async def _stored(self, order: Order) -> Attempt | None:
-        """The attempt of a video that is stored: there is nothing to claim."""
-        one = await self._ledger.claims.latest(order.key)
-        return one if one is not None and one.fate is Fate.STORED else None
+    async def _look_around(self, order: Order, reusing: Reusing, waiter: str) -> None:
+        """Before a key is first bought: look where it may be though this ledger never saw it."""
+        wish = order.wish(waiter)
+        if not await reusing.enter_unrecorded(wish):
+            await self._ledger.beginnings.look_back(wish, self._platform, order.reconcile_seconds)
 
     async def _acquire(self, order: Order, waiter: str) -> Attempt:
         acquiring = Acquiring(

@@ -17,6 +17,7 @@ KEY_VERSION = 1
 
 SLUG_CHARACTERS = 40
 KEY_CHARACTERS_IN_NAME = 16
+SHOWN_CHARACTERS = 12
 
 
 def canonical_take(take: int | str) -> str:
@@ -69,6 +70,16 @@ def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> s
     }
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def shown_key(key: str) -> str:
+    """A key as people are shown it: so much of it that there is hardly another.
+
+    Example:
+        >>> shown_key("0123456789abcdef0123")
+        '0123456789ab'
+    """
+    return key[:SHOWN_CHARACTERS]
 
 
 def file_stem(prompt: str, key: str) -> str:

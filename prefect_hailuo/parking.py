@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from prefect_hailuo.errors import Billed, ParkedError
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import Attempt, moment
-
-SHOWN_KEY_CHARACTERS = 12
 
 
 def parked_error(one: Attempt, because: str) -> ParkedError:
@@ -15,7 +14,7 @@ def parked_error(one: Attempt, because: str) -> ParkedError:
         one: The attempt whose fate, or whose video, is not known.
         because: Why not.
     """
-    key = one.key[:SHOWN_KEY_CHARACTERS]
+    key = shown_key(one.key)
     sent = moment(one.sent_at or one.intended_at)
     resolve = f"prefect-hailuo ledger resolve {key}"
     what = (

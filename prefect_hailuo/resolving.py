@@ -17,6 +17,7 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import Attempt, moment
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.fates import Fate
@@ -58,7 +59,7 @@ class Resolving:
         """
         one = await self.ledger.claims.latest(self.key)
         if one is None:
-            raise RefusedError(f"There is no attempt of {self.key[:12]}.", cure=NOTHING_DONE)
+            raise RefusedError(f"There is no attempt of {shown_key(self.key)}.", cure=NOTHING_DONE)
         if self.number not in (None, one.number):
             raise self._changed(f"attempt {one.number} ({one.fate}) is the latest")
         await self._check_undecided(one)
@@ -77,7 +78,8 @@ class Resolving:
         one = await self.latest()
         if one.fate in (Fate.FAILED, Fate.FORGOTTEN):
             raise RefusedError(
-                f"Attempt {one.number} of {one.key[:12]} has {one.fate} already.", cure=NOTHING_DONE
+                f"Attempt {one.number} of {shown_key(one.key)} has {one.fate} already.",
+                cure=NOTHING_DONE,
             )
         error = AbandonedError(f"Attempt {one.number} was given up by a person's decision.")
         if not await self.ledger.records.abandoned(one, error):
@@ -125,7 +127,7 @@ class Resolving:
         return adopted
 
     async def _check_undecided(self, one: Attempt) -> None:
-        what = f"Attempt {one.number} of {one.key[:12]}"
+        what = f"Attempt {one.number} of {shown_key(one.key)}"
         if one.fate is Fate.STORED:
             raise RefusedError(
                 f"{what} is stored: there is nothing to decide.",
@@ -152,7 +154,7 @@ class Resolving:
         mistaken = owner is not None and owner.fate in (Fate.FAILED, Fate.CANCELLED)
         if owner is None or (owner.key == one.key and mistaken):
             return
-        whose = "this key" if owner.key == one.key else f"the key {owner.key[:12]}"
+        whose = "this key" if owner.key == one.key else f"the key {shown_key(owner.key)}"
         raise RefusedError(
             f"The request {request_id} belongs to attempt {owner.number} of {whose} already.",
             cure=f"One request is never given to two attempts. {NOTHING_DONE}",
@@ -160,8 +162,8 @@ class Resolving:
 
     def _changed(self, how: str) -> RefusedError:
         return RefusedError(
-            f"The key {self.key[:12]} is no longer as you saw it: {how}.",
-            cure=f"Look again: prefect-hailuo ledger show {self.key[:12]}. {NOTHING_DONE}",
+            f"The key {shown_key(self.key)} is no longer as you saw it: {how}.",
+            cure=f"Look again: prefect-hailuo ledger show {shown_key(self.key)}. {NOTHING_DONE}",
         )
 
 

@@ -14,14 +14,13 @@ from prefect_hailuo.blocks import FalCredentials, resolve_credentials
 from prefect_hailuo.errors import ConfigurationError, MissingKeyError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
 from prefect_hailuo.orders import find_place
 from prefect_hailuo.runs import cancelled_runs
 from prefect_hailuo.settings import HailuoSettings
 from prefect_hailuo.storage import resolve_storage
 from prefect_hailuo.sweeping import Sweep, SweepRow
-
-SHOWN_KEY_CHARACTERS = 12
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class SweepReport:
                 "outcome": row.outcome,
                 "cost": f"${row.cost_usd}",
                 "model": row.model,
-                "key": row.key[:SHOWN_KEY_CHARACTERS],
+                "key": shown_key(row.key),
                 "attempt": str(row.attempt),
                 "detail": row.detail,
                 "request": row.request_id or "",

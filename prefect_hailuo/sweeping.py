@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import anyio
+import anyio.to_thread
 
 from prefect_hailuo.clock import Clock, SystemClock
 from prefect_hailuo.collecting import Collecting, ForgottenError
-from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.endpoints import model_name
 from prefect_hailuo.errors import (
     DownloadError,
     GenerationTimeoutError,
@@ -21,7 +22,6 @@ from prefect_hailuo.errors import (
     RequestCancelledError,
     RequestNotFoundError,
     StorageError,
-    UnknownEndpointError,
     UnreachableError,
     VideoExpiredError,
 )
@@ -212,7 +212,9 @@ class Sweep:
             output, completed = await collecting.collect(one, COLLECT_SECONDS)
         except ForgottenError:
             return _row(one, "forgotten", "the emulator was restarted", Decimal(0))
-        place = self._find_place(one.place or "") or self._default_place
+        # It may ask Prefect's API, which no other generation must wait for.
+        found = await anyio.to_thread.run_sync(self._find_place, one.place or "")
+        place = found or self._default_place
         storing = Storing(self._connections.media, place, self._emit, self._clock)
         keeping = Keeping(self._ledger, storing, self._find_place)
         video = await keeping.keep(one.open_ticket(), output, completed)
@@ -235,16 +237,9 @@ def _row(one: Attempt, outcome: str, detail: str, cost_usd: Decimal | None = Non
     return SweepRow(
         key=one.key,
         attempt=one.number,
-        model=_model_of(one),
+        model=model_name(one.endpoint),
         request_id=one.request_id,
         outcome=outcome,
         cost_usd=one.counted_usd if cost_usd is None else cost_usd,
         detail=detail,
     )
-
-
-def _model_of(one: Attempt) -> str:
-    try:
-        return find_input_class(one.endpoint).endpoint.name
-    except UnknownEndpointError:  # of a later release
-        return one.endpoint

@@ -10,7 +10,7 @@ from prefect_hailuo.clock import Deadline
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.errors import HailuoError, RequestNotFoundError, about
 from prefect_hailuo.events import Logged, Progress
-from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.fal.client import FRESH_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.following import follow
 from prefect_hailuo.fal.messages import (
     EMULATOR_PREFIX,
@@ -25,9 +25,6 @@ from prefect_hailuo.loop import Emit
 
 PROGRESS_SECONDS = 5.0
 """How often a waiting generation tells that it still waits."""
-
-FRESH_SECONDS = 60.0
-"""How long after its submission a request that fal does not know is no evidence of anything."""
 
 FRESH_PAUSE_SECONDS = 2.0
 

@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from prefect_hailuo.cli.asking import JsonOption
-from prefect_hailuo.cli.printing import model_name, say, say_json, usd
+from prefect_hailuo.cli.printing import say, say_json, usd
+from prefect_hailuo.endpoints import model_name
 from prefect_hailuo.quoting import quote
 
 

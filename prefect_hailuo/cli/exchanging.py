@@ -20,20 +20,13 @@ from prefect_hailuo.cli.asking import (
     ask_with,
     realm_of,
 )
-from prefect_hailuo.cli.printing import (
-    console,
-    model_name,
-    plain,
-    say,
-    say_json,
-    shown_key,
-    table,
-    usd,
-)
+from prefect_hailuo.cli.printing import console, plain, say, say_json, table, usd
+from prefect_hailuo.endpoints import model_name
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.exchange import Header, Merged
 from prefect_hailuo.ledger.ledger import Ledger

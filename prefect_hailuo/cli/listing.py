@@ -9,19 +9,10 @@ from rich.text import Text
 
 from prefect_hailuo.cli.asking import JsonOption, RealmOption, ask, realm_of
 from prefect_hailuo.cli.picturing import as_document, fate_words
-from prefect_hailuo.cli.printing import (
-    console,
-    model_name,
-    plain,
-    say,
-    say_json,
-    shown_key,
-    table,
-    usd,
-    when,
-)
+from prefect_hailuo.cli.printing import console, plain, say, say_json, table, usd, when
 from prefect_hailuo.cli.storytelling import story_document, tell
-from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.endpoints import find_input_class, model_name
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reading import Choice, Entry, Story

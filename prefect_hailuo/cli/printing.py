@@ -17,10 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.ledger.attempts import moment
-
-KEY_CHARACTERS = 12
 
 CENT = Decimal("0.01")
 
@@ -52,11 +49,6 @@ def table(*columns: str, **options: Any) -> Table:
     return Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, **options)
 
 
-def shown_key(key: str) -> str:
-    """A key as it is shown: so much of it that there is hardly another."""
-    return key[:KEY_CHARACTERS]
-
-
 def usd(amount: Decimal | None) -> str:
     """An amount of dollars, with cents at least.
 
@@ -78,12 +70,6 @@ def when(seconds: float | None) -> str:
 def iso(seconds: float | None) -> str | None:
     """A time of the ledger for programs."""
     return None if seconds is None else moment(seconds).isoformat()
-
-
-def model_name(endpoint: str) -> str:
-    """An endpoint's short name, where it has one."""
-    known = CATALOGUE.get(endpoint)
-    return known.endpoint.name if known else endpoint
 
 
 def _written(value: Any) -> str:

@@ -9,16 +9,9 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from prefect_hailuo.cli.asking import JsonOption, RealmOption, realm_of
-from prefect_hailuo.cli.printing import (
-    console,
-    model_name,
-    plain,
-    say,
-    say_json,
-    shown_key,
-    table,
-    usd,
-)
+from prefect_hailuo.cli.printing import console, plain, say, say_json, table, usd
+from prefect_hailuo.endpoints import model_name
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.sweep import SweepReport, sweep
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from prefect_hailuo.cli.asking import JsonOption, RealmOption, ask, realm_of
-from prefect_hailuo.cli.printing import console, model_name, plain, say, say_json, table, usd
+from prefect_hailuo.cli.printing import console, plain, say, say_json, table, usd
+from prefect_hailuo.endpoints import model_name
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.budgets import Allowance

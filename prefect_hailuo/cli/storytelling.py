@@ -11,15 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from prefect_hailuo.cli.picturing import as_document, fate_words
-from prefect_hailuo.cli.printing import (
-    console,
-    iso,
-    model_name,
-    plain,
-    say,
-    usd,
-    when,
-)
+from prefect_hailuo.cli.printing import console, iso, plain, say, usd, when
+from prefect_hailuo.endpoints import model_name
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate, Rerun
 from prefect_hailuo.ledger.reading import Story, Waiter

@@ -53,6 +53,9 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
 """How long reads are repeated. Tails of an hour exist at fal, and a timeout loses nothing."""
 
+FRESH_SECONDS = 60.0
+"""How long after its submission a request that fal does not know is no evidence of anything."""
+
 SUBMIT_SECONDS = 30.0
 """The hard total limit of a submission, connection included."""
 

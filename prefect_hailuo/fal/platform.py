@@ -11,13 +11,13 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import httpx
-from pydantic import AfterValidator, Field, TypeAdapter, field_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, field_validator
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.errors import Billed, HailuoError
 from prefect_hailuo.fal.concealing import without_key
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.messages import Message
+from prefect_hailuo.fal.messages import Message, Output
 from prefect_hailuo.fal.pages import Page, next_cursor, parse_page
 from prefect_hailuo.fal.patience import read_patiently
 from prefect_hailuo.fal.replies import (
@@ -77,6 +77,14 @@ class PastRequest(Message):
     def _none_unless_an_object(cls, given: Any) -> Any:
         # One odd input of whoever shares the account must not hide all the other requests.
         return given if isinstance(given, dict) else None
+
+    @property
+    def output(self) -> Output | None:
+        """Its result, if it succeeded and fal still shows it."""
+        try:
+            return Output.model_validate(self.json_output)
+        except ValidationError:
+            return None
 
 
 class LivePrice(Message):

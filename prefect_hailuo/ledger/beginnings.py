@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from prefect_hailuo.errors import Billed, ParkedError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS, Earlier
@@ -162,9 +163,9 @@ def _unknown(wish: Wish, sent: Mapping[str, float]) -> dict[str, object]:
     error = ParkedError(
         "By fal's history the account asked for this very input before this ledger began "
         f"({ids}). Whether one of these is take {wish.take!r} cannot be known; nothing was bought.",
-        cure=f"Adopt one: prefect-hailuo ledger resolve {wish.key[:12]} --adopt REQUEST_ID. If all "
-        "that was bought before is accounted for, let no other take be asked about: prefect-hailuo "
-        "ledger import --skip.",
+        cure=f"Adopt one: prefect-hailuo ledger resolve {shown_key(wish.key)} --adopt REQUEST_ID. "
+        "If all that was bought before is accounted for, let no other take be asked about: "
+        "prefect-hailuo ledger import --skip.",
         billed=Billed.UNKNOWN,
     )
     return {

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ValidationError
-
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import (
     Billed,
@@ -16,7 +14,6 @@ from prefect_hailuo.errors import (
     InputRefusedError,
     RequestCancelledError,
 )
-from prefect_hailuo.fal.messages import Output
 from prefect_hailuo.fal.platform import PastRequest
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.recorded import describe
@@ -40,19 +37,11 @@ class Past:
     input: VideoInput
 
     @property
-    def output(self) -> Output | None:
-        """Its result, if it succeeded and fal still shows it."""
-        try:
-            return Output.model_validate(self.request.json_output)
-        except ValidationError:
-            return None
-
-    @property
     def rank(self) -> int:
         """How much it is worth, 0 the most."""
         status = self.request.status_code or 0
         if status == 200:
-            return RESULT if self.output else SUCCESS
+            return RESULT if self.request.output else SUCCESS
         return FAILED if status >= 400 else UNDER_WAY
 
 
@@ -60,11 +49,12 @@ def became(past: Past) -> dict[str, Any]:
     """What a row says of how a request ended."""
     ended_at = past.request.ended_at
     ended = {"ended_at": ended_at.timestamp() if ended_at else None}
-    if past.output is not None and past.rank == RESULT:
+    output = past.request.output
+    if output is not None and past.rank == RESULT:
         return {
             "fate": Fate.SUCCEEDED,
             "billed": Billed.YES,
-            "output": past.output.model_dump(mode="json"),
+            "output": output.model_dump(mode="json"),
             "cost_usd": past.input.endpoint.price_usd,
             "cost_basis": "estimate",
         }

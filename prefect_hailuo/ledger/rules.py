@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefect_hailuo.errors import Billed, HailuoError, OtherAccountError
+from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import MOST_ATTEMPTS, Fate
 from prefect_hailuo.ledger.recorded import describe, recorded_error
@@ -34,7 +35,7 @@ def check_number(latest: Attempt, attempts: Sequence[Attempt]) -> None:
         raise raised(
             latest,
             cure=f"It failed {count} times, so it is not tried again unasked: pass another take, "
-            f"or allow one more with: prefect-hailuo ledger resolve {latest.key[:12]} "
+            f"or allow one more with: prefect-hailuo ledger resolve {shown_key(latest.key)} "
             "--allow-one-resubmit",
         )
 
@@ -46,7 +47,7 @@ def raised(latest: Attempt, cure: str | None = None) -> HailuoError:
         cure = (
             f"{record['cure']} It may have cost money, so it is not bought again unasked: change "
             f"the input, pass another take, or allow one more purchase with: prefect-hailuo ledger "
-            f"resolve {latest.key[:12]} --allow-one-resubmit"
+            f"resolve {shown_key(latest.key)} --allow-one-resubmit"
         )
     return recorded_error(record, latest.ticket, cure)
 

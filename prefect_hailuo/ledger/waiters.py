@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Select, exists, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from prefect_hailuo.fal.client import FRESH_SECONDS
 from prefect_hailuo.fal.messages import Cancellation, Realm
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
@@ -20,9 +21,6 @@ from prefect_hailuo.ledger.wishes import Run, Wish
 
 WAITER_LEASE_SECONDS = 120.0
 """How long a waiter counts as waiting; its process renews it."""
-
-UNKNOWN_SECONDS = 60.0
-"""How long fal may not know a request yet that it has just accepted."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ class Waiters:
         unanswered = attempt.c.cancel_answer.is_(None) & (attempt.c.fate == Fate.CANCELLED)
         known: ColumnElement[bool] = true()
         if answer is Cancellation.UNKNOWN_REQUEST:
-            known = attempt.c.submitted_at < database_now() - UNKNOWN_SECONDS
+            known = attempt.c.submitted_at < database_now() - FRESH_SECONDS
         async with self._database.writing() as connection:
             await connection.execute(
                 update(attempt)
