@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
 from databases import run_sql
 from file_server import smallest_video
-from ledger_ground import FOX, attempts_of, decided, latest, ledger_at, submitted, wish
+from ledger_ground import (
+    FOX,
+    attempts_of,
+    decided,
+    latest,
+    ledger_at,
+    sending,
+    submitted,
+    ticket_for,
+    wish,
+)
+from sqlalchemy import event
 
 from prefect_hailuo.emulator import FalEmulator, delay, refuse
 from prefect_hailuo.errors import FalError, ParkedError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.ledger import Ledger
@@ -25,6 +41,8 @@ HOUR = 3600.0
 
 WATCHED = delay("history", 0.0, count=None)
 """Does no harm, and is counted."""
+
+Deed = Callable[[Ledger], Coroutine[Any, Any, Attempt]]
 
 
 @dataclass
@@ -112,6 +130,59 @@ async def test_a_request_that_a_row_owns_is_not_in_question(beginning: Beginning
     await submitted(beginning.ledger, beginning.wish("other"))
     run_sql(beginning.url, f"UPDATE hailuo_attempt SET request_id = '{planted}'")  # noqa: S608
     assert await beginning.ask() == "Buy"
+
+
+@contextmanager
+def between_two_questions(ledger: Ledger, url: str, deed: Deed) -> Iterator[list[Attempt]]:
+    """Let something happen elsewhere right after a look's first question about its requests."""
+    engine = ledger.database._opened.engine.sync_engine  # type: ignore[union-attr]
+    done: list[Attempt] = []
+    locked: list[str] = []
+
+    async def elsewhere() -> Attempt:
+        async with ledger_at(url) as other:
+            return await deed(other)
+
+    def after(_1: object, _2: object, statement: str, *_: object) -> None:
+        if "INSERT INTO hailuo_generation" in statement:
+            locked.append(statement)
+        elif locked and not done and "hailuo_attempt.realm =" in statement:
+            with ThreadPoolExecutor(1) as thread:
+                done.append(thread.submit(asyncio.run, elsewhere()).result())
+
+    event.listen(engine, "after_cursor_execute", after)
+    yield done
+    event.remove(engine, "after_cursor_execute", after)
+
+
+@pytest.mark.parametrize("each_ledger", ["postgresql"], indirect=True)
+async def test_a_ticket_that_comes_in_mid_look_is_not_from_before(beginning: Beginning) -> None:
+    """Another take was bought in the ledger's first second; its ticket is written down just now."""
+    other = await sending(beginning.ledger, beginning.wish("0"))
+    planted = beginning.plant(0)
+
+    def deed(elsewhere: Ledger) -> Coroutine[Any, Any, Attempt]:
+        return elsewhere.records.accepted(other, ticket_for(planted))
+
+    with between_two_questions(beginning.ledger, beginning.url, deed) as done:
+        assert await beginning.ask("1") == "Buy"
+    assert [each.request_id for each in done] == [planted]
+
+
+@pytest.mark.parametrize("each_ledger", ["postgresql"], indirect=True)
+async def test_a_ticket_that_comes_in_mid_import_is_known(beginning: Beginning) -> None:
+    """An import does not enter for the ordinary take what another take is just being given."""
+    other = await sending(beginning.ledger, beginning.wish("1"))
+    planted = beginning.plant(0)
+
+    def deed(elsewhere: Ledger) -> Coroutine[Any, Any, Attempt]:
+        return elsewhere.records.accepted(other, ticket_for(planted))
+
+    with between_two_questions(beginning.ledger, beginning.url, deed) as done:
+        platform = PlatformClient(beginning.access, beginning.http)
+        found = await beginning.ledger.rebuilding.rebuild(platform)
+    assert [(each.request_id, each.outcome) for each in found] == [(planted, "known")]
+    assert len(done) == 1
 
 
 async def test_what_came_after_the_beginning_is_the_ledgers_own(beginning: Beginning) -> None:

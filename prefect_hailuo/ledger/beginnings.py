@@ -135,8 +135,10 @@ async def _free(
     connection: AsyncConnection, wish: Wish, equal: list[PastRequest]
 ) -> list[PastRequest]:
     """The requests that no attempt has."""
-    taken = await owned_requests(connection, wish.realm, [each.request_id for each in equal])
+    # In this order: a ticket may be written down between the two questions. Asked the other way
+    # round, its request is not owned yet, and its attempt not sending any more.
     sending = await _being_sent(connection, wish)
+    taken = await owned_requests(connection, wish.realm, [each.request_id for each in equal])
     return [
         each
         for each in equal

@@ -132,11 +132,14 @@ class _Entering:
         """Enter the requests of one input."""
         key = generation_key(equal[0].input, realm=self.realm, take=ORDINARY_TAKE)
         await lock_or_make_key(connection, key)
+        # Before the next question: meanwhile an attempt of another take may get its ticket, and
+        # then it misses none any more, and owns what is asked for.
+        missed = await self._is_missed(connection, equal[0])
         ids = [past.request.request_id for past in equal]
         known = await owned_requests(connection, self.realm, ids)
         free = [past for past in equal if past.request.request_id not in known]
         done = [_told(past, "known") for past in equal if past.request.request_id in known]
-        if free and await self._is_missed(connection, equal[0]):
+        if missed:
             return done + [_told(past, "searched") for past in free]
         chosen = await self._chosen(connection, key, free)
         for past in sorted(free, key=lambda each: each is not chosen):
