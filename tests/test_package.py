@@ -21,10 +21,9 @@ def commands() -> list[str]:
 
 
 def test_prefect_finds_the_collection() -> None:
-    """Prefect's entry point leads to the package, whose import registers its blocks."""
+    """Prefect's entry point leads to the module whose import registers the blocks."""
     (entry,) = [e for e in entry_points(group="prefect.collections") if "hailuo" in e.name]
-    module = entry.load()
-    assert {"FalCredentials", "HailuoVideoJob", "generate_video"} <= set(module.__all__)
+    assert {"Budget", "FalCredentials", "HailuoVideoJob"} <= set(entry.load().__all__)
 
 
 def test_is_typed_and_licensed() -> None:
@@ -86,7 +85,7 @@ ROOMS = [
     *("acquiring", "reusing", "generation", "resolving", "sweeping"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
     *("orders", "quoting", "estimating", "caching", "artifacts", "watching", "stopping"),
-    *("steps", "tasks", "step_tasks", "jobs"),
+    *("steps", "tasks", "step_tasks", "jobs", "block_types"),
     *("sweep", "hooks"),
     *("emulator", "cli"),
 ]

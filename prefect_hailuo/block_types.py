@@ -1,0 +1,13 @@
+"""Every block type of the package: the module that Prefect imports when it looks for them.
+
+It is the package's `prefect.collections` entry point, because the package itself imports nothing
+until it is touched.
+"""
+
+from __future__ import annotations
+
+from prefect_hailuo.blocks import FalCredentials
+from prefect_hailuo.budget import Budget
+from prefect_hailuo.jobs import HailuoVideoJob
+
+__all__ = ["Budget", "FalCredentials", "HailuoVideoJob"]
