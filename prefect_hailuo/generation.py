@@ -74,6 +74,14 @@ class Road:
             HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
         await order.place.check()
+        return await self.bring(order)
+
+    async def bring(self, order: Order) -> Video:
+        """The same, of an order whose place is known to take it: one place serves many.
+
+        Raises:
+            HailuoError: By kind, as `prefect_hailuo.errors` draws them.
+        """
         reusing = self._reusing(order)
         async with self._waiter() as waiter:
             one = await self._find(order, reusing, waiter)

@@ -57,11 +57,7 @@ def make_order(
         >>> order.timeout_seconds
         1800.0
     """
-    if not (isinstance(input, VideoInput) and hasattr(input, "endpoint")):
-        raise TypeError(
-            f"input must be a video input such as Hailuo23ProTextToVideo(prompt=...), "
-            f"not {type(input).__name__}."
-        )
+    check_input("input", input)
     block = resolve_credentials(credentials)
     access = block.access()
     settings = HailuoSettings()
@@ -82,10 +78,10 @@ def make_order(
         reconcile_seconds=settings.reconcile_seconds,
         find_place=find_place,
     )
-    _check_texts("labels", *order.labels, *order.labels.values())
-    _check_texts("take", canonical_take(take))
-    _check_texts("budget", order.scope)
-    _check_texts("storage", order.place.label)
+    check_texts("labels", *order.labels, *order.labels.values())
+    check_texts("take", canonical_take(take))
+    check_texts("budget", order.scope)
+    check_texts("storage", order.place.label)
     return order
 
 
@@ -97,8 +93,25 @@ def find_place(label: str) -> Place | None:
     return find_directory(label)
 
 
-def _check_texts(name: str, *texts: str) -> None:
+def check_input(name: str, input: object) -> None:
+    """Refuse what is no model's input.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not (isinstance(input, VideoInput) and hasattr(input, "endpoint")):
+        raise TypeError(
+            f"{name} must be a video input such as Hailuo23ProTextToVideo(prompt=...), "
+            f"not {type(input).__name__}."
+        )
+
+
+def check_texts(name: str, *texts: str) -> None:
     """Refuse, before anything is bought, what could not be written down after it.
+
+    Args:
+        name: The argument that holds them.
+        texts: What it holds.
 
     Raises:
         ConfigurationError: A text is one that not every database and no JSON takes.

@@ -31,7 +31,8 @@
     ├── GenerationTimeoutError       the deadline passed; the ticket is still good
     ├── DownloadError                the video did not arrive whole; it is still at fal
     │   └── VideoExpiredError        fal no longer serves the file
-    └── StorageError                 the video could not be written where it was to go
+    ├── StorageError                 the video could not be written where it was to go
+    └── BatchError                   some videos of a batch failed; it carries all outcomes
 
 Every error says what happened, what cures it, whether money was spent
 (`billed`) and whether trying again can help (`retryable`). Those that follow a
@@ -77,6 +78,7 @@ from prefect_hailuo.errors.local import (
 )
 from prefect_hailuo.errors.outcomes import (
     AbandonedError,
+    BatchError,
     DownloadError,
     GenerationTimeoutError,
     ParkedError,
@@ -88,6 +90,7 @@ from prefect_hailuo.errors.outcomes import (
 __all__ = [
     "AbandonedError",
     "BadKeyError",
+    "BatchError",
     "Billed",
     "BudgetError",
     "ConfigurationError",

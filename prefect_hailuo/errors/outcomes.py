@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prefect_hailuo.errors.base import Billed, HailuoError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prefect_hailuo.outcomes import VideoOutcome
 
 
 class SubmitUnknownError(HailuoError):
@@ -80,3 +87,14 @@ class StorageError(HailuoError):
         "is not bought again."
     )
     default_billed = Billed.YES
+
+
+class BatchError(HailuoError):
+    """Some videos of a batch failed; `outcomes` are those of all, and each failure's own error."""
+
+    default_cure = (
+        "See the error of each: [each.error for each in error.outcomes if each.error]. What is "
+        "there stays there; run it again, and only what failed is tried."
+    )
+    default_billed = Billed.UNKNOWN
+    outcomes: Sequence[VideoOutcome] = ()

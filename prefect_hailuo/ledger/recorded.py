@@ -57,13 +57,24 @@ def recorded_error(
         >>> recorded_error(record, None).message
         'By the ledger, an earlier attempt ended so: Violence.'
     """
+    again = described_error(record, ticket)
+    again.message = f"By the ledger, an earlier attempt ended so: {record['message']}"
+    again.args = (again.message,)
+    again.cure = again.cure if cure is None else cure
+    again.retryable = False
+    return again
+
+
+def described_error(record: dict[str, Any], ticket: Ticket | None) -> HailuoError:
+    """The error that `describe` described.
+
+    Example:
+        >>> described_error(describe(errors.FalFaultError("Out of order.")), None).message
+        'Out of order.'
+    """
     kind = getattr(errors, record["kind"], HailuoError)
     error: HailuoError = kind(
-        f"By the ledger, an earlier attempt ended so: {record['message']}",
-        cure=record["cure"] if cure is None else cure,
-        billed=Billed(record["billed"]),
-        retryable=False,
-        ticket=ticket,
+        record["message"], cure=record["cure"], billed=Billed(record["billed"]), ticket=ticket
     )
     if isinstance(error, errors.FalError):
         error.error_type = record["error_type"]
