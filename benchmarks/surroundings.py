@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +18,14 @@ from prefect.settings import (
 )
 from prefect.testing.utilities import prefect_test_harness
 
+from benchmarks.staying_inside import ROOT, without_accounts
+from benchmarks.staying_inside import stay_inside as stay_inside
 from prefect_hailuo.emulator.clip import render
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
 from prefect_hailuo.ledger.address import Allowance
 
-ROOT = Path(__file__).parent.parent
-GUARD = ROOT / "tests" / "guard"
 WORTHLESS_KEY = "benchmark:worthless-secret"
 SERVER_START_SECONDS = 120
-NOT_FOR_CHILDREN = ("FAL_", "PREFECT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Surroundings:
             fal_url: The emulator that stands for fal.
         """
         host = fal_url.removeprefix("https://")
-        return _without_accounts() | {
+        return without_accounts() | {
             "PREFECT_API_URL": self.api_url,
             "PREFECT_HOME": str(home / "prefect"),
             "FAL_KEY": WORTHLESS_KEY,
@@ -96,21 +94,3 @@ def _server(api_url: str | None) -> Iterator[str]:
         prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS),
     ):
         yield str(PREFECT_API_URL.value())
-
-
-def stay_inside() -> None:
-    """Refuse every connection that leaves this machine, here and in every child; forget keys."""
-    path = [str(GUARD), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
-    os.environ["DO_NOT_TRACK"] = "1"
-    for name in [name for name in os.environ if name.startswith("FAL_")]:
-        del os.environ[name]
-    runpy.run_path(str(GUARD / "sitecustomize.py"))
-
-
-def _without_accounts() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.upper().startswith(NOT_FOR_CHILDREN)
-    }
