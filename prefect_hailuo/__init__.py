@@ -1,32 +1,13 @@
-"""Paid video generation as a first-class step of a Prefect workflow."""
+"""Paid video generation as a first-class step of a Prefect workflow.
 
-from prefect_hailuo.blocks import FalCredentials
-from prefect_hailuo.budget import Budget
-from prefect_hailuo.caching import GenerationCachePolicy
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
-from prefect_hailuo.estimating import Estimate, aestimate, estimate
-from prefect_hailuo.fal.messages import Ticket
-from prefect_hailuo.hooks import cancel_generations
-from prefect_hailuo.jobs import HailuoVideoJob, HailuoVideoRun
-from prefect_hailuo.step_tasks import (
-    adownload_video,
-    afetch_video,
-    asubmit_video,
-    await_for_video,
-    download_video,
-    fetch_video,
-    submit_video,
-    wait_for_video,
-)
-from prefect_hailuo.tasks import (
-    agenerate_video,
-    ahailuo_02_pro_text_to_video,
-    ahailuo_23_pro_text_to_video,
-    generate_video,
-    hailuo_02_pro_text_to_video,
-    hailuo_23_pro_text_to_video,
-)
-from prefect_hailuo.video import Video
+Each name is imported when it is first touched: whoever needs one thing does not wait for the rest.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 __all__ = [
     "Budget",
@@ -57,3 +38,78 @@ __all__ = [
     "submit_video",
     "wait_for_video",
 ]
+
+if TYPE_CHECKING:
+    from prefect_hailuo.blocks import FalCredentials
+    from prefect_hailuo.budget import Budget
+    from prefect_hailuo.caching import GenerationCachePolicy
+    from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
+    from prefect_hailuo.estimating import Estimate, aestimate, estimate
+    from prefect_hailuo.fal.messages import Ticket
+    from prefect_hailuo.hooks import cancel_generations
+    from prefect_hailuo.jobs import HailuoVideoJob, HailuoVideoRun
+    from prefect_hailuo.step_tasks import (
+        adownload_video,
+        afetch_video,
+        asubmit_video,
+        await_for_video,
+        download_video,
+        fetch_video,
+        submit_video,
+        wait_for_video,
+    )
+    from prefect_hailuo.tasks import (
+        agenerate_video,
+        ahailuo_02_pro_text_to_video,
+        ahailuo_23_pro_text_to_video,
+        generate_video,
+        hailuo_02_pro_text_to_video,
+        hailuo_23_pro_text_to_video,
+    )
+    from prefect_hailuo.video import Video
+else:
+    # Kept from type checkers, for whom a module with a `__getattr__` has every name.
+    _HOMES = {
+        "Budget": "budget",
+        "Estimate": "estimating",
+        "FalCredentials": "blocks",
+        "GenerationCachePolicy": "caching",
+        "Hailuo02ProTextToVideo": "endpoints",
+        "Hailuo23ProTextToVideo": "endpoints",
+        "HailuoVideoJob": "jobs",
+        "HailuoVideoRun": "jobs",
+        "Ticket": "fal.messages",
+        "Video": "video",
+        "adownload_video": "step_tasks",
+        "aestimate": "estimating",
+        "afetch_video": "step_tasks",
+        "agenerate_video": "tasks",
+        "ahailuo_02_pro_text_to_video": "tasks",
+        "ahailuo_23_pro_text_to_video": "tasks",
+        "asubmit_video": "step_tasks",
+        "await_for_video": "step_tasks",
+        "cancel_generations": "hooks",
+        "download_video": "step_tasks",
+        "estimate": "estimating",
+        "fetch_video": "step_tasks",
+        "generate_video": "tasks",
+        "hailuo_02_pro_text_to_video": "tasks",
+        "hailuo_23_pro_text_to_video": "tasks",
+        "submit_video": "step_tasks",
+        "wait_for_video": "step_tasks",
+    }
+
+    def __getattr__(name: str) -> object:
+        """A public name from its module, or a module of the package."""
+        if name in _HOMES:
+            value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        elif name.startswith("_") or not find_spec(f"{__name__}.{name}"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        else:
+            value = import_module(f"{__name__}.{name}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        """All names, also those that nobody touched yet: Prefect finds the blocks by them."""
+        return sorted({*globals(), *__all__})

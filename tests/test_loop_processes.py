@@ -122,7 +122,7 @@ def test_the_interpreter_ends_quickly_and_quietly(
 
 def test_it_ends_so_in_a_program_of_prefects_too() -> None:
     """Prefect has threads and an exit of its own; neither side disturbs the other."""
-    child = run_program("start_in_daemons(); end()", before="import prefect_hailuo\n")
+    child = run_program("start_in_daemons(); end()", before="import prefect_hailuo.tasks\n")
     assert (child.code, child.stderr) == (0, "")
     assert child.ended_at - float(child.stdout) < 3
 

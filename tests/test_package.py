@@ -123,10 +123,3 @@ def test_imports_point_one_way() -> None:
                 assert other == room or ROOMS.index(other) < ROOMS.index(room), (module, other)
             if imported.split(".")[0] == "prefect":
                 assert room in PREFECTS_FACE, module
-
-
-def test_importing_loads_no_database() -> None:
-    """Whoever only imports the package does not wait for SQLAlchemy and Alembic to load."""
-    code = "import sys, prefect_hailuo; print({'sqlalchemy', 'alembic'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
