@@ -9,40 +9,37 @@ import asyncio
 import hashlib
 import json
 import resource
-from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
 
 from benchmarks.flights import one_loop
-from benchmarks.flights.flight import ENDPOINT, WORTHLESS_KEY, Flight
+from benchmarks.flights.flight import WORTHLESS_KEY, Flight, Wanted
 
 HEADERS = {"Authorization": f"Key {WORTHLESS_KEY}"}
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 
 
-def fly(flight: Flight, prompts: Sequence[str]) -> int:
+def fly(flight: Flight, wanted: Wanted) -> int:
     """All at once; a socket each."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return one_loop.run(_all(flight, prompts))
+    return one_loop.run(_all(flight, wanted))
 
 
-async def _all(flight: Flight, prompts: Sequence[str]) -> int:
+async def _all(flight: Flight, wanted: Wanted) -> int:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=NO_TIMEOUT) as session:
-        folder = flight.videos
-        numbered = enumerate(prompts)
+        submit_url = f"{flight.url}/{wanted.endpoint}"
         made = (
-            _one(session, flight.url, text, folder / f"{number}.mp4") for number, text in numbered
+            _one(session, submit_url, prompt, flight.videos / f"{number}.mp4")
+            for number, prompt in enumerate(wanted.prompts)
         )
         return sum(await asyncio.gather(*made))
 
 
-async def _one(session: aiohttp.ClientSession, url: str, prompt: str, path: Path) -> bool:
-    async with session.post(
-        f"{url}/{ENDPOINT}", json={"prompt": prompt}, headers=HEADERS
-    ) as response:
+async def _one(session: aiohttp.ClientSession, submit_url: str, prompt: str, path: Path) -> bool:
+    async with session.post(submit_url, json={"prompt": prompt}, headers=HEADERS) as response:
         ticket = await response.json()
     async with session.get(f"{ticket['status_url']}/stream", headers=HEADERS) as stream:
         async for line in stream.content:

@@ -13,11 +13,11 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.flights.flight import READY, Flight, Landing
+from benchmarks.flights.flight import ENDPOINT, FIRST_ENDPOINT, READY, Flight, Landing, Wanted
 
 CONTENDERS = {
     "ours-plain": "ours:plain",
@@ -30,11 +30,11 @@ CONTENDERS = {
     "empty-tasks": "empty_tasks:fly",
     "empty-tasks-persisted": "empty_tasks:fly_persisted",
 }
-"""Where each contender's function is: it takes a flight and prompts, returns how many arrived."""
+"""Where each contender's function is: given a flight and what is wanted, how many arrived."""
 
 FIRST_PAIR = 2
 
-Fly = Callable[[Flight, Sequence[str]], int]
+Fly = Callable[[Flight, Wanted], int]
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
     module, _, function = CONTENDERS[flight.contender].partition(":")
     fly: Fly = getattr(importlib.import_module(f"benchmarks.flights.{module}"), function)
     count_calls, settle = _prefects() if "prefect" in sys.modules else (lambda: (0, 0), int)
-    fly(flight, flight.prompts("First", FIRST_PAIR))
+    fly(flight, Wanted.of(FIRST_PAIR, FIRST_ENDPOINT))
     settle()
     gc.collect()
     _say(READY)
@@ -62,7 +62,7 @@ def _measured(
 ) -> Landing:
     calls, events = count_calls()
     wall, cpu = time.perf_counter(), time.process_time()
-    arrived = fly(flight, flight.prompts("Clip", flight.count))
+    arrived = fly(flight, Wanted.of(flight.count, ENDPOINT))
     wall = time.perf_counter() - wall
     settle()
     cpu = time.process_time() - cpu

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from prefect import flow, task
 
 from benchmarks.flights import one_loop
-from benchmarks.flights.flight import Flight
+from benchmarks.flights.flight import Flight, Wanted
 
 
 @task
@@ -23,21 +22,21 @@ async def nothing_kept(prompt: str) -> bool:
     return True
 
 
-def fly(flight: Flight, prompts: Sequence[str]) -> int:
+def fly(flight: Flight, wanted: Wanted) -> int:
     """Empty tasks."""
 
     @flow
     async def emptiness() -> int:
-        return sum(await asyncio.gather(*(nothing(prompt) for prompt in prompts)))
+        return sum(await asyncio.gather(*(nothing(prompt) for prompt in wanted.prompts)))
 
     return one_loop.run(emptiness())
 
 
-def fly_persisted(flight: Flight, prompts: Sequence[str]) -> int:
+def fly_persisted(flight: Flight, wanted: Wanted) -> int:
     """Empty tasks with a persisted result."""
 
     @flow
     async def emptiness() -> int:
-        return sum(await asyncio.gather(*(nothing_kept(prompt) for prompt in prompts)))
+        return sum(await asyncio.gather(*(nothing_kept(prompt) for prompt in wanted.prompts)))
 
     return one_loop.run(emptiness())

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing_extensions import Self
 
 ENDPOINT = "fal-ai/minimax/hailuo-02/pro/text-to-video"
+FIRST_ENDPOINT = "fal-ai/minimax/hailuo-2.3/pro/text-to-video"
+"""Of the first pair: a contender that learns how long an endpoint takes learns nothing from it."""
 
 WORTHLESS_KEY = "emulator:no-real-key"
 
@@ -37,10 +39,6 @@ class Flight:
         """Where videos go."""
         return Path(self.folder) / "videos"
 
-    def prompts(self, name: str, count: int) -> list[str]:
-        """As many different prompts."""
-        return [f"{name} {number}: a red fox crosses a snowy field." for number in range(count)]
-
     def as_json(self) -> str:
         """For another process."""
         return json.dumps(asdict(self))
@@ -49,6 +47,24 @@ class Flight:
     def from_json(cls, text: str) -> Self:
         """What `as_json` made."""
         return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be generated.
+
+    Args:
+        endpoint: fal's id of it.
+        prompts: All different.
+    """
+
+    endpoint: str
+    prompts: list[str]
+
+    @classmethod
+    def of(cls, count: int, endpoint: str) -> Self:
+        """So many videos."""
+        return cls(endpoint, [f"Shot {n}: a red fox crosses a snowy field." for n in range(count)])
 
 
 @dataclass(frozen=True)

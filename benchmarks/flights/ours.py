@@ -9,8 +9,9 @@ from functools import cache
 from prefect import flow, task
 
 from benchmarks.flights import one_loop
-from benchmarks.flights.flight import Flight
-from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, Video, agenerate_video
+from benchmarks.flights.flight import Flight, Wanted
+from prefect_hailuo import FalCredentials, Video, agenerate_video
+from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.loop import process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import make_order
@@ -22,9 +23,14 @@ def _credentials(url: str) -> FalCredentials:
     return FalCredentials.for_emulator(url)
 
 
-def _orders(flight: Flight, prompts: Sequence[str]) -> list[Order]:
+def _inputs(wanted: Wanted) -> list[VideoInput]:
+    made = find_input_class(wanted.endpoint)
+    return [made.model_validate({"prompt": prompt}) for prompt in wanted.prompts]
+
+
+def _orders(flight: Flight, wanted: Wanted) -> list[Order]:
     credentials, folder = _credentials(flight.url), str(flight.videos)
-    inputs = (Hailuo02ProTextToVideo(prompt=prompt) for prompt in prompts)
+    inputs = _inputs(wanted)
     return [make_order(each, credentials=credentials, storage=folder) for each in inputs]
 
 
@@ -34,17 +40,17 @@ async def _all(orders: Sequence[Order]) -> list[Video]:
     return await asyncio.gather(*roads)
 
 
-def plain(flight: Flight, prompts: Sequence[str]) -> int:
+def plain(flight: Flight, wanted: Wanted) -> int:
     """The batch lane without Prefect; the ledger is on."""
-    return _arrived(one_loop.run(_all(_orders(flight, prompts))))
+    return _arrived(one_loop.run(_all(_orders(flight, wanted))))
 
 
-def batch(flight: Flight, prompts: Sequence[str]) -> int:
+def batch(flight: Flight, wanted: Wanted) -> int:
     """The batch lane, a task in a flow."""
 
     @task
     async def lane() -> list[Video]:
-        return await _all(_orders(flight, prompts))
+        return await _all(_orders(flight, wanted))
 
     @flow
     async def catalogue() -> int:
@@ -53,17 +59,16 @@ def batch(flight: Flight, prompts: Sequence[str]) -> int:
     return one_loop.run(catalogue())
 
 
-def tasks(flight: Flight, prompts: Sequence[str]) -> int:
+def tasks(flight: Flight, wanted: Wanted) -> int:
     """A task run each, gathered."""
     credentials, folder = _credentials(flight.url), str(flight.videos)
 
-    async def one(prompt: str) -> Video:
-        input = Hailuo02ProTextToVideo(prompt=prompt)
+    async def one(input: VideoInput) -> Video:
         return await agenerate_video(input, credentials=credentials, storage=folder)
 
     @flow
     async def clips() -> int:
-        return _arrived(await asyncio.gather(*map(one, prompts)))
+        return _arrived(await asyncio.gather(*map(one, _inputs(wanted))))
 
     return one_loop.run(clips())
 
