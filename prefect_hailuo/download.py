@@ -1,108 +1,182 @@
-"""From fal's link to a verified file on this machine."""
+"""From fal's link to a verified file on this machine, a few at a time."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from typing import TypeVar
 
 import anyio
-import anyio.to_thread
 import httpx
 
-from prefect_hailuo.clock import Deadline
-from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
+from prefect_hailuo.clock import Clock, Deadline, SystemClock
+from prefect_hailuo.disk import on_disk
+from prefect_hailuo.drafts import Arrival, Download, Draft
+from prefect_hailuo.errors import DownloadError, VideoExpiredError
 from prefect_hailuo.fal.hosts import is_private_enough
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.patience import pause_seconds
 from prefect_hailuo.fal.replies import retry_after
-from prefect_hailuo.mp4 import check_mp4
-from prefect_hailuo.places import CHUNK_BYTES, draft_name
+from prefect_hailuo.folders import CHUNK_BYTES, draft_name
+from prefect_hailuo.places import Place, Shelf
+
+T = TypeVar("T")
+
+DOWNLOAD_SECONDS = 15 * 60.0
+"""How long a download is repeated, however late the video was; it is paid for by then."""
 
 MOST_ATTEMPTS = 6
+
+MOST_DOWNLOADS = 32
+"""How many downloads of a process are under way at once, if nobody says otherwise."""
+
+MEMORY_BYTES = 32 << 20
+"""How much of all of them together is held in memory, at most."""
+
+STALL_SECONDS, STALL_BYTES = 60.0, 16 << 10
+"""A file server that sends less than this in that time has stalled, though it may not be silent."""
+
+AS_IT_IS = {"Accept-Encoding": "identity"}
 
 GONE = frozenset({401, 403, 404, 410})
 """What file servers answer when a link has expired."""
 
-
-@dataclass(frozen=True)
-class Download:
-    """A verified file.
-
-    Args:
-        path: Where it is, until it is taken over or dropped.
-        size: Bytes.
-        sha256: Hexadecimal.
-        content_type: As the file server said, else as fal said.
-    """
-
-    path: Path
-    size: int
-    sha256: str
-    content_type: str | None
+Keep = Callable[[Shelf, Download], T]
+"""What to do, in a worker thread, with a file that arrived."""
 
 
-@asynccontextmanager
-async def downloaded(
-    http: httpx.AsyncClient, file: File, workspace: Path, deadline: Deadline
-) -> AsyncIterator[Download]:
-    """Download a video into a temporary file, verified; dropped at the end unless moved away.
+class Downloads:
+    """All downloads of a process: so many at once, and so much of them in memory.
 
-    The file server is sent no key and no redirect is followed. A download that fails is repeated;
-    that costs nothing.
+    A slow file server holds up what it was asked for, and nobody else: who waits for a turn loses
+    none of its own time, and the disk is waited for in worker threads that nothing else uses.
 
     Args:
-        http: The client for media.
-        file: What fal said of the file.
-        workspace: Where the temporary file goes.
-        deadline: When to stop repeating.
-
-    Raises:
-        VideoExpiredError: The file is no longer served.
-        DownloadError: It did not arrive whole.
-        StorageError: The temporary file cannot be written.
+        http: The client for media; it sends no key.
+        connections: How many downloads there may be at once.
+        memory_bytes: How much they may hold in memory together.
     """
-    draft = workspace / draft_name("download.mp4")
-    try:
-        yield await _download_patiently(http, file, draft, deadline)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        connections: int = MOST_DOWNLOADS,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self._http = http
+        self._memory_bytes = memory_bytes
+        self._turns = anyio.CapacityLimiter(connections)
 
-async def _download_patiently(
-    http: httpx.AsyncClient, file: File, draft: Path, deadline: Deadline
-) -> Download:
-    for attempt in range(MOST_ATTEMPTS):
-        try:
+    def allow(self, connections: int) -> None:
+        """Change how many downloads there may be at once; those under way go on."""
+        self._turns.total_tokens = connections
+
+    async def fetch(
+        self,
+        file: File,
+        place: Place,
+        keep: Keep[T],
+        seconds: float = DOWNLOAD_SECONDS,
+        clock: Clock | None = None,
+    ) -> T:
+        """Download a video, verify it, and have it kept; nothing else is left of it.
+
+        The file server is sent no key and no redirect is followed. A download that fails is
+        repeated; that costs nothing.
+
+        Args:
+            file: What fal said of the file.
+            place: Where it is to be kept; it lends its workspace.
+            keep: Called in a worker thread of the place's, with the verified file.
+            seconds: How long a failing download is repeated. What it waits for its turn, while
+                others download, is not counted.
+            clock: What that is measured with.
+
+        Returns:
+            What `keep` does.
+
+        Raises:
+            VideoExpiredError: The file is no longer served.
+            DownloadError: It did not arrive whole.
+            StorageError: The temporary file cannot be written.
+        """
+        deadline = Deadline(seconds, clock or SystemClock())
+        for attempt in range(MOST_ATTEMPTS):
+            left = deadline.remaining
+            try:
+                async with self._turns:
+                    deadline = Deadline(left, deadline.clock)
+                    return await self._attempt(file, place, keep, deadline, seconds)
+            except DownloadError as error:
+                pause = pause_seconds(attempt, error)
+                hopeless = not error.retryable or pause >= deadline.remaining
+                if hopeless or attempt == MOST_ATTEMPTS - 1:
+                    raise
+                await deadline.sleep(pause)
+        raise AssertionError("The last attempt ends in a video or in an error.")
+
+    async def _attempt(
+        self, file: File, place: Place, keep: Keep[T], deadline: Deadline, seconds: float
+    ) -> T:
+        with Draft(place.workspace / draft_name("download.mp4")) as draft:
             # The scope ends an answer that trickles in for ever.
-            with anyio.move_on_after(deadline.remaining):
-                return await _download(http, file, draft)
-        except DownloadError as error:
-            pause = pause_seconds(attempt, error)
-            hopeless = not error.retryable or pause >= deadline.remaining
-            if hopeless or attempt == MOST_ATTEMPTS - 1:
-                raise
-            await deadline.sleep(pause)
-    raise DownloadError(f"The video did not arrive within {deadline.seconds:g} seconds.")
+            with anyio.move_on_after(deadline.remaining) as scope:
+                arrival = await self._receive(file, draft, deadline.clock)
+            if scope.cancelled_caught:
+                raise DownloadError(f"The video did not arrive within {seconds:g} seconds.")
+            # From the last bytes to the kept file, one turn in one thread.
+            return await place.work(lambda shelf: keep(shelf, arrival.verified()))
+
+    async def _receive(self, file: File, draft: Draft, clock: Clock) -> Arrival:
+        url = _media_url(file)
+        try:
+            async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
+                _check_answer(response)
+                rest = await self._read(response, draft, clock)
+        except httpx.HTTPError as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DownloadError(f"The download broke off ({reason}).") from error
+        announced = response.headers.get("Content-Length")
+        _check_length(response.num_bytes_downloaded, announced, "the file server announced")
+        _check_length(draft.size + len(rest), file.file_size, "fal announced")
+        content_type = response.headers.get("Content-Type") or file.content_type
+        return Arrival(draft, rest, content_type)
+
+    async def _read(self, response: httpx.Response, draft: Draft, clock: Clock) -> bytearray:
+        """Write the body to the draft, chunk by chunk; what is left when it ends."""
+        chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
+        async for piece in response.aiter_bytes():
+            pace.note(len(piece))
+            chunk += piece
+            if len(chunk) >= most:
+                await on_disk(draft.write, chunk)
+                chunk = bytearray()
+        return chunk
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return min(CHUNK_BYTES, int(self._memory_bytes // self._turns.total_tokens))
 
 
-async def _download(http: httpx.AsyncClient, file: File, draft: Path) -> Download:
-    url = _media_url(file)
-    try:
-        async with http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
-            _check_answer(response)
-            size, sha256 = await _write(response, draft)
-    except httpx.HTTPError as error:
-        raise DownloadError(f"The download broke off ({type(error).__name__}: {error}).") from error
-    announced = response.headers.get("Content-Length")
-    _check_length(response.num_bytes_downloaded, announced, "the file server announced")
-    _check_length(size, file.file_size, "fal announced")
-    await anyio.to_thread.run_sync(check_mp4, draft)
-    content_type = response.headers.get("Content-Type") or file.content_type
-    return Download(draft, size, sha256, content_type)
+class _Pace:
+    """Tells when a file server has all but fallen silent."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since, self._bytes = clock.now(), 0
+
+    def note(self, count: int) -> None:
+        """So many bytes have come.
+
+        Raises:
+            DownloadError: They were too few for too long.
+        """
+        self._bytes += count
+        if self._bytes >= STALL_BYTES:
+            self._since, self._bytes = self._clock.now(), 0
+        elif self._clock.now() - self._since > STALL_SECONDS:
+            raise DownloadError(
+                f"The download stalled: {self._bytes:,} bytes came in {STALL_SECONDS:g} seconds."
+            )
 
 
 def _media_url(file: File) -> httpx.URL:
@@ -131,21 +205,6 @@ def _check_answer(response: httpx.Response) -> None:
             retryable=False,
         )
     raise DownloadError(f"{answer}.", retry_after=retry_after(response))
-
-
-async def _write(response: httpx.Response, draft: Path) -> tuple[int, str]:
-    """Write the body to a file, piece by piece: its size and its hash."""
-    digest = hashlib.sha256()
-    size = 0
-    try:
-        async with await anyio.open_file(draft, "wb") as target:
-            async for chunk in response.aiter_bytes(CHUNK_BYTES):
-                await target.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-    except OSError as error:
-        raise StorageError(f"{draft.parent} cannot be written: {error}.") from error
-    return size, digest.hexdigest()
 
 
 def _check_length(size: int, announced: str | int | None, whose: str) -> None:

@@ -30,7 +30,6 @@ from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
-from prefect_hailuo.places import Place
 from prefect_hailuo.reusing import Reusing
 from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
@@ -169,14 +168,15 @@ class Road:
                 answer = await self._client.cancel(one.open_ticket(), timeout_seconds=20)
                 await self._ledger.waiters.record_cancellation(one, answer)
 
-    def _storing(self, place: Place) -> Storing:
-        return Storing(self._connections.media, place, self._emit, self._clock)
+    def _storing(self, order: Order) -> Storing:
+        downloads = self._connections.downloads
+        return Storing(downloads, order.place, self._emit, self._clock, order.poster)
 
     def _keeping(self, order: Order) -> Keeping:
-        return Keeping(self._ledger, self._storing(order.place), order.find_place)
+        return Keeping(self._ledger, self._storing(order), order.find_place)
 
     def _reusing(self, order: Order) -> Reusing:
-        storing = self._storing(order.place)
+        storing = self._storing(order)
         return Reusing(order, self._ledger, storing, self._collecting, self._emit)
 
     async def _known(self, ticket: Ticket) -> Attempt | None:

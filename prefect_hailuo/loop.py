@@ -27,6 +27,7 @@ import anyio.to_thread
 import httpx
 from anyio.from_thread import BlockingPortal
 
+from prefect_hailuo.download import Downloads
 from prefect_hailuo.fal.following import MOST_STREAMS
 from prefect_hailuo.fal.transport import FRESH, open_http
 from prefect_hailuo.ledger.ledgers import Ledgers, open_ledgers
@@ -57,7 +58,7 @@ class Connections:
     """For fal's API."""
     purchases: httpx.AsyncClient
     """For what is sent once, and only once."""
-    media: httpx.AsyncClient
+    downloads: Downloads
     """For what fal serves; apart, so that downloads and questions do not starve each other."""
     streams: anyio.Semaphore
     """Counts the status streams that may still be opened."""
@@ -232,7 +233,7 @@ class ProcessLoop:
             self._connections = Connections(
                 http=await stack.enter_async_context(open_http()),
                 purchases=await stack.enter_async_context(open_http(FRESH)),
-                media=await stack.enter_async_context(open_http()),
+                downloads=Downloads(await stack.enter_async_context(open_http())),
                 streams=anyio.Semaphore(MOST_STREAMS),
                 ledgers=await stack.enter_async_context(open_ledgers()),
             )

@@ -9,13 +9,13 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect_hailuo.errors import DownloadError, MissingExtraError
+from prefect_hailuo.measures import MICROSECONDS, Probe
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -31,37 +31,11 @@ POSTER_WIDTH = 480
 POSTER_QUALITY = 70
 """JPEG quality, of 95; Pillow's own default is 75."""
 
-MICROSECONDS = 1_000_000
-"""In a second; FFmpeg's unit for the times of a container."""
-
 ROUNDING_MICROSECONDS = 10
 """By how much rounding may move a time; a picture lasts a thousand times as long."""
 
 BT709, UNSPECIFIED = 1, 2
 """How colours are coded: the matrices of HD and of "not said", by ITU-T H.273, table 4."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a video file says of itself.
-
-    Args:
-        width: Pixels.
-        height: Pixels.
-        duration_seconds: Seconds; 0 when the file does not say.
-        frames_per_second: Frames per second, on average; 0 when the file does not say.
-        codec: How the pictures are coded, in FFmpeg's words: `h264`, `hevc`, `av1`.
-
-    Example:
-        >>> Probe(1920, 1080, 6.0, 24.0, "h264").codec
-        'h264'
-    """
-
-    width: int
-    height: int
-    duration_seconds: float
-    frames_per_second: float
-    codec: str
 
 
 def require_media() -> None:

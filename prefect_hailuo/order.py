@@ -48,6 +48,7 @@ class Order:
             `resubmit`, which pays again.
         reconcile_seconds: How long a lost request is looked for.
         find_place: Finds the places that the ledger names.
+        poster: Whether somebody will look at a poster of the video.
     """
 
     input: VideoInput
@@ -65,6 +66,7 @@ class Order:
     on_lost: OnLost = "raise"
     reconcile_seconds: float = RECONCILE_SECONDS
     find_place: FindPlace = find_directory
+    poster: bool = True
 
     @property
     def key(self) -> str:

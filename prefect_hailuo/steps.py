@@ -186,7 +186,7 @@ def storing(
     ledger = HailuoSettings().ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        into = Storing(connections.media, place, emit)
+        into = Storing(connections.downloads, place, emit)
         keeping = Keeping(connections.ledgers.at(ledger), into, find_place)
         return await keeping.keep(ticket, output, completed)
 

@@ -7,8 +7,9 @@ import hashlib
 import inspect
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,9 +19,12 @@ from prefect.filesystems import LocalFileSystem
 
 from prefect_hailuo.errors import ConfigurationError, StorageError
 from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.places import Directory, Place, refused_place
+from prefect_hailuo.folders import refused_place
+from prefect_hailuo.places import Directory, Place, Shelf
 from prefect_hailuo.prefect_calls import load_block
 from prefect_hailuo.settings import HailuoSettings
+
+T = TypeVar("T")
 
 Storage = str | Path | Block | None
 """A directory, a block that can store files, `"block:<type>/<name>"`, or None: the default."""
@@ -37,7 +41,7 @@ MARKER = "prefect-hailuo.txt"
 MARKER_TEXT = b"Videos of prefect-hailuo are kept here.\n"
 
 
-class StorageBlock:
+class StorageBlock(Place):
     """A Prefect block as a place: Prefect's own file systems, S3, GCS, Azure, any other.
 
     Its methods run in worker threads, so that no other generation waits for them.
@@ -79,71 +83,78 @@ class StorageBlock:
         Raises:
             StorageError: It cannot be written to, or read from.
         """
-        try:
-            await self.write(MARKER, MARKER_TEXT)
-        except StorageError as error:
-            raise refused_place(error.message) from error.__cause__
-        await self._check_readable()
+        await self._in_thread(_BlockShelf.check)
 
-    async def keep(self, file: Path, name: str) -> None:
-        """Hand a file to the block.
+    async def work(self, job: Callable[[Shelf], T]) -> T:
+        """Do several things with the block in one worker thread."""
+        return await self._in_thread(job)
 
-        Raises:
-            StorageError: The block does not take it.
-        """
+    async def _in_thread(self, job: Callable[[_BlockShelf], T]) -> T:
+        shelf = _BlockShelf(self._block, self.label)
+        return await anyio.to_thread.run_sync(job, shelf, limiter=_limiter())
+
+
+class _BlockShelf:
+    """What a block holds."""
+
+    def __init__(self, block: Block, label: str) -> None:
+        self._block = block
+        self._label = label
+
+    def keep(self, file: Path, name: str) -> None:
+        """Hand a file to the block."""
         if _has(self._block, "upload_from_path"):
-            await self._call("upload_from_path", str(file), name)
+            self._call("upload_from_path", str(file), name)
         else:
-            await self.write(name, await anyio.Path(file).read_bytes())
+            self.write(name, file.read_bytes())
 
-    async def write(self, name: str, content: bytes) -> None:
-        """Hand a small file to the block.
+    def write(self, name: str, content: bytes) -> None:
+        """Hand a small file to the block."""
+        self._call("write_path", name, content)
 
-        Raises:
-            StorageError: The block does not take it.
-        """
-        await self._call("write_path", name, content)
-
-    async def read(self, name: str) -> bytes | None:
+    def read(self, name: str) -> bytes | None:
         """A file's content; None where there is none.
 
         A block that raises says in no common way why. A fault that passes must not be taken for
         a missing file, which would be bought anew: so it is asked twice, and in between for what
         `check` wrote.
-
-        Raises:
-            StorageError: It cannot be read from.
         """
         for _ in range(2):
             try:
-                content: bytes = await self._call("read_path", name)
+                content: bytes = self._call("read_path", name)
             except StorageError:
-                await self._check_readable()
+                self._check_readable()
             else:
                 return content
         return None
 
-    async def holds(self, name: str, sha256: str) -> bool:
+    def holds(self, name: str, sha256: str) -> bool:
         """Whether the block holds the file, unharmed: it is read, for blocks offer nothing less."""
-        content = await self.read(name)
+        content = self.read(name)
         return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
-    async def _check_readable(self) -> None:
+    def check(self) -> None:
+        """Write a small file and read it back."""
         try:
-            if await self._call("read_path", MARKER) == MARKER_TEXT:
+            self.write(MARKER, MARKER_TEXT)
+        except StorageError as error:
+            raise refused_place(error.message) from error.__cause__
+        self._check_readable()
+
+    def _check_readable(self) -> None:
+        try:
+            if self._call("read_path", MARKER) == MARKER_TEXT:
                 return
         except StorageError as error:
             raise refused_place(error.message) from error.__cause__
-        raise refused_place(f"{self.label} is not usable: it does not return what was written.")
+        raise refused_place(f"{self._label} is not usable: it does not return what was written.")
 
-    async def _call(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any) -> Any:
         try:
-            return await anyio.to_thread.run_sync(
-                _call_block, self._block, method, arguments, limiter=_limiter()
-            )
+            return _call_block(self._block, method, arguments)
         except Exception as error:
             raise StorageError(
-                f"{self.label} is not usable: {method} of {arguments[0]!r} failed "
+                f"{self._label} is not usable: {method} of {arguments[0]!r} failed "
                 f"({type(error).__name__}: {error})."
             ) from error
 

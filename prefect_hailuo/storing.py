@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
-import anyio.to_thread
-import httpx
 from pydantic import ValidationError
 
-from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.download import Download, downloaded
+from prefect_hailuo.clock import Clock
+from prefect_hailuo.download import DOWNLOAD_SECONDS, Downloads
+from prefect_hailuo.drafts import Download
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.errors import (
     Billed,
@@ -27,16 +23,14 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.events import Stored
 from prefect_hailuo.fal.messages import Completed, File, Output, Ticket
+from prefect_hailuo.folders import draft_name
 from prefect_hailuo.loop import Emit, ignore
 from prefect_hailuo.media import poster_data_uri, probe
 from prefect_hailuo.naming import is_of, name_and_key, name_apart, record_name
-from prefect_hailuo.places import Place
+from prefect_hailuo.places import Place, Shelf
 from prefect_hailuo.video import Video, ticket_of
 
 T = TypeVar("T")
-
-DOWNLOAD_SECONDS = 15 * 60.0
-"""How long a download is repeated, however late the video was; it is paid for by then."""
 
 COPIED_FROM_TICKET = {
     "input",
@@ -53,23 +47,26 @@ class Storing:
     """One place, and the way into it.
 
     Args:
-        media: The HTTP client for media; it sends no key.
+        downloads: The process's.
         place: Where videos are kept.
         emit: Called with `Stored`.
         clock: What waiting is measured with.
+        poster: Whether `Stored` is to have a poster, which takes far longer than all the rest.
     """
 
     def __init__(
         self,
-        media: httpx.AsyncClient,
+        downloads: Downloads,
         place: Place,
         emit: Emit = ignore,
         clock: Clock | None = None,
+        poster: bool = True,
     ) -> None:
-        self._media = media
+        self._downloads = downloads
         self._place = place
         self._emit = emit
-        self._clock: Clock = clock or SystemClock()
+        self._clock = clock
+        self._poster = poster
 
     @property
     def label(self) -> str:
@@ -124,18 +121,6 @@ class Storing:
         }
         return video.model_copy(update=where)
 
-    async def free_name(self, name: str, request_id: str) -> str:
-        """A name for a request's video under which no other request's is kept: it was paid for."""
-        record = await self._place.read(record_name(name))
-        try:
-            there = None if record is None else Video.model_validate_json(record)
-        except ValidationError:
-            return name  # a damaged record is written anew, with its file
-        if there is None or there.request_id == request_id or not is_of(there.key, name):
-            return name
-        taken = await self._place.holds(name, there.sha256)
-        return name_apart(name, request_id) if taken else name
-
     async def copy(self, video: Video, content: bytes, name: str) -> Video:
         """Keep a copy of a video that another place holds.
 
@@ -147,13 +132,19 @@ class Storing:
         Raises:
             StorageError: The place does not take it.
         """
-        copy = self.here(video, await self.free_name(name, video.request_id))
-        with tempfile.TemporaryDirectory(dir=self._place.workspace) as directory:
-            draft = anyio.Path(directory) / copy.storage_key
-            await draft.write_bytes(content)
-            await self._place.write(record_name(copy.storage_key), _record(copy))
-            await self._place.keep(Path(draft), copy.storage_key)
-        return copy
+        draft = self._place.workspace / draft_name("copy.mp4")
+
+        def keep(shelf: Shelf) -> Video:
+            try:
+                draft.write_bytes(content)
+                return self._keep(shelf, draft, self.here(video, name))
+            finally:
+                draft.unlink(missing_ok=True)
+
+        try:
+            return await self._place.work(keep)
+        except OSError as error:
+            raise StorageError(f"{draft.parent} cannot be written: {error}.") from error
 
     async def holds(self, video: Video) -> bool:
         """Whether a video's file is here, unharmed."""
@@ -172,53 +163,59 @@ class Storing:
             StorageError: The place does not take it.
         """
         file = File(url=video.url, file_size=video.size)
+
+        def keep(shelf: Shelf, download: Download) -> Video:
+            if download.sha256 != video.sha256:
+                raise VideoExpiredError("fal's link now serves another file.")
+            return self._keep(shelf, download.path, self.here(video, video.storage_key))
+
         try:
-            video = self.here(video, await self.free_name(video.storage_key, video.request_id))
-            async with self._downloaded(file, seconds) as download:
-                if download.sha256 != video.sha256:
-                    raise VideoExpiredError("fal's link now serves another file.")
-                await self._place.write(record_name(video.storage_key), _record(video))
-                await self._place.keep(download.path, video.storage_key)
+            return await self._downloads.fetch(file, self._place, keep, seconds, self._clock)
         except DownloadError as error:
             raise _lost(video, error) from error
         except HailuoError as error:
             about(ticket_of(video), error)
             raise
-        return video
 
     async def _store(
         self, ticket: Ticket, file: File, completed: Completed | None, name: str | None
     ) -> Video:
         # A ticket that makes no sense is refused before the download.
-        name = name or name_and_key(ticket)[0]
-        async with self._downloaded(file) as download:
-            poster = await _look(poster_data_uri, download.path)
-            free = await self.free_name(name, ticket.request_id)
-            video = await self._describe(ticket, file, download, completed, free)
-            # The record first: with it, a file that is not kept is downloaded again; without it,
-            # a file that is kept would be bought again.
-            await self._place.write(record_name(video.storage_key), _record(video))
-            await self._place.keep(download.path, video.storage_key)
+        default, key = name_and_key(ticket)
+
+        def keep(shelf: Shelf, download: Download) -> tuple[Video, str | None]:
+            poster = _look(poster_data_uri, download.path) if self._poster else None
+            video = self._describe(ticket, file, download, completed, name or default, key)
+            return self._keep(shelf, download.path, video), poster
+
+        video, poster = await self._downloads.fetch(file, self._place, keep, clock=self._clock)
         self._emit(Stored(video, poster))
         return video
 
-    def _downloaded(
-        self, file: File, seconds: float = DOWNLOAD_SECONDS
-    ) -> AbstractAsyncContextManager[Download]:
-        deadline = Deadline(seconds, self._clock)
-        return downloaded(self._media, file, self._place.workspace, deadline)
+    def _keep(self, shelf: Shelf, file: Path, video: Video) -> Video:
+        """Put a complete file in its place, under its name or, where that is taken, another.
 
-    async def _describe(
+        The record first: with it, a file that is not kept is downloaded again; without it, a file
+        that is kept would be bought again.
+        """
+        free = _free_name(shelf, video.storage_key, video.request_id)
+        if free != video.storage_key:
+            video = self.here(video, free)
+        shelf.write(record_name(free), _record(video))
+        shelf.keep(file, free)
+        return video
+
+    def _describe(
         self,
         ticket: Ticket,
         file: File,
         download: Download,
         completed: Completed | None,
         name: str,
+        key: str | None,
     ) -> Video:
         endpoint = find_input_class(ticket.endpoint).endpoint
-        key = name_and_key(ticket)[1]
-        picture = await _look(probe, download.path)
+        picture = download.probe or _look(probe, download.path)
         now = datetime.now(timezone.utc)
         return Video(
             path=self._place.path_of(name),
@@ -235,8 +232,20 @@ class Storing:
             completed_at=now if completed else None,
             stored_at=now,
             inference_seconds=_inference_seconds(completed),
-            **ticket.model_dump(include=COPIED_FROM_TICKET),
+            **{each: getattr(ticket, each) for each in COPIED_FROM_TICKET},
         )
+
+
+def _free_name(shelf: Shelf, name: str, request_id: str) -> str:
+    """A name for a request's video under which no other request's is kept: it was paid for."""
+    record = shelf.read(record_name(name))
+    try:
+        there = None if record is None else Video.model_validate_json(record)
+    except ValidationError:
+        return name  # a damaged record is written anew, with its file
+    if there is None or there.request_id == request_id or not is_of(there.key, name):
+        return name
+    return name_apart(name, request_id) if shelf.holds(name, there.sha256) else name
 
 
 def _inference_seconds(completed: Completed | None) -> float | None:
@@ -244,13 +253,13 @@ def _inference_seconds(completed: Completed | None) -> float | None:
     return seconds if isinstance(seconds, int | float) else None
 
 
-async def _look(see: Callable[[Path], T], path: Path) -> T | None:
+def _look(see: Callable[[Path], T], path: Path) -> T | None:
     """What can be seen in a file; nothing without the extra `media`, or where it is unreadable.
 
     The file is complete and paid for: whatever PyAV makes of it is no reason to drop it.
     """
     try:
-        return await anyio.to_thread.run_sync(see, path)
+        return see(path)
     except Exception:
         return None
 

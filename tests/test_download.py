@@ -13,14 +13,15 @@ from file_server import serving_long_video, smallest_video
 from raw_server import HTML, TICKET, HurriedClock, RawServer, Reply, answer, closed_port
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, Ticket
-from prefect_hailuo.clock import Clock, Deadline
-from prefect_hailuo.download import MOST_ATTEMPTS, downloaded
+from prefect_hailuo.clock import Clock
+from prefect_hailuo.download import DOWNLOAD_SECONDS, MOST_ATTEMPTS, Downloads
 from prefect_hailuo.emulator import FalEmulator, Fault, cut, expire_file, wrong_bytes
 from prefect_hailuo.errors import Billed, DownloadError, StorageError, VideoExpiredError
 from prefect_hailuo.fal.messages import File, Output
 from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.folders import CHUNK_BYTES
 from prefect_hailuo.places import Directory
-from prefect_hailuo.storing import DOWNLOAD_SECONDS, Storing
+from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
 
 VIDEO = smallest_video()
@@ -30,10 +31,10 @@ GOOD = answer(200, VIDEO, {"Content-Type": "video/mp4"})
 DOWNLOAD_LONG_VIDEO = """
     import asyncio, re, sys
     from pathlib import Path
-    from prefect_hailuo.clock import Deadline
-    from prefect_hailuo.download import downloaded
+    from prefect_hailuo.download import Downloads
     from prefect_hailuo.fal.messages import File
     from prefect_hailuo.fal.transport import open_http
+    from prefect_hailuo.places import Directory
 
     def peak():
         return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -41,8 +42,9 @@ DOWNLOAD_LONG_VIDEO = """
     async def main(url, folder):
         async with open_http() as http:
             before = peak()
-            async with downloaded(http, File(url=url), Path(folder), Deadline(60)) as download:
-                print(download.size, peak() - before)
+            size = lambda shelf, download: download.size
+            arrived = await Downloads(http).fetch(File(url=url), Directory(folder), size)
+            print(arrived, peak() - before)
 
     asyncio.run(main(*sys.argv[1:]))
 """
@@ -120,15 +122,27 @@ async def store(
 ) -> Video:
     """Download a video and keep it; by default no pause between two attempts is waited out."""
     async with open_http() as media:
-        storing = Storing(media, Directory(folder), clock=clock or HurriedClock())
+        storing = Storing(Downloads(media), Directory(folder), clock=clock or HurriedClock())
         return await storing.store(ticket, Output(video=File(url=url, file_size=size)))
 
 
-async def fetch(url: str, folder: Path, deadline: Deadline | None = None) -> None:
+class Vanishing(Directory):
+    """A directory that is gone as soon as it has been made."""
+
+    @property
+    def workspace(self) -> Path:
+        folder = super().workspace
+        folder.rmdir()
+        return folder
+
+
+async def fetch(
+    url: str, folder: Path | Directory, seconds: float = 60, clock: Clock | None = None
+) -> None:
     """Download a video, and drop it."""
-    when = deadline or Deadline(60, HurriedClock())
-    async with open_http() as http, downloaded(http, File(url=url), folder, when):
-        return
+    place = folder if isinstance(folder, Directory) else Directory(folder)
+    async with open_http() as http:
+        await Downloads(http).fetch(File(url=url), place, lambda *_: None, seconds, clock)
 
 
 def wait_for_draft(folder: Path) -> None:
@@ -209,14 +223,15 @@ async def test_an_endless_answer_ends_at_the_deadline(tmp_path: Path) -> None:
         RawServer(Reply(head + VIDEO, "trickle")) as server,
         pytest.raises(DownloadError, match=r"did not arrive within 0\.3 seconds"),
     ):
-        await fetch(server.url, tmp_path, Deadline(0.3))
+        await fetch(server.url, tmp_path, 0.3)
     assert (len(server.requests), names(tmp_path)) == (1, [])
 
 
 async def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
     """Neither a draft nor an open file, of which Python would warn."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
-    with RawServer(Reply(head + VIDEO, "trickle")) as server:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n"
+    beginning = smallest_video(bytes(2 * CHUNK_BYTES))[:-10]
+    with RawServer(Reply(head + beginning, "trickle")) as server:
         task = asyncio.create_task(store(tmp_path, server.url))
         await asyncio.to_thread(wait_for_draft, tmp_path)
         task.cancel()
@@ -231,7 +246,7 @@ async def test_a_draft_that_cannot_be_written_is_no_download_error(tmp_path: Pat
         RawServer(GOOD) as server,
         pytest.raises(StorageError, match="missing cannot be written") as caught,
     ):
-        await fetch(server.url, tmp_path / "missing")
+        await fetch(server.url, Vanishing(tmp_path / "missing"))
     assert (len(server.requests), caught.value.billed) == (1, Billed.YES)
 
 
@@ -271,7 +286,7 @@ async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
 async def test_the_file_server_learns_nothing(tmp_path: Path) -> None:
     """No key, no cookie of an earlier answer, and a request for the bytes as they are."""
     with RawServer(answer(200, HTML, {"Set-Cookie": "id=1"}), GOOD) as server:
-        await fetch(server.url, tmp_path)
+        await fetch(server.url, tmp_path, clock=HurriedClock())
     assert len(server.requests) == 2
     for request in server.requests:
         assert not {"authorization", "cookie"} & request.headers.keys()

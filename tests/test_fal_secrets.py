@@ -29,13 +29,15 @@ from raw_server import (
 )
 
 from prefect_hailuo.clock import Deadline
-from prefect_hailuo.download import downloaded
+from prefect_hailuo.download import Downloads
 from prefect_hailuo.emulator import FalEmulator, foreign_urls
 from prefect_hailuo.errors import DownloadError, HailuoError
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.following import follow
 from prefect_hailuo.fal.messages import Cancellation, Completed, Ticket
 from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.places import Directory
+from prefect_hailuo.storing import Storing
 from prefect_hailuo.sync_client import FalClient
 
 Call = Callable[[AsyncFalClient, Ticket], Awaitable[object]]
@@ -94,8 +96,9 @@ async def test_the_file_server_is_sent_no_key(tmp_path: Path) -> None:
         async with AsyncFalClient(emulator.credentials().access()) as client, open_http() as http:
             output = (await client.run(ENDPOINT, BODY)).output
             with pytest.raises(DownloadError):
-                async with downloaded(http, output.video, tmp_path, Deadline(1, HurriedClock())):
-                    pass
+                await Storing(Downloads(http), Directory(tmp_path), clock=HurriedClock()).store(
+                    TICKET, output
+                )
         assert {request.authorized for request in emulator.media_requests} == {False}
 
 

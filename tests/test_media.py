@@ -17,7 +17,8 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from prefect_hailuo.errors import DownloadError
-from prefect_hailuo.media import Probe, poster, poster_data_uri, probe, require_media
+from prefect_hailuo.measures import Probe
+from prefect_hailuo.media import poster, poster_data_uri, probe, require_media
 
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
 

@@ -17,9 +17,10 @@ from children import WITHOUT_PREFECT, run_python
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import Billed, StorageError
+from prefect_hailuo.folders import draft_name
 from prefect_hailuo.loop import process_loop
 from prefect_hailuo.orders import make_order
-from prefect_hailuo.places import Directory, draft_name
+from prefect_hailuo.places import Directory
 from prefect_hailuo.steps import generating
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")

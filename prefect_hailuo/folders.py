@@ -1,0 +1,166 @@
+"""A directory's files: whole or not there, and on the disk when a call returns."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from uuid import uuid4
+
+from prefect_hailuo.errors import Billed, StorageError
+
+CHUNK_BYTES = 1 << 20
+
+CURE_BEFORE_BUYING = "Make it so, or pass another storage; nothing was bought."
+
+
+class Folder:
+    """A directory's files, for worker threads: each call waits for the disk.
+
+    Args:
+        root: The directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def keep(self, file: Path, name: str) -> None:
+        """Move a file into place, in one step, and make sure that it outlives a power cut."""
+        target = self._root / name
+        with _blaming(target):
+            with file.open("rb") as complete:
+                os.fsync(complete.fileno())
+            _move(file, target)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file, in one step, and make sure that it outlives a power cut."""
+        make_directory(self._root)
+        target = self._root / name
+        with _blaming(target), _draft(target) as draft:
+            with draft.open("wb") as made:
+                made.write(content)
+                made.flush()
+                os.fsync(made.fileno())
+            _move(draft, target)
+
+    def read(self, name: str) -> bytes | None:
+        """A small file's content."""
+        try:
+            return (self._root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise refused_place(f"{self._root / name} is not readable: {error}.") from error
+
+    def holds(self, name: str, sha256: str) -> bool:
+        """Whether the file is here and has that hash."""
+        try:
+            return file_sha256(self._root / name) == sha256
+        except OSError:
+            return False
+
+
+def refused_place(message: str) -> StorageError:
+    """The error about a place that is found unfit before anything is bought."""
+    return StorageError(message, cure=CURE_BEFORE_BUYING, billed=Billed.NO)
+
+
+def draft_name(name: str) -> str:
+    """A name for a file that is being made: hidden, and nobody else's."""
+    return f".{name}.{uuid4().hex}.part"
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and all above it, unless it is there.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The directory {path} cannot be made: {error}.") from error
+
+
+def try_out(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    with _draft(directory / "check") as draft:
+        draft.write_bytes(b"Nothing yet.")
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """A path beside the target to make it ready at; nothing is left there."""
+    draft = target.with_name(draft_name(target.name))
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _blaming(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{target} cannot be written: {error}.") from error
+
+
+def _move(source: Path, target: Path) -> None:
+    """Give a file that is on the disk its name, and see that the name is, too."""
+    source.replace(target)
+    _names_of(target.parent).flush()
+
+
+class _Names:
+    """The names in one directory, flushed to the disk for all threads that wait for it at once.
+
+    Args:
+        directory: The directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._begun = self._done = 0
+
+    def flush(self) -> None:
+        """Return when a flush has ended that began after this call did."""
+        mine = self._begun + 1
+        with self._lock:
+            if self._done < mine:
+                self._begun += 1
+                number = self._begun
+                _flush(self._directory)
+                self._done = number
+
+
+@lru_cache(maxsize=64)
+def _names_of(directory: Path) -> _Names:
+    return _Names(directory)
+
+
+if hasattr(os, "register_at_fork"):
+    # In a forked child, a lock may be held by a thread that is not there.
+    os.register_at_fork(after_in_child=_names_of.cache_clear)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
