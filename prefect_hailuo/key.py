@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from slugify import slugify
@@ -89,8 +90,13 @@ def file_stem(prompt: str, key: str) -> str:
         >>> file_stem("A red fox!", "0123456789abcdef0123")
         'a-red-fox-0123456789abcdef'
     """
-    slug = slugify(prompt, max_length=SLUG_CHARACTERS, word_boundary=True)
-    return "-".join(part for part in (slug, key[:KEY_CHARACTERS_IN_NAME]) if part)
+    return "-".join(part for part in (_slug(prompt), key[:KEY_CHARACTERS_IN_NAME]) if part)
+
+
+@lru_cache(maxsize=1 << 14)
+def _slug(prompt: str) -> str:
+    # Kept, for a video is named several times, and slugify looks for a module each time.
+    return slugify(prompt, max_length=SLUG_CHARACTERS, word_boundary=True)
 
 
 def _canonical_input(input: VideoInput) -> dict[str, Any]:
