@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "BatchItem",
     "Budget",
     "Estimate",
     "FalCredentials",
@@ -20,10 +21,14 @@ __all__ = [
     "HailuoVideoRun",
     "Ticket",
     "Video",
+    "VideoOutcome",
+    "VideoOutcomes",
     "adownload_video",
     "aestimate",
     "afetch_video",
     "agenerate_video",
+    "agenerate_videos",
+    "agenerate_videos_as_completed",
     "ahailuo_02_pro_text_to_video",
     "ahailuo_23_pro_text_to_video",
     "asubmit_video",
@@ -33,6 +38,8 @@ __all__ = [
     "estimate",
     "fetch_video",
     "generate_video",
+    "generate_videos",
+    "generate_videos_as_completed",
     "hailuo_02_pro_text_to_video",
     "hailuo_23_pro_text_to_video",
     "submit_video",
@@ -40,14 +47,21 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from prefect_hailuo.as_completed import (
+        agenerate_videos_as_completed,
+        generate_videos_as_completed,
+    )
+    from prefect_hailuo.batch_tasks import agenerate_videos, generate_videos
     from prefect_hailuo.blocks import FalCredentials
     from prefect_hailuo.budget import Budget
     from prefect_hailuo.caching import GenerationCachePolicy
+    from prefect_hailuo.catalogue import BatchItem
     from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
     from prefect_hailuo.estimating import Estimate, aestimate, estimate
     from prefect_hailuo.fal.messages import Ticket
     from prefect_hailuo.hooks import cancel_generations
     from prefect_hailuo.jobs import HailuoVideoJob, HailuoVideoRun
+    from prefect_hailuo.outcomes import VideoOutcome, VideoOutcomes
     from prefect_hailuo.step_tasks import (
         adownload_video,
         afetch_video,
@@ -70,6 +84,7 @@ if TYPE_CHECKING:
 else:
     # Kept from type checkers, for whom a module with a `__getattr__` has every name.
     _HOMES = {
+        "BatchItem": "catalogue",
         "Budget": "budget",
         "Estimate": "estimating",
         "FalCredentials": "blocks",
@@ -80,10 +95,14 @@ else:
         "HailuoVideoRun": "jobs",
         "Ticket": "fal.messages",
         "Video": "video",
+        "VideoOutcome": "outcomes",
+        "VideoOutcomes": "outcomes",
         "adownload_video": "step_tasks",
         "aestimate": "estimating",
         "afetch_video": "step_tasks",
         "agenerate_video": "tasks",
+        "agenerate_videos": "batch_tasks",
+        "agenerate_videos_as_completed": "as_completed",
         "ahailuo_02_pro_text_to_video": "tasks",
         "ahailuo_23_pro_text_to_video": "tasks",
         "asubmit_video": "step_tasks",
@@ -93,6 +112,8 @@ else:
         "estimate": "estimating",
         "fetch_video": "step_tasks",
         "generate_video": "tasks",
+        "generate_videos": "batch_tasks",
+        "generate_videos_as_completed": "as_completed",
         "hailuo_02_pro_text_to_video": "tasks",
         "hailuo_23_pro_text_to_video": "tasks",
         "submit_video": "step_tasks",

@@ -68,8 +68,8 @@ class Teller:
     """
 
     def __init__(self) -> None:
-        self._logger = _logger()
-        self._publishes = _in_a_run() and HailuoSettings().artifacts
+        self._logger = run_logger()
+        self._publishes = in_a_run() and HailuoSettings().artifacts
         self._progress: UUID | None = None
         self._status: str | None = None
 
@@ -250,11 +250,13 @@ def _time(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
 
 
-def _in_a_run() -> bool:
+def in_a_run() -> bool:
+    """Whether Prefect runs this code as a flow or a task."""
     return bool(TaskRunContext.get() or FlowRunContext.get())
 
 
-def _logger() -> LoggerOrAdapter:
+def run_logger() -> LoggerOrAdapter:
+    """The run's logger; outside of any, the package's."""
     try:
         return get_run_logger()
     except MissingContextError:

@@ -14,7 +14,7 @@ from prefect.tasks import Task
 from pydantic import ValidationError
 
 from prefect_hailuo.endpoints import VideoInput
-from prefect_hailuo.errors import Billed, DownloadError, HailuoError, NotReadyError
+from prefect_hailuo.errors import BatchError, Billed, DownloadError, HailuoError, NotReadyError
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import make_order
@@ -75,6 +75,12 @@ def repeat_if_free(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
         >>> patient = generate_video.with_options(retries=3, retry_delay_seconds=60)
     """
     error = _error_of(state)
+    if isinstance(error, BatchError):
+        return any(_is_free(each.error) for each in error.outcomes)
+    return _is_free(error)
+
+
+def _is_free(error: object) -> bool:
     return isinstance(error, HailuoError) and error.retryable and error.billed is Billed.NO
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
 
 from prefect_hailuo.artifacts import Teller
+from prefect_hailuo.batch_telling import BatchTeller
 from prefect_hailuo.errors import HailuoError, RunCancelledError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
@@ -21,6 +24,7 @@ from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, Job, StoppedError, process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import find_place
+from prefect_hailuo.outcomes import VideoOutcomes
 from prefect_hailuo.places import Place
 from prefect_hailuo.runs import current_run
 from prefect_hailuo.settings import HailuoSettings
@@ -35,6 +39,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Tells(Protocol):
+    """Tells a run of a job's events, on the caller's side."""
+
+    def tell(self, event: Any) -> None:
+        """Tell of an event."""
+
+    async def atell(self, event: Any) -> None:
+        """The asynchronous twin of `tell`."""
+
+
 @dataclass(frozen=True)
 class Step(Generic[T]):
     """A job, and the account and ledger that it is about.
@@ -42,10 +56,12 @@ class Step(Generic[T]):
     Args:
         job: What to do on the loop.
         office: The account and its ledger; None for a step that needs no key.
+        teller: Makes what tells the run of the job's events.
     """
 
     job: Job[T]
     office: Office | None
+    teller: Callable[[], Tells] = Teller
 
 
 def perform(step: Step[T]) -> T:
@@ -80,18 +96,18 @@ async def aperform(step: Step[T]) -> T:
 
 def _run(step: Step[T], watched: Watched) -> T:
     try:
-        return process_loop().run(step.job, Teller().tell, watched)
+        return process_loop().run(step.job, step.teller().tell, watched)
     except RunCancelledError as error:
         _reinstate(watched, error)
-        return process_loop().run(step.job, Teller().tell, watched)
+        return process_loop().run(step.job, step.teller().tell, watched)
 
 
 async def _arun(step: Step[T], watched: Watched) -> T:
     try:
-        return await process_loop().arun(step.job, Teller().atell, watched)
+        return await process_loop().arun(step.job, step.teller().atell, watched)
     except RunCancelledError as error:
         await run_sync(_reinstate, watched, error)
-        return await process_loop().arun(step.job, Teller().atell, watched)
+        return await process_loop().arun(step.job, step.teller().atell, watched)
 
 
 def _reinstate(watched: Watched, error: RunCancelledError) -> None:
@@ -131,6 +147,26 @@ def generating(order: Order) -> Step[Video]:
         return await _road(order.access, order.ledger, connections, emit).generate(order)
 
     return Step(job, Office(order.access, order.ledger))
+
+
+def batching(
+    orders: Sequence[Order], teller: Callable[[], Tells] | None = None
+) -> Step[VideoOutcomes]:
+    """The whole road of any number of orders of one account, side by side.
+
+    Args:
+        orders: In the order of the outcomes; at least one.
+        teller: Makes what tells the run of `BatchProgress`; by default, as every batch is told of.
+    """
+
+    async def job(connections: Connections, emit: Emit) -> VideoOutcomes:
+        # Here, as in `_road`.
+        from prefect_hailuo.batch import Batch
+
+        return await Batch(orders, connections, emit).run()
+
+    office = Office(orders[0].access, orders[0].ledger)
+    return Step(job, office, teller or partial(BatchTeller, orders))
 
 
 def acquiring(order: Order) -> Step[Ticket]:

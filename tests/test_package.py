@@ -83,9 +83,11 @@ ROOMS = [
     *("drafts", "events", "download", "loop", "naming", "storing", "order", "keeping", "parking", "waiting"),
     "collecting",
     *("acquiring", "reusing", "generation", "resolving", "sweeping"),
+    *("outcomes", "tally", "batch"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
     *("orders", "quoting", "estimating", "caching", "artifacts", "watching", "stopping"),
-    *("steps", "tasks", "step_tasks", "jobs", "block_types"),
+    *("catalogue", "batch_telling"),
+    *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs", "block_types"),
     *("sweep", "hooks"),
     *("emulator", "cli"),
 ]

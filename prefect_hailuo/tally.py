@@ -1,0 +1,221 @@
+"""How the generations of a batch stand, counted; what they tell is folded into a few numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from prefect_hailuo.errors import Billed
+from prefect_hailuo.events import Adopted, Attached, Progress, Reused, Submitted
+from prefect_hailuo.fal.messages import InQueue, Realm, Ticket
+from prefect_hailuo.order import Order
+from prefect_hailuo.outcomes import Failure, VideoOutcome
+from prefect_hailuo.video import Video
+
+LEAST_SHARE_LEFT = 0.1
+"""Of the expected time, while nothing has ended: what takes longer than that is nearly there."""
+
+Standing = Literal["waiting", "queued", "running", "done", "failed"]
+"""Not at fal yet; in its queue; being made; stored; ended by an error."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How a batch stands. Equal inputs are one video, and are counted once.
+
+    Args:
+        total: The videos of the batch.
+        done: Those that are there.
+        reused: Those of them that were there before.
+        failed: Those that ended by an error.
+        running: Those that fal is making.
+        queued: Those in fal's queue.
+        bought: Requests that this run bought.
+        spent_usd: What those of them cost that have ended, by the catalogue.
+        reserved_usd: What those of them cost that are under way.
+        last_position: The last known position in fal's queue.
+        seconds: How long it has been going on.
+        left_seconds: How long it may still take.
+        realm: Whether it is fal, which costs money, or the emulator.
+    """
+
+    total: int
+    done: int
+    reused: int
+    failed: int
+    running: int
+    queued: int
+    bought: int
+    spent_usd: Decimal
+    reserved_usd: Decimal
+    last_position: int | None
+    seconds: float
+    left_seconds: float
+    realm: Realm
+
+    @property
+    def finished(self) -> int:
+        """Those of which nothing more is to come."""
+        return self.done + self.failed
+
+    @property
+    def waiting(self) -> int:
+        """Those that are not at fal yet."""
+        return self.total - self.finished - self.running - self.queued
+
+    @property
+    def percent(self) -> float:
+        """How much of it is finished."""
+        return round(100 * self.finished / self.total, 1) if self.total else 100.0
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """How a batch stands, and what has ended since that was last told."""
+
+    counts: Counts
+    news: Sequence[VideoOutcome]
+
+
+@dataclass(eq=False)
+class Course:
+    """One generation of a batch, as its events tell how it goes.
+
+    Args:
+        order: What is to be made.
+        key: Its key.
+        indices: Where it is wanted: equal inputs are one generation.
+        arrived: Called when its request, or its stored video, is known.
+        moved: Called when it has come further.
+    """
+
+    order: Order
+    key: str
+    indices: list[int]
+    arrived: Callable[[], None] = field(default=lambda: None, repr=False)
+    moved: Callable[[], None] = field(default=lambda: None, repr=False)
+    begun: bool = False
+    standing: Standing = "waiting"
+    position: int | None = None
+    ticket: Ticket | None = None
+    bought: int = 0
+    reused: bool = False
+    video: Video | None = None
+    failure: Failure | None = None
+
+    def see(self, event: object) -> None:
+        """Take note of an event of the road."""
+        match event:
+            case Submitted():
+                self.bought += 1
+                self._is_at_fal(event.ticket)
+            case Attached() | Adopted():
+                self._is_at_fal(event.ticket)
+            case Progress():
+                self._stands(event)
+            case Reused():
+                self.reused = True
+                self.arrived()
+
+    def end(self, result: Video | Failure) -> None:
+        """Take note of how it ended."""
+        if isinstance(result, Video):
+            self.video, self.standing = result, "done"
+        else:
+            self.failure, self.standing = result, "failed"
+        self.moved()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.standing in ("done", "failed")
+
+    @property
+    def outcomes(self) -> list[VideoOutcome]:
+        """What became of it, for each place where it is wanted."""
+        return [
+            VideoOutcome.model_construct(
+                index=index,
+                input=self.order.input,
+                take=str(self.order.take),
+                key=self.key,
+                video=self.video,
+                failure=self.failure,
+            )
+            for index in self.indices
+        ]
+
+    @property
+    def price_usd(self) -> Decimal:
+        """What this run bought of it, by the catalogue."""
+        price = self.order.input.endpoint.price_usd or Decimal(0)
+        free = self.failure is not None and self.failure.billed is Billed.NO
+        return price * max(0, self.bought - free)
+
+    def _is_at_fal(self, ticket: Ticket) -> None:
+        self.ticket, self.standing = ticket, "queued"
+        self.arrived()
+        self.moved()
+
+    def _stands(self, event: Progress) -> None:
+        before = (self.standing, self.position)
+        queued = isinstance(event.status, InQueue)
+        self.standing = "queued" if queued else "running"
+        self.position = event.status.queue_position if isinstance(event.status, InQueue) else None
+        if before != (self.standing, self.position):
+            self.moved()
+
+
+def count(courses: Sequence[Course], seconds: float) -> Counts:
+    """How a batch stands.
+
+    Args:
+        courses: All of its generations.
+        seconds: How long it has been going on.
+    """
+    standing = Counter(each.standing for each in courses)
+    bought = [each for each in courses if each.bought]
+    positions = [each.position for each in courses if each.position is not None]
+    return Counts(
+        total=len(courses),
+        done=standing["done"],
+        reused=sum(each.reused for each in courses),
+        failed=standing["failed"],
+        running=standing["running"],
+        queued=standing["queued"],
+        bought=sum(each.bought for each in bought),
+        spent_usd=_sum(each for each in bought if each.ended),
+        reserved_usd=_sum(each for each in bought if not each.ended),
+        last_position=max(positions, default=None),
+        seconds=seconds,
+        left_seconds=_seconds_left(courses, seconds),
+        realm=courses[0].order.access.realm,
+    )
+
+
+def _sum(courses: Iterable[Course]) -> Decimal:
+    return sum((each.price_usd for each in courses), Decimal(0))
+
+
+def _seconds_left(courses: Sequence[Course], seconds: float) -> float:
+    """How long the rest may take: what is being made now, and what waits, at the rate so far."""
+    left = [each for each in courses if not each.ended]
+    made = [each.video for each in courses if each.video and not each.reused]
+    if not left:
+        return 0.0
+    usual = _usual_seconds(left, made)
+    if not made:  # how many fal makes at once, nobody knows before that
+        return max(usual - seconds, usual * LEAST_SHARE_LEFT)
+    behind = sum(each.standing != "running" for each in left)
+    running = usual / 2 if behind < len(left) else 0.0
+    return max(min(running, seconds), behind * seconds / len(made))
+
+
+def _usual_seconds(left: Sequence[Course], made: Sequence[Video]) -> float:
+    """How long fal takes to make one: as it said of those made, else as the catalogue says."""
+    said = [video.inference_seconds for video in made if video.inference_seconds]
+    expected = (each.order.input.endpoint.expected_seconds for each in left)
+    return sum(said) / len(said) if said else max(expected)
