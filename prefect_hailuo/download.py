@@ -123,8 +123,13 @@ class Downloads:
                 arrival = await self._receive(file, draft, deadline.clock)
             if scope.cancelled_caught:
                 raise DownloadError(f"The video did not arrive within {seconds:g} seconds.")
+
+            def finish(shelf: Shelf) -> T:
+                with draft:
+                    return keep(shelf, arrival.verified())
+
             # From the last bytes to the kept file, one turn in one thread.
-            return await place.work(lambda shelf: keep(shelf, arrival.verified()))
+            return await place.work(finish)
 
     async def _receive(self, file: File, draft: Draft, clock: Clock) -> Arrival:
         url = _media_url(file)

@@ -52,6 +52,7 @@ class Draft:
         self.size = 0
         self._digest = hashlib.sha256()
         self._file: BinaryIO | None = None
+        self._dropped = False
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +63,13 @@ class Draft:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """Leave nothing behind, unless it was moved away; once is enough."""
+        if self._dropped:
+            return
+        self._dropped = True
         with suppress(OSError):
             if self._file is not None:
                 self._file.close()

@@ -226,7 +226,7 @@ class Road:
             return None
         ticket = order.named(one.open_ticket())
         try:
-            return await self._keeping(order).keep(ticket, output, completed)
+            return await self._keeping(order).keep(ticket, output, completed, one)
         except VideoExpiredError:
             if order.on_lost == "resubmit":
                 await self._ledger.claims.consent(one.key, one.number)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from prefect_hailuo.errors import StorageError
+from prefect_hailuo.errors import DownloadError, StorageError
 from prefect_hailuo.fal.messages import Completed, Output, Ticket
 from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.naming import name_and_key, name_apart
 from prefect_hailuo.order import FindPlace
 from prefect_hailuo.places import Place
@@ -36,7 +37,11 @@ class Keeping:
         self._find_place = find_place
 
     async def keep(
-        self, ticket: Ticket, output: Output, completed: Completed | None = None
+        self,
+        ticket: Ticket,
+        output: Output,
+        completed: Completed | None = None,
+        one: Attempt | None = None,
     ) -> Video:
         """The video of a result. Only what the ledger knows nowhere is downloaded.
 
@@ -44,24 +49,51 @@ class Keeping:
             ticket: The request.
             output: Its result.
             completed: How it completed, if that was seen.
+            one: The request's attempt, as it was before it was waited for; None: ask the ledger.
 
         Raises:
             DownloadError: It did not arrive whole, or is no longer served.
             StorageError: The place does not take it.
         """
-        one = await self._ledger.records.of_request(ticket.realm, ticket.request_id)
+        one = one or await self._ledger.records.of_request(ticket.realm, ticket.request_id)
         if one is None:
             return await self._storing.store(ticket, output, completed)
+        if not _is_new(one):
+            name = await self._name(one, ticket)
+            if found := await self._find_kept(one, ticket, name):
+                return found
+            return await self._store(one, ticket, output, completed, name)
+        try:
+            return await self._store(one, ticket, output, completed)
+        except DownloadError:
+            found = await self._find_kept(one, ticket, await self._name(one, ticket))
+            if found is None:
+                raise
+            return found
+
+    async def _store(
+        self,
+        one: Attempt,
+        ticket: Ticket,
+        output: Output,
+        completed: Completed | None,
+        name: str | None = None,
+    ) -> Video:
+        video = await self._storing.store(ticket, output, completed, name)
+        await self._ledger.records.stored(one, video)
+        return video
+
+    async def _find_kept(self, one: Attempt, ticket: Ticket, name: str) -> Video | None:
+        """The request's video, if it is in the place, or in another that the ledger knows."""
         # Somebody else may have waited for it too, and have been quicker.
         videos = await self._ledger.files.of(one.key)
         same = [each for each in videos if each.request_id == ticket.request_id]
-        name = await self._name(one, ticket)
         if found := await self.find(one, same, name):
             return found
         apart = name_apart(name_and_key(ticket)[0], ticket.request_id)
         video = await self._unrecorded(ticket, name) or await self._unrecorded(ticket, apart)
-        video = video or await self._storing.store(ticket, output, completed, name)
-        await self._ledger.records.stored(one, video)
+        if video is not None:
+            await self._ledger.records.stored(one, video)
         return video
 
     async def _name(self, one: Attempt, ticket: Ticket) -> str:
@@ -115,6 +147,22 @@ class Keeping:
                 await self._ledger.files.add(one, copy)
                 return copy
         return None
+
+
+def _is_new(one: Attempt) -> bool:
+    """Whether nobody can have kept the video before the caller began to wait for it.
+
+    A result is written down before its video is downloaded, and a process that died in between, or
+    before the ledger heard of the kept video, left it so: such an attempt is not new. What has no
+    result yet has no video; two callers who wait for it at the same time may both download it, and
+    the second puts the same file in the place of the first. A ledger that is older than the place,
+    because it was restored, may call new what is there already: that costs a download, and where
+    fal serves it no longer, the place is looked into after all.
+
+    A second request of a key, or one that was found later, takes the long way, for its video may
+    have to go by another name.
+    """
+    return one.fate is Fate.SUBMITTED and one.output is None and not (one.duplicate or one.adopted)
 
 
 async def _read_whole(place: Place, video: Video) -> bytes | None:

@@ -23,7 +23,7 @@ class Video(BaseModel):
         content_type: Its media type.
         size: Bytes.
         sha256: The file's SHA-256, hexadecimal.
-        width: Pixels; probed with the extra `media`, else None. So are the next four.
+        width: Pixels; None where the file does not say plainly. So are the next four.
         height: Pixels.
         duration_seconds: Seconds.
         frames_per_second: Frames per second.

@@ -138,16 +138,17 @@ def test_a_video_that_cannot_be_read_is_kept(tmp_path: Path, tiny: FalEmulator) 
 
 
 @pytest.mark.parametrize("module", ["None", "types.ModuleType(name)"], ids=["missing", "broken"])
-def test_without_the_extra_media_all_but_the_measures_is_there(
+def test_without_the_extra_media_all_but_the_poster_is_there(
     tmp_path: Path, emulator: FalEmulator, ledger_url: str, module: str
 ) -> None:
-    """Neither a missing nor a broken PyAV and Pillow keep a paid video from its place."""
+    """Neither a missing nor a broken PyAV and Pillow keep a paid video from its place; its measures
+    are in its boxes."""
     program = GENERATE_WITHOUT.format(module=module)
     child = run_python(program, emulator.url, tmp_path, ledger_url)
     assert child.code == 0, child.stderr
     video = Video.model_validate_json(child.stdout)
     assert video.is_there() and video == generate(emulator, tmp_path)
-    assert (emulator.charged, any(video.model_dump(include=MEASURES).values())) == (1, False)
+    assert (emulator.charged, all(video.model_dump(include=MEASURES).values())) == (1, True)
 
 
 # Adopted requests
