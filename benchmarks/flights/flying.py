@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,14 @@ PAIR = Load(seconds=0.02)
 PATIENCE_SECONDS = 300.0
 PATIENCE_TIMES_IDEAL = 4.0
 """When a run is given up: after so long, and so many times the ideal on top."""
+
+
+WORST: Mapping[str, Callable[[Iterable[int]], int]] = {
+    "arrived": min,
+    "bought": max,
+    "bought_differing": min,
+}
+"""A video that was lost or doubled in one run of three is no median."""
 
 
 class CrashedError(Exception):
@@ -66,10 +74,14 @@ class Child:
                 return line.decode()
         raise CrashedError(self._end())
 
+    def last_words(self) -> str:
+        """The last line of its complaints."""
+        return self.log.read_text(errors="replace").strip().rpartition("\n")[2]
+
     def _end(self) -> str:
         code = self.process.wait()
-        last = self.log.read_text(errors="replace").strip().rpartition("\n")[2]
-        return f"{'given up' if code == -signal.SIGKILL else f'exit code {code}'}: {last}"
+        how = "given up" if code == -signal.SIGKILL else f"exit code {code}"
+        return f"{how}: {self.last_words()}"
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,7 @@ def fly_row(row: Row, field: Airfield, *, repeats: int | None, with_peers: bool)
             if turn == 0 or repeats or not entry.is_slow:
                 field.say(f"{row.name}: {entry.label}, turn {turn + 1}")
                 runs.setdefault(entry.label, []).append(fly(entry, row.load, field))
-    return {label: _median(figures) for label, figures in runs.items()}
+    return {label: medians(figures) for label, figures in runs.items()}
 
 
 def fly(entry: Entry, load: Load, field: Airfield) -> Figures:
@@ -106,8 +118,8 @@ def fly(entry: Entry, load: Load, field: Airfield) -> Figures:
     folder = Path(tempfile.mkdtemp(prefix=f"{entry.contender}-", dir=field.folder))
     try:
         return _fly(entry, load, field, folder)
-    except CrashedError as error:
-        return {"failed": str(error)}
+    except (CrashedError, OSError, RuntimeError, ValueError) as error:
+        return {"failed": str(error)}  # and on with the next
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -125,12 +137,14 @@ def _fly(entry: Entry, load: Load, field: Airfield, folder: Path) -> Figures:
         cpu_before = server.cpu_seconds() if server else None
         child.start()
         landing = Landing(**json.loads(child.hear("{")))
+        complaint = child.last_words() if landing.arrived != entry.count else None
     theirs = field.fal.figures()
     if server:
         server.settle()
     cpu_after = server.cpu_seconds() if server else None
     spent = None if cpu_before is None or cpu_after is None else cpu_after - cpu_before
-    return _figures(entry.count, ideal, landing, theirs, spent)
+    figures = _figures(entry.count, ideal, landing, theirs, spent)
+    return {**figures, "complaint": complaint} if complaint else figures
 
 
 @contextmanager
@@ -198,15 +212,18 @@ def _figures(
     }
 
 
-def _median(runs: Sequence[Figures]) -> Figures:
+def medians(runs: Sequence[Figures]) -> Figures:
+    """The middle of several runs' figures; the first failure, if one failed."""
     failed = [run for run in runs if "failed" in run]
     if failed:
         return failed[0]
     names = dict.fromkeys(name for run in runs for name in run)
     median = {name: _middle([run.get(name) for run in runs]) for name in names}
-    return {**median, "runs": len(runs)}
+    worst = {name: worse(run[name] for run in runs) for name, worse in WORST.items()}
+    return {**median, **worst, "runs": len(runs)}
 
 
-def _middle(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(statistics.median(known), 4) if known else None
+def _middle(values: Sequence[float | str | None]) -> float | str | None:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    words = [value for value in values if isinstance(value, str)]
+    return round(statistics.median(numbers), 4) if numbers else next(iter(words), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from functools import cache
 
@@ -34,10 +35,10 @@ def _orders(flight: Flight, wanted: Wanted) -> list[Order]:
     return [make_order(each, credentials=credentials, storage=folder) for each in inputs]
 
 
-async def _all(orders: Sequence[Order]) -> list[Video]:
-    """All videos of a batch, without Prefect."""
+async def _all(orders: Sequence[Order]) -> list[Video | BaseException]:
+    """All videos of a batch, or why there is none, without Prefect."""
     roads = (process_loop().arun(generating(order).job) for order in orders)
-    return await asyncio.gather(*roads)
+    return await asyncio.gather(*roads, return_exceptions=True)
 
 
 def plain(flight: Flight, wanted: Wanted) -> int:
@@ -49,12 +50,12 @@ def batch(flight: Flight, wanted: Wanted) -> int:
     """The batch lane, a task in a flow."""
 
     @task
-    async def lane() -> list[Video]:
-        return await _all(_orders(flight, wanted))
+    async def lane() -> int:
+        return _arrived(await _all(_orders(flight, wanted)))
 
     @flow
     async def catalogue() -> int:
-        return _arrived(await lane())
+        return await lane()
 
     return one_loop.run(catalogue())
 
@@ -68,10 +69,16 @@ def tasks(flight: Flight, wanted: Wanted) -> int:
 
     @flow
     async def clips() -> int:
-        return _arrived(await asyncio.gather(*map(one, _inputs(wanted))))
+        videos = await asyncio.gather(*map(one, _inputs(wanted)), return_exceptions=True)
+        return _arrived(videos)
 
     return one_loop.run(clips())
 
 
-def _arrived(videos: Sequence[Video]) -> int:
-    return sum(video.path is not None and video.path.is_file() for video in videos)
+def _arrived(videos: Sequence[Video | BaseException]) -> int:
+    """How many are there; why the others are not goes where complaints go."""
+    for error in videos:
+        if isinstance(error, BaseException):
+            sys.stderr.write(f"{error!r}\n")
+    paths = (video.path for video in videos if isinstance(video, Video))
+    return sum(path is not None and path.is_file() for path in paths)
