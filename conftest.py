@@ -1,4 +1,4 @@
-"""What the tests share: the guard, Prefect's test server, emulators; and the documentation's tests.
+"""What the tests share: the guard, ledgers, emulators; and the documentation's tests.
 
 Every example in a docstring, and every Python snippet of the README, is a test.
 """
@@ -14,12 +14,6 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from prefect.settings import (
-    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
-    temporary_settings,
-)
-from prefect.testing.utilities import prefect_test_harness
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown import PythonCodeBlockParser
@@ -30,7 +24,10 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.ledger.address import Allowance
 from prefect_hailuo.loop import Connections, Emit, process_loop
 
-pytest_plugins = ["databases", "process_loops", "scenes", "tiny_emulators"]
+pytest_plugins = [
+    *("databases", "prefect_servers", "process_loops", "scenes", "side_by_side"),
+    "tiny_emulators",
+]
 
 GUARD = Path(__file__).parent / "tests" / "guard"
 
@@ -45,19 +42,6 @@ def pytest_configure() -> None:
     for name in ("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET"):
         os.environ.pop(name, None)
     runpy.run_path(str(GUARD / "sitecustomize.py"))
-
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """One real Prefect server for all tests that need one."""
-    settings = {
-        # The heartbeat's thread makes each synchronous flow take a second longer.
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-        # Tasks that run outside of a flow are Prefect's business, and no news.
-        PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",
-    }
-    with prefect_test_harness(server_startup_timeout=120), temporary_settings(settings):
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -29,16 +29,24 @@ HERE = Path(__file__).parent
 PATIENCE_SECONDS = 90.0
 """How long anything may take on a machine that does other things too."""
 
+SHORTEST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.5
+
 A_GENERATION = 1000.0
 """More emulator seconds than one takes."""
 
 
 def until(what: str, holds: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-    """Wait until something holds; returns it."""
+    """Wait until something holds; returns it.
+
+    What lasts is looked at ever less often: a look may cost the server that is waited for a while.
+    """
     deadline = time.monotonic() + seconds
+    pause = SHORTEST_PAUSE_SECONDS
     while not (seen := holds()):
         assert time.monotonic() < deadline, f"Not within {seconds:g} s: {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
     return seen
 
 

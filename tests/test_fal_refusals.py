@@ -42,6 +42,8 @@ def in_seconds(seconds: int) -> str:
         ("soon", None, None),
         (None, None, None),
     ],
+    # Dates of this moment differ from process to process; names do not.
+    ids=["7", "0.5", "a date", "a date of no zone", "a past date", "-3", "soon", "None"],
 )
 async def test_fal_says_when_to_come_back(
     given: str | None, least: float | None, most: float | None
