@@ -21,7 +21,7 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.events import Adopted, Attached, Searching, Submitted
-from prefect_hailuo.fal.client import SUBMIT_SECONDS, AsyncFalClient
+from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.key import shown_key
@@ -74,9 +74,10 @@ class Acquiring:
         self._ledger = ledger
         self._emit = emit
         self._clock = clock
+        self._submissions = connections.submissions
+        self._rate = connections.rate
         self._may_resubmit = order.on_ambiguous == "resubmit"
-        self._buyer = AsyncFalClient(order.access, connections.purchases, clock)
-        self._reader = AsyncFalClient(order.access, connections.http, clock)
+        self._client = connections.client(order.access, clock)
         self._platform = PlatformClient(order.access, connections.http, clock)
 
     async def acquire(self) -> Attempt:
@@ -88,10 +89,13 @@ class Acquiring:
         """
         deadline = Deadline(self._order.timeout_seconds, self._clock)
         while True:
-            decision = await self._decide()
+            async with self._submissions:
+                await self._rate.turn()
+                decision = await self._decide()
+                bought = await self._buy(decision.attempt) if isinstance(decision, Buy) else None
             match decision:
-                case Buy(mine):
-                    if bought := await self._buy(mine):
+                case Buy():
+                    if bought is not None:
                         return bought
                 case Wait(other):
                     await self._outwait(other, deadline)
@@ -143,7 +147,7 @@ class Acquiring:
                 raise NotOursError
 
         order = self._order
-        bare = await self._buyer.submit(
+        bare = await self._client.submit(
             order.input.endpoint.id, order.input.body(), before_sending=begin
         )
         return order.named(bare)
@@ -177,7 +181,7 @@ class Acquiring:
             return None
         with suppress(HailuoError):  # what it misses, the sweep finds in the ledger
             if await self._ledger.waiters.is_unwanted(mine.key):
-                answer = await self._reader.cancel(ticket, timeout_seconds=CANCEL_SECONDS)
+                answer = await self._client.cancel(ticket, timeout_seconds=CANCEL_SECONDS)
                 await self._ledger.waiters.record_cancellation(holder, answer)
         return holder
 

@@ -182,7 +182,7 @@ class FalCredentials(CredentialsBlock):
         await process_loop().arun(self._check_key)
 
     async def _check_key(self, connections: Connections, emit: Emit) -> None:
-        await AsyncFalClient(self.access(), connections.http).check_key()
+        await connections.client(self.access()).check_key()
 
 
 Credentials = FalCredentials | str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
@@ -18,6 +19,7 @@ class Clock(Protocol):
         """Let `seconds` pass."""
 
 
+@dataclass(frozen=True)
 class SystemClock:
     """The machine's monotonic clock, which no change of the time of day can move."""
 

@@ -21,7 +21,6 @@ from prefect_hailuo.errors import (
     RequestRefusedError,
     about,
 )
-from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Completed, Output, Ticket
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
@@ -74,10 +73,10 @@ class Collecting:
         self, access: Access, ledger: Ledger, connections: Connections, emit: Emit, clock: Clock
     ) -> None:
         self._ledger = ledger
-        self._streams = connections.streams
+        self._supervisor = connections.supervisor
         self._emit = emit
         self._clock = clock
-        self._client = AsyncFalClient(access, connections.http, clock)
+        self._client = connections.client(access, clock)
         self._platform = PlatformClient(access, connections.http, clock)
 
     async def collect(
@@ -132,7 +131,7 @@ class Collecting:
         """
         deadline = Deadline(timeout_seconds, self._clock)
         mine = self._mine(ticket)
-        return await wait_for(self._client, mine, deadline, self._streams, self._emit)
+        return await wait_for(self._client, mine, deadline, self._supervisor, self._emit)
 
     async def fetch(
         self, ticket: Ticket, completed: Completed | None, timeout_seconds: float

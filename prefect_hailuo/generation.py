@@ -19,7 +19,7 @@ from prefect_hailuo.errors import (
     RequestNotFoundError,
     VideoExpiredError,
 )
-from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
+from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
 from prefect_hailuo.fal.platform import PlatformClient
@@ -62,7 +62,7 @@ class Road:
         self._emit = emit
         self._clock: Clock = clock or SystemClock()
         self._ledger = connections.ledgers.at(ledger)
-        self._client = AsyncFalClient(access, connections.http, self._clock)
+        self._client = connections.client(access, self._clock)
         self._platform = PlatformClient(access, connections.http, self._clock)
         self._collecting = Collecting(access, self._ledger, connections, emit, self._clock)
 

@@ -27,9 +27,12 @@ import anyio.to_thread
 import httpx
 from anyio.from_thread import BlockingPortal
 
+from prefect_hailuo.clock import Clock
 from prefect_hailuo.download import Downloads
-from prefect_hailuo.fal.following import MOST_STREAMS
-from prefect_hailuo.fal.transport import FRESH, open_http
+from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.supervising import Supervisor
+from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading
 from prefect_hailuo.ledger.ledgers import Ledgers, open_ledgers
 
 T = TypeVar("T")
@@ -37,6 +40,10 @@ T = TypeVar("T")
 GRACE_SECONDS = 20.0
 """How long a cancelled job is waited for. A submission under way is not interrupted, and its
 ticket is worth the wait; Prefect kills a cancelled process after 30 s."""
+
+SUBMISSIONS_AT_ONCE = 64
+"""How many purchases are under way at once: enough to share the ledger's transactions, and few
+enough for each to be over long before its lease is."""
 
 EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for the loop to end."""
@@ -60,10 +67,18 @@ class Connections:
     """For what is sent once, and only once."""
     downloads: Downloads
     """For what fal serves; apart, so that downloads and questions do not starve each other."""
-    streams: anyio.Semaphore
-    """Counts the status streams that may still be opened."""
+    supervisor: Supervisor
+    """Decides when fal is asked about each request that the process waits for."""
+    rate: Rate
+    """How many requests a second fal's API is sent."""
+    submissions: anyio.Semaphore
+    """Counts the purchases that may still be begun; who waits for it has claimed nothing yet."""
     ledgers: Ledgers
     """The ledgers that were opened."""
+
+    def client(self, access: Access, clock: Clock | None = None) -> AsyncFalClient:
+        """An account's client on these connections."""
+        return AsyncFalClient(access, self.http, clock, self.purchases)
 
 
 class Watch:
@@ -229,12 +244,15 @@ class ProcessLoop:
 
     async def _serve(self) -> None:
         # Left in the reverse order: first the jobs end, then the connections that they use.
+        rate = Rate()
         async with AsyncExitStack() as stack:
             self._connections = Connections(
-                http=await stack.enter_async_context(open_http()),
+                http=await stack.enter_async_context(open_reading(rate)),
                 purchases=await stack.enter_async_context(open_http(FRESH)),
-                downloads=Downloads(await stack.enter_async_context(open_http())),
-                streams=anyio.Semaphore(MOST_STREAMS),
+                downloads=Downloads(await stack.enter_async_context(open_reading())),
+                supervisor=Supervisor(),
+                rate=rate,
+                submissions=anyio.Semaphore(SUBMISSIONS_AT_ONCE),
                 ledgers=await stack.enter_async_context(open_ledgers()),
             )
             self._portal = await stack.enter_async_context(BlockingPortal())

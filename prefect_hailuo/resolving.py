@@ -118,7 +118,7 @@ class Resolving:
             _check_input(one, past)
             ticket = ticket.model_copy(update={"submitted_at": past.sent_at})
         else:
-            await _check_known(ticket, AsyncFalClient(access, connections.http))
+            await _check_known(ticket, connections.client(access))
             if not force:
                 raise _unseen(request_id)
         adopted = await self.ledger.records.adopted(one, ticket)

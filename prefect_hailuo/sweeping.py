@@ -25,7 +25,6 @@ from prefect_hailuo.errors import (
     UnreachableError,
     VideoExpiredError,
 )
-from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Realm
 from prefect_hailuo.fal.platform import PlatformClient
@@ -170,7 +169,7 @@ class Sweep:
     async def _cancel(self, one: Attempt, access: Access) -> SweepRow:
         if not await self._ledger.waiters.is_unwanted(one.key):
             return _row(one, "waited for", "somebody wants it again")
-        client = AsyncFalClient(access, self._connections.http, self._clock)
+        client = self._connections.client(access, self._clock)
         answer = await client.cancel(one.open_ticket(), timeout_seconds=ASK_SECONDS)
         await self._ledger.waiters.record_cancellation(one, answer)
         if answer is Cancellation.REMOVED:
@@ -185,7 +184,7 @@ class Sweep:
         if one.fate is Fate.AMBIGUOUS:
             return await self._find(one, access)
         if one.fate is Fate.SUBMITTED:
-            client = AsyncFalClient(access, self._connections.http, self._clock)
+            client = self._connections.client(access, self._clock)
             with suppress(RequestNotFoundError):  # of which collecting knows more
                 status = await client.status(one.open_ticket(), timeout_seconds=ASK_SECONDS)
                 if not isinstance(status, Completed):

@@ -83,7 +83,7 @@ class FalClient:
         """As `AsyncFalClient.stream`; `seen` is called here with each status."""
 
         async def job(connections: Connections, emit: Emit) -> None:
-            client = AsyncFalClient(self.access, connections.http)
+            client = connections.client(self.access)
             async for status in client.stream(ticket, logs=logs):
                 emit(status)
 
@@ -105,6 +105,6 @@ class FalClient:
 
     def _run(self, call: Callable[[AsyncFalClient], Awaitable[T]]) -> T:
         async def job(connections: Connections, emit: Emit) -> T:
-            return await call(AsyncFalClient(self.access, connections.http))
+            return await call(connections.client(self.access))
 
         return process_loop().run(job)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
 import anyio
 
 from prefect_hailuo.clock import Deadline
@@ -11,7 +9,7 @@ from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.errors import HailuoError, RequestNotFoundError, about
 from prefect_hailuo.events import Logged, Progress
 from prefect_hailuo.fal.client import FRESH_SECONDS, AsyncFalClient
-from prefect_hailuo.fal.following import follow
+from prefect_hailuo.fal.following import age_seconds, follow
 from prefect_hailuo.fal.messages import (
     EMULATOR_PREFIX,
     Completed,
@@ -21,6 +19,7 @@ from prefect_hailuo.fal.messages import (
     Status,
     Ticket,
 )
+from prefect_hailuo.fal.supervising import Supervisor
 from prefect_hailuo.loop import Emit
 
 PROGRESS_SECONDS = 5.0
@@ -33,7 +32,7 @@ async def wait_for(
     client: AsyncFalClient,
     ticket: Ticket,
     deadline: Deadline,
-    streams: anyio.Semaphore,
+    supervisor: Supervisor,
     emit: Emit,
 ) -> Completed:
     """Wait until a request has completed, one way or another.
@@ -42,7 +41,7 @@ async def wait_for(
         client: The client of the request's account.
         ticket: The request.
         deadline: When to stop waiting.
-        streams: Counts the streams that may still be opened.
+        supervisor: Knows the others that the process waits for.
         emit: Called with `Progress` and `Logged`.
 
     Raises:
@@ -53,7 +52,7 @@ async def wait_for(
     fresh = Deadline(_seconds_fresh(ticket), deadline.clock)
     while True:
         try:
-            return await _follow(client, ticket, deadline, streams, emit)
+            return await _follow(client, ticket, deadline, supervisor, emit)
         except RequestNotFoundError as error:
             if is_forgotten(ticket, error) or fresh.passed or deadline.passed:
                 raise
@@ -71,14 +70,14 @@ async def _follow(
     client: AsyncFalClient,
     ticket: Ticket,
     deadline: Deadline,
-    streams: anyio.Semaphore,
+    supervisor: Supervisor,
     emit: Emit,
 ) -> Completed:
     watch = _Watch(ticket, deadline, emit)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch.tick)
         try:
-            return await follow(client, ticket, deadline, watch.see, streams)
+            return await follow(client, ticket, deadline, watch.see, supervisor)
         except HailuoError as error:
             failure = about(ticket, error)
         finally:
@@ -90,8 +89,7 @@ def _seconds_fresh(ticket: Ticket) -> float:
     """How long it may still be too early for fal to know the request."""
     if ticket.submitted_at is None:
         return 0.0
-    age = datetime.now(timezone.utc) - ticket.submitted_at
-    return max(0.0, FRESH_SECONDS - age.total_seconds())
+    return max(0.0, FRESH_SECONDS - age_seconds(ticket))
 
 
 def describe_status(status: Status) -> str:

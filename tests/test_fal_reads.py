@@ -85,7 +85,9 @@ async def test_faults_are_waited_out(read: Read, good: Reply) -> None:
         async with AsyncFalClient(server.access(), clock=clock) as client:
             await read(client, 600)
     assert server.connections == len(PASSING) + 1
-    assert len(clock.slept) == len(PASSING)
+    # A read whose connection was dropped unanswered, aiohttp repeats once by itself, at once: of
+    # the three here in a row, the first and the last.
+    assert len(clock.slept) == len(PASSING) - 2
 
 
 @each_read

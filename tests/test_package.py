@@ -78,7 +78,8 @@ def _imported_by(node: ast.AST) -> list[str]:
 ROOMS = [
     *("errors", "endpoints", "clock"),
     *("fal.messages", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
-    *("fal.transport", "fal.purchase", "fal.client", "fal.following", "fal.pages", "fal.platform"),
+    *("fal.light", "fal.transport", "fal.purchase", "fal.client"),
+    *("fal.pacing", "fal.lanes", "fal.supervising", "fal.following", "fal.pages", "fal.platform"),
     *("key", "boxes", "measures", "mp4", "media", "disk", "folders", "places", "video", "ledger"),
     *("drafts", "events", "download", "loop", "naming", "storing", "order", "keeping"),
     *("parking", "waiting"),

@@ -46,7 +46,7 @@ from prefect_hailuo.fal.replies import (
     parse,
     statuses_of,
 )
-from prefect_hailuo.fal.transport import CONNECT_SECONDS, open_http
+from prefect_hailuo.fal.transport import CONNECT_SECONDS, open_http, open_reading
 
 T = TypeVar("T")
 
@@ -79,6 +79,8 @@ class AsyncFalClient:
         access: The key, and where it is good.
         http: The HTTP client to use; without one, it opens its own as a context manager.
         clock: What waiting is measured with.
+        purchases: The HTTP client for submissions, which must be on httpx's own transport; by
+            default, `http`.
 
     Example:
         >>> async def buy(access: Access, prompt: str) -> Output:
@@ -91,12 +93,16 @@ class AsyncFalClient:
     """
 
     def __init__(
-        self, access: Access, http: httpx.AsyncClient | None = None, clock: Clock | None = None
+        self,
+        access: Access,
+        http: httpx.AsyncClient | None = None,
+        clock: Clock | None = None,
+        purchases: httpx.AsyncClient | None = None,
     ) -> None:
         self.access = access
         self.clock: Clock = clock or SystemClock()
-        self._given_http = http
-        self._http = http
+        self._given = (http, purchases or http)
+        self._http, self._purchases = self._given
         self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -104,11 +110,13 @@ class AsyncFalClient:
 
     async def __aenter__(self) -> Self:
         if self._http is None:
-            self._http = await self._stack.enter_async_context(open_http())
+            self._http = await self._stack.enter_async_context(open_reading())
+        if self._purchases is None:
+            self._purchases = await self._stack.enter_async_context(open_http())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._http = self._given_http
+        self._http, self._purchases = self._given
         await self._stack.aclose()
 
     async def submit(
@@ -143,7 +151,7 @@ class AsyncFalClient:
         if webhook_url:
             url = url.copy_merge_params({"fal_webhook": webhook_url})
         response = await post_once(
-            self._open, self.access, url, body, headers or {}, SUBMIT_SECONDS, before_sending
+            self._till, self.access, url, body, headers or {}, SUBMIT_SECONDS, before_sending
         )
         return Ticket(
             endpoint=endpoint,
@@ -175,7 +183,7 @@ class AsyncFalClient:
             FalError: What fal answered.
         """
         url = httpx.URL(self.access.hosts.synchronous_url(endpoint))
-        response = await post_once(self._open, self.access, url, body, {}, timeout_seconds)
+        response = await post_once(self._till, self.access, url, body, {}, timeout_seconds)
         return SynchronousReply(
             output=synchronous_output(response, self.access),
             request_id=response.headers.get("x-fal-request-id"),
@@ -319,9 +327,17 @@ class AsyncFalClient:
 
     @property
     def _open(self) -> httpx.AsyncClient:
-        if self._http is None:
-            raise RuntimeError("Use the client as a context manager: async with client: ...")
-        return self._http
+        return _opened(self._http)
+
+    @property
+    def _till(self) -> httpx.AsyncClient:
+        return _opened(self._purchases)
+
+
+def _opened(http: httpx.AsyncClient | None) -> httpx.AsyncClient:
+    if http is None:
+        raise RuntimeError("Use the client as a context manager: async with client: ...")
+    return http
 
 
 def _with_logs(url: str, logs: bool) -> httpx.URL:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
+from datetime import datetime, timezone
 
 import anyio
+from typing_extensions import assert_never
 
 from prefect_hailuo.clock import Deadline
 from prefect_hailuo.errors import FalError, GenerationTimeoutError
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.messages import Completed, Status, Ticket
 from prefect_hailuo.fal.patience import deadline_error
-
-SHORTEST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 10.0
-
-MOST_STREAMS = 200
-"""Streams that one process holds open; whoever finds them taken asks now and then instead."""
+from prefect_hailuo.fal.supervising import Seat, Supervisor
 
 Seen = Callable[[Status], None]
 
@@ -27,84 +24,130 @@ async def follow(
     ticket: Ticket,
     deadline: Deadline,
     seen: Seen,
-    streams: anyio.Semaphore | None = None,
+    supervisor: Supervisor | None = None,
+    *,
+    logs: bool = True,
 ) -> Completed:
     """Wait until a request has completed, one way or another.
 
-    It listens to fal's stream of statuses, which costs one request and tells the end at once.
-    When the stream drops, it asks for the status, and listens again.
+    By itself it listens to fal's stream of statuses, which costs one request and tells the end at
+    once; when the stream drops, it asks for the status, and listens again. Among many it does what
+    the supervisor's plan says, so that all of them together cost little.
 
     Args:
         client: The client of the account that the request belongs to.
         ticket: The request.
         deadline: When to stop waiting.
         seen: Called with every status, whether or not it is news.
-        streams: Counts the streams that may still be opened.
+        supervisor: Knows the others that the process waits for; by default there are none.
+        logs: Whether to ask for the model's log lines.
 
     Raises:
         GenerationTimeoutError: The deadline passed; it carries the ticket.
         FalError: fal refused to say how the request stands.
     """
-    listening = True
-    while not deadline.passed:
-        if listening and _take(streams):
-            try:
-                completed, listening = await _listen(client, ticket, deadline, seen)
-            finally:
-                _give_back(streams)
-            if completed:
+    supervisor = supervisor or Supervisor()
+    with supervisor.seat(client.access, ticket, deadline.clock, age_seconds(ticket)) as seat:
+        following = _Following(client, ticket, deadline, seen, supervisor, seat, logs)
+        while not deadline.passed:
+            if completed := await following.step():
                 return completed
-        status = await _ask(client, ticket, deadline)
-        seen(status)
-        if isinstance(status, Completed):
-            return status
-        await deadline.sleep(pause_seconds(deadline.elapsed))
     raise deadline_error(deadline, ticket)
 
 
-def pause_seconds(elapsed: float) -> float:
-    """How long to wait between two questions: the longer it has taken, the longer."""
-    return min(LONGEST_PAUSE_SECONDS, max(SHORTEST_PAUSE_SECONDS, elapsed / 10))
+def age_seconds(ticket: Ticket) -> float:
+    """How long ago a request was submitted; none, where that is not known, or is yet to come."""
+    if ticket.submitted_at is None:
+        return 0.0
+    age = datetime.now(timezone.utc) - ticket.submitted_at
+    return max(0.0, age.total_seconds())
 
 
-async def _ask(client: AsyncFalClient, ticket: Ticket, deadline: Deadline) -> Status:
-    """The status; if it cannot be had in time, the error tells of the whole wait."""
-    try:
-        return await client.status(ticket, timeout_seconds=deadline.remaining)
-    except GenerationTimeoutError as error:
-        last = error.__cause__ if isinstance(error.__cause__, Exception) else None
-        raise deadline_error(deadline, ticket, last) from last
+class _Following:
+    """One request, step by step."""
 
+    def __init__(
+        self,
+        client: AsyncFalClient,
+        ticket: Ticket,
+        deadline: Deadline,
+        seen: Seen,
+        supervisor: Supervisor,
+        seat: Seat,
+        logs: bool,
+    ) -> None:
+        self._client = client
+        self._ticket = ticket
+        self._deadline = deadline
+        self._seen = seen
+        self._supervisor = supervisor
+        self._seat = seat
+        self._logs = logs
 
-async def _listen(
-    client: AsyncFalClient, ticket: Ticket, deadline: Deadline, seen: Seen
-) -> tuple[Completed | None, bool]:
-    """Listen to one stream: the completion, if it came, and whether listening is worth it."""
-    heard = False
-    with anyio.move_on_after(deadline.remaining):
+    async def step(self) -> Completed | None:
+        """Do what is planned; the completion, if it is known then."""
+        plan = self._seat.plan()
+        if plan.pause > 0:
+            rested = await self._seat.sleep(min(plan.pause, self._deadline.remaining))
+            if not rested or self._deadline.passed:
+                return None
+        match plan.then:
+            case "plan":
+                return None
+            case "ask":
+                return await self._ask()
+            case "listen":
+                return await self._listen()
+            case _:
+                assert_never(plan.then)
+
+    def _see(self, status: Status) -> None:
+        self._seat.saw(status)
+        self._seen(status)
+
+    async def _ask(self) -> Completed | None:
+        """Ask; if there is no answer in time, the error tells of the whole wait."""
+        left = self._deadline.remaining
         try:
-            async with aclosing(client.stream(ticket)) as statuses:
-                async for status in statuses:
-                    heard = True
-                    seen(status)
-                    if isinstance(status, Completed):
-                        return status, True
-        except FalError:
-            # What is wrong with the request itself, the next question for its status will tell.
-            return None, heard
-    return None, heard
+            status = await self._client.status(self._ticket, logs=self._logs, timeout_seconds=left)
+        except GenerationTimeoutError as error:
+            last = error.__cause__ if isinstance(error.__cause__, Exception) else None
+            raise deadline_error(self._deadline, self._ticket, last) from last
+        self._see(status)
+        return status if isinstance(status, Completed) else None
+
+    async def _listen(self) -> Completed | None:
+        """Listen to one stream; when it drops, ask."""
+        self._heard = False
+        with self._supervisor.stream(), anyio.move_on_after(self._deadline.remaining):
+            try:
+                completed, dropped = await self._listen_to_stream()
+            except FalError:
+                # What is wrong with the request itself, the question for its status will tell.
+                completed, dropped = None, True
+            if completed or not dropped:
+                return completed
+        self._seat.spot.may_listen = self._heard
+        return None if self._deadline.passed else await self._ask_after_stream()
+
+    async def _listen_to_stream(self) -> tuple[Completed | None, bool]:
+        """The completion, if it came; and whether the stream dropped."""
+        async with aclosing(self._client.stream(self._ticket, logs=self._logs)) as statuses:
+            async for status in statuses:
+                self._heard = True
+                self._see(status)
+                if isinstance(status, Completed):
+                    return status, False
+                if not self._seat.should_go_on_listening():
+                    return None, False
+        return None, True
+
+    async def _ask_after_stream(self) -> Completed | None:
+        completed = await self._ask()
+        if completed is None and self._heard:
+            await self._deadline.sleep(AFTER_STREAM_SECONDS)
+        return completed
 
 
-def _take(streams: anyio.Semaphore | None) -> bool:
-    if streams is None:
-        return True
-    try:
-        streams.acquire_nowait()
-    except anyio.WouldBlock:
-        return False
-    return True
-
-
-def _give_back(streams: anyio.Semaphore | None) -> None:
-    if streams is not None:
-        streams.release()
+AFTER_STREAM_SECONDS = 1.0
+"""How long a request is left alone whose stream has just dropped: the next may drop, too."""

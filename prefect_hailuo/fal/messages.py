@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 Realm = Literal["fal", "emulator"]
 """Who is at the other end: fal, where money is spent, or the emulator, where none is."""
@@ -56,6 +56,7 @@ class Ticket(Message):
         input: What was asked for; unknown for an adopted request.
         take: Which of several videos of the same input.
         labels: The caller's own words for it, such as shot and client.
+        queue_position: How many were before it when it was accepted, if fal said so.
 
     Example:
         >>> ticket = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
@@ -74,6 +75,11 @@ class Ticket(Message):
     input: dict[str, Any] | None = None
     take: str = "0"
     labels: dict[str, str] = Field(default_factory=dict)
+    queue_position: int | None = None
+
+
+def _whole_or_none(given: object) -> int | None:
+    return given if isinstance(given, int) else None
 
 
 class Accepted(Message):
@@ -83,6 +89,8 @@ class Accepted(Message):
     status_url: str | None = None
     response_url: str | None = None
     cancel_url: str | None = None
+    # It only helps to wait: a paid answer is not refused over it.
+    queue_position: Annotated[int | None, BeforeValidator(_whole_or_none)] = None
 
 
 class LogLine(Message):

@@ -1,0 +1,90 @@
+"""aiohttp's transport below httpx, for reads."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import httpx
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientOSError,
+    ClientSession,
+    DummyCookieJar,
+    ServerDisconnectedError,
+    TCPConnector,
+)
+from httpx_aiohttp import AiohttpTransport
+
+KEEP_ALIVE_SECONDS = 5.0
+"""How long an idle connection is kept, as httpx does it."""
+
+
+class LightTransport(AiohttpTransport):
+    """aiohttp's transport, without cookies, without a limit of its own, and with httpx's errors.
+
+    A read whose connection was dropped before it was answered, aiohttp repeats once by itself.
+    Never for a purchase: of a POST that was accepted and dropped it says that no connection stood.
+
+    Args:
+        certificates: The authorities that are trusted.
+    """
+
+    def __init__(self, certificates: ssl.SSLContext) -> None:
+        super().__init__(verify=certificates, client=self._open_session)
+
+    def _open_session(self) -> ClientSession:
+        connector = TCPConnector(
+            limit=0, ssl=self.ssl_context, keepalive_timeout=KEEP_ALIVE_SECONDS
+        )
+        return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request.
+
+        Raises:
+            ValueError: It is a POST.
+        """
+        if request.method == "POST":
+            raise ValueError("A POST goes over httpx's own transport, which knows what was sent.")
+        with _httpx_errors(request):
+            response = await super().handle_async_request(request)
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
+        response.stream = _Stream(stream, request)
+        return response
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A body, whose errors are httpx's."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, request: httpx.Request) -> None:
+        self._stream = stream
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _httpx_errors(self._request):
+            async for chunk in self._stream:
+                yield chunk
+
+    async def aclose(self) -> None:
+        with _httpx_errors(self._request):
+            await self._stream.aclose()
+
+
+@contextmanager
+def _httpx_errors(request: httpx.Request) -> Iterator[None]:
+    """Translate what aiohttp's transport does not, or calls a ConnectTimeout though it is none."""
+    try:
+        yield
+    except httpx.ConnectTimeout as error:
+        match error.__cause__:
+            case ClientConnectorError():
+                raise httpx.ConnectError(str(error), request=request) from error.__cause__
+            case ServerDisconnectedError() | ClientOSError():
+                raise httpx.ReadError(str(error), request=request) from error.__cause__
+        raise
+    except (ClientError, OSError) as error:
+        raise httpx.RemoteProtocolError(str(error) or repr(error), request=request) from error

@@ -1,0 +1,179 @@
+"""All requests that a process waits for, whoever asked: one pace, and streams for those near their
+end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import anyio
+
+from prefect_hailuo.clock import Clock
+from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.lanes import Lane, Spot
+from prefect_hailuo.fal.messages import Status, Ticket
+from prefect_hailuo.fal.pacing import Durations, Plan
+
+MOST_STREAMS = 512
+"""Streams that one process holds open at most; more save no requests, for whoever is near its end
+is among them, and each takes a connection of fal's too."""
+
+FEWEST_STREAMS = 4
+
+KEPT_DESCRIPTORS = 256
+"""File descriptors that are left for everything else."""
+
+STREAM_BYTES = 320 * 1024
+"""What a stream takes under TLS, most of it asyncio's buffer."""
+
+SHARE_OF_MEMORY = 0.1
+"""The part of the free memory that streams may take."""
+
+FRESH_POSITION_SECONDS = 30.0
+"""For how long after the submission the position that fal then gave is good to go by."""
+
+
+class LaneName(NamedTuple):
+    """What requests have in common that wait in one queue and take equally long."""
+
+    queue_url: str
+    account: str
+    endpoint: str
+    clock: Clock
+
+
+class Supervisor:
+    """Decides when each request is asked about, and which are listened to.
+
+    Args:
+        streams: How many streams there may be; by default, what descriptors and memory allow.
+    """
+
+    def __init__(self, streams: int | None = None) -> None:
+        self._free_streams = affordable_streams() if streams is None else streams
+        self._lanes: dict[LaneName, Lane] = {}
+
+    @property
+    def free_streams(self) -> int:
+        """How many streams may still be opened."""
+        return self._free_streams
+
+    def knows(self, access: Access, endpoint: str, clock: Clock) -> bool:
+        """Whether requests of an endpoint have been waited for."""
+        return _name(access, endpoint, clock) in self._lanes
+
+    def learn(self, access: Access, endpoint: str, clock: Clock, observed: Sequence[float]) -> None:
+        """Take over how long earlier requests of an endpoint took, in seconds, the latest last."""
+        self._lane(access, endpoint, clock, observed)
+
+    @contextmanager
+    def seat(self, access: Access, ticket: Ticket, clock: Clock, age: float) -> Iterator[Seat]:
+        """A place among those who wait, for as long as it is in use.
+
+        Args:
+            access: The request's account.
+            ticket: The request.
+            clock: What its waiting is measured with.
+            age: Seconds since it was submitted.
+        """
+        lane = self._lane(access, ticket.endpoint, clock)
+        fresh = age <= FRESH_POSITION_SECONDS and ticket.submitted_at is not None
+        position = (ticket.queue_position or 0) if fresh else None
+        seat = Seat(self, lane, lane.enter(clock.now(), position, age), clock)
+        try:
+            yield seat
+        finally:
+            lane.leave(seat.spot)
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """A stream is open."""
+        self._free_streams -= 1
+        try:
+            yield
+        finally:
+            self._free_streams += 1
+
+    def _lane(
+        self, access: Access, endpoint: str, clock: Clock, observed: Sequence[float] = ()
+    ) -> Lane:
+        name = _name(access, endpoint, clock)
+        if name not in self._lanes:
+            expected = find_input_class(endpoint).endpoint.expected_seconds
+            self._lanes[name] = Lane(Durations(expected, observed))
+        return self._lanes[name]
+
+
+class Seat:
+    """One request among those who wait: when to do what about it, and what that gave.
+
+    Args:
+        supervisor: Counts the streams.
+        lane: The requests that it waits with.
+        spot: What is known of it.
+        clock: What its waiting is measured with.
+    """
+
+    def __init__(self, supervisor: Supervisor, lane: Lane, spot: Spot, clock: Clock) -> None:
+        self.spot = spot
+        self._supervisor = supervisor
+        self._lane = lane
+        self._clock = clock
+        self._nap: anyio.CancelScope | None = None
+        spot.wake = self._wake
+
+    def plan(self) -> Plan:
+        """What to do next."""
+        return self.spot.plan(self._clock.now(), self._supervisor.free_streams > 0)
+
+    async def sleep(self, seconds: float) -> bool:
+        """Let time pass; whether all of it did: news of others may end it."""
+        with anyio.CancelScope() as self._nap:
+            await self._clock.sleep(seconds)
+            return True
+        return False
+
+    def saw(self, status: Status) -> None:
+        """Take note of what fal says, and wake those whom it is news to."""
+        now = self._clock.now()
+        self.spot.saw(status, now)
+        for spot in [*self._lane.near(now), *self._lane.learned()]:
+            spot.wake()
+
+    def should_go_on_listening(self) -> bool:
+        """Whether its stream is worth what it takes."""
+        return self.spot.should_go_on_listening(self._clock.now())
+
+    def _wake(self) -> None:
+        if self._nap is not None:
+            self._nap.cancel()
+
+
+def affordable_streams() -> int:
+    """How many streams this process may hold, by its file descriptors and the free memory."""
+    by_memory = SHARE_OF_MEMORY * _free_bytes() / STREAM_BYTES
+    return int(max(FEWEST_STREAMS, min(MOST_STREAMS, _descriptors() - KEPT_DESCRIPTORS, by_memory)))
+
+
+def _descriptors() -> float:
+    """How many file descriptors the process may have."""
+    try:
+        import resource
+    except ImportError:  # not on Windows, which has no such limit
+        return MOST_STREAMS + KEPT_DESCRIPTORS
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return float("inf") if soft == resource.RLIM_INFINITY else soft
+
+
+def _free_bytes() -> float:
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):  # not every system tells
+        return float("inf")
+
+
+def _name(access: Access, endpoint: str, clock: Clock) -> LaneName:
+    return LaneName(access.hosts.queue_url, access.account, endpoint, clock)
