@@ -93,6 +93,8 @@ def generate_videos(
         >>> outcomes.failed
         []
     """
+    if inspect.iscoroutinefunction(on_outcome):
+        raise TypeError("on_outcome is asynchronous: use agenerate_videos, which awaits it.")
     orders = _orders(
         inputs,
         on_failed,
@@ -105,8 +107,6 @@ def generate_videos(
         on_ambiguous=on_ambiguous,
         on_lost=on_lost,
     )
-    if inspect.iscoroutinefunction(on_outcome):
-        raise TypeError("on_outcome is asynchronous: use agenerate_videos, which awaits it.")
     if not orders:
         return VideoOutcomes()
     try:
