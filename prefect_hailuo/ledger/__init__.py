@@ -1,7 +1,8 @@
 """The durable record of paid work, and why nothing is bought twice.
 
 **One key, one decision.** Every purchase starts with `claims.Claims.claim`: one transaction, in
-which the row of the generation's key is locked. It finds the attempt that counts
+which the row of the generation's key is locked. Those that come at once share one, and are decided
+one after another (`grouping`). It finds the attempt that counts
 (`attempts.latest_of`) and looks up in `fates.RERUN` what to do: reuse, attach, wait, reconcile,
 raise, or buy. Only *buy* writes a new attempt (fate `intended`), and only its writer, the
 attempt's owner, may POST. One thing goes before the table: a person's consent to one more purchase
@@ -37,10 +38,10 @@ search, not to a purchase.
   listed yet, another ledger buys it again. So it does if the history lags for longer.
 - The bare client (`fal.client`) does not come this way, and does not claim to.
 
-**Where to read on.** The decision: `fates`, `claims`, `rules`, `attempts`. What became of it:
-`records`, `rows`, `files`, `recorded` (errors). What was lost: `reconciling`; from before the
-ledger began: `beginnings`, `earlier`, `imported`. Money: `budgets`, `spending`. Who waits:
+**Where to read on.** The decision: `fates`, `claims`, `drafts`, `rules`, `attempts`, `sending`.
+What became of it: `records`, `tickets`, `endings`, `rows`, `files`, `recorded` (errors). What was lost: `reconciling`; from before the
+ledger began: `beginnings`, `earlier`, `imported`. Money: `budgets`, `purses`, `spending`. Who waits:
 `waiters`; what nobody looks after: `unfinished`. The database: `address`, `disks`, `database`,
-`migrating`, `tables`, `statements`. For people: `reading`, `standing`, `exchange`, `rebuilding`,
+`turns`, `grouping`, `migrating`, `tables`, `statements`. For people: `reading`, `standing`, `exchange`, `rebuilding`,
 `past`, `pruning`. The road that uses all this is `prefect_hailuo.acquiring`.
 """

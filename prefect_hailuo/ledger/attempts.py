@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from prefect_hailuo.errors import Billed
 from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
@@ -106,7 +106,22 @@ class Attempt:
         return self.ticket
 
 
-def latest_of(attempts: Sequence[Attempt]) -> Attempt | None:
+class Counted(Protocol):
+    """As much of an attempt as tells which one counts."""
+
+    @property
+    def billed(self) -> Billed | None:
+        """Whether it cost money."""
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether it is a second request."""
+
+
+One = TypeVar("One", bound=Counted)
+
+
+def latest_of(attempts: Sequence[One]) -> One | None:
     """The attempt that counts: the latest, but for those that cost nothing, if there are others.
 
     An attempt may turn out to have been bought after all, when a later one has already failed:
@@ -115,7 +130,7 @@ def latest_of(attempts: Sequence[Attempt]) -> Attempt | None:
     Args:
         attempts: Of one key, in their order.
     """
-    telling = [each for each in attempts if each.billed is not Billed.NO]
+    telling = [each for each in attempts if each.billed != Billed.NO]
     single = [each for each in telling if not each.duplicate]
     return next(iter([*single[-1:], *telling[-1:], *attempts[-1:]]), None)
 

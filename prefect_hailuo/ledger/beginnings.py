@@ -7,7 +7,8 @@ what that entered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select, update
@@ -21,11 +22,13 @@ from prefect_hailuo.ledger.attempts import attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS, Earlier
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.imported import ORDINARY_TAKE, imported_like
+from prefect_hailuo.ledger.grouping import Group
+from prefect_hailuo.ledger.imported import ORDINARY_TAKE, imported_like, imported_like_any
 from prefect_hailuo.ledger.reconciling import Window, ticket_of, window_of
 from prefect_hailuo.ledger.recorded import describe
 from prefect_hailuo.ledger.rows import add_attempt, as_accepted
 from prefect_hailuo.ledger.statements import (
+    among,
     insert_once,
     is_attempt,
     latest_attempt,
@@ -50,6 +53,7 @@ class Beginnings:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._earlier = Earlier(database)
+        self._looking: Group[Wish, _Known] = Group(self._look_for_all)
 
     async def look_back(
         self, wish: Wish, platform: PlatformClient, seconds: float = RECONCILE_SECONDS
@@ -71,18 +75,25 @@ class Beginnings:
         """
         if wish.realm == "emulator":  # it forgets, and charges nothing
             return
-        async with self._database.reading() as connection:
-            read_at = await _read_at(connection, wish)
-            began_at = await _began_at(connection)
-            imported = await imported_like(connection, wish)
-        if read_at == NEVER:
+        known = await self._looking(wish)
+        if known.read_at == NEVER:
             return
         equal: list[PastRequest] = []
-        if read_at is None and began_at is not None:
-            equal = await self._earlier.equal_to(wish, began_at, platform, seconds)
-        if equal or imported:
+        if known.read_at is None and known.began_at is not None:
+            equal = await self._earlier.equal_to(wish, known.began_at, platform, seconds)
+        if equal or known.imported:
             async with self._database.writing() as connection:
                 await _enter(connection, wish, equal)
+
+    async def _look_for_all(self, wishes: Sequence[Wish]) -> list[_Known]:
+        async with self._database.reading() as connection:
+            read_at = await _read_at(connection, {wish.account for wish in wishes})
+            began_at = await _began_at(connection)
+            imported = await imported_like_any(connection, wishes)
+        return [
+            _Known(read_at.get((wish.realm, wish.account)), began_at, like)
+            for wish, like in zip(wishes, imported, strict=True)
+        ]
 
     async def settle(self, realm: Realm, account: str) -> None:
         """Note that an account's history has been imported: what it shows is in the ledger."""
@@ -100,16 +111,34 @@ class Beginnings:
             await connection.execute(update(history).filter_by(**which).values(read_at=NEVER))
 
 
-async def _read_at(connection: AsyncConnection, wish: Wish) -> float | None:
-    """When the account's history was imported; `NEVER`, if it need not be; None until then."""
+@dataclass(frozen=True)
+class _Known:
+    """What the ledger knows of the time before it.
+
+    Args:
+        read_at: When the account's history was imported; `NEVER`, if it need not be; None until
+            then.
+        began_at: When the ledger began, if fal still knows of anything before.
+        imported: The imported requests that the wish may have made, with when each was sent.
+    """
+
+    read_at: float | None
+    began_at: float | None
+    imported: Mapping[str, float]
+
+
+async def _read_at(
+    connection: AsyncConnection, accounts: Iterable[str]
+) -> dict[tuple[str, str], float]:
     found = await connection.execute(
-        select(history.c.read_at).filter_by(realm=wish.realm, account=wish.account)
+        select(history.c.realm, history.c.account, history.c.read_at).where(
+            among(connection, history.c.account, accounts)
+        )
     )
-    return found.scalar()
+    return {(realm, account): read_at for realm, account, read_at in found}
 
 
 async def _began_at(connection: AsyncConnection) -> float | None:
-    """When the ledger began, if fal still knows of anything before."""
     began_at: float = (await connection.execute(select(origin.c.began_at))).scalar_one()
     age = await now_in(connection) - began_at
     return None if age > timedelta(days=HISTORY_DAYS).total_seconds() else began_at

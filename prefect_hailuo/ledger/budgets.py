@@ -6,20 +6,22 @@ so that an intent reserves its money by being there, and what cost nothing relea
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prefect_hailuo.errors import BudgetError, ConfigurationError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.attempts import moment
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.statements import insert_once, now_in
 from prefect_hailuo.ledger.tables import attempt, budget, database_now
-from prefect_hailuo.ledger.wishes import Limits, Wish
+from prefect_hailuo.ledger.wishes import Limits
+
+EVER = float("-inf")
+"""When the period began that has no beginning."""
 
 
 @dataclass(frozen=True)
@@ -42,37 +44,6 @@ class Allowance:
         return max(Decimal(0), self.limit_usd - self.spent_usd)
 
 
-async def reserve(connection: AsyncConnection, wish: Wish, now: float) -> None:
-    """Refuse a purchase that a limit of its scope does not allow.
-
-    The scope's row is locked until the claim's transaction ends, so that two claims never share
-    what is left.
-
-    Raises:
-        BudgetError: A limit does not allow it; or there is one, and no price is known.
-        ConfigurationError: The caller believes the limits to be others.
-    """
-    limits = await _lock(connection, wish)
-    for allowance in await _allowances(connection, wish.realm, wish.scope, limits, now):
-        if wish.estimated_usd is None:
-            raise BudgetError(
-                f"The scope {wish.scope!r} has a limit, and the price of {wish.endpoint} is not "
-                "known; nothing was bought.",
-                cure="Use an endpoint with a price, or another scope.",
-            )
-        if wish.estimated_usd > allowance.left_usd:
-            raise BudgetError(_figures(wish, allowance))
-
-
-def _figures(wish: Wish, allowance: Allowance) -> str:
-    period = "in all" if allowance.period == "total" else f"a {allowance.period}"
-    return (
-        f"This video costs about ${wish.estimated_usd}, and the scope {wish.scope!r} has "
-        f"${allowance.left_usd} left: its limit is ${allowance.limit_usd} {period}, of which "
-        f"${allowance.spent_usd} is spent or reserved. Nothing was bought."
-    )
-
-
 class Budgets:
     """The limits of scopes.
 
@@ -90,15 +61,16 @@ class Budgets:
             await connection.execute(
                 insert_once(connection, budget).values(realm=realm, scope=scope, **values)
             )
-            await connection.execute(budget.update().where(_is(realm, scope)).values(**values))
+            await connection.execute(budget.update().where(is_scope(realm, scope)).values(**values))
 
     async def allowances(self, realm: Realm, scope: str) -> list[Allowance]:
         """What is left of each of a scope's limits."""
         async with self._database.reading() as connection:
-            row = (await connection.execute(_limits_of(realm, scope))).mappings().first()
+            row = (await connection.execute(limits_of(realm, scope))).mappings().first()
             limits = Limits(**row) if row else Limits()
             now = await now_in(connection)
-            return await _allowances(connection, realm, scope, limits, now)
+            spent = await spent_in(connection, realm, scope, [limits], now)
+            return allowances_of(limits, spent)
 
     async def scopes(self, realm: Realm) -> list[str]:
         """The scopes that have limits."""
@@ -109,62 +81,77 @@ class Budgets:
             return list(found.scalars())
 
 
-async def _lock(connection: AsyncConnection, wish: Wish) -> Limits:
-    """The scope's limits; a caller's own become the scope's, if it has none."""
-    if wish.limits is not None:
-        values = {**vars(wish.limits), "set_at": database_now()}
-        await connection.execute(
-            insert_once(connection, budget).values(realm=wish.realm, scope=wish.scope, **values)
-        )
-    found = await connection.execute(_limits_of(wish.realm, wish.scope).with_for_update())
-    row = found.mappings().first()
-    limits = Limits(**row) if row else Limits()
-    if wish.limits is not None and wish.limits != limits:
-        raise ConfigurationError(
-            f"The limits of the scope {wish.scope!r} are {_written(limits)} in the ledger, not "
-            f"{_written(wish.limits)}; nothing was bought.",
-            cure="A limit lives with its scope: change it for everybody with budget.apply(), or "
-            "pass the scope's name alone.",
-        )
-    return limits
+async def start_budget(
+    connection: AsyncConnection, realm: Realm, scope: str, limits: Limits
+) -> bool:
+    """Let a caller's own limits be the scope's, if it has none; whether it had none."""
+    values = {**vars(limits), "set_at": database_now()}
+    made = insert_once(connection, budget).values(realm=realm, scope=scope, **values)
+    return (await connection.execute(made.returning(budget.c.scope))).first() is not None
 
 
-def _written(limits: Limits) -> str:
-    named = (f"{name}={usd}" for name, usd in vars(limits).items() if usd is not None)
-    return ", ".join(named) or "none"
-
-
-def _limits_of(realm: Realm, scope: str) -> Select[tuple[Decimal | None, ...]]:
+def limits_of(realm: Realm, scope: str) -> Select[tuple[Decimal | None, ...]]:
+    """The question for a scope's limits."""
     columns = (budget.c.per_day_usd, budget.c.per_month_usd, budget.c.total_usd)
-    return select(*columns).where(_is(realm, scope))
+    return select(*columns).where(is_scope(realm, scope))
 
 
-def _is(realm: Realm, scope: str) -> ColumnElement[bool]:
+def is_scope(realm: Realm, scope: str) -> ColumnElement[bool]:
+    """The condition that a budget is a scope's."""
     return (budget.c.realm == realm) & (budget.c.scope == scope)
 
 
-async def _allowances(
-    connection: AsyncConnection, realm: Realm, scope: str, limits: Limits, now: float
-) -> list[Allowance]:
-    today = moment(now).replace(hour=0, minute=0, second=0, microsecond=0)
-    periods: list[tuple[str, Decimal | None, datetime | None]] = [
-        ("day", limits.per_day_usd, today),
-        ("month", limits.per_month_usd, today.replace(day=1)),
-        ("total", limits.total_usd, None),
-    ]
+def allowances_of(limits: Limits, spent: Mapping[str, Decimal]) -> list[Allowance]:
+    """What is left of each limit.
+
+    Args:
+        limits: The limits.
+        spent: What is spent or reserved, by period.
+    """
     return [
-        Allowance(period, limit, await _spent(connection, realm, scope, start))
-        for period, limit, start in periods
+        Allowance(period, limit, spent[period])
+        for period, limit in _by_period(limits).items()
         if limit is not None
     ]
 
 
-async def _spent(
-    connection: AsyncConnection, realm: Realm, scope: str, start: datetime | None
-) -> Decimal:
-    """What the scope's attempts take, by the time of their intents."""
-    counted = func.sum(func.coalesce(attempt.c.cost_usd, attempt.c.estimated_usd))
-    question = select(counted).where(attempt.c.realm == realm, attempt.c.scope == scope)
-    if start is not None:
-        question = question.where(attempt.c.intended_at >= start.timestamp())
-    return (await connection.execute(question)).scalar() or Decimal(0)
+async def spent_in(
+    connection: AsyncConnection, realm: Realm, scope: str, limits: Iterable[Limits], now: float
+) -> dict[str, Decimal]:
+    """What the scope's attempts take, by the time of their intents.
+
+    All is added up in one look at the table, and only for the periods that some limits are about.
+    """
+    asked = {name for each in limits for name, usd in _by_period(each).items() if usd is not None}
+    periods = {name: start for name, start in _starts(now).items() if name in asked}
+    if not periods:
+        return {}
+    cost = func.coalesce(attempt.c.cost_usd, attempt.c.estimated_usd)
+    earliest = min(periods.values())
+    sums = [
+        func.sum(cost if start == earliest else case((attempt.c.intended_at >= start, cost)))
+        for start in periods.values()
+    ]
+    question = select(*sums).where(attempt.c.realm == realm, attempt.c.scope == scope)
+    if earliest > EVER:
+        question = question.where(attempt.c.intended_at >= earliest)
+    row = (await connection.execute(question)).one()
+    return {name: spent or Decimal(0) for name, spent in zip(periods, row, strict=True)}
+
+
+def _by_period(limits: Limits) -> dict[str, Decimal | None]:
+    return {
+        "day": limits.per_day_usd,
+        "month": limits.per_month_usd,
+        "total": limits.total_usd,
+    }
+
+
+def _starts(now: float) -> dict[str, float]:
+    """When each period began; days and months are UTC's."""
+    today = moment(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        "day": today.timestamp(),
+        "month": today.replace(day=1).timestamp(),
+        "total": EVER,
+    }

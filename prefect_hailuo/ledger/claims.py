@@ -1,34 +1,35 @@
 """The claim: one transaction that decides whether anything is bought.
 
-Read `Claims.claim` from top to bottom: it is all there is to it.
+Read `Claims._claim_all` from top to bottom: it is all there is to it. Claims that come at once are
+decided in one transaction, one after another; one that comes alone is a group of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import uuid4
+from dataclasses import dataclass
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import assert_never
 
-from prefect_hailuo.errors import RunCancelledError
+from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
-from prefect_hailuo.ledger.budgets import reserve
 from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.drafts import Draft, Drafts, open_drafts
 from prefect_hailuo.ledger.fates import Fate, Rerun
-from prefect_hailuo.ledger.rows import add_attempt, as_void
+from prefect_hailuo.ledger.grouping import Group
+from prefect_hailuo.ledger.purses import Purses, close_purses, open_purses
 from prefect_hailuo.ledger.rules import check_account, check_number, may_replace, raised
+from prefect_hailuo.ledger.sending import Beginning, begin_all, was_cancelled
 from prefect_hailuo.ledger.statements import (
-    attempts_of,
-    is_attempt,
+    among,
+    attempts_of_keys,
     latest_attempt,
     lock_key,
-    lock_or_make_key,
     now_in,
 )
-from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, generation
-from prefect_hailuo.ledger.waiters import keep_waiter, unwanted
+from prefect_hailuo.ledger.tables import attempt, database_now, generation
+from prefect_hailuo.ledger.waiters import cancelled_among, keep_waiters
 from prefect_hailuo.ledger.wishes import (
     NOBODY,
     Attach,
@@ -55,6 +56,10 @@ class Claims:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._claiming: Group[Wish, Decision] = Group(self._claim_all)
+        self._beginning: Group[Beginning, bool] = Group(self._begin_all)
+        self._reading: Group[str, Attempt | None] = Group(self._latest_of_all)
+        self._watching: Group[Attempt, bool] = Group(self._which_are_open)
 
     async def claim(self, wish: Wish) -> Decision:
         """Decide, in one transaction, what is to be done for a wish.
@@ -66,17 +71,24 @@ class Claims:
             HailuoError: An earlier attempt failed, and is not repeated unasked.
             LedgerError: The ledger cannot be written; nothing was bought.
         """
+        return await self._claiming(wish)
+
+    async def _claim_all(self, wishes: Sequence[Wish]) -> list[Decision | Exception]:
+        """Decide about all who came at once, one after another, in one transaction."""
         async with self._database.writing() as connection:
-            consented = await lock_or_make_key(connection, wish.key)
-            # After the lock, for meanwhile the run may have been cancelled.
-            await _refuse_cancelled(connection, wish.run)
+            drafts = await open_drafts(connection, (wish.key for wish in wishes))
+            # After the locks, for meanwhile a run may have been cancelled.
+            cancelled = await cancelled_among(connection, (wish.run for wish in wishes))
             now = await now_in(connection)
-            await keep_waiter(connection, wish, now)
-            attempts = await attempts_of(connection, wish.key)
-            latest = latest_of(attempts)
-            if latest is None or may_replace(attempts, consented):
-                return await _intend(connection, wish, now)
-            return await _decide(connection, wish, latest, attempts, now)
+            buying = [wish for wish in wishes if _is_to_buy(wish, drafts.by_key[wish.key], now)]
+            await drafts.void_dead(connection, (wish.key for wish in buying))
+            purses = await open_purses(connection, buying, now)
+            deciding = _Deciding(drafts, purses, cancelled, now)
+            answers = [deciding.answer(wish) for wish in wishes]
+            await close_purses(connection, purses)
+            await drafts.write(connection)
+            await keep_waiters(connection, _decided(wishes, answers), now)
+        return answers
 
     async def begin_sending(self, mine: Attempt, seconds: float, run: Run = NOBODY) -> bool:
         """Turn an intent into a POST that may be on its way: the last thing before it is.
@@ -93,31 +105,21 @@ class Claims:
         Raises:
             RunCancelledError: The flow run that asks was cancelled since.
         """
+        lease_seconds = max(LEASE_SECONDS, 1.5 * seconds)
+        return await self._beginning(Beginning(mine, lease_seconds, run))
+
+    async def _begin_all(self, those: Sequence[Beginning]) -> list[bool | Exception]:
         async with self._database.writing() as connection:
-            # A claim that finds the lease ended must not void what is being changed here.
-            await lock_key(connection, mine.key)
-            await _refuse_cancelled(connection, run)
-            if (await connection.execute(unwanted(mine.key))).scalar_one():
-                return False
-            # `sending` too: through a proxy, which is sent a request of its own first, it is asked
-            # twice for one POST.
-            held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
-            changed = await connection.execute(
-                update(attempt)
-                .where(is_attempt(mine), held, attempt.c.owner == mine.owner)
-                .where(attempt.c.lease_until > database_now())
-                .values(
-                    fate=Fate.SENDING,
-                    sent_at=database_now(),
-                    lease_until=database_now() + max(LEASE_SECONDS, 1.5 * seconds),
-                )
-            )
-            return changed.rowcount == 1
+            return await begin_all(connection, those)
 
     async def latest(self, key: str) -> Attempt | None:
         """The attempt of a key that counts, by `attempts.latest_of`."""
+        return await self._reading(key)
+
+    async def _latest_of_all(self, keys: Sequence[str]) -> list[Attempt | None]:
         async with self._database.reading() as connection:
-            return await latest_attempt(connection, key)
+            attempts = await attempts_of_keys(connection, keys)
+        return [latest_of(attempts[key]) for key in keys]
 
     async def attempt(self, key: str, number: int) -> Attempt | None:
         """One attempt, as it is now."""
@@ -130,13 +132,18 @@ class Claims:
 
     async def still_open(self, seen: Attempt) -> bool:
         """Whether an attempt is still being submitted by somebody alive."""
+        return await self._watching(seen)
+
+    async def _which_are_open(self, seen: Sequence[Attempt]) -> list[bool]:
         async with self._database.reading() as connection:
             found = await connection.execute(
-                select(attempt.c.key)
-                .where(is_attempt(seen), attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING]))
+                select(attempt.c.key, attempt.c.number)
+                .where(among(connection, attempt.c.key, {one.key for one in seen}))
+                .where(attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING]))
                 .where(attempt.c.lease_until > database_now())
             )
-            return found.first() is not None
+            still = {(key, number) for key, number in found}
+        return [(one.key, one.number) in still for one in seen]
 
     async def consent(self, key: str, number: int, *, unfound: bool = False) -> bool:
         """Allow one more purchase of a key, in place of this one attempt.
@@ -172,14 +179,46 @@ class Claims:
 _BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)
 
 
-async def _decide(
-    connection: AsyncConnection,
-    wish: Wish,
-    latest: Attempt,
-    attempts: Sequence[Attempt],
-    now: float,
-) -> Decision:
-    """What the table says, with leases, accounts and the number of attempts looked at."""
+@dataclass(frozen=True)
+class _Deciding:
+    """Decides about wishes, one after another: each sees what those before it came to."""
+
+    drafts: Drafts
+    purses: Purses
+    cancelled: set[str]
+    now: float
+
+    def answer(self, wish: Wish) -> Decision | Exception:
+        """What is to be done for a wish; an error is for this one only."""
+        try:
+            # Nothing is bought, and nothing retried, for a run that is known to be cancelled.
+            if wish.run.among(self.cancelled):
+                return was_cancelled(wish.run)
+            draft = self.drafts.by_key[wish.key]
+            decision = _decide(wish, draft, self.now)
+            if decision is None:
+                return self._buy(wish)
+        except HailuoError as error:
+            return error
+        if isinstance(decision, Reconcile) and decision.attempt.fate is Fate.SENDING:
+            return Reconcile(self.drafts.make_ambiguous(decision.attempt))
+        return decision
+
+    def _buy(self, wish: Wish) -> Buy:
+        """Reserve the money and write the intent."""
+        self.purses[wish.realm, wish.scope].take(wish)
+        return Buy(self.drafts.intend(wish, self.now, self.now + LEASE_SECONDS))
+
+
+def _decide(wish: Wish, draft: Draft, now: float) -> Decision | None:
+    """What the table says, with consents, leases, accounts and the number of attempts looked at.
+
+    Returns:
+        The decision; None where it is to be bought.
+    """
+    latest = draft.latest
+    if latest is None or may_replace(draft.attempts, draft.consented):
+        return None
     alive = latest.lease_until > now
     match latest.rerun:
         case Rerun.REUSE:
@@ -187,18 +226,15 @@ async def _decide(
         case Rerun.RAISE:
             raise raised(latest)
         case Rerun.BUY:
-            check_number(latest, attempts)
-            return await _intend(connection, wish, now)
+            check_number(latest, draft.attempts)
+            return None
         case Rerun.WAIT_OR_BUY:
-            if alive:
-                return Wait(latest)
-            await connection.execute(update(attempt).where(is_attempt(latest)).values(as_void()))
-            return await _intend(connection, wish, now)
+            return Wait(latest) if alive else None
         case Rerun.WAIT_OR_RECONCILE:
             if alive:
                 return Wait(latest)
             check_account(wish, latest)
-            return Reconcile(await _make_ambiguous(connection, latest))
+            return Reconcile(latest)
         case Rerun.ATTACH:
             check_account(wish, latest)
             return Attach(latest)
@@ -209,40 +245,14 @@ async def _decide(
             assert_never(latest.rerun)
 
 
-async def _intend(connection: AsyncConnection, wish: Wish, now: float) -> Buy:
-    """Reserve the money and write the intent."""
-    await reserve(connection, wish, now)
-    row = {
-        **wish.asked(),
-        "fate": Fate.INTENDED,
-        "owner": uuid4().hex,
-        "intended_at": now,
-        "lease_until": now + LEASE_SECONDS,
-        "estimated_usd": wish.estimated_usd,
-        "duplicate": False,
-        "adopted": False,
-    }
-    return Buy(await add_attempt(connection, row))
+def _is_to_buy(wish: Wish, draft: Draft, now: float) -> bool:
+    try:
+        return _decide(wish, draft, now) is None
+    except HailuoError:
+        return False
 
 
-async def _make_ambiguous(connection: AsyncConnection, latest: Attempt) -> Attempt:
-    changed = await connection.execute(
-        update(attempt)
-        .where(is_attempt(latest), attempt.c.fate == Fate.SENDING)
-        .values(fate=Fate.AMBIGUOUS)
-        .returning(attempt)
-    )
-    row = changed.mappings().first()
-    # None: a search for an equal request, which locked other keys, has just given it its own.
-    return latest if row is None else attempt_of(row)
-
-
-async def _refuse_cancelled(connection: AsyncConnection, run: Run) -> None:
-    """Nothing is bought, and nothing retried, for a run that is known to be cancelled."""
-    if not run.ids:
-        return
-    found = await connection.execute(
-        select(cancelled_run.c.flow_run_id).where(cancelled_run.c.flow_run_id.in_(run.ids))
-    )
-    if found.first() is not None:
-        raise RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
+def _decided(wishes: Sequence[Wish], answers: Sequence[Decision | Exception]) -> list[Wish]:
+    """Those that were not refused."""
+    pairs = zip(wishes, answers, strict=True)
+    return [wish for wish, answer in pairs if not isinstance(answer, Exception)]

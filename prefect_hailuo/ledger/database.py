@@ -18,12 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from prefect_hailuo.errors import LedgerError
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.migrating import bring_up_to_date
+from prefect_hailuo.ledger.turns import Turns
 
 BUSY_SECONDS = 60.0
 """How long a transaction waits for others before the ledger counts as out of reach."""
 
 LOCKED_PAUSE_SECONDS = 0.05
 
+SQLITE_CONNECTIONS = 1
 POSTGRESQL_CONNECTIONS = 5
 
 LOCK_SECONDS = 30.0
@@ -33,6 +35,9 @@ IDLE_SECONDS = 15.0
 """After how long PostgreSQL ends a transaction whose client says nothing: it may be frozen, and
 those who wait for its locks then go on."""
 
+DEADLOCKED = ("40P01", "40001")
+"""What PostgreSQL calls a deadlock, and what could not be put in one order with others."""
+
 # SQLAlchemy 2.0, which is the newest for Python 3.10, lets asyncpg's own errors through when no
 # connection stands: too many connections, a server that starts up, a wrong password.
 DRIVERS_OWN = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -41,9 +46,10 @@ UNREACHABLE = (SQLAlchemyError, *DRIVERS_OWN, OSError, TimeoutError)
 
 
 class _Opened(NamedTuple):
-    """An engine, and which file it writes to, on SQLite."""
+    """An engine, whose turn it is, and which file it writes to, on SQLite."""
 
     engine: AsyncEngine
+    turns: Turns
     file: tuple[int, int] | None
 
 
@@ -103,7 +109,7 @@ class Database:
             # the database locked.
             with anyio.CancelScope(shield=True):
                 opened = await self._open()
-                async with opened.engine.connect() as connection:
+                async with opened.turns.turn(), opened.engine.connect() as connection:
                     await connection.execution_options(**options)
                     async with connection.begin():
                         self._check_file(opened)
@@ -153,7 +159,8 @@ class Database:
             await engine.dispose()
             raise
         self._had_file = file is not None
-        return _Opened(engine, _identity(file))
+        places = SQLITE_CONNECTIONS if file else POSTGRESQL_CONNECTIONS
+        return _Opened(engine, Turns(places, BUSY_SECONDS), _identity(file))
 
     async def _bring_up_to_date(self, engine: AsyncEngine) -> None:
         """Wait for others who open the same new file: SQLite's busy timeout does not cover WAL."""
@@ -190,7 +197,9 @@ class Database:
             event.listen(engine.sync_engine, "connect", _prepare_postgresql)
             return engine
         self.address.file.parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS)
+        engine = create_async_engine(
+            url, pool_size=SQLITE_CONNECTIONS, max_overflow=0, pool_timeout=BUSY_SECONDS
+        )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
@@ -200,6 +209,12 @@ class Database:
         return LedgerError(
             f"The ledger at {self.address.name} cannot be used ({type(seen).__name__}: {seen})."
         )
+
+
+def was_deadlocked(error: LedgerError) -> bool:
+    """Whether PostgreSQL ended a transaction because it and others waited for each other."""
+    seen = getattr(error.__cause__, "orig", None)
+    return getattr(seen, "sqlstate", None) in DEADLOCKED
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:

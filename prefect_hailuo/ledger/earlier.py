@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import anyio
@@ -39,14 +40,14 @@ class Reading:
         number: Readings are numbered as they begin.
         age: How old the ledger was then, in seconds.
         requests: Those from before the ledger began, by the database's clock, and perhaps some
-            from its first second.
+            from its first second; by the digests of their bodies.
         lately: Whether one of them is from the last day before.
         late: Why it could not be read in time; None if it was.
     """
 
     number: int
     age: float
-    requests: tuple[PastRequest, ...] = ()
+    requests: Mapping[str | None, Sequence[PastRequest]] = field(default_factory=dict)
     lately: bool = False
     late: str | None = None
 
@@ -124,9 +125,12 @@ class Earlier:
         async with self._database.reading() as connection:
             ahead = past.fal_now - moment(await now_in(connection))
         sent = [_on_our_clock(each, ahead) for each in past.requests]
-        requests = tuple(each for each in sent if each.sent_at <= began + WHOLE_SECONDS)
+        requests: defaultdict[str | None, list[PastRequest]] = defaultdict(list)
+        for each in sent:
+            if each.sent_at <= began + WHOLE_SECONDS:
+                requests[body_digest_of(each)].append(each)
         lately = any(began - LATELY <= each.sent_at <= began for each in sent)
-        return Reading(number, age, requests, lately)
+        return Reading(number, age, dict(requests), lately)
 
 
 def _on_our_clock(request: PastRequest, ahead: timedelta) -> PastRequest:
@@ -134,7 +138,7 @@ def _on_our_clock(request: PastRequest, ahead: timedelta) -> PastRequest:
 
 
 def _equal(wish: Wish, reading: Reading) -> list[PastRequest]:
-    return [each for each in reading.requests if body_digest_of(each) == wish.body_digest]
+    return list(reading.requests.get(wish.body_digest, ()))
 
 
 def _unread(why: str) -> GenerationTimeoutError:

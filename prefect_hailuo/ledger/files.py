@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, true, update
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlalchemy import Boolean, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.attempts import Attempt, latest_of
 from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.statements import insert_once, latest_attempt
-from prefect_hailuo.ledger.tables import database_now, file
+from prefect_hailuo.ledger.grouping import Group
+from prefect_hailuo.ledger.statements import among, insert_into
+from prefect_hailuo.ledger.tables import attempt, database_now, file
 from prefect_hailuo.video import Video
+
+NOW = database_now()
 
 
 class Files:
@@ -21,36 +29,69 @@ class Files:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reading: Group[str, list[Video]] = Group(self._of_all)
 
     async def of(self, key: str) -> list[Video]:
         """The videos that a key is stored as, one a place, the latest first."""
+        return await self._reading(key)
+
+    async def _of_all(self, keys: Sequence[str]) -> list[list[Video]]:
         async with self._database.reading() as connection:
             found = await connection.execute(
-                select(file.c.video).where(file.c.key == key).order_by(file.c.stored_at.desc())
+                select(file.c.key, file.c.video)
+                .where(among(connection, file.c.key, keys))
+                .order_by(file.c.stored_at.desc())
             )
-            return [Video.model_validate(each) for each in found.scalars()]
+            videos: defaultdict[str, list[Video]] = defaultdict(list)
+            for key, video in found:
+                videos[key].append(Video.model_validate(video))
+        return [list(videos[key]) for key in keys]
 
     async def add(self, one: Attempt, video: Video) -> None:
         """Write down another place that holds a copy."""
         async with self._database.writing() as connection:
-            await put_file(connection, one, video)
+            await put_files(connection, [Kept(one, video)])
 
 
-async def put_file(connection: AsyncConnection, one: Attempt, video: Video) -> None:
-    """Write down where a video is; what is known of the attempt that counts is not replaced."""
-    counted = await latest_attempt(connection, one.key)
-    replaced = file.c.number == one.number
-    if counted is None or counted.number == one.number:
-        replaced = true()
-    row = {
-        "number": one.number,
-        "video": video.model_dump(mode="json"),
-        "stored_at": database_now(),
-    }
-    which = {"key": one.key, "place": video.storage}
-    await connection.execute(insert_once(connection, file).values(**which, **row))
-    await connection.execute(
-        update(file)
-        .where(file.c.key == one.key, file.c.place == video.storage, replaced)
-        .values(**row)
+@dataclass(frozen=True)
+class Kept:
+    """An attempt's video, in some place."""
+
+    one: Attempt
+    video: Video
+
+
+async def put_files(connection: AsyncConnection, those: Sequence[Kept]) -> None:
+    """Write down where videos are; what is known of the attempt that counts is not replaced."""
+    counted = await _counted(connection, {each.one.key for each in those})
+    rows = [
+        {
+            "key": each.one.key,
+            "place": each.video.storage,
+            "number": each.one.number,
+            "video": each.video.model_dump(mode="json"),
+            "counts": counted.get(each.one.key, each.one.number) == each.one.number,
+        }
+        for each in those
+    ]
+    put = insert_into(connection, file).values(
+        {name: bindparam(name) for name in ("key", "place", "number", "video")}
     )
+    news = {"number": put.excluded.number, "video": put.excluded.video, "stored_at": NOW}
+    replaced = (file.c.number == put.excluded.number) | bindparam("counts", type_=Boolean)
+    put = put.values(stored_at=NOW).on_conflict_do_update(
+        index_elements=[file.c.key, file.c.place], set_=news, where=replaced
+    )
+    await connection.execute(put, rows)
+
+
+async def _counted(connection: AsyncConnection, keys: Collection[str]) -> dict[str, int]:
+    """The number of each key's attempt that counts."""
+    found = await connection.execute(
+        select(attempt.c.key, attempt.c.number, attempt.c.billed, attempt.c.duplicate)
+        .where(among(connection, attempt.c.key, keys))
+        .order_by(attempt.c.key, attempt.c.number)
+    )
+    of_keys = groupby(found, key=lambda row: row.key)
+    latest = {key: latest_of(list(rows)) for key, rows in of_keys}
+    return {key: one.number for key, one in latest.items() if one is not None}

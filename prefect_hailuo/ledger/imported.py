@@ -6,6 +6,8 @@ take's call bought before.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, and_, delete, select, update
@@ -16,6 +18,7 @@ from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.statements import (
+    among,
     attempts_of,
     is_attempt,
     latest_attempt,
@@ -36,6 +39,9 @@ IMPORTED = and_(
 )
 """The condition that a row was entered by an import."""
 
+ASKED_FOR = (attempt.c.realm, attempt.c.account, attempt.c.endpoint, attempt.c.body_digest)
+"""What tells what was asked for, but for the take."""
+
 MOVED = (
     *("fate", "billed", "intended_at", "sent_at", "submitted_at", "ended_at", "request_id"),
     *("completed", "output", "error", "parked_at", "parked_because", "cancel_answer"),
@@ -47,19 +53,33 @@ BEST_FIRST = (Fate.STORED, Fate.SUCCEEDED, Fate.SUBMITTED)
 
 async def imported_like(connection: AsyncConnection, wish: Wish) -> dict[str, float]:
     """The imported requests that a wish for another take may have made, with when each was sent."""
-    if wish.take == ORDINARY_TAKE:
-        return {}
+    return (await imported_like_any(connection, [wish]))[0]
+
+
+async def imported_like_any(
+    connection: AsyncConnection, wishes: Sequence[Wish]
+) -> list[dict[str, float]]:
+    """The same for each of many wishes."""
+    like: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    digests = {wish.body_digest for wish in wishes if wish.take != ORDINARY_TAKE}
+    if not digests:
+        return [{} for _ in wishes]
     found = await connection.execute(
-        select(attempt.c.request_id, attempt.c.intended_at).where(
+        select(*ASKED_FOR, attempt.c.request_id, attempt.c.intended_at).where(
             IMPORTED,
-            attempt.c.realm == wish.realm,
-            attempt.c.account == wish.account,
-            attempt.c.endpoint == wish.endpoint,
-            attempt.c.body_digest == wish.body_digest,
+            attempt.c.realm.in_(sorted({wish.realm for wish in wishes})),
+            among(connection, attempt.c.body_digest, digests),
             attempt.c.billed.is_distinct_from(Billed.NO),
         )
     )
-    return {row.request_id: row.intended_at for row in found}
+    for *asked_for, request_id, sent_at in found:
+        like[tuple(asked_for)][request_id] = sent_at
+    return [
+        like[wish.realm, wish.account, wish.endpoint, wish.body_digest]
+        if wish.take != ORDINARY_TAKE
+        else {}
+        for wish in wishes
+    ]
 
 
 async def move_imported(database: Database, one: Attempt, request_id: str) -> Attempt | None:

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prefect_hailuo.errors import Billed, HailuoError, RequestCancelledError
+from prefect_hailuo.errors import Billed, HailuoError
 from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
-from prefect_hailuo.ledger.attempts import Attempt, attempt_of
+from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.endings import Ended, end_all
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.files import put_file
+from prefect_hailuo.ledger.files import Kept, put_files
+from prefect_hailuo.ledger.grouping import Group
 from prefect_hailuo.ledger.recorded import describe, storable
-from prefect_hailuo.ledger.rows import UNBILLED, add_attempt, add_like, as_accepted, from_file
+from prefect_hailuo.ledger.rows import UNBILLED, add_attempt, from_file
 from prefect_hailuo.ledger.standing import DECIDABLE
 from prefect_hailuo.ledger.statements import (
+    IS_THIS,
     is_attempt,
+    is_one_of,
     latest_attempt,
-    lock_key,
+    lock_keys,
     lock_or_make_key,
-    void_consent,
+    owned_requests,
+    this,
+    void_consents,
 )
-from prefect_hailuo.ledger.tables import attempt, database_now, waiter
+from prefect_hailuo.ledger.tables import attempt, database_now
+from prefect_hailuo.ledger.tickets import Accepted, Request, accept_all, adopt, owners_of
+from prefect_hailuo.ledger.waiters import end_waiters
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.video import Video
+
+UNKNOWN = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
+"""Fates in which it is open, for all but the owner, whether there is a request."""
 
 OPEN = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.CANCELLED)
 """Fates that an outcome may still change; a cancellation whose cost is open may end in a video."""
@@ -36,7 +48,8 @@ class Records:
     """Writes outcomes.
 
     Every change names the state that it changes, so that whoever comes late changes nothing. Those
-    that a claim may make too lock the generation's row first, as it does.
+    that a claim may make too lock the generation's row first, as it does. What comes at once is
+    written down in one transaction.
 
     Args:
         database: The ledger's.
@@ -44,6 +57,13 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._accepting: Group[Accepted, Attempt] = Group(self._accept_all)
+        self._refusing: Group[Ended, None] = Group(self._refuse_all)
+        self._losing: Group[Ended, None] = Group(self._lose_all)
+        self._succeeding: Group[_Result, None] = Group(self._succeed_all)
+        self._failing: Group[Ended, None] = Group(self._fail_all)
+        self._storing: Group[Kept, None] = Group(self._store_all)
+        self._reading: Group[Request, Attempt | None] = Group(self._of_all)
 
     async def accepted(self, mine: Attempt, ticket: Ticket) -> Attempt:
         """Write down the ticket that an attempt's POST was answered with.
@@ -54,61 +74,72 @@ class Records:
         Returns:
             The attempt that holds the ticket.
         """
-        try:
-            return await self._accepted(mine, ticket)
-        except IntegrityError:
-            # In this very moment the request was given to an equal attempt: now that is seen.
-            return await self._accepted(mine, ticket)
+        return await self._accepting(Accepted(mine, ticket))
+
+    async def _accept_all(self, those: Sequence[Accepted]) -> list[Attempt]:
+        async with self._database.writing() as connection:
+            return await accept_all(connection, those)
 
     async def refused(self, mine: Attempt, error: HailuoError) -> None:
         """Write down that nothing was accepted: no connection stood, or fal refused for certain.
 
         Its owner knows, also one that was frozen and whose attempt others call ambiguous by now.
         """
-        unknown = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
+        await self._refusing(Ended(mine, error))
+
+    async def _refuse_all(self, those: Sequence[Ended]) -> list[None]:
         async with self._database.writing() as connection:
-            await _end(connection, mine, Fate.FAILED, error, unknown)
+            await end_all(connection, those, UNKNOWN)
+        return [None] * len(those)
 
     async def answer_lost(self, mine: Attempt, error: HailuoError) -> None:
         """Write down that the POST went out and its answer was lost."""
+        await self._losing(Ended(mine, error))
+
+    async def _lose_all(self, those: Sequence[Ended]) -> list[None]:
         async with self._database.writing() as connection:
-            await lock_key(connection, mine.key)
-            await connection.execute(
-                update(attempt)
-                .where(is_attempt(mine), attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING]))
-                .values(fate=Fate.AMBIGUOUS, error=describe(error))
-            )
+            await lock_keys(connection, {each.one.key for each in those})
+            rows = [{**this(each.one), "why": describe(each.error)} for each in those]
+            await connection.execute(_LOSING, rows)
+        return [None] * len(those)
 
     async def succeeded(self, one: Attempt, output: Output, completed: Completed) -> None:
         """Write down a result: from here on the money is known to be spent."""
-        values: dict[str, Any] = {
-            "fate": Fate.SUCCEEDED,
-            "billed": Billed.YES,
-            "output": output.model_dump(mode="json"),
-            "completed": completed.model_dump(mode="json", exclude={"logs"}),
-            "cost_usd": attempt.c.estimated_usd,
-            # What fal charged for one request only an administrator's key can ask.
-            "cost_basis": "estimate",
-            "error": None,
-            "parked_at": None,
-            "parked_because": None,
-        }
+        await self._succeeding(_Result(one, output, completed))
+
+    async def _succeed_all(self, those: Sequence[_Result]) -> list[None]:
         async with self._database.writing() as connection:
-            await lock_key(connection, one.key)
-            await connection.execute(
-                update(attempt).where(is_attempt(one), attempt.c.fate.in_(OPEN)).values(values)
-            )
-            await void_consent(connection, one)
+            locked = await lock_keys(connection, {each.one.key for each in those})
+            await connection.execute(_SUCCEEDING, [each.row() for each in those])
+            await void_consents(connection, (each.one for each in those), locked)
+        return [None] * len(those)
 
     async def failed(self, one: Attempt, error: HailuoError) -> None:
         """Write down a failure at fal, or a cancellation, and whether it cost money."""
-        cancelled = isinstance(error, RequestCancelledError)
-        # What is known of the money stays: a video, or a request that never left the queue.
-        unsettled = attempt.c.billed.is_(None) | (attempt.c.billed == Billed.UNKNOWN)
-        fate = Fate.CANCELLED if cancelled else Fate.FAILED
+        await self._failing(Ended(one, error))
+
+    async def _fail_all(self, those: Sequence[Ended]) -> list[None]:
         async with self._database.writing() as connection:
-            await _end(connection, one, fate, error, OPEN, unsettled)
-            await _end_waiters(connection, one)  # whoever waited has an error in the video's place
+            # What is known of the money stays: a video, or a request that never left the queue.
+            unsettled = attempt.c.billed.is_(None) | (attempt.c.billed == Billed.UNKNOWN)
+            await end_all(connection, those, OPEN, unsettled)
+            # Whoever waited has an error in the video's place.
+            await end_waiters(connection, {each.one.key for each in those})
+        return [None] * len(those)
+
+    async def stored(self, one: Attempt, video: Video) -> None:
+        """Write down where a video is kept."""
+        await self._storing(Kept(one, video))
+
+    async def _store_all(self, those: Sequence[Kept]) -> list[None]:
+        async with self._database.writing() as connection:
+            keys = {each.one.key for each in those}
+            locked = await lock_keys(connection, keys)
+            await connection.execute(_STORING, [this(each.one) for each in those])
+            await end_waiters(connection, keys)  # whoever waited has what it wanted
+            await void_consents(connection, (each.one for each in those), locked)
+            await put_files(connection, those)
+        return [None] * len(those)
 
     async def forgotten(self, one: Attempt) -> None:
         """Write down that an emulator knows a request no longer: it was restarted."""
@@ -119,27 +150,14 @@ class Records:
                 .values(**UNBILLED, fate=Fate.FORGOTTEN)
             )
 
-    async def stored(self, one: Attempt, video: Video) -> None:
-        """Write down where a video is kept."""
-        async with self._database.writing() as connection:
-            await lock_key(connection, one.key)
-            await connection.execute(
-                update(attempt)
-                .where(is_attempt(one), attempt.c.fate.in_(OPEN))
-                .values(fate=Fate.STORED, billed=Billed.YES, ended_at=database_now())
-            )
-            await _end_waiters(connection, one)  # whoever waited has what it wanted
-            await void_consent(connection, one)
-            await put_file(connection, one, video)
-
     async def found(self, wish: Wish, video: Video) -> None:
         """Write down a stored video that this ledger never saw: nothing is to be bought."""
         async with self._database.writing() as connection:
             await lock_or_make_key(connection, wish.key)
-            owner = await _owner_of(connection, wish.realm, video.request_id)
-            if owner is None and await latest_attempt(connection, wish.key) is None:
+            owned = await owned_requests(connection, wish.realm, [video.request_id])
+            if not owned and await latest_attempt(connection, wish.key) is None:
                 one = await add_attempt(connection, from_file(wish, video))
-                await put_file(connection, one, video)
+                await put_files(connection, [Kept(one, video)])
 
     async def parked(self, one: Attempt, because: str) -> bool:
         """Write down that a person has to decide.
@@ -163,7 +181,7 @@ class Records:
             Whether it still was as it was seen.
         """
         async with self._database.writing() as connection:
-            return await _end(connection, one, Fate.FAILED, error, (one.fate,))
+            return await end_all(connection, [Ended(one, error)], (one.fate,))
 
     async def adopted(self, one: Attempt, ticket: Ticket) -> Attempt | None:
         """Give an attempt a request that a person names.
@@ -172,124 +190,65 @@ class Records:
             The attempt that holds it; None where another key's attempt does, or this one no
             longer is its key's latest.
         """
+        try:
+            return await self._adopt(one, ticket)
+        except IntegrityError:
+            # In this very moment the request was given to an equal attempt: now that is seen.
+            return await self._adopt(one, ticket)
+
+    async def _adopt(self, one: Attempt, ticket: Ticket) -> Attempt | None:
         async with self._database.writing() as connection:
-            await lock_key(connection, one.key)
-            owner = await _owner_of(connection, one.realm, ticket.request_id)
-            if owner is not None:
-                return await _revive(connection, owner, ticket) if owner.key == one.key else None
-            latest = await latest_attempt(connection, one.key)
-            if latest is None or latest.number != one.number:
-                return None
-            if one.request_id is None:
-                held = attempt.c.request_id.is_(None)
-                given = await _give(connection, one, ticket, held, adopted=True)
-                if given is not None:
-                    return given
-            return await add_like(connection, one, ticket, duplicate=False, adopted=True)
+            return await adopt(connection, one, ticket)
 
     async def of_request(self, realm: Realm, request_id: str) -> Attempt | None:
         """The attempt that a request belongs to."""
+        return await self._reading((realm, request_id))
+
+    async def _of_all(self, requests: Sequence[Request]) -> list[Attempt | None]:
         async with self._database.reading() as connection:
-            return await _owner_of(connection, realm, request_id)
-
-    async def _accepted(self, mine: Attempt, ticket: Ticket) -> Attempt:
-        async with self._database.writing() as connection:
-            await lock_key(connection, mine.key)
-            owner = await _owner_of(connection, mine.realm, ticket.request_id)
-            if owner is not None:
-                return owner
-            given = await _give(connection, mine, ticket, attempt.c.request_id.is_(None))
-            if given is None:
-                return await add_like(connection, mine, ticket, duplicate=True, adopted=False)
-            await _show_if_duplicate(connection, given)
-            return given
+            owners = await owners_of(connection, requests)
+        return [owners.get(request) for request in requests]
 
 
-async def _end(
-    connection: AsyncConnection,
-    one: Attempt,
-    fate: Fate,
-    error: HailuoError,
-    from_fates: tuple[Fate, ...],
-    *held: ColumnElement[bool],
-) -> bool:
-    """Write down an attempt's end; whether it still was as the conditions say."""
-    values: dict[str, Any] = {
-        "fate": fate,
-        "billed": error.billed,
-        "error": describe(error),
-        "ended_at": database_now(),
-        "cost_usd": None,
-        "cost_basis": "unknown",
-        "parked_at": None,
-        "parked_because": None,
-    }
-    if error.billed is Billed.NO:
-        values |= UNBILLED
-    if error.billed is Billed.YES:
-        values |= {"cost_usd": attempt.c.estimated_usd, "cost_basis": "estimate"}
-    await lock_key(connection, one.key)
-    changed = await connection.execute(
-        update(attempt).where(is_attempt(one), attempt.c.fate.in_(from_fates), *held).values(values)
+@dataclass(frozen=True)
+class _Result:
+    one: Attempt
+    output: Output
+    completed: Completed
+
+    def row(self) -> dict[str, Any]:
+        return {
+            **this(self.one),
+            "new_output": self.output.model_dump(mode="json"),
+            "new_completed": self.completed.model_dump(mode="json", exclude={"logs"}),
+        }
+
+
+_SUCCEEDING = (
+    update(attempt)
+    .where(IS_THIS, is_one_of(attempt.c.fate, OPEN))
+    .values(
+        fate=Fate.SUCCEEDED,
+        billed=Billed.YES,
+        output=bindparam("new_output"),
+        completed=bindparam("new_completed"),
+        cost_usd=attempt.c.estimated_usd,
+        # What fal charged for one request only an administrator's key can ask.
+        cost_basis="estimate",
+        error=None,
+        parked_at=None,
+        parked_because=None,
     )
-    return changed.rowcount == 1
+)
 
+_STORING = (
+    update(attempt)
+    .where(IS_THIS, is_one_of(attempt.c.fate, OPEN))
+    .values(fate=Fate.STORED, billed=Billed.YES, ended_at=database_now())
+)
 
-async def _end_waiters(connection: AsyncConnection, one: Attempt) -> None:
-    await connection.execute(
-        update(waiter)
-        .where(waiter.c.key == one.key, waiter.c.ended_at.is_(None))
-        .values(ended_at=database_now())
-    )
-
-
-async def _owner_of(connection: AsyncConnection, realm: Realm, request_id: str) -> Attempt | None:
-    found = await connection.execute(
-        select(attempt).where(attempt.c.realm == realm, attempt.c.request_id == request_id)
-    )
-    row = found.mappings().first()
-    return None if row is None else attempt_of(row)
-
-
-async def _show_if_duplicate(connection: AsyncConnection, late: Attempt) -> None:
-    """Show a late owner's request as a duplicate, if a later attempt has one that cost money."""
-    later = attempt.alias()
-    replaced = exists().where(
-        later.c.key == late.key,
-        later.c.number > late.number,
-        later.c.request_id.is_not(None),
-        later.c.billed.is_(None) | (later.c.billed != Billed.NO),
-    )
-    await connection.execute(
-        update(attempt).where(is_attempt(late), replaced).values(duplicate=True)
-    )
-
-
-async def _revive(connection: AsyncConnection, owner: Attempt, ticket: Ticket) -> Attempt:
-    """An attempt whose request a person has found to be good, though it was taken for failed."""
-    if owner.fate not in (Fate.FAILED, Fate.CANCELLED):
-        return owner
-    changed = await connection.execute(
-        update(attempt).where(is_attempt(owner)).values(as_accepted(ticket)).returning(attempt)
-    )
-    await void_consent(connection, owner)
-    return attempt_of(changed.mappings().one())
-
-
-async def _give(
-    connection: AsyncConnection,
-    one: Attempt,
-    ticket: Ticket,
-    held: ColumnElement[bool],
-    adopted: bool = False,
-) -> Attempt | None:
-    """Give an attempt its ticket, whatever it was taken for meanwhile: there is a request now."""
-    values = {**as_accepted(ticket), "adopted": adopted}
-    changed = await connection.execute(
-        update(attempt).where(is_attempt(one), held).values(values).returning(attempt)
-    )
-    row = changed.mappings().first()
-    if row is None:
-        return None
-    await void_consent(connection, one)
-    return attempt_of(row)
+_LOSING = (
+    update(attempt)
+    .where(IS_THIS, is_one_of(attempt.c.fate, [Fate.INTENDED, Fate.SENDING]))
+    .values(fate=Fate.AMBIGUOUS, error=bindparam("why"))
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import insert, update
@@ -12,7 +14,7 @@ from prefect_hailuo.fal.messages import File, Output, Ticket
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.recorded import describe
-from prefect_hailuo.ledger.tables import attempt, database_now, generation
+from prefect_hailuo.ledger.tables import MICRODOLLARS, attempt, database_now, generation
 from prefect_hailuo.ledger.wishes import Wish
 from prefect_hailuo.video import Video, ticket_of
 
@@ -24,20 +26,26 @@ UNBILLED = {"billed": Billed.NO, "cost_usd": 0, "cost_basis": "unbilled"}
 """What a row says of an attempt that cost nothing: its money is released."""
 
 
+NEWLY_SUBMITTED: dict[str, Any] = {
+    "fate": Fate.SUBMITTED,
+    "billed": None,
+    "ended_at": None,
+    "error": None,
+    "parked_at": None,
+    "parked_because": None,
+    "cost_usd": None,
+    "cost_basis": None,
+}
+"""What a row says of an attempt which has just been given a request, whatever it said before."""
+
+
 def as_accepted(ticket: Ticket) -> dict[str, Any]:
     """What a row says of an attempt whose request is known."""
     return {
-        "fate": Fate.SUBMITTED,
-        "billed": None,
+        **NEWLY_SUBMITTED,
         "request_id": ticket.request_id,
         "ticket": ticket.model_dump(mode="json"),
         "submitted_at": database_now(),
-        "ended_at": None,
-        "error": None,
-        "parked_at": None,
-        "parked_because": None,
-        "cost_usd": None,
-        "cost_basis": None,
     }
 
 
@@ -76,6 +84,14 @@ async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> Attem
     numbered = {**row, "number": changed.scalar_one()}
     added = await connection.execute(insert(attempt).values(numbered).returning(attempt))
     return attempt_of(added.mappings().one())
+
+
+def attempt_as_written(row: Mapping[str, Any]) -> Attempt:
+    """The attempt of a row that is about to be written, as it will be read."""
+    usd = row["estimated_usd"]
+    # In whole millionths of a dollar, as the table keeps it.
+    read = usd and Decimal(int((usd * MICRODOLLARS).to_integral_value())) / MICRODOLLARS
+    return attempt_of({**dict.fromkeys(attempt.c.keys()), **row, "estimated_usd": read})
 
 
 def _copied(like: Attempt) -> dict[str, Any]:

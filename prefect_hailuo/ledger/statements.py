@@ -1,17 +1,60 @@
-"""The few statements that more than one part of the ledger makes."""
+"""The few statements that more than one part of the ledger makes.
+
+Whoever locks several keys does so in one statement, in the keys' order, so that no two transactions
+lock each other out: all keys first, then attempts and waiters, then the scopes of budgets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, select, update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    CursorResult,
+    String,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    collate,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import TableValuedAlias
 
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
 from prefect_hailuo.ledger.tables import attempt, database_now, generation
+
+IS_THIS = (attempt.c.key == bindparam("this_key")) & (attempt.c.number == bindparam("this_number"))
+"""The condition that a row is the attempt which `this` names: for many at once."""
+
+
+class Locked(NamedTuple):
+    """What a generation's row says, once it is locked.
+
+    Args:
+        attempts: How many attempts there were.
+        consented: How many there were when a consent was given, or 0.
+    """
+
+    attempts: int
+    consented: int
+
+
+def this(one: Attempt) -> dict[str, Any]:
+    """An attempt as the parameters of `IS_THIS`."""
+    return {"this_key": one.key, "this_number": one.number}
 
 
 async def now_in(connection: AsyncConnection) -> float:
@@ -21,25 +64,60 @@ async def now_in(connection: AsyncConnection) -> float:
 
 async def lock_key(connection: AsyncConnection, key: str) -> int:
     """Lock a generation's row; how many attempts there were when a consent was given, or 0."""
+    locked = await lock_keys(connection, [key])
+    return locked[key].consented if key in locked else 0
+
+
+async def lock_keys(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
+    """Lock the rows of some generations, those that there are."""
     found = await connection.execute(
-        select(generation.c.consented).where(generation.c.key == key).with_for_update()
+        select(generation.c.key, generation.c.attempts, generation.c.consented)
+        .where(among(connection, generation.c.key, keys))
+        .order_by(in_order(connection, generation.c.key))
+        .with_for_update()
     )
-    return found.scalar() or 0
+    return {key: Locked(attempts, consented) for key, attempts, consented in found}
 
 
-async def lock_or_make_key(connection: AsyncConnection, key: str) -> int:
-    """Lock a generation's row, made if need be; as `lock_key`."""
-    row = {"key": key, "attempts": 0, "consented": 0, "created_at": database_now()}
-    await connection.execute(insert_once(connection, generation).values(row))
-    return await lock_key(connection, key)
+async def lock_or_make_key(connection: AsyncConnection, key: str) -> None:
+    """Lock a generation's row, made if need be."""
+    await make_keys(connection, [key])
+    await lock_key(connection, key)
+
+
+async def make_keys(connection: AsyncConnection, keys: Iterable[str]) -> set[str]:
+    """Make the rows of generations that are not there yet, in their order; those that were made."""
+    new = listed(connection, sorted(set(keys)))
+    rows = select(new.c.value, literal(0), literal(0), database_now()).where(
+        new.c.value.is_not(None)
+    )
+    names = ["key", "attempts", "consented", "created_at"]
+    made = insert_once(connection, generation).from_select(names, rows)
+    return set((await connection.execute(made.returning(generation.c.key))).scalars())
 
 
 async def attempts_of(connection: AsyncConnection, key: str) -> list[Attempt]:
     """The attempts of a key in their order."""
+    return (await attempts_of_keys(connection, [key]))[key]
+
+
+async def attempts_of_keys(
+    connection: AsyncConnection, keys: Iterable[str]
+) -> defaultdict[str, list[Attempt]]:
+    """The attempts of each of some keys in their order."""
     found = await connection.execute(
-        select(attempt).where(attempt.c.key == key).order_by(attempt.c.number)
+        select(attempt).where(among(connection, attempt.c.key, keys)).order_by(attempt.c.number)
     )
-    return [attempt_of(row) for row in found.mappings()]
+    attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+    for one in all_attempts(found):
+        attempts[one.key].append(one)
+    return attempts
+
+
+def all_attempts(found: CursorResult[Any]) -> list[Attempt]:
+    """The attempts that a result holds the rows of."""
+    names = tuple(found.keys())
+    return [attempt_of(dict(zip(names, row, strict=True))) for row in found]
 
 
 async def latest_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
@@ -53,7 +131,7 @@ async def owned_requests(
     """Those of some requests that attempts have: one request is never given to two."""
     found = await connection.execute(
         select(attempt.c.request_id).where(
-            attempt.c.realm == realm, attempt.c.request_id.in_(request_ids)
+            attempt.c.realm == realm, among(connection, attempt.c.request_id, request_ids)
         )
     )
     return set(found.scalars())
@@ -69,6 +147,15 @@ async def void_consent(connection: AsyncConnection, found: Attempt) -> None:
     )
 
 
+async def void_consents(
+    connection: AsyncConnection, found: Iterable[Attempt], locked: dict[str, Locked]
+) -> None:
+    """The same for many, whose keys are locked: hardly ever is there any."""
+    for one in found:
+        if one.key in locked and locked[one.key].consented >= one.number:
+            await void_consent(connection, one)
+
+
 def is_attempt(one: Attempt) -> ColumnElement[bool]:
     """The condition that a row is this attempt's."""
     return (attempt.c.key == one.key) & (attempt.c.number == one.number)
@@ -76,5 +163,49 @@ def is_attempt(one: Attempt) -> ColumnElement[bool]:
 
 def insert_once(connection: AsyncConnection, table: Table) -> Any:
     """An INSERT that lets a row be which is there already."""
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
+    return insert_into(connection, table).on_conflict_do_nothing()
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> Any:
+    """An INSERT that may say what to do about a row which is there already."""
+    dialect: Any = postgresql if is_postgresql(connection) else sqlite
+    return dialect.insert(table)
+
+
+def among(
+    connection: AsyncConnection, column: Column[Any], values: Iterable[str]
+) -> ColumnElement[bool]:
+    """The condition that a column holds one of some texts, as one parameter: there may be many.
+
+    Besides, the statement is the same for any number of them, and prepared once.
+    """
+    if is_postgresql(connection):
+        return column == any_(literal(list(values), ARRAY(String)))
+    return column.in_(select(listed(connection, values).c.value))
+
+
+def is_one_of(column: Column[Any], values: Iterable[Any]) -> ColumnElement[bool]:
+    """The condition that a column holds one of a few values, also where many rows are changed.
+
+    SQLAlchemy's own `in_` cannot be executed with many parameters.
+    """
+    return or_(*(column == value for value in values))
+
+
+def listed(connection: AsyncConnection, values: Iterable[str]) -> TableValuedAlias:
+    """Some texts as a table, with a column `value`."""
+    if is_postgresql(connection):
+        return (
+            func.unnest(literal(list(values), ARRAY(String))).table_valued("value").render_derived()
+        )
+    return func.json_each(literal(json.dumps(list(values)), Text)).table_valued("value")
+
+
+def in_order(connection: AsyncConnection, column: Column[str]) -> ColumnElement[str]:
+    """What to sort by for Python's own order, whatever a database's language is."""
+    return collate(column, "C") if is_postgresql(connection) else column
+
+
+def is_postgresql(connection: AsyncConnection) -> bool:
+    """Which of the two databases it is."""
+    return connection.dialect.name == "postgresql"

@@ -10,6 +10,7 @@ from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.rows import as_void
+from prefect_hailuo.ledger.statements import lock_keys
 from prefect_hailuo.ledger.tables import attempt, database_now
 
 UNFINISHED = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.AMBIGUOUS)
@@ -33,7 +34,11 @@ class Unfinished:
             ambiguous now.
         """
         dead = (attempt.c.realm == realm) & (attempt.c.lease_until <= database_now())
+        open_ended = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
         async with self._database.writing() as connection:
+            found = await connection.execute(select(attempt.c.key).where(dead, open_ended))
+            # As a claim would: who changes many attempts locks their keys first, in their order.
+            await lock_keys(connection, set(found.scalars()))
             voided = await connection.execute(
                 update(attempt)
                 .where(dead, attempt.c.fate == Fate.INTENDED)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select, true, update
+from sqlalchemy import ColumnElement, case, exists, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.fal.client import FRESH_SECONDS
@@ -14,13 +14,23 @@ from prefect_hailuo.fal.messages import Cancellation, Realm
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.grouping import Group
 from prefect_hailuo.ledger.rows import UNBILLED
-from prefect_hailuo.ledger.statements import insert_once, is_attempt
+from prefect_hailuo.ledger.statements import (
+    among,
+    in_order,
+    insert_once,
+    is_attempt,
+    is_postgresql,
+)
 from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, waiter
 from prefect_hailuo.ledger.wishes import Run, Wish
 
 WAITER_LEASE_SECONDS = 120.0
 """How long a waiter counts as waiting; its process renews it."""
+
+RENEWED_AT_ONCE = 1_000
+"""How many waiters' leases are prolonged in one transaction: others want the ledger, too."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +46,54 @@ class Waiting:
     run: Run
 
 
-async def keep_waiter(connection: AsyncConnection, wish: Wish, now: float) -> None:
-    """Write down that a call waits, or that it still does."""
-    row = {
-        "id": wish.waiter,
-        "key": wish.key,
-        "realm": wish.realm,
-        "flow_run_id": wish.run.flow_run_id,
-        "root_flow_run_id": wish.run.root_flow_run_id,
-        "started_at": now,
-        "lease_until": now + WAITER_LEASE_SECONDS,
-    }
-    await connection.execute(insert_once(connection, waiter).values(row))
+async def keep_waiters(connection: AsyncConnection, wishes: Sequence[Wish], now: float) -> None:
+    """Write down that some calls wait, or that they still do."""
+    rows = [
+        {
+            "id": wish.waiter,
+            "key": wish.key,
+            "realm": wish.realm,
+            "flow_run_id": wish.run.flow_run_id,
+            "root_flow_run_id": wish.run.root_flow_run_id,
+            "started_at": now,
+            "lease_until": now + WAITER_LEASE_SECONDS,
+        }
+        for wish in wishes
+    ]
+    if rows:
+        await connection.execute(insert_once(connection, waiter), rows)
+
+
+async def end_waiters(connection: AsyncConnection, keys: Collection[str]) -> None:
+    """Write down that whoever waited for some keys has a video, or an error in its place."""
+    those = among(connection, waiter.c.key, keys) & waiter.c.ended_at.is_(None)
+    await _lock(connection, those)
+    await connection.execute(update(waiter).where(those).values(ended_at=database_now()))
+
+
+async def cancelled_among(connection: AsyncConnection, runs: Iterable[Run]) -> set[str]:
+    """Those of the flow runs that are known to be cancelled."""
+    ids = {each for run in runs for each in run.ids}
+    if not ids:
+        return set()
+    found = await connection.execute(
+        select(cancelled_run.c.flow_run_id).where(
+            among(connection, cancelled_run.c.flow_run_id, ids)
+        )
+    )
+    return set(found.scalars())
+
+
+async def unwanted_among(connection: AsyncConnection, keys: Collection[str]) -> set[str]:
+    """Those of some keys for which there were waiters, and all of them were cancelled."""
+    wanting = func.count(case((_wants(), 1)))
+    found = await connection.execute(
+        select(waiter.c.key)
+        .where(among(connection, waiter.c.key, keys))
+        .group_by(waiter.c.key)
+        .having(func.count(waiter.c.cancelled_at) > 0, wanting == 0)
+    )
+    return set(found.scalars())
 
 
 class Waiters:
@@ -63,6 +109,7 @@ class Waiters:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._alive: set[str] = set()
+        self._asking: Group[str, bool] = Group(self._which_are_unwanted)
 
     @contextmanager
     def alive(self, name: str) -> Iterator[None]:
@@ -75,19 +122,28 @@ class Waiters:
 
     async def renew(self) -> None:
         """Prolong the leases of this process's waiters."""
-        if not self._alive:
-            return
+        alive = sorted(self._alive)
+        for start in range(0, len(alive), RENEWED_AT_ONCE):
+            await self._renew(alive[start : start + RENEWED_AT_ONCE])
+
+    async def _renew(self, names: Sequence[str]) -> None:
         async with self._database.writing() as connection:
+            those = among(connection, waiter.c.id, names)
+            await _lock(connection, those)
             await connection.execute(
                 update(waiter)
-                .where(waiter.c.id.in_(list(self._alive)))
+                .where(those)
                 .values(lease_until=database_now() + WAITER_LEASE_SECONDS)
             )
 
     async def is_unwanted(self, key: str) -> bool:
         """Whether there were waiters for a key, and all of them were cancelled."""
+        return await self._asking(key)
+
+    async def _which_are_unwanted(self, keys: Sequence[str]) -> list[bool]:
         async with self._database.reading() as connection:
-            return bool((await connection.execute(unwanted(key))).scalar_one())
+            unwanted = await unwanted_among(connection, keys)
+        return [key in unwanted for key in keys]
 
     async def withdraw(self, flow_runs: Collection[str]) -> list[Attempt]:
         """Note that flow runs were cancelled.
@@ -102,13 +158,16 @@ class Waiters:
                         flow_run_id=flow_run, cancelled_at=database_now()
                     )
                 )
+            those = _of_runs(flow_runs) & waiter.c.ended_at.is_(None)
+            await _lock(connection, those)
             changed = await connection.execute(
                 update(waiter)
-                .where(_of_runs(flow_runs), waiter.c.ended_at.is_(None))
+                .where(those)
                 .values(cancelled_at=database_now())
                 .returning(waiter.c.key)
             )
-            return await _unwanted(connection, attempt.c.key.in_(set(changed.scalars())))
+            keys = set(changed.scalars())
+            return await _unwanted(connection, among(connection, attempt.c.key, keys))
 
     async def reinstate(self, flow_runs: Collection[str]) -> None:
         """Note that flow runs which were cancelled run again after all, and want what they wanted.
@@ -119,10 +178,12 @@ class Waiters:
             await connection.execute(
                 cancelled_run.delete().where(cancelled_run.c.flow_run_id.in_(flow_runs))
             )
+            those = _of_runs(flow_runs) & waiter.c.ended_at.is_(None)
+            await _lock(connection, those)
             its_own = (waiter.c.flow_run_id, waiter.c.root_flow_run_id)
             await connection.execute(
                 update(waiter)
-                .where(_of_runs(flow_runs), waiter.c.ended_at.is_(None))
+                .where(those)
                 .where(~exists().where(cancelled_run.c.flow_run_id.in_(its_own)))
                 .values(cancelled_at=None)
             )
@@ -184,11 +245,11 @@ class Waiters:
             )
 
 
-def unwanted(key: str) -> Select[tuple[bool]]:
-    """Whether there were waiters for a key, and all of them were cancelled."""
-    of_key = waiter.c.key == key
-    cancelled = exists().where(of_key, waiter.c.cancelled_at.is_not(None))
-    return select(cancelled & ~exists().where(of_key, _wants()))
+async def _lock(connection: AsyncConnection, those: ColumnElement[bool]) -> None:
+    """Lock waiters before they are changed, in their order: see `statements`."""
+    if is_postgresql(connection):
+        order = in_order(connection, waiter.c.id)
+        await connection.execute(select(waiter.c.id).where(those).order_by(order).with_for_update())
 
 
 async def _unwanted(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Attempt]:

@@ -49,6 +49,15 @@ class Run:
         """Those that there are."""
         return sorted({each for each in (self.flow_run_id, self.root_flow_run_id) if each})
 
+    def among(self, flow_runs: Collection[str]) -> bool:
+        """Whether it, or the one that it is part of, is among some flow runs.
+
+        Example:
+            >>> Run("subflow", "parent").among({"parent"})
+            True
+        """
+        return self.flow_run_id in flow_runs or self.root_flow_run_id in flow_runs
+
     def only(self, flow_runs: Collection[str]) -> Run:
         """The same, without the ids that are not among some flow runs.
 
