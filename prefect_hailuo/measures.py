@@ -7,8 +7,9 @@ comes out is the same; where it might not be, nothing does, and PyAV may be aske
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from prefect_hailuo.boxes import Box, Reader, boxes, child, entries
+from prefect_hailuo.boxes import Box, Reader, boxes, child, entries, find
 from prefect_hailuo.errors import DownloadError
 
 MICROSECONDS = 1_000_000
@@ -71,50 +72,64 @@ def _read_measures(reader: Reader, moov: Box) -> Probe | None:
     parts = list(boxes(reader, moov))
     if any(part.type == "mvex" for part in parts):
         return None  # its length is the fragments'
-    seconds = next((_seconds(reader, part) for part in parts if part.type == "mvhd"), None)
+    movie = _times(reader, find(moov, parts, "mvhd"))
     for part in parts:
         if part.type == "trak":
             mdia = child(reader, part, "mdia")
-            hdlr = child(reader, mdia, "hdlr")
-            if reader.read(hdlr.body + 8, 4) == b"vide":
-                return seconds and _measures(reader, mdia, seconds)
+            if reader.read(child(reader, mdia, "hdlr").body + 8, 4) == b"vide":
+                return _measures(reader, mdia, movie)
     return None
 
 
-def _measures(reader: Reader, mdia: Box, seconds: float) -> Probe | None:
+def _measures(reader: Reader, mdia: Box, movie: _Times) -> Probe | None:
     stbl = child(reader, child(reader, mdia, "minf"), "stbl")
     stsd = child(reader, stbl, "stsd")
-    rate = _rate(reader, child(reader, mdia, "mdhd"), child(reader, stbl, "stts"))
+    timescale = _times(reader, child(reader, mdia, "mdhd")).timescale
+    frames, ticks = _frames(reader, child(reader, stbl, "stts"))
     entry = stsd.body + 8
     codec = CODECS.get(reader.read(entry + 4, 4).decode("latin-1"))
     width = reader.number(stsd, entry + WIDTH_AT, 2)
     height = reader.number(stsd, entry + HEIGHT_AT, 2)
     several = reader.number(stsd, stsd.body + 4) != 1
-    if several or not (codec and width and height and rate):
+    if several or not (codec and width and height and ticks and timescale and movie.timescale):
         return None
-    return Probe(width, height, seconds, rate, codec)
+    seconds = _seconds(movie, _Times(timescale, ticks))
+    return Probe(width, height, seconds, timescale * frames / ticks, codec)
 
 
-def _seconds(reader: Reader, mvhd: Box) -> float | None:
-    """The length that the file as a whole is said to have."""
-    timescale, duration = _times(reader, mvhd)
-    if not timescale or not duration:
-        return None
-    return ((duration * MICROSECONDS + timescale // 2) // timescale) / MICROSECONDS
+class _Times(NamedTuple):
+    """A length, and how many of its ticks make a second."""
+
+    timescale: int
+    ticks: int
+
+    @property
+    def seconds(self) -> float:
+        """The length, rounded as FFmpeg does."""
+        doubled = 2 * self.ticks * MICROSECONDS + self.timescale
+        return doubled // (2 * self.timescale) / MICROSECONDS
 
 
-def _times(reader: Reader, header: Box) -> tuple[int, int]:
-    """The ticks of a second, and those of the whole, in `mvhd` or `mdhd`."""
+def _seconds(movie: _Times, pictures: _Times) -> float:
+    """How long it lasts: as long as its pictures, unless its sound is longer.
+
+    The whole is measured in coarse ticks, the pictures in fine ones.
+    """
+    coarse = 1 / movie.timescale
+    return movie.seconds if movie.seconds > pictures.seconds + coarse else pictures.seconds
+
+
+def _times(reader: Reader, header: Box) -> _Times:
+    """What `mvhd` or `mdhd` says."""
     wide = reader.number(header, header.body, 1) == 1
     at = header.body + (20 if wide else 12)
-    return reader.number(header, at), reader.number(header, at + 4, 8 if wide else 4)
+    return _Times(reader.number(header, at), reader.number(header, at + 4, 8 if wide else 4))
 
 
-def _rate(reader: Reader, mdhd: Box, stts: Box) -> float | None:
-    """Frames per second, on average."""
-    timescale, _ = _times(reader, mdhd)
+def _frames(reader: Reader, stts: Box) -> tuple[int, int]:
+    """How many frames a track has, and how many ticks they last."""
     frames = ticks = 0
     for count, each in entries(reader, stts, stts.body + 8, ">II"):
         frames += count
         ticks += count * each
-    return timescale * frames / ticks if ticks else None
+    return frames, ticks
