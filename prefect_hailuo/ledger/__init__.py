@@ -39,9 +39,10 @@ search, not to a purchase.
 - The bare client (`fal.client`) does not come this way, and does not claim to.
 
 **Where to read on.** The decision: `fates`, `claims`, `drafts`, `rules`, `attempts`, `sending`.
-What became of it: `records`, `tickets`, `endings`, `rows`, `files`, `recorded` (errors). What was lost: `reconciling`; from before the
-ledger began: `beginnings`, `earlier`, `imported`. Money: `budgets`, `purses`, `spending`. Who waits:
-`waiters`; what nobody looks after: `unfinished`. The database: `address`, `disks`, `database`,
-`turns`, `grouping`, `migrating`, `tables`, `statements`. For people: `reading`, `standing`, `exchange`, `rebuilding`,
-`past`, `pruning`. The road that uses all this is `prefect_hailuo.acquiring`.
+What became of it: `records`, `tickets`, `endings`, `rows`, `files`, `recorded` (errors). What was
+lost: `reconciling`; from before the ledger began: `beginnings`, `earlier`, `imported`. Money:
+`budgets`, `purses`, `spending`. Who waits: `waiters`; what nobody looks after: `unfinished`. The
+database: `address`, `disks`, `database`, `turns`, `grouping`, `migrating`, `tables`, `statements`.
+For people: `reading`, `standing`, `exchange`, `rebuilding`, `past`, `pruning`. The road that uses
+all this is `prefect_hailuo.acquiring`.
 """
