@@ -8,19 +8,32 @@ from pathlib import Path
 
 import anyio
 import pytest
+from databases import run_sql
 from file_server import smallest_video
 from prefect.blocks.core import Block
 from pydantic import PrivateAttr
 from roads import generate, names, order_of
 
 from prefect_hailuo import Ticket
-from prefect_hailuo.emulator import FalEmulator, ManualClock, delay, drop_after_accepting
+from prefect_hailuo.emulator import (
+    FalEmulator,
+    ManualClock,
+    delay,
+    drop_after_accepting,
+    expire_file,
+)
 from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError, StorageError
 from prefect_hailuo.events import Attached, Submitted
 from prefect_hailuo.generation import Road
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.places import Directory
 from prefect_hailuo.steps import fetching, generating, storing, waiting
+
+FORGET_THE_RESULT = """
+    UPDATE hailuo_attempt
+    SET fate = 'submitted', output = NULL, completed = NULL, billed = NULL, ended_at = NULL
+"""
+"""What a ledger says that was restored from a copy of some minutes before."""
 
 
 def test_a_deadline_that_passes_loses_nothing(tmp_path: Path) -> None:
@@ -132,3 +145,28 @@ def test_a_video_that_could_not_be_stored_is_not_bought_again(tiny: FalEmulator)
     assert caught.value.ticket and caught.value.billed is Billed.YES
     assert generate(tiny, place).request_id == caught.value.ticket.request_id
     assert tiny.charged == 1
+
+
+def test_a_ledger_that_is_older_than_the_place_loses_nothing(
+    tmp_path: Path, fal: FalEmulator, ledger_url: str
+) -> None:
+    """It calls new what is stored already; where fal no longer serves that, the place has it."""
+    video = generate(fal, tmp_path)
+    run_sql(ledger_url, "DELETE FROM hailuo_file")
+    run_sql(ledger_url, FORGET_THE_RESULT)
+    fal.faults.add(expire_file(count=None))
+    assert generate(fal, tmp_path) == video
+    assert generate(fal, tmp_path) == video
+    assert (fal.charged, fal.requests["media"]) == (1, 2)
+
+
+def test_what_another_waiter_stored_is_found_where_fal_serves_it_no_longer(
+    tmp_path: Path, fal: FalEmulator, ledger_url: str
+) -> None:
+    """Another place's copy does, if the ledger knows it, though the request looked new."""
+    video = generate(fal, tmp_path / "theirs")
+    run_sql(ledger_url, FORGET_THE_RESULT)
+    fal.faults.add(expire_file(count=None))
+    copy = generate(fal, tmp_path / "ours")
+    assert (copy.sha256, copy.request_id) == (video.sha256, video.request_id)
+    assert copy.is_there() and fal.charged == 1
