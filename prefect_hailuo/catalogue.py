@@ -82,6 +82,7 @@ def make_orders(
     if not items:
         return []
     base = make_order(items[0].input, take=take, labels=labels, **options)
+    base = replace(base, poster=False)  # nobody looks at a poster of each
     return [_order(index, item, base) for index, item in enumerate(items)]
 
 

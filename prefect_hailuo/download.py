@@ -66,9 +66,15 @@ class Downloads:
         self._memory_bytes = memory_bytes
         self._turns = anyio.CapacityLimiter(connections)
 
+    @property
+    def connections(self) -> int:
+        """How many downloads there may be at once."""
+        return int(self._turns.total_tokens)
+
     def allow(self, connections: int) -> None:
         """Change how many downloads there may be at once; those under way go on."""
-        self._turns.total_tokens = connections
+        if connections != self._turns.total_tokens:
+            self._turns.total_tokens = connections
 
     async def fetch(
         self,
@@ -159,7 +165,7 @@ class Downloads:
 
     @property
     def _chunk_bytes(self) -> int:
-        return min(CHUNK_BYTES, int(self._memory_bytes // self._turns.total_tokens))
+        return min(CHUNK_BYTES, self._memory_bytes // self.connections)
 
 
 class _Pace:

@@ -170,6 +170,7 @@ class Road:
 
     def _storing(self, order: Order) -> Storing:
         downloads = self._connections.downloads
+        downloads.allow(order.download_connections)
         return Storing(downloads, order.place, self._emit, self._clock, order.poster)
 
     def _keeping(self, order: Order) -> Keeping:

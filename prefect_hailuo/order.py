@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from prefect_hailuo.download import MOST_DOWNLOADS
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
@@ -49,6 +50,7 @@ class Order:
         reconcile_seconds: How long a lost request is looked for.
         find_place: Finds the places that the ledger names.
         poster: Whether somebody will look at a poster of the video.
+        download_connections: How many videos the process may download at once, from now on.
     """
 
     input: VideoInput
@@ -67,6 +69,7 @@ class Order:
     reconcile_seconds: float = RECONCILE_SECONDS
     find_place: FindPlace = find_directory
     poster: bool = True
+    download_connections: int = MOST_DOWNLOADS
 
     @property
     def key(self) -> str:

@@ -77,6 +77,8 @@ def make_order(
         on_lost=_one_of(OnLost, "on_lost", on_lost),
         reconcile_seconds=settings.reconcile_seconds,
         find_place=find_place,
+        poster=settings.artifacts,
+        download_connections=settings.download_connections,
     )
     check_texts("labels", *order.labels, *order.labels.values())
     check_texts("take", canonical_take(take))

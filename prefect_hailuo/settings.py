@@ -9,6 +9,7 @@ from prefect.settings import get_current_settings
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 from pydantic import Field, SecretStr
 
+from prefect_hailuo.download import MOST_DOWNLOADS
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
@@ -62,6 +63,12 @@ class HailuoSettings(PrefectBaseSettings):
         ge=0,
         description="How long a request whose answer was lost is looked for in fal's history, "
         "which may lag.",
+    )
+    download_connections: int = Field(
+        default=MOST_DOWNLOADS,
+        ge=1,
+        description="How many videos a process downloads at once; what they hold in memory "
+        "together does not grow with it.",
     )
     artifacts: bool = Field(
         default=True,

@@ -15,9 +15,11 @@ import pytest
 from children import run_python
 from file_server import serving_long_video, smallest_video
 from raw_server import RawServer, Reply
+from roads import generate
 
 from prefect_hailuo.clock import SystemClock
 from prefect_hailuo.download import STALL_SECONDS, Downloads
+from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import DownloadError
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.transport import open_reading
@@ -124,6 +126,22 @@ async def test_the_budget_can_be_changed(tmp_path: Path) -> None:
             await anyio.sleep(0.05)
             downloads.allow(6)
     assert (crowd.served, crowd.most) == (12, 6)
+
+
+def test_the_budget_is_a_setting(
+    tmp_path: Path, tiny: FalEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the process: that of the latest order holds."""
+    for connections in (3, 32):
+        name = "PREFECT_INTEGRATIONS_HAILUO_DOWNLOAD_CONNECTIONS"
+        monkeypatch.setenv(name, str(connections))
+        generate(tiny, tmp_path)
+        assert process_loop().run(count_connections) == connections
+
+
+async def count_connections(connections: Connections, emit: Emit) -> int:
+    """How many downloads there may be at once."""
+    return connections.downloads.connections
 
 
 async def test_waiting_for_a_turn_costs_no_time(tmp_path: Path) -> None:
