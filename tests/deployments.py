@@ -154,7 +154,9 @@ class Served:
             return []
         with closing(sqlite3.connect(file, timeout=10)) as database:
             database.row_factory = sqlite3.Row
-            return database.execute(query).fetchall()
+            # The file is there a moment before its tables are.
+            made = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'hailuo_attempt'")
+            return database.execute(query).fetchall() if made.fetchone() else []
 
 
 @contextmanager
