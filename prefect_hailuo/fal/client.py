@@ -341,4 +341,6 @@ def _opened(http: httpx.AsyncClient | None) -> httpx.AsyncClient:
 
 
 def _with_logs(url: str, logs: bool) -> httpx.URL:
-    return httpx.URL(url).copy_merge_params({"logs": "1"}) if logs else httpx.URL(url)
+    if not logs:
+        return httpx.URL(url)
+    return httpx.URL(f"{url}&logs=1" if "?" in url else f"{url}?logs=1")
