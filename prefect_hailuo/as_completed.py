@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypedDict
@@ -52,7 +52,7 @@ class _End:
 
 def generate_videos_as_completed(
     inputs: Iterable[Wanted], **options: Unpack[BatchOptions]
-) -> Iterator[VideoOutcome]:
+) -> Generator[VideoOutcome, None, None]:
     """Generate videos as `generate_videos` does, and give each outcome when it is known.
 
     Whoever stops listening (`break`, an error) ends the batch: nothing more is bought, and
@@ -99,7 +99,7 @@ def generate_videos_as_completed(
 
 async def agenerate_videos_as_completed(
     inputs: Iterable[Wanted], **options: Unpack[BatchOptions]
-) -> AsyncIterator[VideoOutcome]:
+) -> AsyncGenerator[VideoOutcome, None]:
     """The asynchronous twin of `generate_videos_as_completed`.
 
     Example:
