@@ -101,7 +101,8 @@ class Batch:
         for index, order in enumerate(orders):
             key = order.key
             if key not in courses:
-                patient = replace(order, timeout_seconds=EVER_SECONDS)
+                # Nobody looks at ten thousand posters.
+                patient = replace(order, timeout_seconds=EVER_SECONDS, poster=False)
                 courses[key] = Course(patient, key, [], moved=self._note_movement)
             courses[key].indices.append(index)
         return list(courses.values())
