@@ -41,7 +41,7 @@ from prefect_hailuo.fal.messages import Completed, LogLine, Ticket
 from prefect_hailuo.key import KEY_CHARACTERS_IN_NAME, generation_key
 from prefect_hailuo.media import poster_data_uri
 from prefect_hailuo.prefect_calls import synchronously
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 from prefect_hailuo.video import Video
 from prefect_hailuo.waiting import describe_status
 
@@ -69,7 +69,7 @@ class Teller:
 
     def __init__(self) -> None:
         self._logger = run_logger()
-        self._publishes = in_a_run() and HailuoSettings().artifacts
+        self._publishes = in_a_run() and current_settings().artifacts
         self._progress: UUID | None = None
         self._status: str | None = None
 

@@ -28,7 +28,7 @@ from prefect_hailuo.artifacts import escape, in_a_run, run_logger
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import Failure, VideoOutcome
 from prefect_hailuo.prefect_calls import synchronously
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 from prefect_hailuo.tally import BatchProgress, Counts
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class BatchTeller:
 
     def __init__(self, orders: Sequence[Order], on_outcome: OnOutcome | None = None) -> None:
         self._logger = run_logger()
-        self._publishes = in_a_run() and HailuoSettings().artifacts
+        self._publishes = in_a_run() and current_settings().artifacts
         self._name = f"hailuo-batch-{_digest(orders)}"
         self._on_outcome = on_outcome
         self._told: set[int] = set()

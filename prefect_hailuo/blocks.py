@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Literal, overload
 
 from prefect.blocks.abstract import CredentialsBlock
@@ -15,7 +16,7 @@ from prefect_hailuo.fal.hosts import Access, Hosts
 from prefect_hailuo.fal.messages import EMULATOR_KEY, Realm
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.prefect_calls import load_block
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 from prefect_hailuo.sync_client import FalClient
 
 DEFAULT_HOSTS = Hosts()
@@ -123,7 +124,7 @@ class FalCredentials(CredentialsBlock):
 
     def hosts(self) -> Hosts:
         """fal's hosts, checked."""
-        return Hosts(self.queue_url, self.run_url, self.rest_url, self.platform_url)
+        return _hosts(self.queue_url, self.run_url, self.rest_url, self.platform_url)
 
     def access(self) -> Access:
         """The key and the hosts, as the plain value that this package works with.
@@ -185,6 +186,12 @@ class FalCredentials(CredentialsBlock):
         await connections.client(self.access()).check_key()
 
 
+@lru_cache(maxsize=16)
+def _hosts(*urls: str) -> Hosts:
+    # Kept, for to check them takes longer than all else that a task asks of its credentials.
+    return Hosts(*urls)
+
+
 Credentials = FalCredentials | str | None
 """A block, a saved block's name, or None: the key is in the environment, or the settings name an
 emulator."""
@@ -203,7 +210,7 @@ def resolve_credentials(credentials: Credentials) -> FalCredentials:
 
 
 def _default_credentials() -> FalCredentials:
-    emulator_url = HailuoSettings().emulator_url
+    emulator_url = current_settings().emulator_url
     return FalCredentials.for_emulator(emulator_url) if emulator_url else FalCredentials()
 
 

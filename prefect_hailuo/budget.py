@@ -13,7 +13,7 @@ from prefect_hailuo.blocks import LOGO_URL
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.wishes import Limits
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 
 if TYPE_CHECKING:
     from prefect_hailuo.ledger.budgets import Allowance
@@ -109,7 +109,7 @@ class Budget(Block):
         return _left(await process_loop().arun(self._asking(realm)))
 
     def _applying(self, realm: Realm) -> Job[None]:
-        address = HailuoSettings().ledger_of(realm)
+        address = current_settings().ledger_of(realm)
 
         async def job(connections: Connections, emit: Emit) -> None:
             budgets = connections.ledgers.at(address).budgets
@@ -118,7 +118,7 @@ class Budget(Block):
         return job
 
     def _asking(self, realm: Realm) -> Job[list[Allowance]]:
-        address = HailuoSettings().ledger_of(realm)
+        address = current_settings().ledger_of(realm)
 
         async def job(connections: Connections, emit: Emit) -> list[Allowance]:
             return await connections.ledgers.at(address).budgets.allowances(realm, self.scope)

@@ -21,7 +21,7 @@ from prefect_hailuo.ledger.standing import Standing, is_parked
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.quoting import Quote, quotes_of
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 
 Wanted = VideoInput | tuple[VideoInput, int | str] | Order
 """An input, an input with its take, or a whole order."""
@@ -212,7 +212,7 @@ def _asked(wanted: Wanted, realm: Realm, takes: Sequence[int | str]) -> Iterator
             f"An estimate is of inputs such as Hailuo23ProTextToVideo(prompt=...), not of "
             f"{type(given).__name__}."
         )
-    ledger = HailuoSettings().ledger_of(realm)
+    ledger = current_settings().ledger_of(realm)
     for take in takes if own is None else [own]:
         key = generation_key(given, realm=realm, take=take)
         yield _Asked(given, canonical_take(take), key, ledger)

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.logging.loggers import flow_run_logger
 
 from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 
 
 def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
@@ -37,7 +37,7 @@ def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
 
     for realm in get_args(Realm):
         try:
-            file = HailuoSettings().ledger_of(realm).file
+            file = current_settings().ledger_of(realm).file
             if file is None or file.exists():
                 cancel_unwanted(realm, [str(flow_run.id)])
         except Exception as error:  # what it misses, the next sweep does

@@ -15,7 +15,7 @@ from prefect_hailuo.ledger.recorded import storable
 from prefect_hailuo.order import OnAmbiguous, OnLost, Order, find_directory
 from prefect_hailuo.places import Place
 from prefect_hailuo.runs import current_run
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 from prefect_hailuo.storage import BLOCK_PREFIX, UNSAVED, Storage, resolve_storage
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def make_order(
     check_input("input", input)
     block = resolve_credentials(credentials)
     access = block.access()
-    settings = HailuoSettings()
+    settings = current_settings()
     order = Order(
         input=input,
         access=access,
@@ -146,7 +146,7 @@ def timeout_or_default(seconds: float | None) -> float:
         ConfigurationError: It is not positive.
     """
     if seconds is None:
-        return HailuoSettings().timeout_seconds
+        return current_settings().timeout_seconds
     if not seconds > 0:
         raise ConfigurationError(
             f"timeout_seconds is {seconds}.", cure="Pass a positive number of seconds."

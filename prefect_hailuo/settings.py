@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
 from prefect_hailuo.ledger.wishes import RECONCILE_SECONDS
+
+PREFIX = "PREFECT_INTEGRATIONS_HAILUO_"
+"""How the environment variables begin."""
 
 
 class HailuoSettings(PrefectBaseSettings):
@@ -88,6 +92,30 @@ class HailuoSettings(PrefectBaseSettings):
         """
         url = self.ledger_url.get_secret_value() if self.ledger_url else None
         return _address(url, realm, get_current_settings().home / "hailuo", self.ledger_allow)
+
+
+def current_settings() -> HailuoSettings:
+    """The settings as they are now, read anew only where they may have changed.
+
+    To read them takes a millisecond, which a thousand tasks at once would all pay, twice.
+
+    Example:
+        >>> current_settings() is current_settings()
+        True
+    """
+    named = tuple(each for each in os.environ.items() if each[0].startswith(PREFIX))
+    return _settings(get_current_settings(), named, Path.cwd())
+
+
+_latest: tuple[tuple[object, ...], HailuoSettings] | None = None
+
+
+def _settings(prefects: object, *others: object) -> HailuoSettings:
+    global _latest
+    # Prefect's own are compared by identity: it makes new ones where a profile is entered.
+    if _latest is None or _latest[0][0] is not prefects or _latest[0][1:] != others:
+        _latest = ((prefects, *others), HailuoSettings())
+    return _latest[1]
 
 
 @cache

@@ -27,7 +27,7 @@ from prefect_hailuo.orders import find_place
 from prefect_hailuo.outcomes import VideoOutcomes
 from prefect_hailuo.places import Place
 from prefect_hailuo.runs import current_run
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 from prefect_hailuo.stopping import seconds_to_signal, was_cancelled
 from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
@@ -130,7 +130,7 @@ def _reinstating(run: Run, office: Office) -> Job[None]:
 
 
 def _office(access: Access) -> Office:
-    return Office(access, HailuoSettings().ledger_of(access.realm))
+    return Office(access, current_settings().ledger_of(access.realm))
 
 
 def _road(access: Access, ledger: LedgerAddress, connections: Connections, emit: Emit) -> Road:
@@ -219,7 +219,7 @@ def storing(
     ticket: Ticket, output: Output, place: Place, completed: Completed | None = None
 ) -> Step[Video]:
     """The result, downloaded, verified and kept."""
-    ledger = HailuoSettings().ledger_of(ticket.realm)
+    ledger = current_settings().ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
         into = Storing(connections.downloads, place, emit)

@@ -22,7 +22,7 @@ from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.folders import refused_place
 from prefect_hailuo.places import Directory, Place, Shelf
 from prefect_hailuo.prefect_calls import load_block
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 
 T = TypeVar("T")
 
@@ -170,7 +170,7 @@ def resolve_storage(storage: Storage, realm: Realm) -> Place:
         ConfigurationError: It names nothing that can store files.
     """
     if storage is None:
-        return Directory(HailuoSettings().videos_of(realm))
+        return Directory(current_settings().videos_of(realm))
     if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):
         storage = load_block(Block, storage.removeprefix(BLOCK_PREFIX))
     if isinstance(storage, str) and "://" in storage:

@@ -18,7 +18,7 @@ from prefect_hailuo.key import shown_key
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
 from prefect_hailuo.orders import find_place
 from prefect_hailuo.runs import cancelled_runs
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 from prefect_hailuo.storage import resolve_storage
 from prefect_hailuo.sweeping import Sweep, SweepRow
 
@@ -151,7 +151,7 @@ def _cancelled(flow_runs: Collection[str]) -> set[str]:
 
 
 def _recorded_names(realm: Realm) -> Job[set[str]]:
-    address = HailuoSettings().ledger_of(realm)
+    address = current_settings().ledger_of(realm)
 
     async def job(connections: Connections, emit: Emit) -> set[str]:
         left = await connections.ledgers.at(address).unfinished.attempts(realm)
@@ -162,7 +162,7 @@ def _recorded_names(realm: Realm) -> Job[set[str]]:
 
 def _waiting_runs(realm: Realm) -> Job[set[str]]:
     """The flow runs that wait for what is not done."""
-    address = HailuoSettings().ledger_of(realm)
+    address = current_settings().ledger_of(realm)
 
     async def job(connections: Connections, emit: Emit) -> set[str]:
         waiting = await connections.ledgers.at(address).waiters.wanting(realm)
@@ -195,7 +195,7 @@ def _cancelling(
 
 def _preparing(realm: Realm, accesses: Mapping[str, Access]) -> Callable[[Connections], Sweep]:
     """A sweep as the settings of this thread have it."""
-    settings = HailuoSettings()
+    settings = current_settings()
     address = settings.ledger_of(realm)
     default_place = resolve_storage(None, realm)
 

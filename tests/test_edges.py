@@ -40,7 +40,7 @@ from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.naming import name_apart
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 from prefect_hailuo.steps import acquiring, generating, perform
 from prefect_hailuo.sweep import _preparing, sweep
 from prefect_hailuo.sweeping import SweepRow
@@ -289,7 +289,7 @@ def test_what_is_wanted_again_is_not_cancelled(wanted: tuple[FalEmulator, FlowRu
 
     async def cancel_late(connections: Connections, emit: Emit) -> SweepRow:
         sweeper = _preparing("emulator", {access.account: access})(connections)
-        ledger = connections.ledgers.at(HailuoSettings().ledger_of("emulator"))
+        ledger = connections.ledgers.at(current_settings().ledger_of("emulator"))
         [one] = await ledger.unfinished.attempts("emulator")
         return await sweeper._cancel(one, access)
 

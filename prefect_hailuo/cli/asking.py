@@ -13,7 +13,7 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.loop import Connections, Emit, process_loop
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ CredentialsOption = Annotated[
 
 def realm_of(given: Realm | None) -> Realm:
     """The realm that a command is about."""
-    return given or ("emulator" if HailuoSettings().emulator_url else "fal")
+    return given or ("emulator" if current_settings().emulator_url else "fal")
 
 
 def ask(
@@ -56,7 +56,7 @@ def ask_with(
     handle: Callable[[Any], None] | None = None,
 ) -> T:
     """Ask a realm's ledger, and fal; what the question emits is handled here."""
-    address = HailuoSettings().ledger_of(realm)
+    address = current_settings().ledger_of(realm)
 
     async def job(connections: Connections, emit: Emit) -> T:
         return await question(connections.ledgers.at(address), connections, emit)

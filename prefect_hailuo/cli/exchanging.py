@@ -32,7 +32,7 @@ from prefect_hailuo.ledger.exchange import Header, Merged
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.rebuilding import Outcome, Rebuilt
 from prefect_hailuo.loop import Connections, Emit
-from prefect_hailuo.settings import HailuoSettings
+from prefect_hailuo.settings import current_settings
 
 OUTCOMES: dict[Outcome, str] = {
     "attempt": "entered: a rerun collects it",
@@ -158,7 +158,7 @@ def _tell_merged(merged: Merged, json: bool) -> None:
 
 
 def _rebuild(realm: Realm, access: Access, days: float, credentials: str | None) -> list[Rebuilt]:
-    scope = HailuoSettings().budget_scope
+    scope = current_settings().budget_scope
 
     async def rebuild(ledger: Ledger, connections: Connections, emit: Emit) -> list[Rebuilt]:
         platform = PlatformClient(access, connections.http)
