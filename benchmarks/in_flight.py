@@ -102,7 +102,15 @@ def _airfield(options: argparse.Namespace) -> Iterator[Airfield]:
             progress.print("starting a Prefect server")
             return stack.enter_context(prefect_server(folder, without_accounts()))
 
-        yield Airfield(fal, prefect, folder, progress.print)
+        yield Airfield(fal, prefect, folder, progress.print, _made(options.profile))
+
+
+def _made(folder: str | None) -> Path | None:
+    if folder is None:
+        return None
+    path = Path(folder).absolute()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _machine() -> str:
@@ -138,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--skip-peers", action="store_true", help="only what the goals need")
     add("--single-seconds", type=_positive, default=SINGLE.load.seconds, help="of the row single")
     add("--clip", choices=("tiny", "drawn"), default="tiny", help="16 kB, or a real video")
+    add("--profile", metavar="FOLDER", help="where to write what the CPU time of each run went on")
     add("--scale", type=_positive, default=1.0, help="multiplies the counts, to try it out")
     add("--hurry", type=_positive, default=1.0, help="divides the durations, to try it out")
     return parser

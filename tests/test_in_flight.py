@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from benchmarks.flights.rows import (
     Entry,
     Row,
 )
+from benchmarks.flights.sampling import Sampler
 from benchmarks.flights.telling import as_json, table
 from benchmarks.in_flight import main
 from benchmarks.lean_fal.process import lean_fal
@@ -46,7 +49,7 @@ def start(*options: str) -> subprocess.Popen[str]:
 
 def outcome(benchmark: subprocess.Popen[str]) -> tuple[str, Told]:
     """What it printed, and the rows of the last line."""
-    out, errors = benchmark.communicate(timeout=120)
+    out, errors = benchmark.communicate(timeout=220)
     text, _, last = out.strip().rpartition("\n")
     assert last.startswith("["), errors
     return text, {each["row"]: each for each in json.loads(last)}
@@ -54,14 +57,16 @@ def outcome(benchmark: subprocess.Popen[str]) -> tuple[str, Told]:
 
 @pytest.fixture(scope="module")
 def miniature(prefect_server: None) -> tuple[str, Told]:
-    """All rows, the first with its peers; in three processes at once, for most of it is waiting."""
+    """All rows, the first with its peers and a server that runs already; in three processes at
+    once, for much of it is waiting."""
     alone = ("--skip-peers", "--api-url", str(PREFECT_API_URL.value()), "--rows")
-    parts = [
-        start("--rows", ROW_NAMES[0]),
-        start(*alone, ",".join(ROW_NAMES[1:4])),
-        start(*alone, ",".join(ROW_NAMES[4:])),
-    ]
-    outcomes = [outcome(part) for part in parts]
+    with lean_fal() as elsewhere:
+        parts = [
+            start("--rows", ROW_NAMES[0], "--url", elsewhere.url),
+            start(*alone, ",".join(ROW_NAMES[1:4])),
+            start(*alone, ",".join(ROW_NAMES[4:])),
+        ]
+        outcomes = [outcome(part) for part in parts]
     told = {name: row for _, rows in outcomes for name, row in rows.items()}
     return "".join(printed for printed, _ in outcomes), told
 
@@ -136,6 +141,27 @@ def test_a_contender_that_fails_is_told(tmp_path: Path) -> None:
         figured = fly_row(nobody, field, repeats=2, with_peers=True)
     assert "KeyError: 'nobody'" in figured[OURS]["failed"]
     assert as_json(nobody, figured)["met"] is False
+
+
+def test_a_profile_finds_who_is_busy(tmp_path: Path) -> None:
+    """CPU time goes to the function that used it, not to one that waited meanwhile."""
+    sampler = Sampler()
+    sampler.start()
+    waiting = threading.Thread(target=time.sleep, args=(0.3,))
+    waiting.start()
+    be_busy(0.3)
+    waiting.join()
+    sampler.stop()
+    sampler.report(tmp_path / "profile.txt")
+    first = (tmp_path / "profile.txt").read_text().partition("by itself\n")[2].split("\n")[0]
+    assert first.endswith("tests/test_in_flight.py:be_busy")
+
+
+def be_busy(seconds: float) -> None:
+    """Use CPU time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 def test_a_busy_server_is_told() -> None:

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.flights.flight import ENDPOINT, FIRST_ENDPOINT, READY, Flight, Landing, Wanted
+from benchmarks.flights.sampling import Sampler
 
 CONTENDERS = {
     "ours-plain": "ours:plain",
@@ -60,6 +61,9 @@ def _measured(
     count_calls: Callable[[], tuple[int, int]],
     settle: Callable[[], object],
 ) -> Landing:
+    sampler = Sampler()
+    if flight.profile:
+        sampler.start()
     calls, events = count_calls()
     wall, cpu = time.perf_counter(), time.process_time()
     arrived = fly(flight, Wanted.of(flight.count, ENDPOINT))
@@ -67,6 +71,9 @@ def _measured(
     settle()
     cpu = time.process_time() - cpu
     calls_after, events_after = count_calls()
+    if flight.profile:
+        sampler.stop()
+        sampler.report(Path(flight.profile))
     return Landing(arrived, wall, cpu, peak_mb(), calls_after - calls, events_after - events)
 
 

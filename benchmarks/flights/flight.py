@@ -27,12 +27,14 @@ class Flight:
         count: How many videos.
         url: The server.
         folder: Where it may write.
+        profile: The file for a profile of its CPU time; empty for none.
     """
 
     contender: str
     count: int
     url: str
     folder: str
+    profile: str = ""
 
     @property
     def videos(self) -> Path:

@@ -26,7 +26,7 @@ from benchmarks.staying_inside import ROOT, without_accounts
 PAIR = Load(seconds=0.02)
 """How long the first videos take, which are made before the start signal."""
 
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 600.0
 PATIENCE_TIMES_IDEAL = 4.0
 """When a run is given up: after so long, and so many times the ideal on top."""
 
@@ -93,12 +93,18 @@ class Airfield:
         prefect: Starts the Prefect server when it is first called.
         folder: Where contenders may write.
         say: Told how it goes.
+        profiles: Where a profile of every run's CPU time goes; None for nowhere.
     """
 
     fal: LeanFal
     prefect: Callable[[], PrefectServer]
     folder: Path
     say: Callable[[str], None]
+    profiles: Path | None = None
+
+    def profile_of(self, contender: str, count: int) -> str:
+        """Where the profile of a run goes; the last of several stays."""
+        return str(self.profiles / f"{contender}-{count}.txt") if self.profiles else ""
 
 
 def fly_row(row: Row, field: Airfield, *, repeats: int | None, with_peers: bool) -> Figured:
@@ -126,7 +132,8 @@ def fly(entry: Entry, load: Load, field: Airfield) -> Figures:
 
 def _fly(entry: Entry, load: Load, field: Airfield, folder: Path) -> Figures:
     server = field.prefect() if entry.in_prefect else None
-    flight = Flight(entry.contender, entry.count, field.fal.url, str(folder))
+    profile = field.profile_of(entry.contender, entry.count)
+    flight = Flight(entry.contender, entry.count, field.fal.url, str(folder), profile)
     ideal = load.ideal_seconds(entry.count)
     field.fal.begin(PAIR)
     with _child(flight, server, PATIENCE_SECONDS + PATIENCE_TIMES_IDEAL * ideal) as child:
