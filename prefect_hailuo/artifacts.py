@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import deque
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
@@ -38,12 +39,16 @@ from prefect_hailuo.events import (
     Submitted,
 )
 from prefect_hailuo.fal.messages import Completed, LogLine, Ticket
+from prefect_hailuo.fal.pacing import CROWD
 from prefect_hailuo.key import KEY_CHARACTERS_IN_NAME, generation_key
+from prefect_hailuo.ledger.wishes import Run
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.media import poster_data_uri
 from prefect_hailuo.prefect_calls import synchronously
+from prefect_hailuo.runs import current_run
 from prefect_hailuo.settings import current_settings
 from prefect_hailuo.video import Video
-from prefect_hailuo.waiting import describe_status
+from prefect_hailuo.waiting import PROGRESS_SECONDS, describe_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,12 +69,14 @@ LEVELS = {
 class Teller:
     """Tells a run what its generation does; made and called on the caller's side.
 
-    What it cannot tell it lets go with a warning: a paid video is not lost over a card.
+    What it cannot tell it lets go with a warning: a paid video is not lost over a card. Where many
+    videos are made at once, none has artifacts of its own: a card takes Prefect's client and server
+    longer than all that this package does for a video.
     """
 
     def __init__(self) -> None:
         self._logger = run_logger()
-        self._publishes = in_a_run() and current_settings().artifacts
+        self._may_publish = in_a_run() and current_settings().artifacts
         self._progress: UUID | None = None
         self._status: str | None = None
 
@@ -100,7 +107,19 @@ class Teller:
 
     async def atell(self, event: Event) -> None:
         """The asynchronous twin of `tell`: in a thread, so that the caller's loop goes on."""
-        await anyio.to_thread.run_sync(self.tell, event)
+        if self._publishes:
+            await anyio.to_thread.run_sync(self.tell, event)
+        else:
+            self.tell(event)
+
+    @property
+    def _publishes(self) -> bool:
+        if not self._may_publish:
+            return False
+        if process_loop().crowded:
+            self._may_publish = False
+            _say_why(self._logger)
+        return self._may_publish
 
     def _tell_reused(self, video: Video) -> None:
         self._logger.info("Already stored at %s; nothing was bought.", video.place)
@@ -123,7 +142,7 @@ class Teller:
 
     def _tell_progress(self, event: Progress) -> None:
         status = describe_status(event.status)
-        if status != self._status:
+        if status != self._status and not process_loop().crowded:
             self._logger.info("%s: %s.", event.ticket.request_id, status)
         self._status = status
         if self._publishes:
@@ -132,23 +151,32 @@ class Teller:
 
     def _tell_stored(self, video: Video, poster: str | None) -> None:
         self._logger.info("Stored at %s (%s bytes).", video.place, f"{video.size:,}")
-        if self._publishes and self._progress:
+        if self._publishes:
             with self._letting_go("progress"):
-                synchronously(update_progress_artifact, self._progress, 100.0, "Stored.")
+                self._publish_end(video)
         self._publish_video(video, poster)
 
     def _publish_progress(self, event: Progress) -> None:
         percent, text = describe_progress(event)
         if self._progress is None:
+            if event.elapsed_seconds < PROGRESS_SECONDS:
+                return  # of many at once, most are told of as such before they are shown
             key = f"hailuo-{ticket_name(event.ticket)}-progress"
             self._progress = synchronously(create_progress_artifact, percent, key, text)
         else:
             synchronously(update_progress_artifact, self._progress, percent, text)
 
+    def _publish_end(self, video: Video) -> None:
+        if self._progress is None:
+            key = f"hailuo-{_short_name(video)}-progress"
+            synchronously(create_progress_artifact, 100.0, key, "Stored.")
+        else:
+            synchronously(update_progress_artifact, self._progress, 100.0, "Stored.")
+
     def _publish_video(self, video: Video, poster: str | None) -> None:
         if not self._publishes:
             return
-        name = (video.key or slugify(video.request_id))[:KEY_CHARACTERS_IN_NAME]
+        name = _short_name(video)
         with self._letting_go("card"):
             synchronously(create_markdown_artifact, card(video), f"hailuo-{name}", _caption(video))
         if poster and self._publishes:
@@ -162,8 +190,21 @@ class Teller:
             yield
         except Exception as error:
             # One failure may have taken a minute; a finished video is not held up by more of them.
-            self._publishes = False
+            self._may_publish = False
             self._logger.warning("The %s could not be published: %s", what, error)
+
+
+_told_why: deque[Run] = deque(maxlen=64)
+
+
+def _say_why(logger: LoggerOrAdapter) -> None:
+    """Say once in a flow run why there are no more artifacts."""
+    run = current_run()
+    if run not in _told_why:
+        _told_why.append(run)
+        logger.info(
+            "More than %s videos at once: none has a card, a poster or progress of its own.", CROWD
+        )
 
 
 def describe_progress(event: Progress) -> tuple[float, str]:
@@ -213,6 +254,10 @@ def escape(text: str) -> str:
         'a \\\\<b\\\\> \\\\| \\\\*c\\\\*'
     """
     return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-])", r"\\\1", " ".join(text.split()))
+
+
+def _short_name(video: Video) -> str:
+    return (video.key or slugify(video.request_id))[:KEY_CHARACTERS_IN_NAME]
 
 
 def ticket_name(ticket: Ticket) -> str:

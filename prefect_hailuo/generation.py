@@ -171,7 +171,9 @@ class Road:
     def _storing(self, order: Order) -> Storing:
         downloads = self._connections.downloads
         downloads.allow(order.download_connections)
-        return Storing(downloads, order.place, self._emit, self._clock, order.poster)
+        # Nobody is shown the poster of one of many, and it takes longer than all the rest.
+        poster = order.poster and not self._connections.supervisor.crowded
+        return Storing(downloads, order.place, self._emit, self._clock, poster)
 
     def _keeping(self, order: Order) -> Keeping:
         return Keeping(self._ledger, self._storing(order), order.find_place)

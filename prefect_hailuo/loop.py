@@ -199,6 +199,11 @@ class ProcessLoop:
             raise
         return _outcome(future)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether many generations wait here at once, or did a moment ago."""
+        return self._connections.supervisor.crowded
+
     def close(self, *, waking: bool = True) -> None:
         """Cancel the jobs, wait for them shortly, close the connections, end the thread.
 

@@ -3,7 +3,9 @@ end."""
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.lanes import Lane, Spot
 from prefect_hailuo.fal.messages import Status, Ticket
-from prefect_hailuo.fal.pacing import Durations, Plan
+from prefect_hailuo.fal.pacing import CROWD, Durations, Plan
 
 MOST_STREAMS = 512
 """Streams that one process holds open at most; more save no requests, for whoever is near its end
@@ -34,6 +36,10 @@ SHARE_OF_MEMORY = 0.1
 
 FRESH_POSITION_SECONDS = 30.0
 """For how long after the submission the position that fal then gave is good to go by."""
+
+
+CROWDED_SECONDS = 60.0
+"""For how long many are remembered to have waited at once."""
 
 
 class LaneName(NamedTuple):
@@ -55,6 +61,13 @@ class Supervisor:
     def __init__(self, streams: int | None = None) -> None:
         self._free_streams = affordable_streams() if streams is None else streams
         self._lanes: dict[LaneName, Lane] = {}
+        self._seats = 0
+        self._crowded_at = -math.inf
+
+    @property
+    def crowded(self) -> bool:
+        """Whether many wait, or did a moment ago: then there is nothing special about each."""
+        return time.monotonic() - self._crowded_at < CROWDED_SECONDS
 
     @property
     def free_streams(self) -> int:
@@ -83,9 +96,11 @@ class Supervisor:
         fresh = age <= FRESH_POSITION_SECONDS and ticket.submitted_at is not None
         position = (ticket.queue_position or 0) if fresh else None
         seat = Seat(self, lane, lane.enter(clock.now(), position, age), clock)
+        self._count(1)
         try:
             yield seat
         finally:
+            self._count(-1)
             lane.leave(seat.spot)
 
     @contextmanager
@@ -96,6 +111,11 @@ class Supervisor:
             yield
         finally:
             self._free_streams += 1
+
+    def _count(self, change: int) -> None:
+        self._seats += change
+        if self._seats > CROWD:
+            self._crowded_at = time.monotonic()
 
     def _lane(
         self, access: Access, endpoint: str, clock: Clock, observed: Sequence[float] = ()
