@@ -106,6 +106,9 @@ class Course:
     video: Video | None = None
     failure: Failure | None = None
 
+    def __post_init__(self) -> None:
+        self._price = self.order.input.endpoint.price_usd or Decimal(0)
+
     def see(self, event: object) -> None:
         """Take note of an event of the road."""
         match event:
@@ -151,9 +154,8 @@ class Course:
     @property
     def price_usd(self) -> Decimal:
         """What this run bought of it, by the catalogue."""
-        price = self.order.input.endpoint.price_usd or Decimal(0)
         free = self.failure is not None and self.failure.billed is Billed.NO
-        return price * max(0, self.bought - free)
+        return self._price * max(0, self.bought - free)
 
     def _is_at_fal(self, ticket: Ticket) -> None:
         self.ticket, self.standing = ticket, "queued"

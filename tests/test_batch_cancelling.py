@@ -16,9 +16,13 @@ from file_server import smallest_video
 from prefect import flow
 from test_cancelling import cancel, in_a_thread, this_run
 
-from prefect_hailuo import agenerate_videos, generate_videos
+from prefect_hailuo import Ticket, VideoOutcomes, agenerate_videos, generate_videos
+from prefect_hailuo.catalogue import make_orders
 from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.loop import StoppedError
+from prefect_hailuo.fal.messages import Cancellation
+from prefect_hailuo.generation import Road
+from prefect_hailuo.ledger.wishes import Run
+from prefect_hailuo.loop import Connections, Emit, StoppedError, process_loop
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -89,6 +93,45 @@ def test_all_that_nobody_else_wants_is_cancelled_at_fal(
     until("it has ended", lambda: passes(clock) and again.done())
     assert kinds(again.result()) == ["video"] * MANY
     assert still.charged == MANY
+
+
+def test_what_somebody_cancelled_at_fal_is_the_outcome_of_one(
+    still: FalEmulator, clock: ManualClock, tmp_path: Path
+) -> None:
+    """The flow run goes on: nobody cancelled that."""
+    options: dict[str, Any] = {"credentials": still.credentials(), "storage": tmp_path}
+
+    @flow
+    def catalogue() -> VideoOutcomes:
+        return generate_videos(shots(4), **options)
+
+    batch = in_a_thread(catalogue)
+    until("fal has them", lambda: len(still.submissions) == 4)
+    last = still.submissions[-1]
+    ticket = Ticket(endpoint=last.endpoint, request_id=last.request_id, realm="emulator")
+    assert still.credentials().get_client().cancel(ticket) is Cancellation.REMOVED
+    until("it has ended", lambda: passes(clock) and batch.done())
+    assert sorted(kinds(batch.result())) == ["RequestCancelledError", *["video"] * 3]
+
+
+def test_a_run_that_was_cancelled_once_and_runs_again_buys(
+    tiny: FalEmulator, tmp_path: Path
+) -> None:
+    """By its ledger it is cancelled, and by Prefect it runs: the batch is carried."""
+    options: dict[str, Any] = {"credentials": tiny.credentials(), "storage": tmp_path}
+    [order] = make_orders(shots(1), **options)
+
+    async def withdraw(connections: Connections, emit: Emit) -> None:
+        run = Run(str(this_run()), str(this_run()))
+        await Road(order.access, order.ledger, connections).withdraw(run)
+
+    @flow
+    def catalogue() -> VideoOutcomes:
+        process_loop().run(withdraw)
+        return generate_videos(shots(5), **options)
+
+    assert kinds(catalogue()) == ["video"] * 5
+    assert tiny.charged == 5
 
 
 def passes(clock: ManualClock) -> bool:
