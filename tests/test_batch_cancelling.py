@@ -103,7 +103,8 @@ def test_what_somebody_cancelled_at_fal_is_the_outcome_of_one(
 
     @flow
     def catalogue() -> VideoOutcomes:
-        return generate_videos(shots(4), **options)
+        outcomes: VideoOutcomes = generate_videos(shots(4), **options)
+        return outcomes
 
     batch = in_a_thread(catalogue)
     until("fal has them", lambda: len(still.submissions) == 4)
@@ -128,7 +129,8 @@ def test_a_run_that_was_cancelled_once_and_runs_again_buys(
     @flow
     def catalogue() -> VideoOutcomes:
         process_loop().run(withdraw)
-        return generate_videos(shots(5), **options)
+        outcomes: VideoOutcomes = generate_videos(shots(5), **options)
+        return outcomes
 
     assert kinds(catalogue()) == ["video"] * 5
     assert tiny.charged == 5
