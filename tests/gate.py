@@ -5,6 +5,7 @@ It speaks to the emulator behind it, and to the package before it, over real con
 
 from __future__ import annotations
 
+import re
 import socket
 import socketserver
 import struct
@@ -20,6 +21,9 @@ from raw_server import Received, Reply, _read
 from typing_extensions import Self
 
 PATIENCE_SECONDS = 60.0
+
+KEPT_ALIVE = re.compile(rb"\r\nConnection: keep-alive", re.IGNORECASE)
+"""What asks for a connection to be kept; clients do not agree on how to write it."""
 
 _NO_LINGERING = struct.pack("ii", 1, 0)
 
@@ -158,7 +162,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def _ask(self, request: Received) -> Iterator[bytes]:
         """What fal answers; by closing the connection it says that this is all."""
-        raw = request.raw.replace(b"Connection: keep-alive", b"Connection: close", 1)
+        raw = KEPT_ALIVE.sub(b"\r\nConnection: close", request.raw, count=1)
         with socket.create_connection(self.server.gate.target) as fal:
             fal.sendall(raw)
             while part := fal.recv(65536):
