@@ -23,6 +23,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 
 if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         _parser().error(f"{', '.join(missing)} not installed: pip install -e '.[dev]'")
     stay_inside()
+    signal.signal(signal.SIGTERM, _end)
     console = Console(width=TABLE_COLUMNS, highlight=False)
     console.print(_machine())
     done = {}
@@ -69,6 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = [as_json(row, figured) for row, figured in done.items()]
         sys.stdout.write(json.dumps(told) + "\n")
     return 0 if all(is_met(row, figured) for row, figured in done.items()) else 1
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Told to end: no server and no contender is left behind."""
+    sys.exit(128 + number)
 
 
 def _figured(row: Row, field: Airfield, options: argparse.Namespace) -> Figured:
