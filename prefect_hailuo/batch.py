@@ -29,6 +29,7 @@ from prefect_hailuo.generation import Road
 from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import Failure, VideoOutcome, VideoOutcomes
+from prefect_hailuo.places import Place
 from prefect_hailuo.tally import BatchProgress, Course, count
 
 CONCERN_ALL = (BadKeyError, NoCreditError, RealmMismatchError, LedgerError, StorageError)
@@ -138,18 +139,15 @@ class Batch:
             self._cancelled = error
             self._give_up()
         except HailuoError as error:
-            self._fail(course, error)
+            if await _concerns_all(error, order.place):
+                self._concerns_all = self._concerns_all or error
+            course.end(Failure.of(error))
         except Exception as error:
-            self._fail(course, _unexpected(error))
+            course.end(Failure.of(_unexpected(error)))
         finally:
             passage.leave()
         if course.ended:
             self._news += course.outcomes
-
-    def _fail(self, course: Course, error: HailuoError) -> None:
-        course.end(Failure.of(error))
-        if isinstance(error, CONCERN_ALL):
-            self._concerns_all = self._concerns_all or error
 
     async def _keep_telling(self) -> None:
         while True:
@@ -220,6 +218,18 @@ class Passage:
         doorway, self._doorway = self._doorway, None
         if doorway is not None:
             doorway.free(widening)
+
+
+async def _concerns_all(error: HailuoError, place: Place) -> bool:
+    """Whether an error would befall every other one too."""
+    if isinstance(error, StorageError) and error.billed is Billed.NO:
+        # Nothing was to be written yet: it may be one damaged file that cannot be read.
+        try:
+            await place.check()
+        except StorageError:
+            return True
+        return False
+    return isinstance(error, CONCERN_ALL)
 
 
 def _not_tried(error: HailuoError) -> HailuoError:

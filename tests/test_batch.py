@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,11 @@ import pytest
 from batches import carry, files, follow, kinds, shots
 from databases import holding
 from file_server import smallest_video
-from prefect import flow
 
 from prefect_hailuo import (
     BatchItem,
     Budget,
-    FalCredentials,
     Hailuo23ProTextToVideo,
-    agenerate_videos,
-    generate_video,
-    generate_videos,
 )
 from prefect_hailuo.batch import FIRST_AT_ONCE
 from prefect_hailuo.emulator import FalEmulator, ManualClock
@@ -57,21 +53,6 @@ def test_equal_inputs_are_one_video_with_an_outcome_each(tiny: FalEmulator, tmp_
     assert outcomes[0].video == outcomes[2].video == outcomes[3].video
     assert [each.index for each in outcomes] == [0, 1, 2, 3]
     assert tiny.charged == 2
-
-
-def test_no_inputs_are_no_outcomes(prefect_server: None) -> None:
-    """Also without a key."""
-    assert generate_videos([]) == []
-
-
-def test_a_generator_is_read_once(
-    prefect_server: None, tiny: FalEmulator, credentials: FalCredentials, tmp_path: Path
-) -> None:
-    """A retry would find it empty, so it is refused where there are retries."""
-    options: dict[str, Any] = {"credentials": tiny.credentials(), "storage": tmp_path}
-    assert len(generate_videos((each for each in shots(2)), **options).videos) == 2
-    with pytest.raises(TypeError, match="pass a list"):
-        generate_videos.with_options(retries=1)(iter(shots(2)), **options)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +101,7 @@ def test_one_that_fails_stops_no_other(tiny: FalEmulator, tmp_path: Path) -> Non
     assert [each.index for each in outcomes.failed] == [1, 3]
 
 
-def test_a_budget_for_some_is_spent_on_some(
-    prefect_server: None, tiny: FalEmulator, tmp_path: Path
-) -> None:
+def test_a_budget_for_some_is_spent_on_some(tiny: FalEmulator, tmp_path: Path) -> None:
     """The others have a `BudgetError`, and what is there already costs nothing."""
     budget = Budget(scope="catalogue", total_usd=Decimal("1.50"))
     options: dict[str, Any] = {"storage": tmp_path, "budget": budget}
@@ -152,6 +131,22 @@ def test_what_was_begun_goes_on_to_its_end(tiny: FalEmulator, tmp_path: Path) ->
     tiny.faults.clear()
     assert len(carry(tiny, shots(30), storage=tmp_path).videos) == 30
     assert tiny.charged == 30
+
+
+def test_one_damaged_record_stops_no_other(
+    tiny: FalEmulator, tmp_path: Path, lose_ledger: Callable[[], None]
+) -> None:
+    """Where the ledger is new, the place is looked into: one of its records cannot be read."""
+    carry(tiny, shots(40), storage=tmp_path)
+    [record] = tmp_path.glob("shot-3-*.json")
+    record.unlink()
+    record.mkdir()
+    lose_ledger()
+    outcomes = carry(tiny, shots(40), storage=tmp_path)
+    assert [(each.index, each.failure.kind) for each in outcomes if each.failure] == [
+        (3, "StorageError")
+    ]
+    assert tiny.charged == 40
 
 
 def test_a_rerun_costs_nothing(tiny: FalEmulator, tmp_path: Path) -> None:
@@ -228,88 +223,6 @@ def test_a_ledger_that_is_held_stops_no_batch_for_ever(
         assert (tiny.requests["submit"], thread.is_alive()) == (0, True)
     thread.join()
     assert (tiny.charged, time.monotonic() - begun > 0.5) == (3, True)
-
-
-def test_retries_try_once_more_what_failed_at_no_cost(
-    prefect_server: None, tiny: FalEmulator, tmp_path: Path
-) -> None:
-    """With `on_failed="raise"`; what is there is not bought again."""
-    tiny.faults.add(fail_inside(prompt="Shot 1.", count=1))
-    patient = generate_videos.with_options(retries=2)
-    options: dict[str, Any] = {"credentials": tiny.credentials(), "storage": tmp_path}
-    assert len(patient(shots(3), on_failed="raise", **options).videos) == 3
-    assert (tiny.charged, tiny.requests["submit"]) == (3, 4)
-
-
-def test_retries_repeat_no_refusal(prefect_server: None, tiny: FalEmulator, tmp_path: Path) -> None:
-    """What will be refused again, or may have cost money, is raised at once."""
-    tiny.faults.add(refuse_content(prompt="Shot 1.", count=None))
-    patient = generate_videos.with_options(retries=2)
-    options: dict[str, Any] = {"credentials": tiny.credentials(), "storage": tmp_path}
-    with pytest.raises(BatchError):
-        patient(shots(3), on_failed="raise", **options)
-    assert tiny.requests["submit"] == 3
-
-
-async def test_an_asynchronous_flow_awaits_its_batch(
-    prefect_server: None, tiny: FalEmulator, tmp_path: Path
-) -> None:
-    """And awaits what it does with each outcome."""
-    seen: list[int] = []
-
-    async def note(outcome: Any) -> None:
-        seen.append(outcome.index)
-
-    @flow
-    async def catalogue() -> int:
-        outcomes = await agenerate_videos(
-            shots(5), credentials=tiny.credentials(), storage=tmp_path, on_outcome=note
-        )
-        return len(outcomes.videos)
-
-    assert (await catalogue(), sorted(seen)) == (5, [0, 1, 2, 3, 4])
-
-
-def test_a_batch_is_submitted_and_shares_with_single_tasks(
-    prefect_server: None, tiny: FalEmulator, tmp_path: Path
-) -> None:
-    """`.submit()` works; a single task finds what the batch bought."""
-    options: dict[str, Any] = {"credentials": tiny.credentials(), "storage": tmp_path}
-
-    @flow
-    def catalogue() -> bool:
-        outcomes = generate_videos.submit(shots(3), **options).result()
-        return bool(generate_video(shots(3)[1], **options) == outcomes[1].result())
-
-    assert catalogue()
-    assert tiny.charged == 3
-
-
-def test_what_the_listener_raises_ends_the_batch(
-    prefect_server: None, tiny: FalEmulator, tmp_path: Path
-) -> None:
-    """What was bought is found by a rerun."""
-    options: dict[str, Any] = {"credentials": tiny.credentials(), "storage": tmp_path}
-
-    def fail(outcome: Any) -> None:
-        raise LookupError(outcome.index)
-
-    with pytest.raises(LookupError):
-        generate_videos(shots(5), on_outcome=fail, **options)
-    assert len(generate_videos(shots(5), **options).videos) == 5
-    assert tiny.charged == 5
-
-
-def test_a_batch_with_options_that_are_none_is_refused(prefect_server: None) -> None:
-    """Before anything is bought."""
-    with pytest.raises(ConfigurationError, match="Pass 'return' or 'raise'"):
-        generate_videos(shots(1), on_failed="ignore")  # type: ignore[call-overload]
-
-    async def note(outcome: Any) -> None:
-        """Be asynchronous."""
-
-    with pytest.raises(TypeError, match="use agenerate_videos"):
-        generate_videos(shots(1), on_outcome=note)
 
 
 def test_a_transient_refusal_is_the_outcome_of_one(tiny: FalEmulator, tmp_path: Path) -> None:
