@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from prefect_hailuo.ledger.attempts import Attempt, latest_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.grouping import Group
-from prefect_hailuo.ledger.statements import among, insert_into
+from prefect_hailuo.ledger.statements import among, insert_into, lock_key
 from prefect_hailuo.ledger.tables import attempt, database_now, file
 from prefect_hailuo.video import Video
 
@@ -50,6 +50,8 @@ class Files:
     async def add(self, one: Attempt, video: Video) -> None:
         """Write down another place that holds a copy."""
         async with self._database.writing() as connection:
+            # As whoever stores it does: a new row of a file locks its key's row anyway, but late.
+            await lock_key(connection, one.key)
             await put_files(connection, [Kept(one, video)])
 
 
