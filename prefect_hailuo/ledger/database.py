@@ -28,8 +28,9 @@ LOCKED_PAUSE_SECONDS = 0.05
 SQLITE_CONNECTIONS = 1
 POSTGRESQL_CONNECTIONS = 5
 
-LOCK_SECONDS = 30.0
-"""How long PostgreSQL lets a statement wait for a lock."""
+LOCK_SECONDS = 50.0
+"""How long PostgreSQL lets a statement wait for a lock: fifty workers of one key, on a busy machine,
+take half a minute one after another. Nobody holds one for long: see `IDLE_SECONDS`."""
 
 IDLE_SECONDS = 15.0
 """After how long PostgreSQL ends a transaction whose client says nothing: it may be frozen, and
