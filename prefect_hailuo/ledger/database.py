@@ -29,7 +29,7 @@ SQLITE_CONNECTIONS = 1
 POSTGRESQL_CONNECTIONS = 5
 
 LOCK_SECONDS = 50.0
-"""How long PostgreSQL lets a statement wait for a lock: fifty workers of one key, on a busy machine,
+"""How long PostgreSQL lets a statement wait for a lock: on a busy machine, fifty workers of one key
 take half a minute one after another. Nobody holds one for long: see `IDLE_SECONDS`."""
 
 IDLE_SECONDS = 15.0
