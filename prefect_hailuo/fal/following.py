@@ -48,7 +48,7 @@ async def follow(
     """
     supervisor = supervisor or Supervisor()
     with supervisor.seat(client.access, ticket, deadline.clock, age_seconds(ticket)) as seat:
-        following = _Following(client, ticket, deadline, seen, supervisor, seat, logs)
+        following = _Following(client, ticket, deadline, seen, seat, logs)
         while not deadline.passed:
             if completed := await following.step():
                 return completed
@@ -72,7 +72,6 @@ class _Following:
         ticket: Ticket,
         deadline: Deadline,
         seen: Seen,
-        supervisor: Supervisor,
         seat: Seat,
         logs: bool,
     ) -> None:
@@ -80,7 +79,6 @@ class _Following:
         self._ticket = ticket
         self._deadline = deadline
         self._seen = seen
-        self._supervisor = supervisor
         self._seat = seat
         self._logs = logs
 
@@ -117,37 +115,18 @@ class _Following:
         return status if isinstance(status, Completed) else None
 
     async def _listen(self) -> Completed | None:
-        """Listen to one stream; when it drops, ask."""
-        self._heard = False
-        with self._supervisor.stream(), anyio.move_on_after(self._deadline.remaining):
+        """Listen to one stream, for as long as that is worth while."""
+        with self._seat.stream() as listening, anyio.move_on_after(self._deadline.remaining):
             try:
-                completed, dropped = await self._listen_to_stream()
+                async with aclosing(self._client.stream(self._ticket, logs=self._logs)) as statuses:
+                    async for status in statuses:
+                        listening.heard = True
+                        self._see(status)
+                        if isinstance(status, Completed):
+                            return status
+                        if not self._seat.should_go_on_listening():
+                            return None
             except FalError:
-                # What is wrong with the request itself, the question for its status will tell.
-                completed, dropped = None, True
-            if completed or not dropped:
-                return completed
-        self._seat.spot.may_listen = self._heard
-        return None if self._deadline.passed else await self._ask_after_stream()
-
-    async def _listen_to_stream(self) -> tuple[Completed | None, bool]:
-        """The completion, if it came; and whether the stream dropped."""
-        async with aclosing(self._client.stream(self._ticket, logs=self._logs)) as statuses:
-            async for status in statuses:
-                self._heard = True
-                self._see(status)
-                if isinstance(status, Completed):
-                    return status, False
-                if not self._seat.should_go_on_listening():
-                    return None, False
-        return None, True
-
-    async def _ask_after_stream(self) -> Completed | None:
-        completed = await self._ask()
-        if completed is None and self._heard:
-            await self._deadline.sleep(AFTER_STREAM_SECONDS)
-        return completed
-
-
-AFTER_STREAM_SECONDS = 1.0
-"""How long a request is left alone whose stream has just dropped: the next may drop, too."""
+                pass  # what is wrong with the request itself, the question for its status will tell
+            listening.dropped = True
+        return None

@@ -12,6 +12,7 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 CROWD = 64
@@ -34,9 +35,20 @@ OVERDUE_SECONDS = 10.0
 SHORTEST_GAP_SECONDS = 1.0
 LONGEST_GAP_SECONDS = 10.0
 
+PATIENCE = 5.0
+"""What may end at any time is asked about again after this part of the time for which that is so:
+what takes long is asked about seldom, and its end seen late by a small part of what it took."""
+
 BEFORE_ITS_TURN = 0.8
-"""At what part of the time until its turn a request far back in the queue is asked about: the
-queue may not move as it is believed to, and each question leaves a fifth of the time."""
+"""At what part of the time until its turn a request far back in the queue is asked about, which may
+not move as it is believed to: each question leaves a fifth of the time."""
+
+FORESEEN_SECONDS = 60.0
+"""Until when a queue is trusted to move as it is believed to."""
+
+LONGEST_UNHEARD_SECONDS = 2700.0
+"""How long nothing is asked about a request, wherever it stands: fal keeps results for an hour. One
+that waits for days is left alone for half its age."""
 
 SETTLING_SECONDS = 2.0
 """How long a crowd is left alone right after it was submitted, while others still are."""
@@ -49,6 +61,9 @@ class Durations:
         expected_seconds: The catalogue's word.
         observed: Seconds that earlier requests took, the latest last.
 
+    Attributes:
+        learned: How many were observed, ever.
+
     Example:
         >>> durations = Durations(120, observed=[60.0] * 10)
         >>> durations.left(0, 0.5), durations.left(50, 0.5)
@@ -57,6 +72,7 @@ class Durations:
 
     def __init__(self, expected_seconds: float, observed: Iterable[float] = ()):
         self._prior = [expected_seconds * each for each in PRIOR_SHAPE]
+        self.learned = 0
         self._latest: deque[float] = deque()
         self._sorted: list[float] = []
         for seconds in observed:
@@ -64,6 +80,7 @@ class Durations:
 
     def add(self, seconds: float) -> None:
         """Learn how long one took."""
+        self.learned += 1
         if len(self._latest) == MOST_SAMPLES:
             oldest = self._latest.popleft()
             del self._sorted[bisect_right(self._sorted, oldest) - 1]
@@ -82,11 +99,14 @@ class Durations:
             ran: Seconds that it has run.
             share: Between 0 and 1.
         """
-        samples = self._sorted if len(self._sorted) >= FEW else self._prior
+        known = len(self._sorted) >= FEW
+        samples = self._sorted if known else self._prior
         first = bisect_right(samples, ran)
         rest = len(samples) - first
-        if not rest:  # longer than any: the longer it took, the longer it may still take
-            return share * max(OVERDUE_SECONDS, ran / 5)
+        if rest < (
+            FEW if known else 1
+        ):  # longer than almost any: the longer it took, the longer it may still take
+            return share * max(OVERDUE_SECONDS, ran / 2)
         return samples[first + min(rest - 1, int(share * rest))] - ran
 
 
@@ -97,20 +117,30 @@ class Known:
     Args:
         state: What fal last said of it.
         until_turn: Seconds until it is expected to begin, if it has not.
-        ran: Seconds that it had run, at most, when it was last heard of.
+        ran: Seconds that it had run when it was last heard of.
         unheard: Seconds since then.
         age: Seconds since it was submitted.
-        may_listen: Whether a stream is to be had.
+        within_reach: Seconds for which it may have run, by its turn, when it was last heard of.
+        listen_in: Seconds until a stream is to be had; infinite where none is.
+        look_in: Seconds until it may be asked about for the first time.
+        spread: Between 0 and 1, for each another, so that not all do the same at once.
+        dropped: Whether its stream has just dropped.
         crowded: Whether many wait.
+        taught: Whether others listen, and will tell how long it takes, which nobody knows yet.
     """
 
     state: Literal["unseen", "queued", "running"]
-    until_turn: float
-    ran: float
-    unheard: float
-    age: float
-    may_listen: bool
-    crowded: bool
+    until_turn: float = 0.0
+    ran: float = 0.0
+    unheard: float = 0.0
+    age: float = 0.0
+    within_reach: float = 0.0
+    listen_in: float = inf
+    look_in: float = 0.0
+    spread: float = 1.0
+    dropped: bool = False
+    crowded: bool = False
+    taught: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,36 +156,56 @@ class Plan:
     then: Literal["ask", "listen", "plan"]
 
 
-LISTEN = Plan(0.0, "listen")
-ASK = Plan(0.0, "ask")
-
-
 def plan(known: Known, durations: Durations) -> Plan:
     """What to do next about a request.
 
     Example:
-        >>> alone = Known("unseen", 0, 0, 0, 0, may_listen=True, crowded=False)
-        >>> plan(alone, Durations(120))
+        >>> plan(Known("unseen", listen_in=0), Durations(120))
         Plan(pause=0.0, then='listen')
-        >>> far = Known("queued", 600, 0, 0, 0, may_listen=True, crowded=True)
-        >>> plan(far, Durations(120))
+        >>> plan(Known("queued", until_turn=600, crowded=True), Durations(120))
         Plan(pause=480.0, then='ask')
     """
-    if known.may_listen and not known.crowded:
-        return LISTEN
-    if known.state == "unseen":
-        return ASK
+    if known.dropped:
+        return Plan(0.0, "ask")
     if not known.crowded:
-        return _after(_gap((known.age - known.unheard) / 10) - known.unheard, "ask")
-    if known.until_turn > near_seconds(durations):
-        whole = known.unheard + known.until_turn
-        return _after(BEFORE_ITS_TURN * whole - known.unheard, "ask")
+        return _among_few(known)
+    if known.state == "unseen":
+        return _after(known.look_in, "ask")
+    if is_far(known.until_turn, durations):
+        return _far_from_its_turn(known, durations)
     return _near_its_end(known, durations)
+
+
+def is_far(until_turn: float, durations: Durations) -> bool:
+    """Whether a turn is so far away that nothing can end soon."""
+    return until_turn > near_seconds(durations)
 
 
 def near_seconds(durations: Durations) -> float:
     """How long before its turn a request counts as running: it may be over soon after."""
     return max(SHORTEST_GAP_SECONDS, durations.left(0.0, 0.05) / 2)
+
+
+def _among_few(known: Known) -> Plan:
+    """Listen; or ask now and then, where no stream is to be had."""
+    if known.listen_in <= 0:
+        return Plan(0.0, "listen")
+    if known.state == "unseen":
+        return Plan(0.0, "ask")
+    heard_at = known.age - known.unheard
+    gap = max(SHORTEST_GAP_SECONDS, min(LONGEST_GAP_SECONDS, heard_at / PATIENCE))
+    if known.listen_in <= LONGEST_GAP_SECONDS:
+        return Plan(known.listen_in, "listen")
+    return _after(gap - known.unheard, "ask")
+
+
+def _far_from_its_turn(known: Known, durations: Durations) -> Plan:
+    """Leave it alone: that its turn comes near, those before it will tell."""
+    whole = known.unheard + known.until_turn
+    if whole <= FORESEEN_SECONDS:
+        rest = known.until_turn - near_seconds(durations)
+        return Plan(max(SHORTEST_GAP_SECONDS, rest), "plan")
+    return _after(min(BEFORE_ITS_TURN * whole, _longest_unheard(known)) - known.unheard, "ask")
 
 
 def _near_its_end(known: Known, durations: Durations) -> Plan:
@@ -165,16 +215,20 @@ def _near_its_end(known: Known, durations: Durations) -> Plan:
     )
     if late - soon <= SURE_SECONDS:
         return _after(max(late, SURE_SECONDS) - known.unheard, "ask")
-    if known.may_listen:
-        return _after(min(SETTLING_SECONDS, soon / 10) - known.unheard, "listen")
+    settled = min(SETTLING_SECONDS, soon / 10) - known.unheard
+    if known.listen_in <= max(SETTLING_SECONDS, settled):
+        return _after(max(settled, known.listen_in), "listen")
+    if known.taught and known.unheard < _longest_unheard(known):
+        return Plan(LONGEST_GAP_SECONDS, "plan")
     if soon - known.unheard > SHORTEST_GAP_SECONDS:
-        return _after(soon - known.unheard, "plan")
-    return _after(_gap(likely) - known.unheard, "ask")
+        return Plan(soon - known.unheard, "plan")
+    longest = max(LONGEST_GAP_SECONDS, known.within_reach / PATIENCE)
+    return _after(max(SHORTEST_GAP_SECONDS, min(likely, longest)) - known.unheard, "ask")
 
 
-def _gap(seconds: float) -> float:
-    """How long to wait between two questions."""
-    return min(LONGEST_GAP_SECONDS, max(SHORTEST_GAP_SECONDS, seconds))
+def _longest_unheard(known: Known) -> float:
+    whole = max(LONGEST_UNHEARD_SECONDS, (known.age - known.unheard) / 2)
+    return whole * (1 + known.spread) / 2
 
 
 def _after(pause: float, then: Literal["ask", "listen", "plan"]) -> Plan:

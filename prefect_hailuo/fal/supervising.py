@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import anyio
@@ -16,7 +17,7 @@ from prefect_hailuo.clock import Clock
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.lanes import Lane, Spot
-from prefect_hailuo.fal.messages import Status, Ticket
+from prefect_hailuo.fal.messages import InQueue, Status, Ticket
 from prefect_hailuo.fal.pacing import CROWD, Durations, Plan
 
 MOST_STREAMS = 512
@@ -94,8 +95,8 @@ class Supervisor:
         """
         lane = self._lane(access, ticket.endpoint, clock)
         fresh = age <= FRESH_POSITION_SECONDS and ticket.submitted_at is not None
-        position = (ticket.queue_position or 0) if fresh else None
-        seat = Seat(self, lane, lane.enter(clock.now(), position, age), clock)
+        said = InQueue(queue_position=ticket.queue_position) if fresh else None
+        seat = Seat(self, lane, lane.enter(clock.now(), said, age), clock)
         self._count(1)
         try:
             yield seat
@@ -103,14 +104,9 @@ class Supervisor:
             self._count(-1)
             lane.leave(seat.spot)
 
-    @contextmanager
-    def stream(self) -> Iterator[None]:
-        """A stream is open."""
-        self._free_streams -= 1
-        try:
-            yield
-        finally:
-            self._free_streams += 1
+    def count_stream(self, change: int) -> None:
+        """A stream is opened, +1, or at its end, -1."""
+        self._free_streams -= change
 
     def _count(self, change: int) -> None:
         self._seats += change
@@ -125,6 +121,14 @@ class Supervisor:
             expected = find_input_class(endpoint).endpoint.expected_seconds
             self._lanes[name] = Lane(Durations(expected, observed))
         return self._lanes[name]
+
+
+@dataclass
+class Listening:
+    """How a stream goes: whether it said anything, and whether it broke off."""
+
+    heard: bool = False
+    dropped: bool = False
 
 
 class Seat:
@@ -162,6 +166,18 @@ class Seat:
         self.spot.saw(status, now)
         for spot in [*self._lane.near(now), *self._lane.learned()]:
             spot.wake()
+
+    @contextmanager
+    def stream(self) -> Iterator[Listening]:
+        """A stream is open."""
+        listening = Listening()
+        self._supervisor.count_stream(1)
+        self.spot.listens(self._clock.now())
+        try:
+            yield listening
+        finally:
+            self._supervisor.count_stream(-1)
+            self.spot.listened(self._clock.now(), heard=listening.heard, dropped=listening.dropped)
 
     def should_go_on_listening(self) -> bool:
         """Whether its stream is worth what it takes."""
