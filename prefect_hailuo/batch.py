@@ -132,7 +132,7 @@ class Batch:
     async def _carry(self, course: Course, passage: Passage) -> None:
         order = course.order
         try:
-            road = Road(order.access, order.ledger, self._connections, course.see)
+            road = Road(order.access, order.ledger, self._connections, course.see, watched=False)
             course.end(await road.bring(order))
         except RunCancelledError as error:
             # Of the batch, not of this one alone: whoever waits for it knows what to do.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from prefect_hailuo.errors import (
     GenerationTimeoutError,
     HailuoError,
     InputRefusedError,
+    LedgerError,
     NotReadyError,
     OtherAccountError,
     ParkedError,
@@ -25,6 +27,7 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Completed, Output, Ticket
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempts import Attempt, moment
+from prefect_hailuo.ledger.durations import latest_durations
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.parking import parked_error
@@ -67,12 +70,21 @@ class Collecting:
         connections: What the process shares.
         emit: Called with events.
         clock: What waiting is measured with.
+        watched: Whether somebody looks at each request by itself.
     """
 
     def __init__(
-        self, access: Access, ledger: Ledger, connections: Connections, emit: Emit, clock: Clock
+        self,
+        access: Access,
+        ledger: Ledger,
+        connections: Connections,
+        emit: Emit,
+        clock: Clock,
+        *,
+        watched: bool = True,
     ) -> None:
         self._ledger = ledger
+        self._watched = watched
         self._supervisor = connections.supervisor
         self._emit = emit
         self._clock = clock
@@ -131,7 +143,15 @@ class Collecting:
         """
         deadline = Deadline(timeout_seconds, self._clock)
         mine = self._mine(ticket)
-        return await wait_for(self._client, mine, deadline, self._supervisor, self._emit)
+        await self._learn(mine.endpoint)
+        return await wait_for(
+            self._client,
+            mine,
+            deadline,
+            self._supervisor,
+            self._emit,
+            watched=self._watched,
+        )
 
     async def fetch(
         self, ticket: Ticket, completed: Completed | None, timeout_seconds: float
@@ -155,6 +175,16 @@ class Collecting:
                 if gone or settling.passed:
                     raise
             await settling.sleep(SETTLING_PAUSE_SECONDS)
+
+    async def _learn(self, endpoint: str) -> None:
+        """The first who waits for an endpoint looks up how long it took; others do not wait."""
+        access = self._client.access
+        news = self._supervisor.is_news(access, endpoint, self._clock)
+        if not news or access.realm != "fal":  # an emulator's time may go faster
+            return
+        with suppress(LedgerError):
+            observed = await latest_durations(self._ledger.database, endpoint)
+            self._supervisor.learn(access, endpoint, self._clock, observed)
 
     def _mine(self, ticket: Ticket) -> Ticket:
         """The ticket, if it is this account's: of another's, fal would say that it is not there.

@@ -47,6 +47,7 @@ class Road:
         connections: What the process shares.
         emit: Called with each event, as `prefect_hailuo.events` lists them.
         clock: What waiting is measured with.
+        watched: Whether somebody looks at each request by itself, and not at all of them together.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Road:
         connections: Connections,
         emit: Emit = ignore,
         clock: Clock | None = None,
+        *,
+        watched: bool = True,
     ) -> None:
         self._access = access
         self._connections = connections
@@ -64,7 +67,9 @@ class Road:
         self._ledger = connections.ledgers.at(ledger)
         self._client = connections.client(access, self._clock)
         self._platform = PlatformClient(access, connections.http, self._clock)
-        self._collecting = Collecting(access, self._ledger, connections, emit, self._clock)
+        self._collecting = Collecting(
+            access, self._ledger, connections, emit, self._clock, watched=watched
+        )
 
     async def generate(self, order: Order) -> Video:
         """The video of an order: the one that is stored, the one that is on its way, or a new one.

@@ -74,6 +74,12 @@ class HailuoSettings(PrefectBaseSettings):
         description="How many videos a process downloads at once; what they hold in memory "
         "together does not grow with it.",
     )
+    requests_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="How many requests a process sends to fal's API in a second, all its flow runs "
+        "together; by default, as many as it has. Downloads do not count.",
+    )
     artifacts: bool = Field(
         default=True,
         description="Whether runs publish artifacts: progress, a card, and a poster.",

@@ -129,24 +129,33 @@ def _reinstating(run: Run, office: Office) -> Job[None]:
     return job
 
 
-def _office(access: Access) -> Office:
-    return Office(access, current_settings().ledger_of(access.realm))
+def _office(access: Access, ledger: LedgerAddress | None = None) -> Office:
+    """Where to do something, by the settings; to be called on the caller's side."""
+    settings = current_settings()
+    ledger = ledger or settings.ledger_of(access.realm)
+    return Office(access, ledger, settings.requests_per_second)
 
 
-def _road(access: Access, ledger: LedgerAddress, connections: Connections, emit: Emit) -> Road:
+def _road(office: Office, connections: Connections, emit: Emit) -> Road:
     # Here, for the road loads the ledger's database, and this module is loaded with the package.
     from prefect_hailuo.generation import Road
 
-    return Road(access, ledger, connections, emit)
+    _keep_to_rate(office, connections)
+    return Road(office.access, office.ledger, connections, emit)
+
+
+def _keep_to_rate(office: Office, connections: Connections) -> None:
+    connections.rate.per_second = office.requests_per_second
 
 
 def generating(order: Order) -> Step[Video]:
     """The whole road."""
+    office = _office(order.access, order.ledger)
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        return await _road(order.access, order.ledger, connections, emit).generate(order)
+        return await _road(office, connections, emit).generate(order)
 
-    return Step(job, Office(order.access, order.ledger))
+    return Step(job, office)
 
 
 def batching(
@@ -163,29 +172,32 @@ def batching(
         # Here, as in `_road`.
         from prefect_hailuo.batch import Batch
 
+        _keep_to_rate(office, connections)
         return await Batch(orders, connections, emit).run()
 
-    office = Office(orders[0].access, orders[0].ledger)
+    office = _office(orders[0].access, orders[0].ledger)
     return Step(job, office, teller or partial(BatchTeller, orders))
 
 
 def acquiring(order: Order) -> Step[Ticket]:
     """The request alone: the one that there is, or a new one."""
+    office = _office(order.access, order.ledger)
 
     async def job(connections: Connections, emit: Emit) -> Ticket:
-        return await _road(order.access, order.ledger, connections, emit).acquire(order)
+        return await _road(office, connections, emit).acquire(order)
 
-    return Step(job, Office(order.access, order.ledger))
+    return Step(job, office)
 
 
 def triggering(order: Order) -> Step[Ticket]:
     """The request alone, of a video whose place is known to take it."""
+    office = _office(order.access, order.ledger)
 
     async def job(connections: Connections, emit: Emit) -> Ticket:
         await order.place.check()
-        return await _road(order.access, order.ledger, connections, emit).acquire(order)
+        return await _road(office, connections, emit).acquire(order)
 
-    return Step(job, Office(order.access, order.ledger))
+    return Step(job, office)
 
 
 def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Step[Completed]:
@@ -193,7 +205,7 @@ def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Step[Comp
     office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Completed:
-        road = _road(access, office.ledger, connections, emit)
+        road = _road(office, connections, emit)
         return await road.wait(ticket, timeout_seconds)
 
     return Step(job, office)
@@ -209,7 +221,7 @@ def fetching(
     office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Output:
-        road = _road(access, office.ledger, connections, emit)
+        road = _road(office, connections, emit)
         return await road.fetch(ticket, completed, timeout_seconds)
 
     return Step(job, office)
@@ -234,6 +246,6 @@ def cancelling(ticket: Ticket, access: Access) -> Step[Cancellation]:
     office = _office(access)
 
     async def job(connections: Connections, emit: Emit) -> Cancellation:
-        return await _road(access, office.ledger, connections, emit).cancel(ticket)
+        return await _road(office, connections, emit).cancel(ticket)
 
     return Step(job, office)

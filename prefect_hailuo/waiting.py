@@ -23,7 +23,10 @@ from prefect_hailuo.fal.supervising import Supervisor
 from prefect_hailuo.loop import Emit
 
 PROGRESS_SECONDS = 5.0
-"""How often a waiting generation tells that it still waits."""
+"""How often a waiting generation tells that it still waits; each the more seldom, the more wait."""
+
+TOLD_A_SECOND = 10.0
+"""How often all of a process tell that, together."""
 
 FRESH_PAUSE_SECONDS = 2.0
 
@@ -34,6 +37,8 @@ async def wait_for(
     deadline: Deadline,
     supervisor: Supervisor,
     emit: Emit,
+    *,
+    watched: bool = True,
 ) -> Completed:
     """Wait until a request has completed, one way or another.
 
@@ -43,6 +48,8 @@ async def wait_for(
         deadline: When to stop waiting.
         supervisor: Knows the others that the process waits for.
         emit: Called with `Progress` and `Logged`.
+        watched: Whether somebody looks at this request by itself. Otherwise only changes of its
+            status are told: neither what the model logs, nor that nothing has changed.
 
     Raises:
         GenerationTimeoutError: The deadline passed; it carries the ticket.
@@ -52,7 +59,7 @@ async def wait_for(
     fresh = Deadline(_seconds_fresh(ticket), deadline.clock)
     while True:
         try:
-            return await _follow(client, ticket, deadline, supervisor, emit)
+            return await _follow(client, ticket, deadline, supervisor, emit, watched)
         except RequestNotFoundError as error:
             if is_forgotten(ticket, error) or fresh.passed or deadline.passed:
                 raise
@@ -72,14 +79,27 @@ async def _follow(
     deadline: Deadline,
     supervisor: Supervisor,
     emit: Emit,
+    watched: bool,
 ) -> Completed:
-    watch = _Watch(ticket, deadline, emit)
+    watch = _Watch(ticket, deadline, supervisor, emit)
+    try:
+        if watched and not supervisor.crowded:
+            return await _follow_ticking(client, watch, supervisor)
+        return await follow(client, ticket, deadline, watch.see, supervisor, logs=watched)
+    except HailuoError as error:
+        raise about(ticket, error)  # noqa: B904 - it is the same error
+
+
+async def _follow_ticking(
+    client: AsyncFalClient, watch: _Watch, supervisor: Supervisor
+) -> Completed:
+    """The same, in company: not worth a task for each of a thousand, at whom nobody looks."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch.tick)
         try:
-            return await follow(client, ticket, deadline, watch.see, supervisor)
+            return await follow(client, watch.ticket, watch.deadline, watch.see, supervisor)
         except HailuoError as error:
-            failure = about(ticket, error)
+            failure = error
         finally:
             tasks.cancel_scope.cancel()
     raise failure  # here, for the group would wrap it
@@ -110,9 +130,12 @@ def describe_status(status: Status) -> str:
 class _Watch:
     """Turns the statuses of a request into events, and tells now and then that it still waits."""
 
-    def __init__(self, ticket: Ticket, deadline: Deadline, emit: Emit) -> None:
-        self._ticket = ticket
-        self._deadline = deadline
+    def __init__(
+        self, ticket: Ticket, deadline: Deadline, supervisor: Supervisor, emit: Emit
+    ) -> None:
+        self.ticket = ticket
+        self.deadline = deadline
+        self._supervisor = supervisor
         self._emit = emit
         self._expected = find_input_class(ticket.endpoint).endpoint.expected_seconds
         self._status: Status | None = None
@@ -130,10 +153,11 @@ class _Watch:
 
     async def tick(self) -> None:
         while True:
-            await self._deadline.clock.sleep(PROGRESS_SECONDS)
+            pause = max(PROGRESS_SECONDS, self._supervisor.seats / TOLD_A_SECOND)
+            await self.deadline.clock.sleep(pause)
             if self._status:
                 self._tell(self._status)
 
     def _tell(self, status: Status) -> None:
-        elapsed = self._deadline.elapsed
-        self._emit(Progress(self._ticket, status, elapsed, self._expected))
+        elapsed = self.deadline.elapsed
+        self._emit(Progress(self.ticket, status, elapsed, self._expected))

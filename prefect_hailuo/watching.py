@@ -38,10 +38,12 @@ class Office:
     Args:
         access: The account.
         ledger: Where its purchases are written down.
+        requests_per_second: How many requests the process may send, from now on; None: any number.
     """
 
     access: Access
     ledger: LedgerAddress
+    requests_per_second: float | None = None
 
 
 @dataclass(eq=False)

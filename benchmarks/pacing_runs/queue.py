@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 
 from benchmarks.pacing_runs.scenarios import Scenario
 from benchmarks.pacing_runs.timeline import Timeline
@@ -18,6 +19,11 @@ INSERTED = 200
 RUNNING = InProgress()
 
 Hear = Callable[[Status], None]
+
+
+@cache
+def _in_queue(position: int | None) -> InQueue:
+    return InQueue(queue_position=position)
 
 
 class Request:
@@ -80,7 +86,7 @@ class SimulatedQueue:
         if request.place is None:
             return RUNNING
         position = self._position(request) if self._scenario.positions else None
-        return InQueue.model_construct(queue_position=position, logs=None)
+        return _in_queue(position)
 
     def listen(self, request: Request, hear: Hear) -> None:
         """Open a stream."""

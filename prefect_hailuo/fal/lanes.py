@@ -121,7 +121,7 @@ class Lane:
             said: What fal said of it a moment ago, if it did.
             age: Seconds since it was submitted.
         """
-        spot = Spot(self, self._entered, now - age)
+        spot = Spot(self, self._entered, now, now - age)
         self._entered += 1
         self._spots.add(spot)
         if said is not None:
@@ -199,10 +199,10 @@ class Lane:
 
     @property
     def _usual_pace(self) -> float:
-        return MOST_RUNNING / max(SHORTEST_SECONDS, self.durations.left(0.0, 0.5))
+        return MOST_RUNNING / max(SHORTEST_SECONDS, self.durations.whole(0.5))
 
     def _gist(self) -> float:
-        return max(SHORTEST_SECONDS, self.durations.left(0.0, 0.25))
+        return max(SHORTEST_SECONDS, self.durations.whole(0.25))
 
 
 class Spot:
@@ -211,7 +211,8 @@ class Spot:
     Args:
         lane: Its lane.
         serial: How many had entered before it.
-        submitted: When it was submitted.
+        entered: When its waiting began.
+        submitted: When it was submitted, by a clock that may have been set since.
 
     Attributes:
         number: The place in the queue that it is taken to have.
@@ -219,7 +220,7 @@ class Spot:
         doubted: Whether what it last said of the queue was not believed.
     """
 
-    def __init__(self, lane: Lane, serial: int, submitted: float) -> None:
+    def __init__(self, lane: Lane, serial: int, entered: float, submitted: float) -> None:
         self.serial = serial
         self.number: float | None = None
         self.anchor: float | None = None
@@ -228,7 +229,7 @@ class Spot:
         self.look_at = submitted
         self.wake: Callable[[], None] = _nothing
         self._lane = lane
-        self._submitted = submitted
+        self._entered = entered
         self._heard = submitted
         self._seen_waiting = submitted
         self._seen_running: float | None = None
@@ -307,6 +308,9 @@ class Spot:
         self.state, self._seen_running = "running", now
         if self._listened is not None:
             self._turn_at = now
+        elif self._within_reach_since is None:
+            # How long ago it began, a clock that was set, or a wait of days, must not say alone.
+            self._turn_at = max(self._turn_at, now - self._lane.durations.whole(0.5))
 
     def _end(self, completed: Completed, now: float) -> None:
         if self.number is not None and self.state == "queued":
@@ -334,7 +338,7 @@ class Spot:
             until_turn=self._until_turn(now) if queued else 0.0,
             ran=0.0 if queued else self._heard - began,
             unheard=max(0.0, now - self._heard),
-            age=now - self._submitted,
+            waited=now - self._entered,
             spread=SPREAD * self.serial % 1.0,
             within_reach=self._heard - min(began, self._within_reach_since or began),
             listen_in=resting if stream_free else inf,

@@ -39,16 +39,16 @@ PATIENCE = 5.0
 """What may end at any time is asked about again after this part of the time for which that is so:
 what takes long is asked about seldom, and its end seen late by a small part of what it took."""
 
-BEFORE_ITS_TURN = 0.8
+BEFORE_ITS_TURN = 0.9
 """At what part of the time until its turn a request far back in the queue is asked about, which may
-not move as it is believed to: each question leaves a fifth of the time."""
+not move as it is believed to: each question leaves a tenth of the time."""
 
 FORESEEN_SECONDS = 60.0
 """Until when a queue is trusted to move as it is believed to."""
 
 LONGEST_UNHEARD_SECONDS = 2700.0
 """How long nothing is asked about a request, wherever it stands: fal keeps results for an hour. One
-that waits for days is left alone for half its age."""
+that has been waited for for days is left alone until that has doubled."""
 
 SETTLING_SECONDS = 2.0
 """How long a crowd is left alone right after it was submitted, while others still are."""
@@ -73,6 +73,7 @@ class Durations:
     def __init__(self, expected_seconds: float, observed: Iterable[float] = ()):
         self._prior = [expected_seconds * each for each in PRIOR_SHAPE]
         self.learned = 0
+        self._whole: dict[float, float] = {}
         self._latest: deque[float] = deque()
         self._sorted: list[float] = []
         for seconds in observed:
@@ -81,6 +82,7 @@ class Durations:
     def add(self, seconds: float) -> None:
         """Learn how long one took."""
         self.learned += 1
+        self._whole.clear()
         if len(self._latest) == MOST_SAMPLES:
             oldest = self._latest.popleft()
             del self._sorted[bisect_right(self._sorted, oldest) - 1]
@@ -91,6 +93,12 @@ class Durations:
     def observed(self) -> int:
         """How many observations are remembered."""
         return len(self._latest)
+
+    def whole(self, share: float) -> float:
+        """After how many seconds that share will have ended."""
+        if share not in self._whole:
+            self._whole[share] = self.left(0.0, share)
+        return self._whole[share]
 
     def left(self, ran: float, share: float) -> float:
         """After how many seconds more that share of those will have ended that ran so long.
@@ -119,7 +127,7 @@ class Known:
         until_turn: Seconds until it is expected to begin, if it has not.
         ran: Seconds that it had run when it was last heard of.
         unheard: Seconds since then.
-        age: Seconds since it was submitted.
+        waited: Seconds for which it has been waited for here.
         within_reach: Seconds for which it may have run, by its turn, when it was last heard of.
         listen_in: Seconds until a stream is to be had; infinite where none is.
         look_in: Seconds until it may be asked about for the first time.
@@ -133,7 +141,7 @@ class Known:
     until_turn: float = 0.0
     ran: float = 0.0
     unheard: float = 0.0
-    age: float = 0.0
+    waited: float = 0.0
     within_reach: float = 0.0
     listen_in: float = inf
     look_in: float = 0.0
@@ -163,7 +171,7 @@ def plan(known: Known, durations: Durations) -> Plan:
         >>> plan(Known("unseen", listen_in=0), Durations(120))
         Plan(pause=0.0, then='listen')
         >>> plan(Known("queued", until_turn=600, crowded=True), Durations(120))
-        Plan(pause=480.0, then='ask')
+        Plan(pause=540.0, then='ask')
     """
     if known.dropped:
         return Plan(0.0, "ask")
@@ -183,7 +191,7 @@ def is_far(until_turn: float, durations: Durations) -> bool:
 
 def near_seconds(durations: Durations) -> float:
     """How long before its turn a request counts as running: it may be over soon after."""
-    return max(SHORTEST_GAP_SECONDS, durations.left(0.0, 0.05) / 2)
+    return max(SHORTEST_GAP_SECONDS, durations.whole(0.05) / 2)
 
 
 def _among_few(known: Known) -> Plan:
@@ -192,7 +200,7 @@ def _among_few(known: Known) -> Plan:
         return Plan(0.0, "listen")
     if known.state == "unseen":
         return Plan(0.0, "ask")
-    heard_at = known.age - known.unheard
+    heard_at = known.waited - known.unheard
     gap = max(SHORTEST_GAP_SECONDS, min(LONGEST_GAP_SECONDS, heard_at / PATIENCE))
     if known.listen_in <= LONGEST_GAP_SECONDS:
         return Plan(known.listen_in, "listen")
@@ -222,12 +230,13 @@ def _near_its_end(known: Known, durations: Durations) -> Plan:
         return Plan(LONGEST_GAP_SECONDS, "plan")
     if soon - known.unheard > SHORTEST_GAP_SECONDS:
         return Plan(soon - known.unheard, "plan")
-    longest = max(LONGEST_GAP_SECONDS, known.within_reach / PATIENCE)
-    return _after(max(SHORTEST_GAP_SECONDS, min(likely, longest)) - known.unheard, "ask")
+    patience = known.within_reach / PATIENCE
+    gap = max(SHORTEST_GAP_SECONDS, patience / 2, min(likely, max(LONGEST_GAP_SECONDS, patience)))
+    return _after(gap - known.unheard, "ask")
 
 
 def _longest_unheard(known: Known) -> float:
-    whole = max(LONGEST_UNHEARD_SECONDS, (known.age - known.unheard) / 2)
+    whole = max(LONGEST_UNHEARD_SECONDS, known.waited - known.unheard)
     return whole * (1 + known.spread) / 2
 
 

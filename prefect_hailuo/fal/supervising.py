@@ -75,13 +75,23 @@ class Supervisor:
         """How many streams may still be opened."""
         return self._free_streams
 
-    def knows(self, access: Access, endpoint: str, clock: Clock) -> bool:
-        """Whether requests of an endpoint have been waited for."""
-        return _name(access, endpoint, clock) in self._lanes
+    @property
+    def seats(self) -> int:
+        """How many requests are waited for."""
+        return self._seats
+
+    def is_news(self, access: Access, endpoint: str, clock: Clock) -> bool:
+        """Whether requests of an endpoint are waited for, and asked about here, for the first time:
+        then somebody may `learn` how long they take."""
+        known = _name(access, endpoint, clock) in self._lanes
+        self._lane(access, endpoint, clock)
+        return not known
 
     def learn(self, access: Access, endpoint: str, clock: Clock, observed: Sequence[float]) -> None:
         """Take over how long earlier requests of an endpoint took, in seconds, the latest last."""
-        self._lane(access, endpoint, clock, observed)
+        durations = self._lane(access, endpoint, clock).durations
+        for seconds in observed:
+            durations.add(seconds)
 
     @contextmanager
     def seat(self, access: Access, ticket: Ticket, clock: Clock, age: float) -> Iterator[Seat]:
@@ -113,13 +123,11 @@ class Supervisor:
         if self._seats > CROWD:
             self._crowded_at = time.monotonic()
 
-    def _lane(
-        self, access: Access, endpoint: str, clock: Clock, observed: Sequence[float] = ()
-    ) -> Lane:
+    def _lane(self, access: Access, endpoint: str, clock: Clock) -> Lane:
         name = _name(access, endpoint, clock)
         if name not in self._lanes:
             expected = find_input_class(endpoint).endpoint.expected_seconds
-            self._lanes[name] = Lane(Durations(expected, observed))
+            self._lanes[name] = Lane(Durations(expected))
         return self._lanes[name]
 
 
