@@ -79,7 +79,7 @@ ROOMS = [
     *("errors", "endpoints", "clock"),
     *("fal.messages", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
     *("fal.light", "fal.transport", "fal.purchase", "fal.client"),
-    *("fal.pacing", "fal.positions", "fal.lanes", "fal.supervising", "fal.following"),
+    *("fal.pacing", "fal.positions", "fal.spots", "fal.lanes", "fal.supervising", "fal.following"),
     *("fal.pages", "fal.platform"),
     *("key", "boxes", "measures", "mp4", "media", "disk", "folders", "places", "video", "ledger"),
     *("drafts", "events", "download", "loop", "naming", "storing", "order", "keeping"),

@@ -16,9 +16,10 @@ import anyio
 from prefect_hailuo.clock import Clock
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.lanes import Lane, Spot
+from prefect_hailuo.fal.lanes import Lane
 from prefect_hailuo.fal.messages import InQueue, Status, Ticket
 from prefect_hailuo.fal.pacing import CROWD, Durations, Plan
+from prefect_hailuo.fal.spots import Spot
 
 MOST_STREAMS = 512
 """Streams that one process holds open at most; more save no requests, for whoever is near its end
