@@ -115,6 +115,8 @@ class Lane:
         """A request is not waited for any more."""
         self._spots.discard(spot)
         self._guessing.discard(spot)
+        if not self._spots:
+            self._line.clear()  # those who have left
 
     def stand(self, spot: Spot, position: int | None, now: float) -> None:
         """A request stands in the queue."""

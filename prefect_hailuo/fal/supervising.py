@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import anyio
 
-from prefect_hailuo.clock import Clock
+from prefect_hailuo.clock import Clock, SystemClock
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.lanes import Lane
@@ -114,6 +114,8 @@ class Supervisor:
         finally:
             self._count(-1)
             lane.leave(seat.spot)
+            if not len(lane) and not isinstance(clock, SystemClock):  # nobody else has that clock
+                self._lanes.pop(_name(access, ticket.endpoint, clock), None)
 
     def count_stream(self, change: int) -> None:
         """A stream is opened, +1, or at its end, -1."""

@@ -1,0 +1,162 @@
+"""The HTTP clients below everything: what each may carry, and whose errors they raise."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from file_server import smallest_video
+from raw_server import BODY, RawServer, Reply, answer, closed_port, events
+from roads import generate, order_of
+
+from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.fal.light import LightTransport
+from prefect_hailuo.fal.transport import DIRECT, Rate, open_http, open_reading
+from prefect_hailuo.generation import Road
+from prefect_hailuo.loop import Connections, Emit, process_loop
+
+HEAD_ONLY = Reply(answer(200, {"a": 1}).data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+
+FAULTS: dict[str, tuple[Reply, type[httpx.RequestError]]] = {
+    "closed unanswered": (Reply(), httpx.ReadError),
+    "reset unanswered": (Reply(ending="reset"), httpx.ReadError),
+    "no HTTP": (Reply(b"220 ready\r\n"), httpx.RequestError),
+    "cut in the body": (answer(200, {"a": 1}).cut(by=3), httpx.ReadError),
+    "no body": (HEAD_ONLY, httpx.ReadError),
+    "cut in a chunk": (events("data: 1\n\n", whole=False), httpx.ReadError),
+    "silent": (Reply(ending="hang"), httpx.ReadTimeout),
+    "silent in the body": (Reply(HEAD_ONLY.data, "hang"), httpx.ReadTimeout),
+}
+
+
+@pytest.mark.parametrize(("reply", "kind"), FAULTS.values(), ids=list(FAULTS))
+async def test_errors_are_httpxs_own(reply: Reply, kind: type[httpx.RequestError]) -> None:
+    """Whatever befalls a read: code that knows httpx's errors knows these, with their request."""
+    with RawServer(reply) as server:
+        async with open_reading() as http:
+            with pytest.raises(httpx.RequestError) as caught:
+                await http.get(server.url, timeout=0.3)
+    assert isinstance(caught.value, kind)
+    assert caught.value.request.url == server.url
+
+
+async def test_a_refused_connection_is_no_timeout() -> None:
+    """As httpx itself says it: nothing was sent."""
+    with closed_port() as url:
+        async with open_reading() as http:
+            with pytest.raises(httpx.ConnectError):
+                await http.get(url)
+
+
+async def test_a_purchase_never_goes_over_it() -> None:
+    """A POST is refused before a connection is made: what became of it could not be told."""
+    with RawServer(answer(200, {})) as server:
+        async with open_reading() as http:
+            with pytest.raises(ValueError, match="httpx's own transport"):
+                await http.post(server.url, json=BODY)
+        assert server.connections == 0
+
+
+async def test_the_loop_buys_over_httpxs_own_transport() -> None:
+    """And reads over the light one."""
+
+    async def job(connections: Connections, emit: Emit) -> list[str]:
+        url = httpx.URL("https://queue.fal.run/")
+        clients = (connections.purchases, connections.http)
+        return [type(each._transport_for_url(url)).__name__ for each in clients]
+
+    assert process_loop().run(job) == ["AsyncHTTPTransport", "LightTransport"]
+
+
+@pytest.mark.parametrize("opened", [open_http, open_reading])
+async def test_no_cookie_is_sent_back(opened: type[httpx.AsyncClient]) -> None:
+    """What a server wants remembered is forgotten: no request tells of another."""
+    with RawServer(answer(200, {}, {"Set-Cookie": "who=you; Path=/"})) as server:
+        async with opened() as http:
+            for _ in range(2):
+                await http.get(server.url)
+    assert len(server.requests) == 2
+    assert not any("cookie" in request.headers for request in server.requests)
+
+
+async def test_redirects_are_not_followed() -> None:
+    """The key stays where it was sent."""
+    with RawServer(answer(302, b"", {"Location": "https://fal.example/"})) as server:
+        async with open_reading() as http:
+            assert (await http.get(server.url)).status_code == 302
+
+
+async def test_behind_a_proxy_reads_go_over_httpxs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows all kinds of proxies; and what goes to this machine passes none."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    async with open_reading() as http:
+        far = http._transport_for_url(httpx.URL("https://queue.fal.run/"))
+        here = http._transport_for_url(httpx.URL("https://127.0.0.1/"))
+        assert not isinstance(far, LightTransport)
+        assert far is not here
+    assert DIRECT["all://127.0.0.1"] is None
+
+
+async def test_a_rate_is_kept_by_all_together() -> None:
+    """Thirty requests at twenty a second take a second and a half, whoever sends them."""
+    rate = Rate(per_second=20)
+    with RawServer(answer(200, {})) as server:
+        began = time.monotonic()
+        async with open_reading(rate) as http, anyio.create_task_group() as tasks:
+            for _ in range(30):
+                tasks.start_soon(http.get, server.url)
+        took = time.monotonic() - began
+    assert (took > 1.4, server.connections) == (True, 30)
+
+
+async def test_no_rate_is_no_wait() -> None:
+    """By default nothing waits for its turn."""
+    with anyio.fail_after(1):
+        for _ in range(10_000):
+            await Rate().turn()
+
+
+def test_the_rate_is_a_setting(
+    tiny: FalEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sets it has it kept by the next generation; who takes it away is free again."""
+
+    async def per_second(connections: Connections, emit: Emit) -> float | None:
+        return connections.rate.per_second
+
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_REQUESTS_PER_SECOND", "500")
+    generate(tiny, tmp_path)
+    assert process_loop().run(per_second) == 500
+    monkeypatch.delenv("PREFECT_INTEGRATIONS_HAILUO_REQUESTS_PER_SECOND")
+    generate(tiny, tmp_path, take=2)
+    assert process_loop().run(per_second) is None
+
+
+def test_a_purchase_waits_for_its_turn_before_its_claim(tmp_path: Path) -> None:
+    """Its lease is not spent on waiting: while it waits, the ledger knows of no attempt."""
+    with FalEmulator(speed=1000, clip=smallest_video()) as emulator:
+        order = order_of(emulator, tmp_path)
+
+        async def job(connections: Connections, emit: Emit) -> list[bool]:
+            ledger = connections.ledgers.at(order.ledger)
+
+            async def is_known() -> bool:
+                return await ledger.claims.latest(order.key) is not None
+
+            connections.rate.per_second = 1
+            await connections.rate.turn()
+            try:
+                async with anyio.create_task_group() as tasks:
+                    road = Road(order.access, order.ledger, connections)
+                    tasks.start_soon(road.acquire, order)
+                    await anyio.sleep(0.3)
+                    waiting = await is_known()
+            finally:
+                connections.rate.per_second = None
+            return [waiting, await is_known()]
+
+        assert process_loop().run(job) == [False, True]
+        assert emulator.requests["submit"] == 1
