@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,11 +15,14 @@ from file_server import smallest_video
 from raw_server import BODY, RawServer, Reply, answer, closed_port, events
 from roads import generate, order_of
 
+from benchmarks.transports import FLOOR, HTTPX, LIGHT, choice
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.fal.light import LightTransport
 from prefect_hailuo.fal.transport import DIRECT, Rate, open_http, open_reading
 from prefect_hailuo.generation import Road
 from prefect_hailuo.loop import Connections, Emit, process_loop
+
+ROOT = Path(__file__).parent.parent
 
 HEAD_ONLY = Reply(answer(200, {"a": 1}).data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
 
@@ -160,3 +166,22 @@ def test_a_purchase_waits_for_its_turn_before_its_claim(tmp_path: Path) -> None:
 
         assert process_loop().run(job) == [False, True]
         assert emulator.requests["submit"] == 1
+
+
+def test_the_comparison_of_transports_measures_all() -> None:
+    """In miniature: each contender's cost of each kind of read, and what follows from it."""
+    command = [sys.executable, "-m", "benchmarks.transports", "--scale", "0.06", "--repeats", "1"]
+    done = subprocess.run(
+        [*command, "--json"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert len(figures) == 7
+    for costs in figures.values():
+        assert set(costs) == {HTTPX, LIGHT, FLOOR}
+        assert all(cost > 0 for cost in costs.values())
+
+
+def test_the_choice_follows_from_the_figures() -> None:
+    """The light transport is taken where it is lighter, and only there."""
+    assert "4% to 50%" in choice({"a": {HTTPX: 2, LIGHT: 1}, "b": {HTTPX: 100, LIGHT: 4}})
+    assert "not worth" in choice({"a": {HTTPX: 2, LIGHT: 1}, "b": {HTTPX: 1, LIGHT: 4}})
