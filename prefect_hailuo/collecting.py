@@ -229,7 +229,10 @@ class Collecting:
             failed = completed.error or completed.error_type
             if not (failed or isinstance(error, OF_THE_MODEL)):
                 return await self._doubt(one, error)
-            raise await self._failure(one, error) from error
+            failure = await self._failure(one, error)
+            if failure is error:
+                raise  # not from itself: whoever follows its causes, as Dask does, would never end
+            raise failure from error
 
     async def _doubt(self, one: Attempt, error: FalError) -> Output:
         """What to make of one odd answer, when fal has called the request completed and not failed.
