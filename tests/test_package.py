@@ -90,7 +90,8 @@ ROOMS = [
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
     *("orders", "quoting", "estimating", "caching", "artifacts", "watching", "stopping"),
     *("catalogue", "batch_telling"),
-    *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs", "block_types"),
+    *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
+    *("sharding", "block_types"),
     *("sweep", "hooks"),
     *("emulator", "cli"),
 ]
