@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_hailuo.fal.lanes import LOOKS_A_SECOND, Lane
+from prefect_hailuo.fal.lanes import ASKED_A_SECOND, WOKEN_AT_ONCE, Lane
 from prefect_hailuo.fal.messages import Completed, InProgress, InQueue
 from prefect_hailuo.fal.pacing import CROWD, Durations, Plan
 from prefect_hailuo.fal.positions import Queue
@@ -79,14 +79,15 @@ def test_without_positions_they_stand_as_they_were_submitted() -> None:
     assert spots[10].plan(0.0, False).pause < spots[290].plan(0.0, False).pause
 
 
-def test_all_that_come_back_are_not_asked_about_at_once() -> None:
-    """After a restart, so many a second, and no more."""
-    lane = Lane(Durations(SECONDS))
-    spots = [lane.enter(0.0, age=100.0) for _ in range(CROWD + 2 * LOOKS_A_SECOND)]
-    pauses = [spot.plan(0.0, True) for spot in spots]
-    assert {plan.then for plan in pauses} == {"ask"}
-    assert sum(plan.pause <= 1.0 for plan in pauses) <= CROWD + LOOKS_A_SECOND + 1
-    assert max(plan.pause for plan in pauses) == pytest.approx(2.0, abs=0.1)
+def test_a_crowd_asks_one_after_another() -> None:
+    """However many want to at once, so many a second do; few need not wait."""
+    lane, _ = a_lane(CROWD + 1)
+    turns = [lane.turn(10.0) for _ in range(2 * ASKED_A_SECOND)]
+    assert turns[0] == 0
+    assert turns == sorted(turns)
+    assert turns[-1] == pytest.approx(2.0, abs=0.01)
+    few, _ = a_lane(CROWD)
+    assert {few.turn(10.0) for _ in range(1000)} == {0.0}
 
 
 def test_what_ended_teaches_those_who_guess() -> None:
@@ -101,7 +102,7 @@ def test_what_ended_teaches_those_who_guess() -> None:
         spot.saw(done(SECONDS), SECONDS)
         lane.leave(spot)
         told.append(len(list(lane.learned())))
-    assert [count for count in told if count] == [192]
+    assert [count for count in told if count] == [WOKEN_AT_ONCE, 192 - WOKEN_AT_ONCE]
     assert spots[90].plan(SECONDS, True).then == "ask"
 
 

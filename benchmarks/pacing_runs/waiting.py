@@ -92,8 +92,9 @@ class Waiter:
 
     def _do(self, then: str) -> None:
         if then == "ask":
-            self._process.tally.ask(self._process.time.now)
-            self._process.time.after(ANSWER_SECONDS, self._answered)
+            turn = self._spot.turn(self._process.time.now)
+            self._process.tally.ask(self._process.time.now + turn)
+            self._process.time.after(turn + ANSWER_SECONDS, self._answered)
         elif then == "listen":
             self._listen()
         else:

@@ -93,7 +93,8 @@ class _Following:
             case "plan":
                 return None
             case "ask":
-                return await self._ask()
+                await self._seat.turn(self._deadline)
+                return None if self._deadline.passed else await self._ask()
             case "listen":
                 return await self._listen()
             case _:

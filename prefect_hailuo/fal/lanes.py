@@ -31,9 +31,12 @@ MOST_RUNNING = 40
 NEWS_FACTOR = 1.5
 """By how much what is known of durations must change for those who guess to plan anew."""
 
-LOOKS_A_SECOND = 200
-"""How many requests of a crowd are asked about for the first time in a second: all of a process
-that was killed come back at once."""
+ASKED_A_SECOND = 500
+"""How many questions a crowd asks in a second, at most: all of a process that was killed come back
+at once, and may all have ended at once."""
+
+WOKEN_AT_ONCE = 100
+"""How many plan anew after one answer, at most; the others after the next."""
 
 SHORTEST_SECONDS = 0.001
 
@@ -77,7 +80,8 @@ class Lane:
         self._pushed = count()
         self._entered = 0
         self._tells_positions = False
-        self._next_look = -inf
+        self._next_turn = -inf
+        self._to_tell: list[Spot] = []
         self._news_at = FEW
         self._told = self._gist()
 
@@ -107,8 +111,6 @@ class Lane:
         self._spots.add(spot)
         if said is not None:
             spot.saw(said, now)
-        elif self.crowded:
-            spot.look_at = self._next_look = max(now, self._next_look) + 1 / LOOKS_A_SECOND
         return spot
 
     def leave(self, spot: Spot) -> None:
@@ -153,20 +155,28 @@ class Lane:
                 yield spot
             heapq.heappop(self._line)
 
+    def turn(self, now: float) -> float:
+        """Seconds until one of a crowd may ask; it is counted as asking then."""
+        if not self.crowded:
+            return 0.0
+        turn = max(now, self._next_turn)
+        self._next_turn = turn + 1 / ASKED_A_SECOND
+        return turn - now
+
     def guess(self, spot: Spot, guesses: bool) -> None:
         """Whether a request is waited for by how long others took, and no stream tells its end."""
         (self._guessing.add if guesses else self._guessing.discard)(spot)
 
     def learned(self) -> Iterator[Spot]:
         """Those who guess, when what is known of durations has changed; none otherwise."""
-        if self.durations.learned < self._news_at:
-            return
-        self._news_at += min(self._news_at, MOST_SAMPLES)
-        gist, first = self._gist(), self._news_at <= 2 * FEW
-        change = gist / self._told
-        if first or not 1 / NEWS_FACTOR < change < NEWS_FACTOR:
-            self._told = gist
-            yield from list(self._guessing)
+        if self.durations.learned >= self._news_at:
+            self._news_at += min(self._news_at, MOST_SAMPLES)
+            gist, first = self._gist(), self._news_at <= 2 * FEW
+            if first or not 1 / NEWS_FACTOR < gist / self._told < NEWS_FACTOR:
+                self._told = gist
+                self._to_tell = list(self._guessing)
+        for _ in range(min(WOKEN_AT_ONCE, len(self._to_tell))):
+            yield self._to_tell.pop()
 
     def _number(self, spot: Spot, position: int, now: float) -> float:
         """The number of a place that a position was said of."""

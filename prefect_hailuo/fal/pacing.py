@@ -130,7 +130,6 @@ class Known:
         waited: Seconds for which it has been waited for here.
         within_reach: Seconds for which it may have run, by its turn, when it was last heard of.
         listen_in: Seconds until a stream is to be had; infinite where none is.
-        look_in: Seconds until it may be asked about for the first time.
         spread: Between 0 and 1, for each another, so that not all do the same at once.
         dropped: Whether its stream has just dropped.
         crowded: Whether many wait.
@@ -144,7 +143,6 @@ class Known:
     waited: float = 0.0
     within_reach: float = 0.0
     listen_in: float = inf
-    look_in: float = 0.0
     spread: float = 1.0
     dropped: bool = False
     crowded: bool = False
@@ -178,7 +176,7 @@ def plan(known: Known, durations: Durations) -> Plan:
     if not known.crowded:
         return _among_few(known)
     if known.state == "unseen":
-        return _after(known.look_in, "ask")
+        return Plan(0.0, "ask")
     if is_far(known.until_turn, durations):
         return _far_from_its_turn(known, durations)
     return _near_its_end(known, durations)
@@ -227,7 +225,7 @@ def _near_its_end(known: Known, durations: Durations) -> Plan:
     if known.listen_in <= max(SETTLING_SECONDS, settled):
         return _after(max(settled, known.listen_in), "listen")
     if known.taught and known.unheard < _longest_unheard(known):
-        return Plan(LONGEST_GAP_SECONDS, "plan")
+        return Plan(FORESEEN_SECONDS, "plan")
     if soon - known.unheard > SHORTEST_GAP_SECONDS:
         return Plan(soon - known.unheard, "plan")
     patience = known.within_reach / PATIENCE

@@ -50,7 +50,6 @@ class Spot:
         self.anchor: float | None = None
         self.doubted = False
         self.state: Literal["unseen", "queued", "running"] = "unseen"
-        self.look_at = submitted
         self.wake: Callable[[], None] = _nothing
         self._lane = lane
         self._entered = entered
@@ -71,6 +70,10 @@ class Spot:
         planned = plan(known, self._lane.durations)
         self._lane.guess(self, not far and planned.then != "listen")
         return planned
+
+    def turn(self, now: float) -> float:
+        """Seconds until it may be asked about, when that is planned."""
+        return self._lane.turn(now)
 
     def saw(self, status: Status, now: float) -> None:
         """Take note of what fal says of it."""
@@ -167,7 +170,6 @@ class Spot:
             spread=SPREAD * self.serial % 1.0,
             within_reach=self._heard - min(began, self._within_reach_since or began),
             listen_in=resting if stream_free else inf,
-            look_in=self.look_at - now,
             dropped=self._dropped,
             crowded=self._lane.crowded,
             taught=self._lane.taught,

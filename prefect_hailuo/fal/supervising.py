@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import anyio
 
-from prefect_hailuo.clock import Clock, SystemClock
+from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.lanes import Lane
@@ -163,6 +163,12 @@ class Seat:
     def plan(self) -> Plan:
         """What to do next."""
         return self.spot.plan(self._clock.now(), self._supervisor.free_streams > 0)
+
+    async def turn(self, deadline: Deadline) -> None:
+        """Wait until it may be asked about: one of a crowd after another."""
+        pause = self.spot.turn(self._clock.now())
+        if pause > 0:
+            await deadline.sleep(pause)
 
     async def sleep(self, seconds: float) -> bool:
         """Let time pass; whether all of it did: news of others may end it."""
