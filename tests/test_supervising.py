@@ -85,9 +85,9 @@ async def follow_all(
 
 
 FAULTS: dict[str, tuple[list[Fault], float, float]] = {
-    "as it should be": ([], 3, 2),
-    "no streams": ([refuse("stream", 405, count=None)], 12, 0.3),
-    "streams that drop": ([cut("stream", 150, count=None)], 12, 6),
+    "as it should be": ([], 6, 3),
+    "no streams": ([refuse("stream", 405, count=None)], 20, 0.6),
+    "streams that drop": ([cut("stream", 150, count=None)], 20, 10),
 }
 
 
