@@ -75,6 +75,7 @@ class Acquiring:
         self._emit = emit
         self._clock = clock
         self._submissions = connections.submissions
+        self._till = connections.till
         self._rate = connections.rate
         self._may_resubmit = order.on_ambiguous == "resubmit"
         self._client = connections.client(order.access, clock)
@@ -147,9 +148,10 @@ class Acquiring:
                 raise NotOursError
 
         order = self._order
-        bare = await self._client.submit(
-            order.input.endpoint.id, order.input.body(), before_sending=begin
-        )
+        async with self._till:
+            bare = await self._client.submit(
+                order.input.endpoint.id, order.input.body(), before_sending=begin
+            )
         return order.named(bare)
 
     async def _note(self, mine: Attempt, error: HailuoError) -> None:
@@ -180,7 +182,8 @@ class Acquiring:
             await self._ledger.records.answer_lost(mine, given)
             return None
         with suppress(HailuoError):  # what it misses, the sweep finds in the ledger
-            if await self._ledger.waiters.is_unwanted(mine.key):
+            # What no flow run asked for cannot have been cancelled with one.
+            if self._wish.run.ids and await self._ledger.waiters.is_unwanted(mine.key):
                 answer = await self._client.cancel(ticket, timeout_seconds=CANCEL_SECONDS)
                 await self._ledger.waiters.record_cancellation(holder, answer)
         return holder

@@ -95,8 +95,9 @@ def file_stem(prompt: str, key: str) -> str:
 
 @lru_cache(maxsize=1 << 14)
 def _slug(prompt: str) -> str:
-    # Kept, for a video is named several times, and slugify looks for a module each time.
-    return slugify(prompt, max_length=SLUG_CHARACTERS, word_boundary=True)
+    # Kept, for a video is named several times. By the alphabet that slugify brings itself: it would
+    # look for another one each time, and where that is installed, the same video had another name.
+    return slugify(prompt, max_length=SLUG_CHARACTERS, word_boundary=True, backend="text-unidecode")
 
 
 def _canonical_input(input: VideoInput) -> dict[str, Any]:

@@ -41,9 +41,12 @@ GRACE_SECONDS = 20.0
 """How long a cancelled job is waited for. A submission under way is not interrupted, and its
 ticket is worth the wait; Prefect kills a cancelled process after 30 s."""
 
-SUBMISSIONS_AT_ONCE = 64
+SUBMISSIONS_AT_ONCE = 250
 """How many purchases are under way at once: enough to share the ledger's transactions, and few
 enough for each to be over long before its lease is."""
+
+POSTS_AT_ONCE = 48
+"""How many of them are being sent: httpcore looks at all that are at every change of its pool."""
 
 EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for the loop to end."""
@@ -73,6 +76,8 @@ class Connections:
     """How many requests a second fal's API is sent."""
     submissions: anyio.Semaphore
     """Counts the purchases that may still be begun; who waits for it has claimed nothing yet."""
+    till: anyio.Semaphore
+    """Counts the POSTs that may still be sent at once."""
     ledgers: Ledgers
     """The ledgers that were opened."""
 
@@ -258,6 +263,7 @@ class ProcessLoop:
                 supervisor=Supervisor(),
                 rate=rate,
                 submissions=anyio.Semaphore(SUBMISSIONS_AT_ONCE),
+                till=anyio.Semaphore(POSTS_AT_ONCE),
                 ledgers=await stack.enter_async_context(open_ledgers()),
             )
             self._portal = await stack.enter_async_context(BlockingPortal())

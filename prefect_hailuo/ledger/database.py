@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from prefect_hailuo.errors import LedgerError
 from prefect_hailuo.ledger.address import LedgerAddress
+from prefect_hailuo.ledger.inline import BEGIN_READING, BEGIN_WRITING, IN_ANY_THREAD, run_inline
 from prefect_hailuo.ledger.migrating import bring_up_to_date
 from prefect_hailuo.ledger.turns import Turns
 
@@ -199,7 +200,11 @@ class Database:
             return engine
         self.address.file.parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(
-            url, pool_size=SQLITE_CONNECTIONS, max_overflow=0, pool_timeout=BUSY_SECONDS
+            url,
+            pool_size=SQLITE_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+            connect_args=IN_ANY_THREAD,
         )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -247,10 +252,11 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+    run_inline(connection.driver_connection, int(BUSY_SECONDS * 1000))
 
 
 def _begin_sqlite(connection: Connection) -> None:
     # With a plain BEGIN two claims read the same state, and one of them fails as "locked", which
     # no timeout prevents.
     reads = connection.get_execution_options().get("hailuo_reads")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql(BEGIN_READING if reads else BEGIN_WRITING)
