@@ -85,6 +85,10 @@ def _httpx_errors(request: httpx.Request) -> Iterator[None]:
                 raise httpx.ConnectError(str(error), request=request) from error.__cause__
             case ServerDisconnectedError() | ClientOSError():
                 raise httpx.ReadError(str(error), request=request) from error.__cause__
+        error.request = request
+        raise
+    except httpx.RequestError as error:
+        error.request = request
         raise
     except (ClientError, OSError) as error:
         raise httpx.RemoteProtocolError(str(error) or repr(error), request=request) from error
