@@ -8,12 +8,14 @@ wait side by side: what fal does with them, and how often it is asked, is the ro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
 from prefect_hailuo.clock import Clock, SystemClock
+from prefect_hailuo.collector import seldom_collecting
 from prefect_hailuo.errors import (
     BadKeyError,
     Billed,
@@ -25,6 +27,7 @@ from prefect_hailuo.errors import (
     RunCancelledError,
     StorageError,
 )
+from prefect_hailuo.fal.pacing import CROWD
 from prefect_hailuo.generation import Road
 from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
@@ -89,7 +92,8 @@ class Batch:
         if not self._courses:
             return VideoOutcomes()
         await self._check_places()
-        await self._carry_all()
+        with seldom_collecting() if len(self._courses) > CROWD else nullcontext():
+            await self._carry_all()
         if self._cancelled:
             raise self._cancelled
         self._end_the_rest()
