@@ -20,7 +20,8 @@ from prefect_hailuo.emulator import FalEmulator, Fault, ManualClock, cut, refuse
 from prefect_hailuo.events import Logged, Progress
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.following import follow
-from prefect_hailuo.fal.messages import Completed, InProgress, Ticket
+from prefect_hailuo.fal.messages import Completed, InProgress, Status, Ticket
+from prefect_hailuo.fal.pacing import CROWD
 from prefect_hailuo.fal.supervising import Supervisor
 from prefect_hailuo.generation import Road
 from prefect_hailuo.ledger.durations import latest_durations
@@ -185,3 +186,22 @@ def test_how_long_it_took_is_learned_from_the_ledger(tmp_path: Path) -> None:
 
         assert process_loop().run(job) == [77, 77]
     assert learned == [[77]]
+
+
+async def test_a_crowd_that_settles_together_takes_no_more_streams_than_there_are() -> None:
+    """Who pauses before it listens looks again whether a stream is still to be had."""
+    supervisor = Supervisor(streams=CROWD + 4)
+    least = CROWD + 4
+
+    def see(status: Status) -> None:
+        nonlocal least
+        least = min(least, supervisor.free_streams)
+
+    with FalEmulator(durations=3, speed=1, clip=b"", concurrency=2 * CROWD) as emulator:
+        async with AsyncFalClient(emulator.credentials().access()) as client:
+            bodies = [{"prompt": f"Clip {number}."} for number in range(CROWD + 24)]
+            tickets = [await client.submit(ENDPOINT, body) for body in bodies]
+            async with anyio.create_task_group() as tasks:
+                for ticket in tickets:
+                    tasks.start_soon(follow, client, ticket, Deadline(60), see, supervisor)
+    assert least == 0

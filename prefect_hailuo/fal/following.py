@@ -96,7 +96,8 @@ class _Following:
                 await self._seat.turn(self._deadline)
                 return None if self._deadline.passed else await self._ask()
             case "listen":
-                return await self._listen()
+                # Others may have taken the last stream during the pause: then it is planned anew.
+                return await self._listen() if self._seat.stream_is_free else None
             case _:
                 assert_never(plan.then)
 

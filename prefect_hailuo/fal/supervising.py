@@ -160,9 +160,14 @@ class Seat:
         self._nap: anyio.CancelScope | None = None
         spot.wake = self._wake
 
+    @property
+    def stream_is_free(self) -> bool:
+        """Whether one more stream may be opened."""
+        return self._supervisor.free_streams > 0
+
     def plan(self) -> Plan:
         """What to do next."""
-        return self.spot.plan(self._clock.now(), self._supervisor.free_streams > 0)
+        return self.spot.plan(self._clock.now(), self.stream_is_free)
 
     async def turn(self, deadline: Deadline) -> None:
         """Wait until it may be asked about: one of a crowd after another."""
