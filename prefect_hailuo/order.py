@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from prefect_hailuo.download import MOST_DOWNLOADS
@@ -71,9 +72,9 @@ class Order:
     poster: bool = True
     download_connections: int = MOST_DOWNLOADS
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """The generation's key."""
+        """The generation's key; made once, for it is asked for on every step of the road."""
         return generation_key(self.input, realm=self.access.realm, take=self.take)
 
     def wish(self, waiter: str) -> Wish:
