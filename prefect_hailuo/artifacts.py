@@ -86,7 +86,7 @@ class Teller:
             case Reused():
                 self._tell_reused(event.video)
             case Attached():
-                self._logger.info("Going on with request %s.", event.ticket.request_id)
+                self._say("Going on with request %s.", event.ticket.request_id)
             case Searching():
                 self._logger.warning(
                     "Generation %s may have been bought: looking for it in fal's request history.",
@@ -121,8 +121,14 @@ class Teller:
             _say_why(self._logger)
         return self._may_publish
 
+    def _say(self, message: str, *arguments: object) -> None:
+        """Say it in the log; of one of many, only to whoever looks closely: Prefect takes a
+        millisecond and more for a line."""
+        level = logging.DEBUG if process_loop().crowded else logging.INFO
+        self._logger.log(level, message, *arguments)
+
     def _tell_reused(self, video: Video) -> None:
-        self._logger.info("Already stored at %s; nothing was bought.", video.place)
+        self._say("Already stored at %s; nothing was bought.", video.place)
         poster = None
         if self._publishes and video.path:
             with suppress(Exception):  # a card without a poster is a card all the same
@@ -132,9 +138,7 @@ class Teller:
     def _tell_submitted(self, ticket: Ticket) -> None:
         endpoint = find_input_class(ticket.endpoint).endpoint
         money = _money(endpoint.price_usd, ticket.realm == "emulator")
-        self._logger.info(
-            "Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money
-        )
+        self._say("Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money)
 
     def _tell_logged(self, lines: list[LogLine]) -> None:
         for line in lines:
@@ -142,15 +146,15 @@ class Teller:
 
     def _tell_progress(self, event: Progress) -> None:
         status = describe_status(event.status)
-        if status != self._status and not process_loop().crowded:
-            self._logger.info("%s: %s.", event.ticket.request_id, status)
+        if status != self._status:
+            self._say("%s: %s.", event.ticket.request_id, status)
         self._status = status
         if self._publishes:
             with self._letting_go("progress"):
                 self._publish_progress(event)
 
     def _tell_stored(self, video: Video, poster: str | None) -> None:
-        self._logger.info("Stored at %s (%s bytes).", video.place, f"{video.size:,}")
+        self._say("Stored at %s (%s bytes).", video.place, f"{video.size:,}")
         if self._publishes:
             with self._letting_go("progress"):
                 self._publish_end(video)
@@ -203,7 +207,9 @@ def _say_why(logger: LoggerOrAdapter) -> None:
     if run not in _told_why:
         _told_why.append(run)
         logger.info(
-            "More than %s videos at once: none has a card, a poster or progress of its own.", CROWD
+            "More than %s videos at once: none has a card, a poster or progress of its own, and "
+            "what they do is logged at DEBUG.",
+            CROWD,
         )
 
 

@@ -127,6 +127,7 @@ class ProcessLoop:
         self._started: Future[None] = Future()
         self._stopping = False
         self._waking = True
+        self._jobs = 0
         self._thread = threading.Thread(target=self._run, name="prefect-hailuo", daemon=True)
         self._thread.start()
         self._started.result()
@@ -227,12 +228,16 @@ class ProcessLoop:
             raise RuntimeError("A job asked the loop that it runs on to run another: await it.")
 
         async def carry() -> T:
+            self._jobs += 1
             try:
                 return await job(self._connections, put)
             except (SystemExit, KeyboardInterrupt) as error:
                 # It would end the loop, and with it every other job.
                 raise RuntimeError(f"A job raised {error!r}.") from error
             finally:
+                self._jobs -= 1
+                if not self._jobs:
+                    self._connections.supervisor.disperse()
                 if self._waking:
                     put(_Done())
 

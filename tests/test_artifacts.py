@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 from io import BytesIO
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from file_server import smallest_video
 from PIL import Image
 from prefect import flow
 from prefect.runtime import flow_run
@@ -23,6 +25,8 @@ from prefect_hailuo import (
 )
 from prefect_hailuo.artifacts import card, escape
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
+from prefect_hailuo.fal.pacing import CROWD
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.waiting import PROGRESS_SECONDS
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -164,3 +168,24 @@ def test_waiting_is_shown(tmp_path: Path) -> None:
         _, run_id = make_one(emulator, tmp_path)
     shown = artifacts_of(run_id)["progress"]
     assert shown["updated"] > shown["created"]
+
+
+def test_one_of_many_has_nothing_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where more wait than anybody looks at, Prefect is told of none of them apart."""
+
+    @flow
+    async def many(options: dict[str, Any]) -> str:
+        prompts = [f"Clip {number}." for number in range(CROWD + 16)]
+        each = (ahailuo_23_pro_text_to_video(prompt, **options) for prompt in prompts)
+        await asyncio.gather(*each)
+        return str(flow_run.id)
+
+    with FalEmulator(durations=3, concurrency=2 * CROWD, clip=smallest_video()) as emulator:
+        options = {"credentials": emulator.credentials(), "storage": str(tmp_path)}
+        with caplog.at_level(logging.INFO):
+            run_id = asyncio.run(many(options))
+    assert artifacts_of(run_id) == {}
+    assert sum(text.startswith(f"More than {CROWD} videos") for text in caplog.messages) == 1
+    assert not process_loop().crowded  # whoever comes next is not one of them

@@ -71,6 +71,10 @@ class Supervisor:
         """Whether many wait, or did a moment ago: then there is nothing special about each."""
         return time.monotonic() - self._crowded_at < CROWDED_SECONDS
 
+    def disperse(self) -> None:
+        """Nobody is there any more: whoever comes next is not one of many."""
+        self._crowded_at = -math.inf
+
     @property
     def free_streams(self) -> int:
         """How many streams may still be opened."""
