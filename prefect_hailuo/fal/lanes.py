@@ -167,6 +167,12 @@ class Lane:
         """Whether a request is waited for by how long others took, and no stream tells its end."""
         (self._guessing.add if guesses else self._guessing.discard)(spot)
 
+    def next_to_listen(self) -> Iterator[Spot]:
+        """Who may have a stream that is free now: as long as nobody knows how long it takes, all
+        that is learned is learned by those who listen."""
+        if self.durations.observed < FEW and self._guessing:
+            yield min(self._guessing, key=lambda spot: spot.serial)
+
     def learned(self) -> Iterator[Spot]:
         """Those who guess, when what is known of durations has changed; none otherwise."""
         if self.durations.learned >= self._news_at:

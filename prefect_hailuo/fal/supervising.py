@@ -204,6 +204,8 @@ class Seat:
         finally:
             self._supervisor.count_stream(-1)
             self.spot.listened(self._clock.now(), heard=listening.heard, dropped=listening.dropped)
+            for spot in self._lane.next_to_listen():
+                spot.wake()
 
     def should_go_on_listening(self) -> bool:
         """Whether its stream is worth what it takes."""
