@@ -5,24 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from textwrap import shorten
-from typing import TYPE_CHECKING
-from uuid import UUID
 
 import anyio.to_thread
-from prefect.artifacts import (
-    create_image_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.blocks.abstract import LoggerOrAdapter
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_logger, get_run_logger
 from slugify import slugify
 from typing_extensions import assert_never
 
@@ -45,13 +35,10 @@ from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import process_loop
 from prefect_hailuo.media import poster_data_uri
 from prefect_hailuo.prefect_calls import synchronously
+from prefect_hailuo.publishing import Publisher
 from prefect_hailuo.runs import current_run
-from prefect_hailuo.settings import current_settings
 from prefect_hailuo.video import Video
 from prefect_hailuo.waiting import PROGRESS_SECONDS, describe_status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MOST_PERCENT_WHILE_WAITING = 95.0
 
@@ -66,18 +53,15 @@ LEVELS = {
 }
 
 
-class Teller:
+class Teller(Publisher):
     """Tells a run what its generation does; made and called on the caller's side.
 
-    What it cannot tell it lets go with a warning: a paid video is not lost over a card. Where many
-    videos are made at once, none has artifacts of its own: a card takes Prefect's client and server
-    longer than all that this package does for a video.
+    Where many videos are made at once, none has artifacts of its own: a card takes Prefect's client
+    and server longer than all that this package does for a video.
     """
 
     def __init__(self) -> None:
-        self._logger = run_logger()
-        self._may_publish = in_a_run() and current_settings().artifacts
-        self._progress: UUID | None = None
+        super().__init__()
         self._status: str | None = None
 
     def tell(self, event: Event) -> None:
@@ -157,25 +141,13 @@ class Teller:
         self._say("Stored at %s (%s bytes).", video.place, f"{video.size:,}")
         if self._publishes:
             with self._letting_go("progress"):
-                self._publish_end(video)
+                self._show_progress(f"hailuo-{_short_name(video)}", 100.0, "Stored.")
         self._publish_video(video, poster)
 
     def _publish_progress(self, event: Progress) -> None:
-        percent, text = describe_progress(event)
-        if self._progress is None:
-            if event.elapsed_seconds < PROGRESS_SECONDS:
-                return  # of many at once, most are told of as such before they are shown
-            key = f"hailuo-{ticket_name(event.ticket)}-progress"
-            self._progress = synchronously(create_progress_artifact, percent, key, text)
-        else:
-            synchronously(update_progress_artifact, self._progress, percent, text)
-
-    def _publish_end(self, video: Video) -> None:
-        if self._progress is None:
-            key = f"hailuo-{_short_name(video)}-progress"
-            synchronously(create_progress_artifact, 100.0, key, "Stored.")
-        else:
-            synchronously(update_progress_artifact, self._progress, 100.0, "Stored.")
+        if self._progress is None and event.elapsed_seconds < PROGRESS_SECONDS:
+            return  # of many at once, most are told of as such before they are shown
+        self._show_progress(f"hailuo-{ticket_name(event.ticket)}", *describe_progress(event))
 
     def _publish_video(self, video: Video, poster: str | None) -> None:
         if not self._publishes:
@@ -187,15 +159,6 @@ class Teller:
             with self._letting_go("poster"):
                 key = f"hailuo-{name}-poster"
                 synchronously(create_image_artifact, poster, key, _caption(video))
-
-    @contextmanager
-    def _letting_go(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            # One failure may have taken a minute; a finished video is not held up by more of them.
-            self._may_publish = False
-            self._logger.warning("The %s could not be published: %s", what, error)
 
 
 _told_why: deque[Run] = deque(maxlen=64)
@@ -299,16 +262,3 @@ def _picture(video: Video) -> str:
 
 def _time(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
-
-
-def in_a_run() -> bool:
-    """Whether Prefect runs this code as a flow or a task."""
-    return bool(TaskRunContext.get() or FlowRunContext.get())
-
-
-def run_logger() -> LoggerOrAdapter:
-    """The run's logger; outside of any, the package's."""
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return get_logger("hailuo")

@@ -11,28 +11,18 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from decimal import Decimal
 from textwrap import shorten
-from typing import TYPE_CHECKING
-from uuid import UUID
 
 import anyio.to_thread
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact
 
-from prefect_hailuo.artifacts import escape, in_a_run, run_logger
+from prefect_hailuo.artifacts import escape
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import Failure, VideoOutcome
 from prefect_hailuo.prefect_calls import synchronously
-from prefect_hailuo.settings import current_settings
+from prefect_hailuo.publishing import Publisher
 from prefect_hailuo.tally import BatchProgress, Counts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROGRESS_SECONDS = 5.0
 """How often the progress may be updated, if it has changed enough to be seen."""
@@ -78,10 +68,8 @@ class Handover:
         self._put(outcome)
 
 
-class BatchTeller:
+class BatchTeller(Publisher):
     """Tells a run how its batch goes; made and called on the caller's side.
-
-    What it cannot publish it lets go with a warning: paid videos are not lost over a card.
 
     Args:
         orders: The batch's.
@@ -89,13 +77,11 @@ class BatchTeller:
     """
 
     def __init__(self, orders: Sequence[Order], on_outcome: OnOutcome | None = None) -> None:
-        self._logger = run_logger()
-        self._publishes = in_a_run() and current_settings().artifacts
+        super().__init__()
         self._name = f"hailuo-batch-{_digest(orders)}"
         self._on_outcome = on_outcome
         self._told: set[int] = set()
         self._failures: list[VideoOutcome] = []
-        self._progress: UUID | None = None
         self._published = _Last()
         self._logged = _Last()
         self._summed_up_at = time.monotonic()
@@ -125,7 +111,7 @@ class BatchTeller:
             if outcome.failure:
                 self._note_failure(outcome)
         self._log(event.counts)
-        if self._publishes:
+        if self._may_publish:
             self._publish(event.counts)
         return news
 
@@ -146,29 +132,12 @@ class BatchTeller:
         over = _is_over(counts)
         if over or self._published.is_due(counts.percent, SEEN_PERCENT, PROGRESS_SECONDS):
             with self._letting_go("progress"):
-                self._publish_progress(counts)
+                self._show_progress(self._name, counts.percent, describe_counts(counts))
         if over or time.monotonic() - self._summed_up_at >= SUMMARY_SECONDS:
             self._summed_up_at = time.monotonic()
             with self._letting_go("summary"):
                 text = summary(counts, self._failures)
                 synchronously(create_markdown_artifact, text, self._name, describe_counts(counts))
-
-    def _publish_progress(self, counts: Counts) -> None:
-        percent, text = counts.percent, describe_counts(counts)
-        if self._progress is None:
-            key = f"{self._name}-progress"
-            self._progress = synchronously(create_progress_artifact, percent, key, text)
-        else:
-            synchronously(update_progress_artifact, self._progress, percent, text)
-
-    @contextmanager
-    def _letting_go(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            # One failure may have taken a minute; the batch is not held up by more of them.
-            self._publishes = False
-            self._logger.warning("The %s could not be published: %s", what, error)
 
 
 class _Last:

@@ -24,14 +24,21 @@ async def on_disk(call: Callable[[Unpack[Arguments]], T], *arguments: Unpack[Arg
 
     It is done to its end, also where the caller is cancelled meanwhile.
     """
-    return await anyio.to_thread.run_sync(call, *arguments, limiter=_limiter())
+    return await anyio.to_thread.run_sync(
+        call, *arguments, limiter=limiter_of_loop(_limiters, DISK_THREADS)
+    )
 
 
-def _limiter() -> anyio.CapacityLimiter:
-    """The limiter of this event loop."""
+def limiter_of_loop(limiters: RunVar[anyio.CapacityLimiter], at_once: int) -> anyio.CapacityLimiter:
+    """This event loop's limiter, made when it is first wanted.
+
+    Args:
+        limiters: Holds one for each loop.
+        at_once: How many it lets in.
+    """
     try:
-        return _limiters.get()
+        return limiters.get()
     except LookupError:
-        limiter = anyio.CapacityLimiter(DISK_THREADS)
-        _limiters.set(limiter)
+        limiter = anyio.CapacityLimiter(at_once)
+        limiters.set(limiter)
         return limiter

@@ -109,19 +109,17 @@ def current_settings() -> HailuoSettings:
         >>> current_settings() is current_settings()
         True
     """
-    named = tuple(each for each in os.environ.items() if each[0].startswith(PREFIX))
-    return _settings(get_current_settings(), named, Path.cwd())
-
-
-_latest: tuple[tuple[object, ...], HailuoSettings] | None = None
-
-
-def _settings(prefects: object, *others: object) -> HailuoSettings:
     global _latest
+    prefects = get_current_settings()
+    others = (dict(each for each in os.environ.items() if each[0].startswith(PREFIX)), Path.cwd())
     # Prefect's own are compared by identity: it makes new ones where a profile is entered.
-    if _latest is None or _latest[0][0] is not prefects or _latest[0][1:] != others:
-        _latest = ((prefects, *others), HailuoSettings())
-    return _latest[1]
+    known = _latest
+    if known is None or known[0] is not prefects or known[1] != others:
+        known = _latest = (prefects, others, HailuoSettings())
+    return known[2]
+
+
+_latest: tuple[object, object, HailuoSettings] | None = None
 
 
 @cache

@@ -17,6 +17,7 @@ from anyio.lowlevel import RunVar
 from prefect.blocks.core import Block
 from prefect.filesystems import LocalFileSystem
 
+from prefect_hailuo.disk import limiter_of_loop
 from prefect_hailuo.errors import ConfigurationError, StorageError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.folders import refused_place
@@ -91,7 +92,9 @@ class StorageBlock(Place):
 
     async def _in_thread(self, job: Callable[[_BlockShelf], T]) -> T:
         shelf = _BlockShelf(self._block, self.label)
-        return await anyio.to_thread.run_sync(job, shelf, limiter=_limiter())
+        return await anyio.to_thread.run_sync(
+            job, shelf, limiter=limiter_of_loop(_limiters, MOST_CALLS)
+        )
 
 
 class _BlockShelf:
@@ -190,16 +193,6 @@ def _has(block: Block, method: str) -> bool:
 
 
 _limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.storage")
-
-
-def _limiter() -> anyio.CapacityLimiter:
-    """The limiter of this event loop."""
-    try:
-        return _limiters.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(MOST_CALLS)
-        _limiters.set(limiter)
-        return limiter
 
 
 def _call_block(block: Block, method: str, arguments: tuple[Any, ...]) -> Any:
