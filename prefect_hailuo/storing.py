@@ -231,7 +231,7 @@ class Storing:
             price_usd=endpoint.price_usd,
             completed_at=now if completed else None,
             stored_at=now,
-            inference_seconds=_inference_seconds(completed),
+            inference_seconds=completed.inference_seconds if completed else None,
             **{each: getattr(ticket, each) for each in COPIED_FROM_TICKET},
         )
 
@@ -246,11 +246,6 @@ def _free_name(shelf: Shelf, name: str, request_id: str) -> str:
     if there is None or there.request_id == request_id or not is_of(there.key, name):
         return name
     return name_apart(name, request_id) if shelf.holds(name, there.sha256) else name
-
-
-def _inference_seconds(completed: Completed | None) -> float | None:
-    seconds = (completed.metrics or {}).get("inference_time") if completed else None
-    return seconds if isinstance(seconds, int | float) else None
 
 
 def _look(see: Callable[[Path], T], path: Path) -> T | None:

@@ -126,6 +126,12 @@ class Completed(Message):
     error: str | None = None
     error_type: str | None = None
 
+    @property
+    def inference_seconds(self) -> float | None:
+        """How long the model worked, if fal said so."""
+        seconds = (self.metrics or {}).get("inference_time")
+        return float(seconds) if isinstance(seconds, int | float) else None
+
 
 Status = InQueue | InProgress | Completed
 

@@ -151,7 +151,7 @@ class Spot:
         """For how long it ran, if that is known closely enough."""
         least = 0.0 if self._seen_running is None else now - self._seen_running
         most = now - self._seen_waiting
-        said = _inference_seconds(completed)
+        said = completed.inference_seconds
         # An emulator's time may go faster than ours.
         if said is not None and least - ROUNDING_SECONDS <= said <= most + ROUNDING_SECONDS:
             return said
@@ -181,8 +181,3 @@ class Spot:
 
 def _nothing() -> None:
     """Nobody sleeps."""
-
-
-def _inference_seconds(completed: Completed) -> float | None:
-    seconds = (completed.metrics or {}).get("inference_time")
-    return float(seconds) if isinstance(seconds, int | float) else None

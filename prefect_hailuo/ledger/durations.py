@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from prefect_hailuo.fal.messages import Completed
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.tables import attempt
@@ -31,6 +32,5 @@ async def latest_durations(database: Database, endpoint: str) -> list[float]:
     )
     async with database.reading() as connection:
         found = (await connection.execute(asked)).scalars().all()
-    said = ((each or {}).get("metrics") or {} for each in reversed(found))
-    seconds = (each.get("inference_time") for each in said)
-    return [float(each) for each in seconds if isinstance(each, int | float) and each > 0]
+    said = (Completed.model_validate(each or {}).inference_seconds for each in reversed(found))
+    return [seconds for seconds in said if seconds and seconds > 0]
