@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import httpx
 import pytest
-from file_server import smallest_video
 from PIL import Image
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
+from raw_server import ENDPOINT
 
 from prefect_hailuo import (
     Hailuo23ProTextToVideo,
@@ -24,9 +27,11 @@ from prefect_hailuo import (
     submit_video,
 )
 from prefect_hailuo.artifacts import card, escape
+from prefect_hailuo.clock import SystemClock
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
+from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.pacing import CROWD
-from prefect_hailuo.loop import process_loop
+from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.waiting import PROGRESS_SECONDS
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -175,17 +180,23 @@ def test_one_of_many_has_nothing_of_its_own(
 ) -> None:
     """Where more wait than anybody looks at, Prefect is told of none of them apart."""
 
-    @flow
-    async def many(options: dict[str, Any]) -> str:
-        prompts = [f"Clip {number}." for number in range(CROWD + 16)]
-        each = (ahailuo_23_pro_text_to_video(prompt, **options) for prompt in prompts)
-        await asyncio.gather(*each)
-        return str(flow_run.id)
+    made, done = threading.Event(), threading.Event()
 
-    with FalEmulator(durations=3, concurrency=2 * CROWD, clip=smallest_video()) as emulator:
-        options = {"credentials": emulator.credentials(), "storage": str(tmp_path)}
+    async def crowd(connections: Connections, emit: Emit) -> None:
+        access, ticket = emulator.credentials().access(), Ticket(endpoint=ENDPOINT, request_id="r")
+        with ExitStack() as seats:
+            for _ in range(CROWD + 1):
+                seats.enter_context(connections.supervisor.seat(access, ticket, SystemClock(), 0.0))
+            made.set()
+            await anyio.to_thread.run_sync(done.wait)
+
+    with FalEmulator(speed=1000, clip="plain") as emulator, ThreadPoolExecutor() as threads:
+        waiting = threads.submit(process_loop().run, crowd)
+        made.wait()
         with caplog.at_level(logging.INFO):
-            run_id = asyncio.run(many(options))
+            _, run_id = make_one(emulator, tmp_path)
+        done.set()
+        waiting.result()
     assert artifacts_of(run_id) == {}
     assert sum(text.startswith(f"More than {CROWD} videos") for text in caplog.messages) == 1
     assert not process_loop().crowded  # whoever comes next is not one of them
