@@ -77,11 +77,11 @@ def _read_measures(reader: Reader, moov: Box) -> Probe | None:
         if part.type == "trak":
             mdia = child(reader, part, "mdia")
             if reader.read(child(reader, mdia, "hdlr").body + 8, 4) == b"vide":
-                return _measures(reader, mdia, movie)
+                return _measures(reader, mdia, movie, _shown(reader, part))
     return None
 
 
-def _measures(reader: Reader, mdia: Box, movie: _Times) -> Probe | None:
+def _measures(reader: Reader, mdia: Box, movie: _Times, shown: int | None) -> Probe | None:
     stbl = child(reader, child(reader, mdia, "minf"), "stbl")
     stsd = child(reader, stbl, "stsd")
     timescale = _times(reader, child(reader, mdia, "mdhd")).timescale
@@ -93,7 +93,8 @@ def _measures(reader: Reader, mdia: Box, movie: _Times) -> Probe | None:
     several = reader.number(stsd, stsd.body + 4) != 1
     if several or not (codec and width and height and ticks and timescale and movie.timescale):
         return None
-    seconds = _seconds(movie, _Times(timescale, ticks))
+    most = ticks if shown is None else shown * timescale // movie.timescale
+    seconds = _seconds(movie, _Times(timescale, ticks), most)
     return Probe(width, height, seconds, timescale * frames / ticks, codec)
 
 
@@ -110,13 +111,15 @@ class _Times(NamedTuple):
         return doubled // (2 * self.timescale) / MICROSECONDS
 
 
-def _seconds(movie: _Times, pictures: _Times) -> float:
+def _seconds(movie: _Times, pictures: _Times, most: int) -> float:
     """How long it lasts: as long as its pictures, unless its sound is longer.
 
-    The whole is measured in coarse ticks, the pictures in fine ones.
+    The whole is measured in coarse ticks, the pictures in fine ones, of which `most` are shown:
+    the edit list may end inside the last picture.
     """
-    coarse = 1 / movie.timescale
-    return movie.seconds if movie.seconds > pictures.seconds + coarse else pictures.seconds
+    if movie.seconds > pictures.seconds + 1 / movie.timescale:
+        return movie.seconds
+    return pictures._replace(ticks=min(pictures.ticks, most)).seconds
 
 
 def _times(reader: Reader, header: Box) -> _Times:
@@ -124,6 +127,22 @@ def _times(reader: Reader, header: Box) -> _Times:
     wide = reader.number(header, header.body, 1) == 1
     at = header.body + (20 if wide else 12)
     return _Times(reader.number(header, at), reader.number(header, at + 4, 8 if wide else 4))
+
+
+def _shown(reader: Reader, trak: Box) -> int | None:
+    """How much of a track is shown, in the movie's ticks; None where all of it is.
+
+    Raises:
+        DownloadError: It is shown in several pieces.
+    """
+    edts = [box for box in boxes(reader, trak) if box.type == "edts"]
+    if not edts:
+        return None
+    elst = child(reader, edts[0], "elst")
+    if reader.number(elst, elst.body + 4) != 1:
+        raise DownloadError(f"{elst.name} has several edits.")
+    wide = reader.number(elst, elst.body, 1) == 1
+    return reader.number(elst, elst.body + 8, 8 if wide else 4)
 
 
 def _frames(reader: Reader, stts: Box) -> tuple[int, int]:

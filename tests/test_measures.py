@@ -28,20 +28,29 @@ def clip(
     size: tuple[int, int] = (128, 96),
     options: dict[str, str] | None = None,
     sound: bool = False,
+    moving: int = 0,
 ) -> Path:
-    """A real video of so many grey pictures, with a second of silence if asked for."""
+    """A real video of so many pictures, with a second of silence if asked for."""
     with av.open(str(path), "w", options=options or {}) as container:
         streams: list[tuple[Any, list[Any]]] = []
         stream = container.add_stream(codec, rate=rate)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = size
-        streams.append((stream, [av.VideoFrame(*size, "yuv420p") for _ in range(frames)]))
+        streams.append((stream, [picture(size, moving * number) for number in range(frames)]))
         if sound:
             streams.append((container.add_stream("aac", rate=8000), [silence()]))
         for each, pictures in streams:
-            for picture in [*pictures, None]:
-                container.mux(each.encode(picture))
+            for frame in [*pictures, None]:
+                container.mux(each.encode(frame))
     return path
+
+
+def picture(size: tuple[int, int], grey: int) -> av.VideoFrame:
+    """A plain picture."""
+    frame = av.VideoFrame(*size, "yuv420p")
+    for plane in frame.planes:
+        plane.update(bytes([grey % 255]) * plane.buffer_size)
+    return frame
 
 
 def silence() -> av.AudioFrame:
@@ -76,6 +85,15 @@ PLAIN: dict[str, dict[str, Any]] = {
 def test_boxes_and_pyav_say_the_same(tmp_path: Path, made: dict[str, Any]) -> None:
     """Size, length, rate and codec, to the last digit."""
     path = clip(tmp_path / "clip.mp4", **made)
+    assert measured(path) == probe(path)
+
+
+@pytest.mark.parametrize("moving", [2, 35, 38, 47, 59, 101])
+def test_an_edit_list_that_ends_inside_the_last_picture_is_heeded(
+    tmp_path: Path, moving: int
+) -> None:
+    """How pictures refer to each other changes how an encoder rounds the whole."""
+    path = clip(tmp_path / "clip.mp4", rate=Fraction(24000, 1001), frames=47, moving=moving)
     assert measured(path) == probe(path)
 
 
