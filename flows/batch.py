@@ -6,10 +6,10 @@ python flows/batch.py "A red fox crosses a snowy field." "An owl lands." --emula
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
+from functools import partial
 from textwrap import shorten
 from typing import Annotated, Any, Literal, get_args
 
@@ -19,10 +19,9 @@ from prefect import flow
 from pydantic import BaseModel, Field, ValidationError
 
 from prefect_hailuo import FalCredentials, Video, VideoOutcomes, agenerate_videos
-from prefect_hailuo.blocks import resolve_credentials
 from prefect_hailuo.endpoints import VideoInput, find_input_class
-from prefect_hailuo.errors import Billed, ConfigurationError, HailuoError
-from prefect_hailuo.fal.messages import EMULATOR_SPEED
+from prefect_hailuo.errors import Billed, ConfigurationError
+from prefect_hailuo.flow_command import flow_parser, run_flow_command
 from prefect_hailuo.sharding import run_shards, split_parameters, tell_summary
 
 Model = Literal["hailuo-2.3-pro", "hailuo-02-pro"]
@@ -203,19 +202,12 @@ def _saved_name(credentials: FalCredentials | str | None) -> str | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code is 0 with all videos, 1 without some, 2 for a wrong call."""
     options = _parser().parse_args(arguments)
-    try:
-        with _credentials(options.emulator) as credentials:
-            credentials.access()  # a missing key is told before a server is started
-            summary = asyncio.run(_run(options, credentials))
-    except HailuoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(summary.model_dump_json() if options.json else _as_text(summary))
-    return 1 if summary.failed else 0
+    summary = run_flow_command(options, partial(_run, options), _as_text)
+    return 0 if summary and not summary.failed else 1
 
 
-async def _run(options: argparse.Namespace, credentials: FalCredentials) -> BatchSummary:
-    return await batch(
+def _run(options: argparse.Namespace, credentials: FalCredentials) -> BatchSummary:
+    run = batch(
         options.prompts or None,
         options.file,
         model=options.model,
@@ -224,6 +216,7 @@ async def _run(options: argparse.Namespace, credentials: FalCredentials) -> Batc
         credentials=credentials,
         budget=options.budget,
     )
+    return asyncio.run(run)
 
 
 def _as_text(summary: BatchSummary) -> str:
@@ -231,22 +224,8 @@ def _as_text(summary: BatchSummary) -> str:
     return "\n".join([first, *summary.places, *summary.failures])
 
 
-@contextmanager
-def _credentials(emulator: str | None) -> Iterator[FalCredentials]:
-    """fal's from the environment, a running emulator's, or those of one for this run."""
-    if emulator is None:
-        yield resolve_credentials(None)
-    elif emulator:
-        yield FalCredentials.for_emulator(emulator)
-    else:
-        from prefect_hailuo.emulator import FalEmulator
-
-        with FalEmulator(speed=EMULATOR_SPEED) as started:
-            yield started.credentials()
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Make a video of each prompt, once.")
+    parser = flow_parser("Make a video of each prompt, once.")
     parser.add_argument("prompts", nargs="*", help="what to show, 1 to 2000 characters each")
     parser.add_argument("--file", help="a text file with a prompt on each line instead")
     parser.add_argument("--model", choices=MODELS, default=MODELS[0])
@@ -255,14 +234,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", metavar="DIR", help="where the videos go")
     parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
-    parser.add_argument(
-        "--emulator",
-        nargs="?",
-        const="",
-        metavar="URL",
-        help="spend nothing: use the emulator at URL, or one started for this run",
-    )
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser
 
 

@@ -5,18 +5,15 @@ python flows/text_to_video.py "A red fox crosses a snowy field." --emulator
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal, get_args
 
 from prefect import flow
-from pydantic import ValidationError
 
 from prefect_hailuo import FalCredentials, Video, generate_video
-from prefect_hailuo.blocks import resolve_credentials
 from prefect_hailuo.endpoints import find_input_class
-from prefect_hailuo.errors import HailuoError
-from prefect_hailuo.fal.messages import EMULATOR_SPEED
+from prefect_hailuo.flow_command import flow_parser, run_flow_command
 
 Model = Literal["hailuo-2.3-pro", "hailuo-02-pro"]
 MODELS: tuple[Model, ...] = get_args(Model)
@@ -53,25 +50,12 @@ def text_to_video(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code is 0 with a video, 1 without one, 2 for a wrong call."""
     options = _parser().parse_args(arguments)
-    try:
-        find_input_class(options.model)(prompt=options.prompt)
-        with _credentials(options.emulator) as credentials:
-            credentials.access()  # a missing key is told before a server is started
-            video = _run(options, credentials)
-    except ValidationError as error:
-        return _fail("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors()))
-    except HailuoError as error:
-        return _fail(str(error))
-    print(video.model_dump_json() if options.json else video.place)
-    return 0
-
-
-def _fail(why: str) -> int:
-    print(f"error: {why}", file=sys.stderr)
-    return 1
+    video = run_flow_command(options, partial(_run, options), lambda video: video.place)
+    return 0 if video else 1
 
 
 def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
+    find_input_class(options.model)(prompt=options.prompt)  # checked before a server is started
     return text_to_video(
         options.prompt,
         model=options.model,
@@ -82,22 +66,8 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
     )
 
 
-@contextmanager
-def _credentials(emulator: str | None) -> Iterator[FalCredentials]:
-    """fal's from the environment, a running emulator's, or those of one for this run."""
-    if emulator is None:
-        yield resolve_credentials(None)
-    elif emulator:
-        yield FalCredentials.for_emulator(emulator)
-    else:
-        from prefect_hailuo.emulator import FalEmulator
-
-        with FalEmulator(speed=EMULATOR_SPEED) as started:
-            yield started.credentials()
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Make a video of a prompt, once.")
+    parser = flow_parser("Make a video of a prompt, once.")
     parser.add_argument("prompt", help="what to show, 1 to 2000 characters")
     parser.add_argument("--model", choices=MODELS, default=MODELS[0])
     parser.add_argument(
@@ -110,14 +80,6 @@ def _parser() -> argparse.ArgumentParser:
         "--take", default="0", help="another take of the same prompt is another purchase"
     )
     parser.add_argument("--output", metavar="DIR", help="where the video goes")
-    parser.add_argument(
-        "--emulator",
-        nargs="?",
-        const="",
-        metavar="URL",
-        help="spend nothing: use the emulator at URL, or one started for this run",
-    )
-    parser.add_argument("--json", action="store_true", help="print the video's record")
     return parser
 
 

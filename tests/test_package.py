@@ -94,7 +94,7 @@ ROOMS = [
     *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
     *("sharding", "block_types"),
     *("sweep", "hooks"),
-    *("emulator", "cli"),
+    *("emulator", "flow_command", "cli"),
 ]
 """The package's rooms; each may import only from those before it."""
 

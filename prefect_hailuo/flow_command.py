@@ -1,0 +1,89 @@
+"""What the commands of the flows in `flows/` have in common."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from prefect_hailuo.blocks import FalCredentials, resolve_credentials
+from prefect_hailuo.errors import HailuoError
+from prefect_hailuo.fal.messages import EMULATOR_SPEED
+
+Result = TypeVar("Result", bound=BaseModel)
+
+
+def flow_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every flow's command has.
+
+    Example:
+        >>> parser = flow_parser("Make a video.")
+        >>> parser.parse_args(["--emulator", "--json"])
+        Namespace(emulator='', json=True)
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--emulator",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="spend nothing: use the emulator at URL, or one started for this run",
+    )
+    parser.add_argument("--json", action="store_true", help="print what the flow returns as JSON")
+    return parser
+
+
+def run_flow_command(
+    options: argparse.Namespace,
+    run: Callable[[FalCredentials], Result],
+    text: Callable[[Result], str],
+) -> Result | None:
+    """Run a flow for a command, and print what it returns, or why it could not.
+
+    Args:
+        options: What `flow_parser` read.
+        run: Runs the flow with these credentials.
+        text: How to print its result where no JSON was asked for.
+
+    Returns:
+        The flow's result; None where there is none, after a line on standard error.
+    """
+    try:
+        with _credentials(options.emulator) as credentials:
+            credentials.access()  # a missing key is told before a server is started
+            result = run(credentials)
+    except ValidationError as error:
+        why = "; ".join(f"{_field(each['loc'])}{each['msg']}" for each in error.errors())
+    except HailuoError as error:
+        why = str(error)
+    else:
+        _print(result.model_dump_json() if options.json else text(result), sys.stdout)
+        return result
+    _print(f"error: {why}", sys.stderr)
+    return None
+
+
+def _field(location: Sequence[int | str]) -> str:
+    return f"{location[0]}: " if location else ""
+
+
+def _print(line: str, stream: TextIO) -> None:
+    print(line, file=stream)  # noqa: T201 - what a command does
+
+
+@contextmanager
+def _credentials(emulator: str | None) -> Iterator[FalCredentials]:
+    """fal's from the environment, a running emulator's, or those of one for this run."""
+    if emulator is None:
+        yield resolve_credentials(None)
+    elif emulator:
+        yield FalCredentials.for_emulator(emulator)
+    else:
+        from prefect_hailuo.emulator import FalEmulator
+
+        with FalEmulator(speed=EMULATOR_SPEED) as started:
+            yield started.credentials()
