@@ -72,7 +72,7 @@ def _field(location: Sequence[int | str]) -> str:
 
 
 def _print(line: str, stream: TextIO) -> None:
-    print(line, file=stream)  # noqa: T201 - what a command does
+    print(line, file=stream)
 
 
 @contextmanager
