@@ -76,7 +76,7 @@ def _imported_by(node: ast.AST) -> list[str]:
 
 
 ROOMS = [
-    *("errors", "endpoints", "clock", "collector"),
+    *("errors", "images", "endpoints", "clock", "collector"),
     *("fal.messages", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
     *("fal.light", "fal.transport", "fal.purchase", "fal.client"),
     *("fal.pacing", "fal.positions", "fal.spots", "fal.lanes", "fal.supervising", "fal.following"),

@@ -1,0 +1,182 @@
+"""Pictures as a caller may name them: a URL, a path, bytes or a `data:` URI."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, WithJsonSchema
+
+DATA = "data:"
+
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WebP": "image/webp",
+}
+"""The formats that MiniMax takes, by https://platform.minimax.io/docs/api-reference/
+video-generation-i2v (field `first_frame_image`: "JPG, JPEG, PNG, WebP"), as seen 2026-11-20."""
+
+_DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*;base64,", re.ASCII | re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
+
+def media_type_of(head: bytes) -> str | None:
+    """The media type of a picture, by its first bytes; None where it is no format of MiniMax's.
+
+    Args:
+        head: Its first 12 bytes or more.
+
+    Example:
+        >>> media_type_of(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(4))
+        'image/png'
+        >>> media_type_of(b"GIF89a......") is None
+        True
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return MEDIA_TYPES["JPEG"]
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return MEDIA_TYPES["PNG"]
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return MEDIA_TYPES["WebP"]
+    return None
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Content as a `data:` URI.
+
+    Example:
+        >>> data_uri(b"abc", "image/png")
+        'data:image/png;base64,YWJj'
+    """
+    return f"{DATA}{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def decode_data_uri(uri: str) -> bytes:
+    """The content of a `data:` URI.
+
+    Raises:
+        ValueError: It is none in base64.
+
+    Example:
+        >>> decode_data_uri("data:image/png;base64,YWJj")
+        b'abc'
+    """
+    head = _DATA_URI.match(uri)
+    if head is None:
+        raise ValueError("a data: URI must read data:image/png;base64,... (or jpeg, or webp)")
+    try:
+        return base64.b64decode(uri[head.end() :], validate=True)
+    except binascii.Error:
+        raise ValueError("the data: URI holds no valid base64; encode the picture anew") from None
+
+
+def _as_text(given: object) -> str:
+    """A picture's name as one text: a URL, a `data:` URI or an absolute path."""
+    if isinstance(given, bytes | bytearray | memoryview):
+        return _inline(bytes(given))
+    if isinstance(given, Path):
+        return str(given.expanduser().absolute())
+    if not isinstance(given, str):
+        raise ValueError("a picture is a URL, a path, bytes or a data: URI")
+    if not given.strip():
+        raise ValueError("it is blank; name a picture by its URL or path")
+    if given[: len(DATA)].lower() == DATA:
+        decode_data_uri(given)
+        return given
+    scheme = _SCHEME.match(given.strip())
+    return _checked_url(given.strip(), scheme[1].lower()) if scheme else _as_text(Path(given))
+
+
+def _inline(content: bytes) -> str:
+    media_type = media_type_of(content)
+    if media_type is None:
+        raise ValueError(f"the bytes are no picture in a format of {', '.join(MEDIA_TYPES)}")
+    return data_uri(content, media_type)
+
+
+def _checked_url(url: str, scheme: str) -> str:
+    if scheme not in ("http", "https"):
+        raise ValueError(f"{scheme}:// cannot be read; pass http(s)://, a path, or the bytes")
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError("the URL names no host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the URL holds a user name; no login is sent, so pass the bytes instead")
+    return url
+
+
+class _ImageMark:
+    """Marks the fields of an input that hold a picture."""
+
+
+ImageSource = Annotated[
+    str | Path | bytes,
+    BeforeValidator(_as_text),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "A picture: its URL (http or https), a path on the worker, or a data: "
+            "URI. JPEG, PNG or WebP, under 20 MB, shorter side over 300 pixels, sides between 2:5 "
+            "and 5:2.",
+        }
+    ),
+    _ImageMark(),
+]
+"""A picture in an input: a URL, a path, bytes or a `data:` URI; validated, it always is a text.
+
+Example:
+    >>> from pydantic import TypeAdapter
+    >>> source = TypeAdapter(ImageSource)
+    >>> source.validate_python("https://example.com/fox.png")
+    'https://example.com/fox.png'
+    >>> source.validate_python(Path("/shots/fox.png"))
+    '/shots/fox.png'
+    >>> source.json_schema()["type"]
+    'string'
+"""
+
+
+@lru_cache(maxsize=256)
+def image_fields(input_class: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of an input that hold a picture.
+
+    Example:
+        >>> class Shot(BaseModel):
+        ...     prompt: str
+        ...     image_url: ImageSource
+        ...     end_image_url: ImageSource | None = None
+        >>> image_fields(Shot)
+        ('image_url', 'end_image_url')
+    """
+    fields = input_class.model_fields.items()
+    return tuple(
+        name
+        for name, field in fields
+        if any(isinstance(each, _ImageMark) for each in field.metadata) or _is_marked(field)
+    )
+
+
+def _is_marked(field: Any) -> bool:
+    """Whether one of a union's kinds is a picture, as in `ImageSource | None`."""
+    kinds = (kind for each in get_args(field.annotation) for kind in (each, *get_args(each)))
+    return any(isinstance(kind, _ImageMark) for kind in kinds)
+
+
+def image_sources(input: BaseModel) -> dict[str, str]:
+    """The pictures that an input names, by field; those that it leaves out are left out.
+
+    Example:
+        >>> class Shot(BaseModel):
+        ...     image_url: ImageSource
+        ...     end_image_url: ImageSource | None = None
+        >>> image_sources(Shot(image_url="https://example.com/fox.png"))
+        {'image_url': 'https://example.com/fox.png'}
+    """
+    named = {name: getattr(input, name) for name in image_fields(type(input))}
+    return {name: str(source) for name, source in named.items() if source is not None}

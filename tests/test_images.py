@@ -1,0 +1,72 @@
+"""Pictures as callers name them."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from prefect_hailuo.images import ImageSource, decode_data_uri, image_fields, image_sources
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(30)
+
+
+class Shot(BaseModel):
+    """An input with one picture, and maybe another."""
+
+    image_url: ImageSource
+    end_image_url: ImageSource | None = None
+
+
+def test_every_kind_becomes_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes become a data: URI, paths absolute; URLs and data: URIs stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    inline = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    url = "https://example.com/fox.png?sig=abc"
+    kinds: list[tuple[str | Path | bytes, str]] = [
+        (url, url),
+        (f" {url}\n", url),
+        (PNG, inline),
+        (inline, inline),
+        ("fox.png", str(tmp_path / "fox.png")),
+        (Path("fox.png"), str(tmp_path / "fox.png")),
+    ]
+    for given, text in kinds:
+        assert Shot(image_url=given).image_url == text
+        assert Shot(image_url=given).model_dump(mode="json")["image_url"] == text
+    assert decode_data_uri(inline) == PNG
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("", "blank"),
+        (b"GIF89a", "JPEG, PNG, WebP"),
+        ("data:image/png,abc", "must read data:image/png;base64"),
+        ("data:image/png;base64,a?b=", "no valid base64"),
+        ("s3://bucket/fox.png", "s3:// cannot be read"),
+        ("https:///fox.png", "names no host"),
+        ("https://me:secret@example.com/fox.png", "user name"),
+        (7, "a URL, a path, bytes"),
+    ],
+)
+def test_what_is_no_picture_is_refused(given: str | bytes, reason: str) -> None:
+    """What cannot name a picture is refused at once, with what to pass instead."""
+    with pytest.raises(ValidationError, match=reason):
+        Shot(image_url=given)
+
+
+def test_the_schema_is_a_plain_text() -> None:
+    """A form asks for a text, and says what the picture must be."""
+    schema = Shot.model_json_schema()["properties"]
+    assert schema["image_url"]["type"] == "string"
+    assert "300 pixels" in schema["image_url"]["description"]
+    assert "string" in {kind["type"] for kind in schema["end_image_url"]["anyOf"]}
+
+
+def test_an_input_knows_its_pictures() -> None:
+    """Which fields hold pictures follows from the declaration."""
+    assert image_fields(Shot) == ("image_url", "end_image_url")
+    assert image_sources(Shot(image_url="/a.png")) == {"image_url": "/a.png"}
