@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __all__ = [
     "BatchItem",
     "Budget",
+    "Clip",
     "Estimate",
     "FalCredentials",
     "GenerationCachePolicy",
@@ -31,6 +32,9 @@ __all__ = [
     "agenerate_videos_as_completed",
     "ahailuo_02_pro_text_to_video",
     "ahailuo_23_pro_text_to_video",
+    "ajoin_videos",
+    "alast_frame",
+    "ashow_side_by_side",
     "asubmit_video",
     "await_for_video",
     "cancel_generations",
@@ -42,6 +46,9 @@ __all__ = [
     "generate_videos_as_completed",
     "hailuo_02_pro_text_to_video",
     "hailuo_23_pro_text_to_video",
+    "join_videos",
+    "last_frame",
+    "show_side_by_side",
     "submit_video",
     "wait_for_video",
 ]
@@ -61,6 +68,15 @@ if TYPE_CHECKING:
     from prefect_hailuo.fal.messages import Ticket
     from prefect_hailuo.hooks import cancel_generations
     from prefect_hailuo.jobs import HailuoVideoJob, HailuoVideoRun
+    from prefect_hailuo.montage import Clip
+    from prefect_hailuo.montage_tasks import (
+        ajoin_videos,
+        alast_frame,
+        ashow_side_by_side,
+        join_videos,
+        last_frame,
+        show_side_by_side,
+    )
     from prefect_hailuo.outcomes import VideoOutcome, VideoOutcomes
     from prefect_hailuo.step_tasks import (
         adownload_video,
@@ -86,6 +102,7 @@ else:
     _HOMES = {
         "BatchItem": "catalogue",
         "Budget": "budget",
+        "Clip": "montage",
         "Estimate": "estimating",
         "FalCredentials": "blocks",
         "GenerationCachePolicy": "caching",
@@ -105,6 +122,9 @@ else:
         "agenerate_videos_as_completed": "as_completed",
         "ahailuo_02_pro_text_to_video": "tasks",
         "ahailuo_23_pro_text_to_video": "tasks",
+        "ajoin_videos": "montage_tasks",
+        "alast_frame": "montage_tasks",
+        "ashow_side_by_side": "montage_tasks",
         "asubmit_video": "step_tasks",
         "await_for_video": "step_tasks",
         "cancel_generations": "hooks",
@@ -116,6 +136,9 @@ else:
         "generate_videos_as_completed": "as_completed",
         "hailuo_02_pro_text_to_video": "tasks",
         "hailuo_23_pro_text_to_video": "tasks",
+        "join_videos": "montage_tasks",
+        "last_frame": "montage_tasks",
+        "show_side_by_side": "montage_tasks",
         "submit_video": "step_tasks",
         "wait_for_video": "step_tasks",
     }

@@ -69,7 +69,7 @@ def probe(path: Path) -> Probe:
         clip.mp4 cannot be read as a video: Invalid data found when processing input.
     """
     _require("av")
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         codec = stream.codec_context.codec
         return Probe(
             width=stream.width,
@@ -116,7 +116,7 @@ def poster(
 
     if width < 1:
         raise ValueError(f"a poster cannot be {width} pixels wide")
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         frame = _frame_at(container, path, at_seconds)
         # One of our own: from PyAV 19 on, the frame's has threads, which hang a forked child.
         shown = VideoReformatter().reformat(
@@ -163,7 +163,7 @@ def _require(*modules: str) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The file's container and first video stream; what PyAV raises over it becomes our error."""
     import av
 

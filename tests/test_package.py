@@ -92,6 +92,7 @@ ROOMS = [
     *("publishing", "artifacts", "watching", "stopping"),
     *("catalogue", "batch_telling"),
     *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
+    *("coding", "joining", "stills", "split_screen", "montage", "montage_tasks"),
     *("sharding", "block_types"),
     *("sweep", "hooks"),
     *("emulator", "flow_command", "cli"),
