@@ -51,6 +51,7 @@ __all__ = [
     "show_side_by_side",
     "submit_video",
     "wait_for_video",
+    "webhook_app",
 ]
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
         hailuo_23_pro_text_to_video,
     )
     from prefect_hailuo.video import Video
+    from prefect_hailuo.webhooks import webhook_app
 else:
     # Kept from type checkers, for whom a module with a `__getattr__` has every name.
     _HOMES = {
@@ -141,6 +143,7 @@ else:
         "show_side_by_side": "montage_tasks",
         "submit_video": "step_tasks",
         "wait_for_video": "step_tasks",
+        "webhook_app": "webhooks",
     }
 
     def __getattr__(name: str) -> object:

@@ -150,7 +150,10 @@ class Acquiring:
         order = self._order
         async with self._till:
             bare = await self._client.submit(
-                order.input.endpoint.id, order.input.body(), before_sending=begin
+                order.input.endpoint.id,
+                order.input.body(),
+                webhook_url=order.webhook_url,
+                before_sending=begin,
             )
         return order.named(bare)
 

@@ -111,7 +111,9 @@ class Collecting:
         ticket = self._mine(one.open_ticket())
         deadline = Deadline(timeout_seconds, self._clock)
         try:
-            completed = completed or await self.wait(ticket, deadline.remaining)
+            completed = completed or one.completed or await self.wait(ticket, deadline.remaining)
+            if ticket.webhook_url and (told := await self._ledger.told.output_of(ticket)):
+                return told, completed
             left = max(deadline.remaining, LEAST_FETCH_SECONDS)
             output = await self._result(one, completed, left)
         except RequestNotFoundError as error:
@@ -143,7 +145,8 @@ class Collecting:
         """
         deadline = Deadline(timeout_seconds, self._clock)
         mine = self._mine(ticket)
-        await self._learn(mine.endpoint)
+        if mine.webhook_url is None:
+            await self._learn(mine.endpoint)
         return await wait_for(
             self._client,
             mine,
@@ -151,6 +154,7 @@ class Collecting:
             self._supervisor,
             self._emit,
             watched=self._watched,
+            told=self._ledger.told if mine.webhook_url else None,
         )
 
     async def fetch(

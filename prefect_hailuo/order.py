@@ -52,6 +52,7 @@ class Order:
         find_place: Finds the places that the ledger names.
         poster: Whether somebody will look at a poster of the video.
         download_connections: How many videos the process may download at once, from now on.
+        webhook_url: Where fal is to tell of the end; None: nowhere, so that fal is asked.
     """
 
     input: VideoInput
@@ -71,6 +72,7 @@ class Order:
     find_place: FindPlace = find_directory
     poster: bool = True
     download_connections: int = MOST_DOWNLOADS
+    webhook_url: str | None = None
 
     @cached_property
     def key(self) -> str:
@@ -103,5 +105,6 @@ class Order:
                 "input": self.input.body(),
                 "take": canonical_take(self.take),
                 "labels": dict(self.labels),
+                "webhook_url": self.webhook_url,
             }
         )

@@ -79,6 +79,7 @@ def make_order(
         find_place=find_place,
         poster=settings.artifacts,
         download_connections=settings.download_connections,
+        webhook_url=settings.webhook_url,
     )
     check_texts("labels", *order.labels, *order.labels.values())
     check_texts("take", canonical_take(take))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from prefect.settings import get_current_settings
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from prefect_hailuo.download import MOST_DOWNLOADS
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.fal.webhooks import checked_webhook_url
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
 from prefect_hailuo.ledger.wishes import RECONCILE_SECONDS
 
@@ -80,10 +81,20 @@ class HailuoSettings(PrefectBaseSettings):
         description="How many requests a process sends to fal's API in a second, all its flow runs "
         "together; by default, as many as it has. Downloads do not count.",
     )
+    webhook_url: str | None = Field(
+        default=None,
+        description="Where fal reaches `prefect-hailuo webhooks`, or where its app is mounted: fal "
+        "is then asked to call there, and nobody asks fal how a request stands.",
+    )
     artifacts: bool = Field(
         default=True,
         description="Whether runs publish artifacts: progress, a card, and a poster.",
     )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook_url(cls, url: str | None) -> str | None:
+        return None if url is None else checked_webhook_url(url)
 
     def videos_of(self, realm: Realm) -> Path:
         """The default output directory of a realm: what is real and what is not stay apart."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
 import anyio
 
 from prefect_hailuo.clock import Deadline
@@ -20,7 +24,11 @@ from prefect_hailuo.fal.messages import (
     Ticket,
 )
 from prefect_hailuo.fal.supervising import Supervisor
+from prefect_hailuo.hearing import hear_of
 from prefect_hailuo.loop import Emit
+
+if TYPE_CHECKING:
+    from prefect_hailuo.ledger.told import Told
 
 PROGRESS_SECONDS = 5.0
 """How often a waiting generation tells that it still waits; each the more seldom, the more wait."""
@@ -39,6 +47,7 @@ async def wait_for(
     emit: Emit,
     *,
     watched: bool = True,
+    told: Told | None = None,
 ) -> Completed:
     """Wait until a request has completed, one way or another.
 
@@ -50,6 +59,7 @@ async def wait_for(
         emit: Called with `Progress` and `Logged`.
         watched: Whether somebody looks at this request by itself. Otherwise only changes of its
             status are told: neither what the model logs, nor that nothing has changed.
+        told: Where fal's own call will be written down; None where fal was asked for none.
 
     Raises:
         GenerationTimeoutError: The deadline passed; it carries the ticket.
@@ -59,7 +69,7 @@ async def wait_for(
     fresh = Deadline(_seconds_fresh(ticket), deadline.clock)
     while True:
         try:
-            return await _follow(client, ticket, deadline, supervisor, emit, watched)
+            return await _follow(client, ticket, deadline, supervisor, emit, watched, told)
         except RequestNotFoundError as error:
             if is_forgotten(ticket, error) or fresh.passed or deadline.passed:
                 raise
@@ -80,24 +90,27 @@ async def _follow(
     supervisor: Supervisor,
     emit: Emit,
     watched: bool,
+    told: Told | None,
 ) -> Completed:
     watch = _Watch(ticket, deadline, supervisor, emit)
+    if told is None:
+        waiting = partial(follow, client, ticket, deadline, watch.see, supervisor, logs=watched)
+    else:
+        waiting = partial(hear_of, client, ticket, deadline, watch.see, supervisor, told)
     try:
         if watched and not supervisor.crowded:
-            return await _follow_ticking(client, watch, supervisor)
-        return await follow(client, ticket, deadline, watch.see, supervisor, logs=watched)
+            return await _wait_ticking(watch, waiting)
+        return await waiting()
     except HailuoError as error:
         raise about(ticket, error)  # noqa: B904 - it is the same error
 
 
-async def _follow_ticking(
-    client: AsyncFalClient, watch: _Watch, supervisor: Supervisor
-) -> Completed:
+async def _wait_ticking(watch: _Watch, waiting: Callable[[], Awaitable[Completed]]) -> Completed:
     """The same, in company: not worth a task for each of a thousand, at whom nobody looks."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch.tick)
         try:
-            return await follow(client, watch.ticket, watch.deadline, watch.see, supervisor)
+            return await waiting()
         except HailuoError as error:
             failure = error
         finally:

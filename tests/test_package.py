@@ -81,11 +81,12 @@ ROOMS = [
     *("fal.light", "fal.transport", "fal.purchase", "fal.client"),
     *("fal.pacing", "fal.positions", "fal.spots", "fal.lanes", "fal.supervising", "fal.following"),
     *("fal.pages", "fal.platform"),
+    *("fal.webhooks", "fal.webhook_keys"),
     *("key", "boxes", "measures", "mp4", "media", "disk", "folders", "places", "video", "ledger"),
     *("drafts", "events", "download", "loop", "naming", "storing", "order", "keeping"),
-    *("parking", "waiting"),
+    *("parking", "hearing", "waiting"),
     "collecting",
-    *("acquiring", "reusing", "generation", "resolving", "sweeping"),
+    *("acquiring", "reusing", "generation", "resolving", "sweeping", "receiving"),
     *("outcomes", "tally", "batch"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
     *("orders", "quoting", "estimating", "caching"),
@@ -94,7 +95,7 @@ ROOMS = [
     *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
     *("coding", "joining", "stills", "split_screen", "montage", "montage_tasks"),
     *("sharding", "block_types"),
-    *("sweep", "hooks"),
+    *("sweep", "hooks", "webhooks"),
     *("emulator", "flow_command", "cli"),
 ]
 """The package's rooms; each may import only from those before it."""

@@ -16,6 +16,7 @@ from prefect_hailuo.cli.listing import list_, show
 from prefect_hailuo.cli.modelling import models
 from prefect_hailuo.cli.printing import plain
 from prefect_hailuo.cli.pruning import prune
+from prefect_hailuo.cli.receiving import webhooks
 from prefect_hailuo.cli.reconciling import reconcile
 from prefect_hailuo.cli.resolving import resolve
 from prefect_hailuo.cli.spending import spend
@@ -33,6 +34,7 @@ ledger = App(
 )
 
 app.command(emulator)
+app.command(webhooks)
 app.command(models)
 app.command(estimate)
 app.command(spend)

@@ -23,6 +23,9 @@ EMULATOR_KEY = "emulator:no-real-key"
 EMULATOR_PORT = 8017
 """Where `prefect-hailuo emulator` listens unless it is told otherwise."""
 
+WEBHOOK_PORT = 8018
+"""Where `prefect-hailuo webhooks` listens unless it is told otherwise."""
+
 EMULATOR_SPEED = 30.0
 """How fast its time goes, unless it is told otherwise: a model's minutes pass in seconds."""
 
@@ -57,6 +60,7 @@ class Ticket(Message):
         take: Which of several videos of the same input.
         labels: The caller's own words for it, such as shot and client.
         queue_position: How many were before it when it was accepted, if fal said so.
+        webhook_url: Where fal is to tell of its end, for the ledger to hear of it.
 
     Example:
         >>> ticket = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
@@ -76,6 +80,7 @@ class Ticket(Message):
     take: str = "0"
     labels: dict[str, str] = Field(default_factory=dict)
     queue_position: int | None = None
+    webhook_url: str | None = None
 
 
 def _whole_or_none(given: object) -> int | None:

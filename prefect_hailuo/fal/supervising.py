@@ -121,6 +121,15 @@ class Supervisor:
             if not len(lane) and not isinstance(clock, SystemClock):  # nobody else has that clock
                 self._lanes.pop(_name(access, ticket.endpoint, clock), None)
 
+    @contextmanager
+    def company(self) -> Iterator[None]:
+        """Somebody waits who asks nothing, and for whom nothing is to be planned."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
     def count_stream(self, change: int) -> None:
         """A stream is opened, +1, or at its end, -1."""
         self._free_streams -= change

@@ -14,6 +14,7 @@ from prefect_hailuo.ledger.reading import Reading
 from prefect_hailuo.ledger.rebuilding import Rebuilding
 from prefect_hailuo.ledger.records import Records
 from prefect_hailuo.ledger.spending import Spending
+from prefect_hailuo.ledger.told import Told
 from prefect_hailuo.ledger.unfinished import Unfinished
 from prefect_hailuo.ledger.waiters import Waiters
 
@@ -29,6 +30,7 @@ class Ledger:
         records: Writes down what became of it.
         files: Knows where the videos are.
         waiters: Knows who waits.
+        told: Hears of what fal's calls told.
         unfinished: Finds what was begun and not ended.
         budgets: Knows what may be spent.
         beginnings: Knows what this ledger cannot know.
@@ -46,6 +48,7 @@ class Ledger:
         self.records = Records(self.database)
         self.files = Files(self.database)
         self.waiters = Waiters(self.database)
+        self.told = Told(self.database)
         self.unfinished = Unfinished(self.database)
         self.budgets = Budgets(self.database)
         self.beginnings = Beginnings(self.database)
