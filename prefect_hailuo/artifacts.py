@@ -16,6 +16,7 @@ from prefect.blocks.abstract import LoggerOrAdapter
 from slugify import slugify
 from typing_extensions import assert_never
 
+from prefect_hailuo.assets import materialize
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.events import (
     Adopted,
@@ -34,9 +35,12 @@ from prefect_hailuo.key import KEY_CHARACTERS_IN_NAME, generation_key
 from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import process_loop
 from prefect_hailuo.media import poster_data_uri
+from prefect_hailuo.notices import Subject, tell_completed, tell_submitted
+from prefect_hailuo.places import Place
 from prefect_hailuo.prefect_calls import synchronously
 from prefect_hailuo.publishing import Publisher
 from prefect_hailuo.runs import current_run
+from prefect_hailuo.settings import current_settings
 from prefect_hailuo.video import Video
 from prefect_hailuo.waiting import PROGRESS_SECONDS, describe_status
 
@@ -58,10 +62,16 @@ class Teller(Publisher):
 
     Where many videos are made at once, none has artifacts of its own: a card takes Prefect's client
     and server longer than all that this package does for a video.
+
+    Args:
+        subject: The generation, as far as it is known beforehand.
+        place: Where its video goes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, subject: Subject | None = None, place: Place | None = None) -> None:
         super().__init__()
+        self._subject = subject
+        self._place = place
         self._status: str | None = None
 
     def tell(self, event: Event) -> None:
@@ -91,7 +101,7 @@ class Teller(Publisher):
 
     async def atell(self, event: Event) -> None:
         """The asynchronous twin of `tell`: in a thread, so that the caller's loop goes on."""
-        if self._publishes:
+        if self._publishes or (isinstance(event, Stored) and current_settings().assets):
             await anyio.to_thread.run_sync(self.tell, event)
         else:
             self.tell(event)
@@ -123,6 +133,8 @@ class Teller(Publisher):
         endpoint = find_input_class(ticket.endpoint).endpoint
         money = _money(endpoint.price_usd, ticket.realm == "emulator")
         self._say("Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money)
+        if not process_loop().crowded:
+            tell_submitted(self._subject or Subject.of_ticket(ticket), ticket)
 
     def _tell_logged(self, lines: list[LogLine]) -> None:
         for line in lines:
@@ -143,6 +155,9 @@ class Teller(Publisher):
             with self._letting_go("progress"):
                 self._show_progress(f"hailuo-{_short_name(video)}", 100.0, "Stored.")
         self._publish_video(video, poster)
+        materialize(video, self._place)
+        if not process_loop().crowded:
+            tell_completed(self._subject or Subject.of_video(video), video)
 
     def _publish_progress(self, event: Progress) -> None:
         if self._progress is None and event.elapsed_seconds < PROGRESS_SECONDS:

@@ -11,6 +11,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from decimal import Decimal
 from textwrap import shorten
 
@@ -18,6 +19,9 @@ import anyio.to_thread
 from prefect.artifacts import create_markdown_artifact
 
 from prefect_hailuo.artifacts import escape
+from prefect_hailuo.assets import materialize
+from prefect_hailuo.fal.pacing import CROWD
+from prefect_hailuo.notices import Subject, tell_batch, tell_completed, tell_error
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import Failure, VideoOutcome
 from prefect_hailuo.prefect_calls import synchronously
@@ -79,7 +83,10 @@ class BatchTeller(Publisher):
     def __init__(self, orders: Sequence[Order], on_outcome: OnOutcome | None = None) -> None:
         super().__init__()
         self._name = f"hailuo-batch-{_digest(orders)}"
+        self._orders = orders
         self._on_outcome = on_outcome
+        self._begun_at = datetime.now(timezone.utc)
+        self._over = False
         self._told: set[int] = set()
         self._failures: list[VideoOutcome] = []
         self._published = _Last()
@@ -108,12 +115,24 @@ class BatchTeller(Publisher):
         news = [each for each in event.news if each.index not in self._told]
         self._told.update(each.index for each in news)
         for outcome in news:
-            if outcome.failure:
-                self._note_failure(outcome)
+            self._note_outcome(outcome)
         self._log(event.counts)
         if self._may_publish:
             self._publish(event.counts)
+        if _is_over(event.counts) and not self._over:
+            self._over = True
+            tell_batch(self._name, event.counts)
         return news
+
+    def _note_outcome(self, outcome: VideoOutcome) -> None:
+        order, video, error = self._orders[outcome.index], outcome.video, outcome.error
+        if error:
+            self._note_failure(outcome)
+            tell_error(Subject.of_order(order), error, crowded=True)
+        elif video and video.stored_at >= self._begun_at:  # what was there before, is no news
+            materialize(video, order.place, alone=False)
+            if len(self._orders) <= CROWD:
+                tell_completed(Subject.of_order(order), video)
 
     def _note_failure(self, outcome: VideoOutcome) -> None:
         self._failures.append(outcome)

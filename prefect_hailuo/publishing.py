@@ -8,11 +8,11 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.abstract import LoggerOrAdapter
-from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
 from prefect_hailuo.prefect_calls import synchronously
+from prefect_hailuo.runs import is_in_a_run
 from prefect_hailuo.settings import current_settings
 
 
@@ -24,7 +24,7 @@ class Publisher:
 
     def __init__(self) -> None:
         self._logger = _run_logger()
-        self._may_publish = _in_a_run() and current_settings().artifacts
+        self._may_publish = is_in_a_run() and current_settings().artifacts
         self._progress: UUID | None = None
 
     def _show_progress(self, name: str, percent: float, text: str) -> None:
@@ -43,11 +43,6 @@ class Publisher:
             # One failure may have taken a minute; what is paid for is not held up by more of them.
             self._may_publish = False
             self._logger.warning("The %s could not be published: %s", what, error)
-
-
-def _in_a_run() -> bool:
-    """Whether Prefect runs this code as a flow or a task."""
-    return bool(TaskRunContext.get() or FlowRunContext.get())
 
 
 def _run_logger() -> LoggerOrAdapter:

@@ -34,6 +34,27 @@ def current_run() -> Run:
     return Run(flow_run_id, root) if flow_run_id else Run()
 
 
+def is_in_a_run() -> bool:
+    """Whether Prefect runs this code as a flow or a task.
+
+    Example:
+        >>> is_in_a_run()
+        False
+    """
+    return bool(TaskRunContext.get() or FlowRunContext.get())
+
+
+def name_of_run() -> str:
+    """What tells this flow run from others; outside of any, this task run.
+
+    Example:
+        >>> name_of_run()
+        ''
+    """
+    task = TaskRunContext.get()
+    return _flow_run_id() or (str(task.task_run.id) if task else "")
+
+
 def is_supervised() -> bool:
     """Whether somebody is there to end this process when its flow run is cancelled.
 

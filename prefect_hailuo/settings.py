@@ -90,6 +90,16 @@ class HailuoSettings(PrefectBaseSettings):
         default=True,
         description="Whether runs publish artifacts: progress, a card, and a poster.",
     )
+    events: bool = Field(
+        default=True,
+        description="Whether runs send Prefect events, for automations: a video submitted, "
+        "completed, failed or parked, a budget reached, a batch ended.",
+    )
+    assets: bool = Field(
+        default=False,
+        description="Whether each video that a run stores is a Prefect asset, keyed by the "
+        "address of its file.",
+    )
 
     @field_validator("webhook_url")
     @classmethod

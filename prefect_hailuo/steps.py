@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, Job, StoppedError, process_loop
+from prefect_hailuo.notices import Subject, tell_error
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import find_place
 from prefect_hailuo.outcomes import VideoOutcomes
@@ -57,11 +58,13 @@ class Step(Generic[T]):
         job: What to do on the loop.
         office: The account and its ledger; None for a step that needs no key.
         teller: Makes what tells the run of the job's events.
+        subject: The generation that it is about, if it is one.
     """
 
     job: Job[T]
     office: Office | None
     teller: Callable[[], Tells] = Teller
+    subject: Subject | None = None
 
 
 def perform(step: Step[T]) -> T:
@@ -76,6 +79,7 @@ def perform(step: Step[T]) -> T:
             return _run(step, watched)
         except (HailuoError, StoppedError) as error:
             if not was_cancelled(watched.run, error):
+                _tell_error(step, error)
                 raise
             threading.Event().wait(seconds_to_signal(watched.run))
             raise StoppedError("The flow run was cancelled.") from error
@@ -89,9 +93,15 @@ async def aperform(step: Step[T]) -> T:
             return await _arun(step, watched)
         except (HailuoError, StoppedError) as error:
             if not await run_sync(was_cancelled, watched.run, error):
+                await run_sync(_tell_error, step, error)
                 raise
             await anyio.sleep(seconds_to_signal(watched.run))
             raise StoppedError("The flow run was cancelled.") from error
+
+
+def _tell_error(step: Step[T], error: BaseException) -> None:
+    if step.subject and isinstance(error, HailuoError):
+        tell_error(step.subject, error, crowded=process_loop().crowded)
 
 
 def _run(step: Step[T], watched: Watched) -> T:
@@ -155,7 +165,7 @@ def generating(order: Order) -> Step[Video]:
     async def job(connections: Connections, emit: Emit) -> Video:
         return await _road(office, connections, emit).generate(order)
 
-    return Step(job, office)
+    return _about(order, Step(job, office))
 
 
 def batching(
@@ -179,6 +189,12 @@ def batching(
     return Step(job, office, teller or partial(BatchTeller, orders))
 
 
+def _about(order: Order, step: Step[T]) -> Step[T]:
+    """A step that tells of one order's generation."""
+    subject = Subject.of_order(order)
+    return replace(step, teller=partial(Teller, subject, order.place), subject=subject)
+
+
 def acquiring(order: Order) -> Step[Ticket]:
     """The request alone: the one that there is, or a new one."""
     office = _office(order.access, order.ledger)
@@ -186,7 +202,7 @@ def acquiring(order: Order) -> Step[Ticket]:
     async def job(connections: Connections, emit: Emit) -> Ticket:
         return await _road(office, connections, emit).acquire(order)
 
-    return Step(job, office)
+    return _about(order, Step(job, office))
 
 
 def triggering(order: Order) -> Step[Ticket]:
@@ -197,7 +213,7 @@ def triggering(order: Order) -> Step[Ticket]:
         await order.place.check()
         return await _road(office, connections, emit).acquire(order)
 
-    return Step(job, office)
+    return _about(order, Step(job, office))
 
 
 def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Step[Completed]:
@@ -208,7 +224,7 @@ def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Step[Comp
         road = _road(office, connections, emit)
         return await road.wait(ticket, timeout_seconds)
 
-    return Step(job, office)
+    return Step(job, office, subject=Subject.of_ticket(ticket))
 
 
 def fetching(
@@ -224,7 +240,7 @@ def fetching(
         road = _road(office, connections, emit)
         return await road.fetch(ticket, completed, timeout_seconds)
 
-    return Step(job, office)
+    return Step(job, office, subject=Subject.of_ticket(ticket))
 
 
 def storing(
@@ -238,7 +254,8 @@ def storing(
         keeping = Keeping(connections.ledgers.at(ledger), into, find_place)
         return await keeping.keep(ticket, output, completed)
 
-    return Step(job, None)
+    subject = Subject.of_ticket(ticket)
+    return Step(job, None, partial(Teller, subject, place), subject)
 
 
 def cancelling(ticket: Ticket, access: Access) -> Step[Cancellation]:

@@ -64,6 +64,11 @@ class StorageBlock(Place):
         self._block = block
 
     @property
+    def block(self) -> Block:
+        """The block itself."""
+        return self._block
+
+    @property
     def label(self) -> str:
         """The block's type and name; for an unsaved block, a digest of its settings."""
         name = self._block._block_document_name

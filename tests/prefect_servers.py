@@ -33,6 +33,8 @@ def prefect_server() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utilities, "_find_available_port", free_port)
+        # Events can be asked for once they are stored, which by default takes five seconds.
+        patch.setenv("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", "0.3")
         harness = utilities.prefect_test_harness(server_startup_timeout=120)
         with harness, temporary_settings(SETTINGS):
             yield

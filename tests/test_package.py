@@ -90,6 +90,7 @@ ROOMS = [
     *("outcomes", "tally", "batch"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
     *("orders", "quoting", "estimating", "caching"),
+    *("notices", "assets"),
     *("publishing", "artifacts", "watching", "stopping"),
     *("catalogue", "batch_telling"),
     *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
