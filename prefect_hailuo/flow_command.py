@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from prefect_hailuo.blocks import FalCredentials, resolve_credentials
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.messages import EMULATOR_SPEED
 
-Result = TypeVar("Result", bound=BaseModel)
+Result = TypeVar("Result")
 
 
 def flow_parser(description: str) -> argparse.ArgumentParser:
@@ -41,6 +41,8 @@ def run_flow_command(
     options: argparse.Namespace,
     run: Callable[[FalCredentials], Result],
     text: Callable[[Result], str],
+    *,
+    needs_key: bool = True,
 ) -> Result | None:
     """Run a flow for a command, and print what it returns, or why it could not.
 
@@ -48,23 +50,29 @@ def run_flow_command(
         options: What `flow_parser` read.
         run: Runs the flow with these credentials.
         text: How to print its result where no JSON was asked for.
+        needs_key: Whether it can do nothing without a key.
 
     Returns:
         The flow's result; None where there is none, after a line on standard error.
     """
     try:
         with _credentials(options.emulator) as credentials:
-            credentials.access()  # a missing key is told before a server is started
+            if needs_key:
+                credentials.access()  # a missing key is told before a server is started
             result = run(credentials)
     except ValidationError as error:
         why = "; ".join(f"{_field(each['loc'])}{each['msg']}" for each in error.errors())
     except HailuoError as error:
         why = str(error)
     else:
-        _print(result.model_dump_json() if options.json else text(result), sys.stdout)
+        _print(_json(result) if options.json else text(result), sys.stdout)
         return result
     _print(f"error: {why}", sys.stderr)
     return None
+
+
+def _json(result: object) -> str:
+    return TypeAdapter(type(result)).dump_json(result).decode()
 
 
 def _field(location: Sequence[int | str]) -> str:

@@ -51,7 +51,7 @@ def test_it_is_the_source_of_what_is_made_of_it(tiny: FalEmulator, tmp_path: Pat
     """A later task that takes the video, and makes an asset, has it as its source."""
 
     @materialize(f"file://{tmp_path}/cut.txt")
-    def cut(video: Video) -> None:
+    def cut(video: Any) -> None:
         """Makes something of it."""
 
     @flow

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from happenings import PATIENCE_SECONDS, recent
 from prefect import flow
 from prefect.automations import Automation
@@ -41,7 +43,7 @@ def over_budget(emulator: FalEmulator, folder: Path) -> None:
             FOX,
             credentials=emulator.credentials(),
             storage=folder,
-            budget=Budget(scope="pennies", total_usd=0.01),
+            budget=Budget(scope="pennies", total_usd=Decimal("0.01")),
         )
 
 
@@ -50,7 +52,7 @@ def test_the_documented_automation_fires(
 ) -> None:
     """Prefect says that it was triggered, by our event."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    fired: list[object] = []
+    fired: list[Any] = []
     over_budget(tiny, tmp_path)
     while not fired and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -114,6 +114,7 @@ def test_nobody_claims_to_know_what_a_lost_submission_cost() -> None:
         "RateLimitedError",
         "RealmMismatchError",
         "RunCancelledError",
+        "SchemaDriftError",
         "UnknownEndpointError",
         "UnreachableError",
     }

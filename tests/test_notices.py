@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_what_waits_for_a_decision_is_parked(
 
 def test_a_budget_is_reached_once_in_a_flow_run(tiny: FalEmulator, tmp_path: Path) -> None:
     """However many videos meet its limit; the event is about the scope."""
-    penny = Budget(scope="pennies", total_usd=0.01)
+    penny = Budget(scope="pennies", total_usd=Decimal("0.01"))
 
     def meet_it_thrice() -> None:
         for take in range(3):

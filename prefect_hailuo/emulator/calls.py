@@ -5,10 +5,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import parse_qs
 
 from starlette.types import Scope
 
-Kind = Literal["submit", "status", "stream", "result", "cancel", "media", "run", "history", "other"]
+Kind = Literal[
+    "submit",
+    "status",
+    "stream",
+    "result",
+    "cancel",
+    "media",
+    "run",
+    "history",
+    "models",
+    "pricing",
+    "other",
+]
 """What a request is for."""
 
 COUNTED: tuple[Kind, ...] = ("submit", "status", "stream", "result", "cancel", "media")
@@ -19,6 +32,8 @@ _ROUTES: tuple[tuple[Kind, frozenset[str], re.Pattern[str]], ...] = (
     ("media", frozenset({"GET", "HEAD"}), re.compile(r"/files/(?P<request_id>[^/]+)/[^/]+")),
     ("run", frozenset({"POST"}), re.compile(r"/run/(?P<endpoint>.+)")),
     ("history", frozenset({"GET"}), re.compile(r"/platform/v1/models/requests/by-endpoint")),
+    ("models", frozenset({"GET"}), re.compile(r"/platform/v1/models")),
+    ("pricing", frozenset({"GET"}), re.compile(r"/platform/v1/models/pricing")),
     ("other", frozenset({"GET", "POST"}), re.compile(r"/(_emulator|api|rest|platform)(/.*)?")),
     ("status", frozenset({"GET"}), re.compile(_BELOW_APP + "/status")),
     ("stream", frozenset({"GET"}), re.compile(_BELOW_APP + "/status/stream")),
@@ -51,5 +66,12 @@ def call_of(scope: Scope) -> Call:
         match = pattern.fullmatch(scope["path"])
         if match and scope["method"] in methods:
             named = match.groupdict()
-            return Call(kind, named.get("request_id"), named.get("endpoint"))
+            endpoint = named.get("endpoint") or _endpoint_asked_about(scope)
+            return Call(kind, named.get("request_id"), endpoint)
     return Call("other")
+
+
+def _endpoint_asked_about(scope: Scope) -> str | None:
+    """The endpoint that a question to the platform API names, if it is one."""
+    named = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("endpoint_id", [])
+    return named[0] if len(named) == 1 else None

@@ -4,11 +4,11 @@
     emulator.faults.add(refuse("status", 502, nth=3))
     emulator.faults.add(refuse_content(prompt="forbidden", count=None))
 
-A fault names what it is `on` (submit, status, stream, result, cancel, media, run, history, or
-`generation`: what the model does), what happens, and which of the requests of that kind it
-befalls: from the `nth` on, `count` of them (None for all), of one `endpoint`, of prompts that
-contain a text. Requests are counted from when the fault is added; what the model does with a
-generation is settled when its submission is accepted.
+A fault names what it is `on` (submit, status, stream, result, cancel, media, run, history,
+models, pricing, or `generation`: what the model does), what happens, and which of the requests of
+that kind it befalls: from the `nth` on, `count` of them (None for all), of one `endpoint`, of
+prompts that contain a text. Requests are counted from when the fault is added; what the model does
+with a generation is settled when its submission is accepted.
 """
 
 from __future__ import annotations

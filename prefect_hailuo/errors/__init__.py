@@ -9,6 +9,7 @@
     │   └── MissingExtraError        an optional dependency is not installed
     ├── LedgerError                  the ledger cannot be used; nothing is bought without it
     ├── BudgetError                  the scope's budget does not allow it
+    ├── SchemaDriftError             fal's documents or prices are not what this release knows
     ├── FalError                     what fal said, or failed to say
     │   ├── BadKeyError              401, or 403 for another reason than credit
     │   ├── NoCreditError            403, the account is locked or out of credit
@@ -74,6 +75,7 @@ from prefect_hailuo.errors.local import (
     MissingKeyError,
     OtherAccountError,
     RunCancelledError,
+    SchemaDriftError,
     UnknownEndpointError,
 )
 from prefect_hailuo.errors.outcomes import (
@@ -118,6 +120,7 @@ __all__ = [
     "RequestNotFoundError",
     "RequestRefusedError",
     "RunCancelledError",
+    "SchemaDriftError",
     "StorageError",
     "StreamDroppedError",
     "SubmitUnknownError",

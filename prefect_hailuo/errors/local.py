@@ -71,3 +71,11 @@ class RunCancelledError(HailuoError):
     """The flow run that asks was cancelled, so nothing is bought for it."""
 
     default_cure = "Run it again if the video is wanted after all."
+
+
+class SchemaDriftError(HailuoError):
+    """fal's documents or prices are not what this release knows; nothing was bought."""
+
+    default_cure = (
+        "See the artifact for what has drifted, and upgrade: pip install -U prefect-hailuo."
+    )
