@@ -34,7 +34,7 @@ def add_a_required_field(emulator: FalEmulator) -> None:
     emulator.faults.add(edit("models", change, count=None))
 
 
-def run(emulator: FalEmulator, **options: Any) -> tuple[DriftReport | Any, str]:
+def run(emulator: FalEmulator, **options: Any) -> tuple[Any, str]:
     """The flow's end state, and its run's id."""
     ids: list[str] = []
     watched = schema_watch.with_options()
