@@ -37,7 +37,7 @@ from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Completed, File, Output, Ticket
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.wishes import Limits, Wish
+from prefect_hailuo.ledger.wishes import Limits, Prepare, Wish
 from prefect_hailuo.video import Video
 
 FOX = Hailuo23ProTextToVideo(prompt="A red fox crosses a snowy field.")
@@ -165,7 +165,9 @@ Work = tuple[Wish, Ticket, Video]
 
 async def _call(ledger: Ledger, whole: bool, work: Iterator[Work]) -> None:
     for wish, ticket, video in work:
-        mine = (await ledger.claims.claim(wish)).attempt
+        decision = await ledger.claims.claim(wish)
+        assert not isinstance(decision, Prepare)  # noqa: S101 - for the type checker
+        mine = decision.attempt
         if whole:
             await ledger.claims.begin_sending(mine, SUBMIT_SECONDS)
             one = await ledger.records.accepted(mine, ticket)

@@ -29,10 +29,19 @@ from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reconciling import Reconciling
 from prefect_hailuo.ledger.rows import NEVER_SENT
-from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait
+from prefect_hailuo.ledger.wishes import (
+    Attach,
+    Buy,
+    Decision,
+    Prepare,
+    Reconcile,
+    Reuse,
+    Wait,
+)
 from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.order import Order
 from prefect_hailuo.parking import parked_error
+from prefect_hailuo.settling import body_to_send
 
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
@@ -70,10 +79,12 @@ class Acquiring:
         waiter: str,
     ) -> None:
         self._order = order
+        self._waiter = waiter
         self._wish = order.wish(waiter)
         self._ledger = ledger
         self._emit = emit
         self._clock = clock
+        self._pictures = connections.pictures
         self._submissions = connections.submissions
         self._till = connections.till
         self._rate = connections.rate
@@ -98,6 +109,8 @@ class Acquiring:
                 case Buy():
                     if bought is not None:
                         return bought
+                case Prepare():
+                    await self._prepare()
                 case Wait(other):
                     await self._outwait(other, deadline)
                 case Reconcile(one):
@@ -109,6 +122,11 @@ class Acquiring:
                     return one
                 case _:
                     assert_never(decision)
+
+    async def _prepare(self) -> None:
+        """Bring the pictures to fal before the intent: from that on, nothing else happens."""
+        body = await body_to_send(self._order, self._pictures)
+        self._wish = self._order.wish(self._waiter, body)
 
     async def _decide(self) -> Decision:
         """Claim, to the end: who knows of no claim that was made could not take it back."""
@@ -151,7 +169,7 @@ class Acquiring:
         async with self._till:
             bare = await self._client.submit(
                 order.input.endpoint.id,
-                order.input.body(),
+                dict(self._wish.body),
                 webhook_url=order.webhook_url,
                 before_sending=begin,
             )

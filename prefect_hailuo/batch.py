@@ -33,6 +33,7 @@ from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import Failure, VideoOutcome, VideoOutcomes
 from prefect_hailuo.places import Place
+from prefect_hailuo.settling import settle_all
 from prefect_hailuo.tally import BatchProgress, Course, count
 
 CONCERN_ALL = (BadKeyError, NoCreditError, RealmMismatchError, LedgerError, StorageError)
@@ -76,7 +77,8 @@ class Batch:
         self._patience_seconds = max((each.timeout_seconds for each in orders), default=0.0)
         self._moved_at = self._started_at
         self._doorway = Doorway()
-        self._courses = self._courses_of(orders)
+        self._orders = orders
+        self._courses: list[Course] = []
         self._news: list[VideoOutcome] = []
         self._concerns_all: HailuoError | None = None
         self._cancelled: RunCancelledError | None = None
@@ -89,8 +91,9 @@ class Batch:
             StorageError: A place is found unfit before anything was bought.
             RunCancelledError: The flow run that asks was cancelled, so nothing is bought for it.
         """
-        if not self._courses:
+        if not self._orders:
             return VideoOutcomes()
+        self._courses = await self._find_courses()
         await self._check_places()
         with seldom_collecting() if len(self._courses) > CROWD else nullcontext():
             await self._carry_all()
@@ -101,15 +104,23 @@ class Batch:
         found = [outcome for course in self._courses for outcome in course.outcomes]
         return VideoOutcomes(sorted(found, key=lambda each: each.index))
 
-    def _courses_of(self, orders: Sequence[Order]) -> list[Course]:
+    async def _find_courses(self) -> list[Course]:
+        """Equal orders on one course; those whose pictures cannot be had have ended already."""
         courses: dict[str, Course] = {}
-        for index, order in enumerate(orders):
+        for index, (order, flaw) in enumerate(
+            await settle_all(self._orders, self._connections.pictures)
+        ):
             key = order.key
             if key not in courses:
                 # Nobody looks at ten thousand posters.
                 patient = replace(order, timeout_seconds=EVER_SECONDS, poster=False)
                 courses[key] = Course(patient, key, [], moved=self._note_movement)
             courses[key].indices.append(index)
+            if flaw is not None:
+                courses[key].end(Failure.of(flaw))
+        self._news = [
+            each for course in courses.values() if course.ended for each in course.outcomes
+        ]
         return list(courses.values())
 
     async def _check_places(self) -> None:
@@ -127,6 +138,8 @@ class Batch:
 
     async def _begin_all(self, carrying: TaskGroup) -> None:
         for course in self._courses:
+            if course.ended:
+                continue
             passage = await self._doorway.enter()
             if self._concerns_all:
                 return

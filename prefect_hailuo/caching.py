@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
@@ -18,7 +21,12 @@ from prefect_hailuo.errors import BatchError, Billed, DownloadError, HailuoError
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import make_order
+from prefect_hailuo.settling import settle
 from prefect_hailuo.video import Video
+
+LOOP_SECONDS = 1.0
+"""How long a caller's event loop may stand still while a picture is read: Prefect asks for cache
+keys there. A key that takes longer is none: the task runs, and finds the video by itself."""
 
 OPTIONS = ("credentials", "storage", "take")
 
@@ -27,8 +35,8 @@ OPTIONS = ("credentials", "storage", "take")
 class GenerationCachePolicy(CachePolicy):
     """Equal generations, kept in the same place, are one result.
 
-    The key covers the realm, the endpoint, the input, the take and the place; never the
-    credentials. A result whose file has gone is no hit.
+    The key covers the realm, the endpoint, the input, its pictures by their content, the take and
+    the place; never the credentials. A result whose file has gone is no hit.
 
     Args:
         input_class: The input that a task's parameters make; None for a task that takes `input`.
@@ -52,8 +60,8 @@ class GenerationCachePolicy(CachePolicy):
     ) -> str | None:
         """The cache key of a call; None for one that the task itself will refuse."""
         try:
-            order = self._order(inputs)
-        except (HailuoError, ValidationError, TypeError):
+            order = _with_pictures(self._order(inputs))
+        except (HailuoError, ValidationError, TypeError, TimeoutError):
             return None
         key = hashlib.sha256(f"{order.key} {order.place.label}".encode()).hexdigest()
         _forget_if_gone(task_ctx.result_store, key, order)
@@ -65,6 +73,30 @@ class GenerationCachePolicy(CachePolicy):
             return make_order(inputs["input"], **options)
         fields = {name: inputs[name] for name in self.input_class.model_fields if name in inputs}
         return make_order(self.input_class(**fields), **options)
+
+
+def _with_pictures(order: Order) -> Order:
+    """The order with its pictures looked at.
+
+    Raises:
+        ImageError: One of them cannot be had, or the models do not take it.
+        TimeoutError: The caller's event loop would stand still for too long.
+    """
+    if order.is_settled:
+        return order
+    seconds = LOOP_SECONDS if _is_on_event_loop() else None
+
+    async def look(connections: Connections, emit: Emit) -> Order:
+        with anyio.fail_after(seconds):
+            return await settle(order, connections.pictures)
+
+    return process_loop().run(look)
+
+
+def _is_on_event_loop() -> bool:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop().is_running()
+    return False
 
 
 def repeat_if_free(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

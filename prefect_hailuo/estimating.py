@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Literal
@@ -12,23 +12,28 @@ from anyio.to_thread import run_sync
 
 from prefect_hailuo.blocks import Credentials, resolve_credentials
 from prefect_hailuo.endpoints import VideoInput
+from prefect_hailuo.errors import ImageError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.images import image_sources
 from prefect_hailuo.key import canonical_take, generation_key
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.fates import Rerun
 from prefect_hailuo.ledger.standing import Standing, is_parked
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
 from prefect_hailuo.order import Order
+from prefect_hailuo.pictures import Pictures
 from prefect_hailuo.quoting import Quote, quotes_of
 from prefect_hailuo.settings import current_settings
+from prefect_hailuo.settling import settle_input
 
 Wanted = VideoInput | tuple[VideoInput, int | str] | Order
 """An input, an input with its take, or a whole order."""
 
 State = Literal["new", "stored", "under way", "unclear", "failed", "repeated"]
 """To be bought; stored already; being made; parked, or being looked for; ended by an error that is
-raised again; or the same as an earlier one of the list. Only what is new costs anything."""
+raised again, or of a picture that cannot be had; or the same as an earlier one of the list. Only
+what is new costs anything."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,17 @@ class _Asked:
     take: str
     key: str
     ledger: LedgerAddress
+    flawed: bool = False
+
+    async def settled(self, realm: Realm, pictures: Pictures) -> _Asked:
+        """The same, by the key of the pictures that the input names, if they can be had."""
+        if not image_sources(self.input):
+            return self
+        try:
+            given = await settle_input(self.input, pictures)
+        except ImageError:
+            return replace(self, flawed=True)
+        return replace(self, key=generation_key(given, realm=realm, take=self.take))
 
 
 @dataclass(frozen=True)
@@ -176,22 +192,24 @@ class _Question:
         endpoints = list(dict.fromkeys(one.input.endpoint for one in self.asked))
         quotes = await quotes_of(connections, endpoints, self.access)
         prices = {each.endpoint: each.price_usd for each in quotes}
-        standings = await self._standings(connections)
+        asked = [await one.settled(self.realm, connections.pictures) for one in self.asked]
+        standings = await _standings(asked, connections)
         seen: set[str] = set()
         lines = []
-        for one in self.asked:
-            state = "repeated" if one.key in seen else _state(standings[one.key])
+        for one in asked:
+            state = "repeated" if one.key in seen else _state(one, standings)
             seen.add(one.key)
             cost = prices[one.input.endpoint.id] if state == "new" else Decimal(0)
             lines.append(Line(one.input, one.take, one.key, state, cost))
         return Estimate(tuple(lines), tuple(quotes), self.realm)
 
-    async def _standings(self, connections: Connections) -> dict[str, Standing]:
-        found: dict[str, Standing] = {}
-        for address in {one.ledger for one in self.asked}:
-            keys = {one.key for one in self.asked if one.ledger == address}
-            found |= await connections.ledgers.at(address).reading.standings(keys)
-        return found
+
+async def _standings(asked: Sequence[_Asked], connections: Connections) -> dict[str, Standing]:
+    found: dict[str, Standing] = {}
+    for address in {one.ledger for one in asked}:
+        keys = {one.key for one in asked if one.ledger == address}
+        found |= await connections.ledgers.at(address).reading.standings(keys)
+    return found
 
 
 def _listed(inputs: Wanted | Iterable[Wanted]) -> list[Wanted]:
@@ -218,8 +236,11 @@ def _asked(wanted: Wanted, realm: Realm, takes: Sequence[int | str]) -> Iterator
         yield _Asked(given, canonical_take(take), key, ledger)
 
 
-def _state(standing: Standing) -> State:
+def _state(one: _Asked, standings: Mapping[str, Standing]) -> State:
     """Whether a call would buy it, by the table of reruns."""
+    if one.flawed:
+        return "failed"
+    standing = standings[one.key]
     latest = standing.latest
     if latest is None or latest.rerun is Rerun.BUY:
         return "new"

@@ -31,6 +31,7 @@ from prefect_hailuo.ledger.wishes import Run
 from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
 from prefect_hailuo.reusing import Reusing
+from prefect_hailuo.settling import settle
 from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
 
@@ -86,6 +87,7 @@ class Road:
         Raises:
             HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
+        order = await settle(order, self._connections.pictures)
         reusing = self._reusing(order)
         async with self._waiter() as waiter:
             one = await self._find(order, reusing, waiter)
@@ -101,6 +103,7 @@ class Road:
         Raises:
             HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
+        order = await settle(order, self._connections.pictures)
         async with self._waiter() as waiter:
             return (await self._find(order, self._reusing(order), waiter)).open_ticket()
 

@@ -1,10 +1,17 @@
-"""Pictures as a caller may name them: a URL, a path, bytes or a `data:` URI."""
+"""Pictures as a caller may name them, and what they are, whatever they are called.
+
+What a picture is, is the SHA-256 of its content, written `sha256:` and 64 hexadecimal digits: so it
+stands in keys, tickets and records. Two texts that fal may be sent tell it too: a `data:` URI, and
+the URL of an upload of ours, as long as fal leaves its file's name in it.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -13,6 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, WithJsonSchema
 
 DATA = "data:"
+SHA256 = "sha256:"
 
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -22,6 +30,10 @@ MEDIA_TYPES = {
 """The formats that MiniMax takes, by https://platform.minimax.io/docs/api-reference/
 video-generation-i2v (field `first_frame_image`: "JPG, JPEG, PNG, WebP"), as seen 2026-11-20."""
 
+_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+
+_UPLOADED = re.compile(r"https?://[^?#]*hailuo-([0-9a-f]{64})\.(?:jpg|png|webp)(?:[?#].*)?")
+_IDENTITY = re.compile(SHA256 + r"[0-9a-f]{64}")
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*;base64,", re.ASCII | re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
@@ -76,6 +88,49 @@ def decode_data_uri(uri: str) -> bytes:
         raise ValueError("the data: URI holds no valid base64; encode the picture anew") from None
 
 
+def identity_of(source: str) -> str:
+    """What picture a text stands for, where the text alone tells it; else the text itself.
+
+    Example:
+        >>> identity_of("data:image/png;base64,YWJj")
+        'sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+        >>> identity_of("https://v3.fal.media/files/x/" + upload_name("ba" * 32, "image/png"))
+        'sha256:babababababababababababababababababababababababababababababababa'
+        >>> identity_of("/shots/fox.png")
+        '/shots/fox.png'
+    """
+    if source[: len(DATA)].lower() == DATA:
+        try:
+            return SHA256 + hashlib.sha256(decode_data_uri(source)).hexdigest()
+        except ValueError:
+            return source
+    ours = _UPLOADED.fullmatch(source) if "hailuo-" in source else None
+    return SHA256 + ours[1] if ours else source
+
+
+def is_identity(source: str) -> bool:
+    """Whether a text says what a picture is, and not where."""
+    return _IDENTITY.fullmatch(source) is not None
+
+
+def with_identities(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body as it is shown and recorded: its pictures by what they are, not by what was sent.
+
+    Example:
+        >>> with_identities({"prompt": "A fox.", "image_url": "data:image/png;base64,YWJj"})
+        {'prompt': 'A fox.', 'image_url': 'sha256:ba7816bf8f01...'}
+    """
+    return {
+        name: identity_of(value) if isinstance(value, str) else value
+        for name, value in body.items()
+    }
+
+
+def upload_name(sha256: str, media_type: str) -> str:
+    """What an uploaded picture's file is called, so that its URL may tell what it is."""
+    return f"hailuo-{sha256}.{_ENDINGS[media_type]}"
+
+
 def _as_text(given: object) -> str:
     """A picture's name as one text: a URL, a `data:` URI or an absolute path."""
     if isinstance(given, bytes | bytearray | memoryview):
@@ -88,6 +143,8 @@ def _as_text(given: object) -> str:
         raise ValueError("it is blank; name a picture by its URL or path")
     if given[: len(DATA)].lower() == DATA:
         decode_data_uri(given)
+        return given
+    if is_identity(given):
         return given
     scheme = _SCHEME.match(given.strip())
     return _checked_url(given.strip(), scheme[1].lower()) if scheme else _as_text(Path(given))
@@ -122,8 +179,8 @@ ImageSource = Annotated[
         {
             "type": "string",
             "description": "A picture: its URL (http or https), a path on the worker, or a data: "
-            "URI. JPEG, PNG or WebP, under 20 MB, shorter side over 300 pixels, sides between 2:5 "
-            "and 5:2.",
+            "URI; sha256: and its digest for a video that was made already. JPEG, PNG or WebP, "
+            "under 20 MB, shorter side over 300 pixels, sides between 2:5 and 5:2.",
         }
     ),
     _ImageMark(),

@@ -12,6 +12,7 @@ from slugify import slugify
 
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.images import identity_of, image_fields
 
 KEY_VERSION = 1
 """Goes into every key; raising it would make every stored video a stranger, so it is not raised."""
@@ -44,10 +45,11 @@ def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> s
 
     It covers the realm, the endpoint, the input and the take; never the credentials, never the
     storage. Text is compared in Unicode's NFC form, so that composed and decomposed accents are
-    the same prompt.
+    the same prompt. A picture counts by its content, where the input tells it.
 
     Args:
-        input: What to generate.
+        input: What to generate; a picture that it names by path or URL must have been looked at
+            (`settling.settle_input`), for the key of a path says nothing.
         realm: Who generates it: what the emulator made is no answer to a request to fal.
         take: Which of several videos of the same input.
 
@@ -102,6 +104,8 @@ def _slug(prompt: str) -> str:
 
 def _canonical_input(input: VideoInput) -> dict[str, Any]:
     body = input.body()
+    for name in image_fields(type(input)):
+        body[name] = body[name] and identity_of(body[name])
     fields = type(input).model_fields
     return {
         name: _normal(value)

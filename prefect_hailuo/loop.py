@@ -34,6 +34,7 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.supervising import Supervisor
 from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading
 from prefect_hailuo.ledger.ledgers import Ledgers, open_ledgers
+from prefect_hailuo.pictures import Pictures
 
 T = TypeVar("T")
 
@@ -70,6 +71,8 @@ class Connections:
     """For what is sent once, and only once."""
     downloads: Downloads
     """For what fal serves; apart, so that downloads and questions do not starve each other."""
+    pictures: Pictures
+    """What inputs name: read, checked, and brought to fal."""
     supervisor: Supervisor
     """Decides when fal is asked about each request that the process waits for."""
     rate: Rate
@@ -265,6 +268,7 @@ class ProcessLoop:
                 http=await stack.enter_async_context(open_reading(rate)),
                 purchases=await stack.enter_async_context(open_http(FRESH)),
                 downloads=Downloads(await stack.enter_async_context(open_reading())),
+                pictures=Pictures(await stack.enter_async_context(open_http())),
                 supervisor=Supervisor(),
                 rate=rate,
                 submissions=anyio.Semaphore(SUBMISSIONS_AT_ONCE),

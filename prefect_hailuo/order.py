@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from prefect_hailuo.download import MOST_DOWNLOADS
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Ticket
+from prefect_hailuo.image_checks import Image
+from prefect_hailuo.images import image_sources
 from prefect_hailuo.key import canonical_take, generation_key
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.wishes import NOBODY, RECONCILE_SECONDS, Limits, Run, Wish
@@ -20,12 +22,21 @@ from prefect_hailuo.places import Directory, Place
 OnAmbiguous = Literal["park", "resubmit"]
 OnLost = Literal["raise", "resubmit"]
 
+AnInput = TypeVar("AnInput", bound=VideoInput)
+
 FindPlace = Callable[[str], Place | None]
 
 
 def find_directory(label: str) -> Place | None:
     """The place that a label names, if it is a directory of this machine."""
     return Directory.labelled(label)
+
+
+def with_images(input: AnInput, images: Mapping[str, Image]) -> AnInput:
+    """An input that names its pictures by what they are, and so says the same on every machine."""
+    if not images:
+        return input
+    return input.model_copy(update={name: image.identity for name, image in images.items()})
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class Order:
         poster: Whether somebody will look at a poster of the video.
         download_connections: How many videos the process may download at once, from now on.
         webhook_url: Where fal is to tell of the end; None: nowhere, so that fal is asked.
+        images: What the pictures of the input are, by field, once they were looked at; the road
+            does that first.
     """
 
     input: VideoInput
@@ -73,19 +86,39 @@ class Order:
     poster: bool = True
     download_connections: int = MOST_DOWNLOADS
     webhook_url: str | None = None
+    images: Mapping[str, Image] = field(default_factory=dict)
+
+    @cached_property
+    def is_settled(self) -> bool:
+        """Whether it is known what all its pictures are; without, its key is none."""
+        return self.images.keys() == image_sources(self.input).keys()
+
+    @cached_property
+    def settled_input(self) -> VideoInput:
+        """The input, its pictures named by what they are: so it is recorded."""
+        return with_images(self.input, self.images)
 
     @cached_property
     def key(self) -> str:
         """The generation's key; made once, for it is asked for on every step of the road."""
-        return generation_key(self.input, realm=self.access.realm, take=self.take)
+        return generation_key(self.settled_input, realm=self.access.realm, take=self.take)
 
-    def wish(self, waiter: str) -> Wish:
-        """The order as the ledger takes it."""
+    def wish(self, waiter: str, body: Mapping[str, Any] | None = None) -> Wish:
+        """The order as the ledger takes it.
+
+        Args:
+            waiter: The call's name in the ledger.
+            body: The exact body to send; None: the order's own, which cannot be sent before its
+                pictures were brought to fal.
+        """
+        if not self.is_settled:
+            raise ValueError("Its pictures were not looked at, so nobody knows what is wanted.")
         return Wish(
             key=self.key,
             realm=self.access.realm,
             endpoint=self.input.endpoint.id,
-            body=self.input.body(),
+            body=self.settled_input.body() if body is None else body,
+            is_ready=body is not None or not self.images,
             take=canonical_take(self.take),
             account=self.access.account,
             waiter=waiter,
@@ -102,7 +135,7 @@ class Order:
         """A ticket, with what it was asked for."""
         return ticket.model_copy(
             update={
-                "input": self.input.body(),
+                "input": self.settled_input.body(),
                 "take": canonical_take(self.take),
                 "labels": dict(self.labels),
                 "webhook_url": self.webhook_url,

@@ -17,6 +17,7 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
+from prefect_hailuo.images import with_identities
 from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import Attempt, moment
 from prefect_hailuo.ledger.earlier import HISTORY_DAYS
@@ -173,7 +174,7 @@ def _ticket(one: Attempt, request_id: str) -> Ticket:
         request_id=request_id,
         realm=one.realm,
         account=one.account,
-        input=one.body,
+        input=one.body and with_identities(one.body),
         take=one.take,
         labels=one.labels,
     )

@@ -20,7 +20,16 @@ from prefect_hailuo.fal.messages import Completed, Ticket
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.rows import NEVER_SENT
-from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait, Wish
+from prefect_hailuo.ledger.wishes import (
+    Attach,
+    Buy,
+    Decision,
+    Prepare,
+    Reconcile,
+    Reuse,
+    Wait,
+    Wish,
+)
 
 
 class Worker(Actor):
@@ -59,6 +68,8 @@ class Worker(Actor):
                 return self._collect(one)
             case Reuse():
                 return self._reuse()
+            case Prepare():
+                raise AssertionError("These have no pictures.")
 
     async def _buy(self, mine: Attempt) -> Steps:
         records = self.ground.ledger.records

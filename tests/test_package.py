@@ -76,15 +76,16 @@ def _imported_by(node: ast.AST) -> list[str]:
 
 
 ROOMS = [
-    *("errors", "images", "endpoints", "clock", "collector"),
+    *("errors", "images", "image_checks", "endpoints", "clock", "collector"),
     *("fal.messages", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
-    *("fal.light", "fal.transport", "fal.purchase", "fal.client"),
+    *("fal.light", "fal.transport", "fal.purchase", "fal.client", "fal.uploads"),
     *("fal.pacing", "fal.positions", "fal.spots", "fal.lanes", "fal.supervising", "fal.following"),
     *("fal.pages", "fal.platform", "fal.documents"),
     *("fal.webhooks", "fal.webhook_keys"),
     *("schemas", "drift"),
     *("key", "boxes", "measures", "mp4", "media", "disk", "folders", "places", "video", "ledger"),
-    *("drafts", "events", "download", "loop", "naming", "storing", "order", "keeping"),
+    *("drafts", "events", "download", "picture_reading", "pictures"),
+    *("loop", "naming", "storing", "order", "settling", "keeping"),
     *("parking", "hearing", "waiting"),
     "collecting",
     *("acquiring", "reusing", "generation", "resolving", "sweeping", "receiving"),

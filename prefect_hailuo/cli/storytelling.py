@@ -13,6 +13,7 @@ from rich.text import Text
 from prefect_hailuo.cli.picturing import as_document, fate_words
 from prefect_hailuo.cli.printing import console, iso, plain, say, usd, when
 from prefect_hailuo.endpoints import model_name
+from prefect_hailuo.images import with_identities
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate, Rerun
 from prefect_hailuo.ledger.reading import Story, Waiter
@@ -89,7 +90,7 @@ def _common(story: Story) -> Facts:
     given = body or {"prompt": "(redacted)"}
     return [
         ("model", f"{model_name(one.endpoint)} ({one.endpoint})"),
-        *given.items(),
+        *with_identities(given).items(),
         ("take", one.take),
         ("realm", one.realm),
         ("asked first", f"{when(story.created_at)} UTC"),

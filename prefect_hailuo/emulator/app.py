@@ -12,7 +12,13 @@ from fastapi.exception_handlers import http_exception_handler, request_validatio
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
-from prefect_hailuo.emulator import routes_files, routes_platform, routes_queue, routes_run
+from prefect_hailuo.emulator import (
+    routes_files,
+    routes_platform,
+    routes_queue,
+    routes_run,
+    routes_storage,
+)
 from prefect_hailuo.emulator.emulation import Emulation
 from prefect_hailuo.emulator.incoming import TheEmulation, UnknownRequestError
 from prefect_hailuo.emulator.replies import JSON, not_found
@@ -37,7 +43,7 @@ def make_app(emulation: Emulation) -> FastAPI:
     app.add_api_route("/_emulator/stats", stats)
     app.add_api_route("/rest/.well-known/jwks.json", key_set)
     # The queue's last route takes every path.
-    for routes in (routes_files, routes_platform, routes_run, routes_queue):
+    for routes in (routes_files, routes_storage, routes_platform, routes_run, routes_queue):
         app.include_router(routes.router)
     return app
 

@@ -20,6 +20,7 @@ Kind = Literal[
     "history",
     "models",
     "pricing",
+    "upload",
     "other",
 ]
 """What a request is for."""
@@ -34,6 +35,11 @@ _ROUTES: tuple[tuple[Kind, frozenset[str], re.Pattern[str]], ...] = (
     ("history", frozenset({"GET"}), re.compile(r"/platform/v1/models/requests/by-endpoint")),
     ("models", frozenset({"GET"}), re.compile(r"/platform/v1/models")),
     ("pricing", frozenset({"GET"}), re.compile(r"/platform/v1/models/pricing")),
+    (
+        "upload",
+        frozenset({"POST", "PUT"}),
+        re.compile(r"/rest/storage/upload/initiate|/cdn/files/upload|/storage/.+"),
+    ),
     ("other", frozenset({"GET", "POST"}), re.compile(r"/(_emulator|api|rest|platform)(/.*)?")),
     ("status", frozenset({"GET"}), re.compile(_BELOW_APP + "/status")),
     ("stream", frozenset({"GET"}), re.compile(_BELOW_APP + "/status/stream")),

@@ -21,6 +21,7 @@ from prefect_hailuo.emulator.mishaps import HistoryRules
 from prefect_hailuo.emulator.orders import Order, make_generation
 from prefect_hailuo.emulator.queue import Simulation
 from prefect_hailuo.emulator.signing import Delivery, WebhookSigner
+from prefect_hailuo.emulator.uploads import Uploads
 from prefect_hailuo.fal.messages import EMULATOR_PREFIX, Realm
 
 
@@ -86,6 +87,7 @@ class Emulation:
         self.requests: Counter[Kind] = Counter()
         self.media_requests: list[MediaRequest] = []
         self.deliveries: list[Delivery] = []
+        self.uploads = Uploads()
         self.signer = WebhookSigner()
         self.history = HistoryRules()
         self.generations: list[Generation] = []

@@ -20,6 +20,7 @@ from prefect_hailuo.emulator.generations import Durations, Submission
 from prefect_hailuo.emulator.mishaps import HistoryRules
 from prefect_hailuo.emulator.orders import Order
 from prefect_hailuo.emulator.signing import Delivery
+from prefect_hailuo.emulator.uploads import Upload
 from prefect_hailuo.emulator.web_server import STOP_SECONDS, WebServer, listen
 from prefect_hailuo.emulator.wire import Wire
 from prefect_hailuo.endpoints import CATALOGUE
@@ -214,6 +215,11 @@ class FalEmulator:
     def webhook_deliveries(self) -> list[Delivery]:
         """The attempts to deliver webhooks, oldest first."""
         return list(self._emulation.deliveries)
+
+    @property
+    def uploads(self) -> list[Upload]:
+        """The files that were uploaded to its storage, oldest first."""
+        return self._emulation.uploads.kept()
 
     @property
     def media_requests(self) -> list[MediaRequest]:

@@ -14,7 +14,12 @@ from prefect_hailuo.emulator.calls import call_of
 from prefect_hailuo.emulator.emulation import Emulation
 from prefect_hailuo.fal.messages import EMULATOR_HEADER
 
-PATHS_OF_FALS_HOSTS = {b"fal.run": "/run", b"rest.fal.ai": "/rest", b"api.fal.ai": "/platform"}
+PATHS_OF_FALS_HOSTS = {
+    b"fal.run": "/run",
+    b"rest.fal.ai": "/rest",
+    b"api.fal.ai": "/platform",
+    b"v3.fal.media": "/cdn",
+}
 """Where fal's hosts are here, for clients that are led to the emulator under fal's own names, as
 by `curl --connect-to`; its queue is at the root."""
 

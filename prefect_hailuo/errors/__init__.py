@@ -6,6 +6,7 @@
     │   ├── InsecureHostError        a host that must not be given the key
     │   ├── UnknownEndpointError     no endpoint is called that
     │   ├── OtherAccountError        another account is making this video
+    │   ├── ImageError               a picture cannot be had, or not be used
     │   └── MissingExtraError        an optional dependency is not installed
     ├── LedgerError                  the ledger cannot be used; nothing is bought without it
     ├── BudgetError                  the scope's budget does not allow it
@@ -69,6 +70,7 @@ from prefect_hailuo.errors.fal import (
 from prefect_hailuo.errors.local import (
     BudgetError,
     ConfigurationError,
+    ImageError,
     InsecureHostError,
     LedgerError,
     MissingExtraError,
@@ -103,6 +105,7 @@ __all__ = [
     "FalFaultError",
     "GenerationTimeoutError",
     "HailuoError",
+    "ImageError",
     "InputRefusedError",
     "InsecureHostError",
     "LedgerError",

@@ -49,6 +49,15 @@ class MissingExtraError(ConfigurationError):
     default_cure = "Install it with: pip install 'prefect-hailuo[media]'"
 
 
+class ImageError(ConfigurationError):
+    """A picture cannot be had, or is none that the models take; nothing was bought."""
+
+    default_cure = (
+        "Pass a JPEG, PNG or WebP under 20 MB, with its shorter side over 300 pixels and its sides "
+        "between 2:5 and 5:2."
+    )
+
+
 class LedgerError(HailuoError):
     """The ledger cannot be used, and without it nothing is bought."""
 

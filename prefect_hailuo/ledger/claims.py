@@ -35,6 +35,7 @@ from prefect_hailuo.ledger.wishes import (
     Attach,
     Buy,
     Decision,
+    Prepare,
     Reconcile,
     Reuse,
     Run,
@@ -204,9 +205,13 @@ class _Deciding:
             return Reconcile(self.drafts.make_ambiguous(decision.attempt))
         return decision
 
-    def _buy(self, wish: Wish) -> Buy:
-        """Reserve the money and write the intent."""
-        self.purses[wish.realm, wish.scope].take(wish)
+    def _buy(self, wish: Wish) -> Buy | Prepare:
+        """Reserve the money and write the intent; nothing of it before the body is ready."""
+        purse = self.purses[wish.realm, wish.scope]
+        if not wish.is_ready:
+            purse.check(wish)
+            return Prepare()
+        purse.take(wish)
         return Buy(self.drafts.intend(wish, self.now, self.now + LEASE_SECONDS))
 
 

@@ -50,13 +50,22 @@ class Purse:
             BudgetError: A limit does not allow it; or there is one, and no price is known.
             ConfigurationError: The caller believes the limits to be others.
         """
-        limits = self._limits_for(wish)
-        for allowance in allowances_of(limits, self.spent):
-            _check(wish, allowance)
+        limits = self.check(wish)
         if wish.limits is not None:
             self.limits = limits
         for period in self.spent:
             self.spent[period] += wish.estimated_usd or Decimal(0)
+
+    def check(self, wish: Wish) -> Limits:
+        """See whether the limits allow a purchase; returns them.
+
+        Raises:
+            BudgetError, ConfigurationError: As `take` does.
+        """
+        limits = self._limits_for(wish)
+        for allowance in allowances_of(limits, self.spent):
+            _check(wish, allowance)
+        return limits
 
     def _limits_for(self, wish: Wish) -> Limits:
         if self.limits is None:

@@ -22,6 +22,7 @@ from prefect_hailuo.endpoints import CATALOGUE, find_input_class
 from prefect_hailuo.errors import UnknownEndpointError
 from prefect_hailuo.fal.messages import Realm, Ticket
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
+from prefect_hailuo.images import with_identities
 from prefect_hailuo.key import generation_key
 from prefect_hailuo.ledger.attempts import moment
 from prefect_hailuo.ledger.database import Database
@@ -191,7 +192,7 @@ class _Entering:
             realm=self.realm,
             account=self.account,
             submitted_at=sent_at,
-            input=body,
+            input=with_identities(body),
             take=ORDINARY_TAKE,
         )
         return {

@@ -23,6 +23,7 @@ from prefect_hailuo.errors import HailuoError, UnknownEndpointError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import History, PastRequest, PlatformClient
+from prefect_hailuo.images import with_identities
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, moment
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
@@ -284,7 +285,7 @@ def ticket_of(one: Attempt, request: PastRequest) -> Ticket:
         realm=one.realm,
         account=one.account,
         submitted_at=request.sent_at,
-        input=one.body,
+        input=one.body and with_identities(one.body),
         take=one.take,
         labels=one.labels,
     )

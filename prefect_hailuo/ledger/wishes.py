@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.images import identity_of
 from prefect_hailuo.ledger.attempts import Attempt
 
 RECONCILE_SECONDS = 60.0
@@ -94,6 +95,7 @@ class Wish:
         labels: The caller's own words for it.
         run: Who asks.
         waiter: This call's name in the ledger.
+        is_ready: Whether the body can be sent as it is; else something is to be uploaded first.
     """
 
     key: str
@@ -110,6 +112,7 @@ class Wish:
     estimated_usd: Decimal | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     run: Run = NOBODY
+    is_ready: bool = True
 
     @property
     def body_digest(self) -> str:
@@ -136,7 +139,8 @@ class Wish:
 def digest_of(body: Mapping[str, Any]) -> str:
     """Equal for equal bodies, whatever the order of their fields, and however accents are written.
 
-    What is one generation by its key must be one body in fal's history.
+    A picture counts by its content, where the body tells it: the same one may have been uploaded
+    twice. What is one generation by its key must be one body in fal's history.
 
     Example:
         >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
@@ -149,9 +153,9 @@ def digest_of(body: Mapping[str, Any]) -> str:
 
 
 def _composed(value: Any) -> Any:
-    """The same with all text in Unicode's NFC form, as keys are made."""
+    """The same with all text in Unicode's NFC form, and pictures by content, as keys are made."""
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
+        return unicodedata.normalize("NFC", identity_of(value))
     if isinstance(value, Mapping):
         return {name: _composed(each) for name, each in value.items()}
     return [_composed(each) for each in value] if isinstance(value, list | tuple) else value
@@ -192,4 +196,9 @@ class Reuse:
     attempt: Attempt
 
 
-Decision = Buy | Wait | Reconcile | Attach | Reuse
+@dataclass(frozen=True)
+class Prepare:
+    """It is to be bought, and its body is not ready: get that done, and claim again."""
+
+
+Decision = Buy | Wait | Reconcile | Attach | Reuse | Prepare

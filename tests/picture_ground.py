@@ -1,0 +1,116 @@
+"""What the tests of pictures share: an endpoint that takes two, pictures, and a server of them.
+
+The endpoint is the tests' own, so that they depend on no model of the catalogue.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import ClassVar
+
+from PIL import Image
+
+from prefect_hailuo.endpoints import CATALOGUE, Endpoint, Hailuo02ProTextToVideo, VideoInput
+from prefect_hailuo.images import ImageSource
+
+
+class Shot(VideoInput):
+    """An input with a picture, and maybe another."""
+
+    endpoint: ClassVar[Endpoint] = replace(
+        Hailuo02ProTextToVideo.endpoint,
+        id="fal-ai/minimax/tests/image-to-video",
+        name="tests-image-to-video",
+    )
+
+    image_url: ImageSource
+    end_image_url: ImageSource | None = None
+
+
+del CATALOGUE[Shot.endpoint.id]
+
+
+def declare() -> None:
+    """Let the endpoint be one of the catalogue's."""
+    CATALOGUE[Shot.endpoint.id] = Shot
+
+
+def plain_picture(width: int = 640, height: int = 360, kind: str = "PNG", shade: int = 90) -> bytes:
+    """A picture in one colour: some hundred bytes."""
+    buffer = BytesIO()
+    Image.new("RGB", (width, height), (shade, 120, 60)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def noisy_picture(width: int = 400, height: int = 320) -> bytes:
+    """A picture that cannot be made small: some hundred kilobytes, another one each time."""
+    buffer = BytesIO()
+    Image.frombytes("RGB", (width, height), os.urandom(width * height * 3)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclass
+class Served:
+    """What is at a path.
+
+    Args:
+        content: The body.
+        status: HTTP's.
+        headers: Besides its length.
+        wait: Called before it is answered.
+    """
+
+    content: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wait: Callable[[], object] = lambda: None
+
+
+@dataclass
+class PictureServer:
+    """A web server of pictures.
+
+    Args:
+        url: Where it is.
+        files: What is where.
+        requests: The paths that were asked for, with their queries, and the headers.
+    """
+
+    url: str
+    files: dict[str, Served]
+    requests: list[tuple[str, dict[str, str]]]
+
+
+@contextmanager
+def serving_pictures() -> Iterator[PictureServer]:
+    """A web server on loopback, until the end."""
+    files: dict[str, Served] = {}
+    requests: list[tuple[str, dict[str, str]]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append((self.path, dict(self.headers)))
+            served = files.get(self.path.partition("?")[0], Served(status=404))
+            served.wait()
+            self.send_response(served.status)
+            for name, value in served.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(served.content)))
+            self.end_headers()
+            self.wfile.write(served.content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield PictureServer(f"http://127.0.0.1:{server.server_address[1]}", files, requests)
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,344 @@
+"""The road of a generation with pictures: what they are decides, and they come to fal once."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from children import WITHOUT_PREFECT
+from picture_ground import (
+    PictureServer,
+    Served,
+    Shot,
+    declare,
+    noisy_picture,
+    plain_picture,
+    serving_pictures,
+)
+from roads import generate, order_of, path_of, record_of
+from workers import wait_until
+
+from prefect_hailuo import Budget
+from prefect_hailuo.batch import Batch
+from prefect_hailuo.emulator import FalEmulator, delay, drop_after_accepting
+from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.errors import Billed, BudgetError, ImageError
+from prefect_hailuo.estimating import estimate
+from prefect_hailuo.images import data_uri
+from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.naming import name_and_key
+from prefect_hailuo.order import Order
+from prefect_hailuo.outcomes import VideoOutcomes
+from prefect_hailuo.steps import acquiring
+
+BUY = """
+    import sys
+    from pathlib import Path
+    from pydantic import SecretStr
+    from picture_ground import Shot, declare
+    from prefect_hailuo.fal.hosts import Access, Hosts
+    from prefect_hailuo.generation import Road
+    from prefect_hailuo.ledger.address import ledger_address
+    from prefect_hailuo.loop import process_loop
+    from prefect_hailuo.order import Order
+    from prefect_hailuo.places import Directory
+
+    url, folder, ledger_url, picture = sys.argv[1:]
+    declare()
+    hosts = Hosts(url, f"{url}/run", f"{url}/rest", f"{url}/platform/v1")
+    access = Access(SecretStr("emulator:no-real-key"), hosts, "emulator", "emulator")
+    ledger = ledger_address(ledger_url, "emulator", Path(folder))
+    shot = Shot(prompt="It moves.", image_url=picture)
+
+    async def job(connections, emit):
+        order = Order(shot, access, Directory(folder), ledger)
+        return await Road(access, ledger, connections).generate(order)
+
+    print(process_loop().run(job).sha256)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _declared() -> Iterator[None]:
+    declare()
+    yield
+    del CATALOGUE[Shot.endpoint.id]
+
+
+@pytest.fixture
+def server() -> Iterator[PictureServer]:
+    """A web server of pictures."""
+    with serving_pictures() as started:
+        yield started
+
+
+def shot(picture: str | Path | bytes, prompt: str = "It moves.") -> Shot:
+    """The input of a picture."""
+    return Shot(prompt=prompt, image_url=picture)
+
+
+def saved(folder: Path, content: bytes, name: str = "still.png") -> Path:
+    """A file with a picture."""
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def identity(content: bytes) -> str:
+    """What a picture is."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def carry(orders: list[Order]) -> VideoOutcomes:
+    """A batch, to its end."""
+
+    async def job(connections: Connections, emit: Emit) -> VideoOutcomes:
+        return await Batch(orders, connections, emit).run()
+
+    return process_loop().run(job)
+
+
+# The same picture is the same generation
+
+
+def test_a_picture_counts_by_its_content(
+    tmp_path: Path, tiny: FalEmulator, server: PictureServer
+) -> None:
+    """As a path, as bytes, as a data: URI, at another path, by a URL signed anew: bought once."""
+    content = plain_picture()
+    server.files["/still.png"] = Served(content)
+    ways: list[str | Path | bytes] = [
+        saved(tmp_path, content),
+        content,
+        data_uri(content, "image/png"),
+        saved(tmp_path, content, "copy.png"),
+        f"{server.url}/still.png?signature=one",
+        f"{server.url}/still.png?signature=two",
+    ]
+    videos = [generate(tiny, tmp_path / "videos", shot(each)) for each in ways]
+    assert len({path_of(video) for video in videos}) == tiny.charged == 1
+    generate(tiny, tmp_path / "videos", shot(plain_picture(shade=91)))
+    assert tiny.charged == 2
+
+
+def test_a_small_picture_is_sent_inline(tmp_path: Path, tiny: FalEmulator) -> None:
+    """A data: URI in the body; nothing is uploaded."""
+    content = plain_picture(kind="JPEG")
+    generate(tiny, tmp_path / "videos", shot(saved(tmp_path, content, "still.jpg")))
+    assert tiny.submissions[0].body["image_url"] == data_uri(content, "image/jpeg")
+    assert tiny.uploads == []
+
+
+def test_a_large_picture_is_uploaded_without_the_key(tmp_path: Path, tiny: FalEmulator) -> None:
+    """It is put where fal's API says, which alone is given the key; the body has its URL."""
+    content = noisy_picture()
+    generate(tiny, tmp_path / "videos", shot(saved(tmp_path, content)))
+    [upload] = tiny.uploads
+    assert (upload.content, upload.content_type, upload.authorized) == (content, "image/png", False)
+    assert tiny.submissions[0].body["image_url"] == tiny.url + upload.path
+
+
+def test_both_pictures_count(tmp_path: Path, tiny: FalEmulator) -> None:
+    """The last picture is part of the generation too, and may be the same as the first."""
+    content = noisy_picture()
+    first = saved(tmp_path, content)
+    both = Shot(prompt="It moves.", image_url=first, end_image_url=content)
+    generate(tiny, tmp_path / "videos", shot(first))
+    generate(tiny, tmp_path / "videos", both)
+    body = tiny.submissions[1].body
+    assert body["image_url"] == body["end_image_url"]
+    assert (tiny.charged, len(tiny.uploads)) == (2, 1)
+
+
+def test_what_is_stored_needs_no_upload(tmp_path: Path, ledger_url: str, tiny: FalEmulator) -> None:
+    """Another process that has the same picture takes the stored video, and uploads nothing."""
+    content = noisy_picture()
+    generate(tiny, tmp_path / "videos", shot(content))
+    child = buying(tiny, tmp_path, ledger_url, saved(tmp_path, content))
+    sha256, _ = child.communicate(timeout=60)
+    assert sha256.strip() == generate(tiny, tmp_path / "videos", shot(content)).sha256
+    assert (tiny.charged, len(tiny.uploads)) == (1, 1)
+
+
+def test_a_refused_budget_uploads_nothing(tmp_path: Path, tiny: FalEmulator) -> None:
+    """Only what is really to be bought is uploaded."""
+    budget = Budget(scope="none", total_usd=Decimal(0))
+    with pytest.raises(BudgetError):
+        generate(tiny, tmp_path / "videos", shot(noisy_picture()), budget=budget)
+    assert (tiny.uploads, tiny.submissions) == ([], [])
+
+
+# Nothing is lost
+
+
+def buying(
+    emulator: FalEmulator, folder: Path, ledger_url: str, picture: Path
+) -> subprocess.Popen[str]:
+    """A process that buys the video of a picture."""
+    tests = f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    arguments = [emulator.url, folder / "videos", ledger_url, picture]
+    return subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_PREFECT + tests + dedent(BUY), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_killed_during_the_upload(tmp_path: Path, ledger_url: str, tiny: FalEmulator) -> None:
+    """Nothing was charged, nothing intended; the next process buys it, once."""
+    picture = saved(tmp_path, noisy_picture())
+    tiny.faults.add(delay("upload", 600, after_accepting=False))
+    with buying(tiny, tmp_path, ledger_url, picture) as child:
+        wait_until(lambda: tiny._emulation.requests["upload"], "an upload")
+        child.send_signal(signal.SIGKILL)
+    assert (tiny.charged, tiny.submissions) == (0, [])
+    assert estimate(shot(picture), credentials=tiny.credentials()).lines[0].state == "new"
+    generate(tiny, tmp_path / "videos", shot(picture))
+    assert (tiny.charged, len(tiny.uploads)) == (1, 1)
+
+
+@pytest.mark.parametrize("picture", [plain_picture(), noisy_picture()], ids=["inline", "uploaded"])
+def test_a_lost_answer_is_found_in_the_history(tmp_path: Path, picture: bytes) -> None:
+    """By the body that was sent; and the video is bought once."""
+    with FalEmulator(speed=1000, clip="plain", realm="fal") as fal:
+        fal.faults.add(drop_after_accepting("submit"))
+        generate(fal, tmp_path / "videos", shot(picture))
+        assert fal.charged == 1
+
+
+@pytest.mark.parametrize("picture", [plain_picture(), noisy_picture()], ids=["inline", "uploaded"])
+def test_a_lost_ledger_is_no_loss(
+    tmp_path: Path, picture: bytes, lose_ledger: object, request: pytest.FixtureRequest
+) -> None:
+    """A new ledger finds the same picture's request in fal's history, uploaded as it was."""
+    with FalEmulator(speed=1000, clip="plain", realm="fal") as fal:
+        ticket = process_loop().run(acquiring(order_of(fal, tmp_path / "a", shot(picture))).job)
+        request.getfixturevalue("lose_ledger")()
+        again = process_loop().run(acquiring(order_of(fal, tmp_path / "b", shot(picture))).job)
+        assert again.request_id == ticket.request_id
+        assert len(fal.submissions) == 1
+
+
+def test_a_picture_that_is_gone(tmp_path: Path, tiny: FalEmulator) -> None:
+    """Nobody can tell what it was, so that is an error; by its digest, its video is still had."""
+    content = plain_picture()
+    path = saved(tmp_path, content)
+    video = generate(tiny, tmp_path / "videos", shot(path))
+    path.unlink()
+    with pytest.raises(ImageError, match="no picture") as raised:
+        generate(tiny, tmp_path / "videos", shot(path))
+    assert "still stored" in raised.value.cure
+    assert generate(tiny, tmp_path / "videos", shot(identity(content))) == video
+    with pytest.raises(ImageError, match="was not made yet"):
+        generate(tiny, tmp_path / "videos", shot(identity(b"another")))
+    assert tiny.charged == 1
+
+
+# What is told of it
+
+
+def test_records_say_what_the_picture_is(
+    tmp_path: Path, tiny: FalEmulator, server: PictureServer
+) -> None:
+    """Its digest, from which the key follows; a signed URL is in no record, ticket or ledger."""
+    content = noisy_picture()
+    server.files["/still.png"] = Served(content)
+    order = order_of(tiny, tmp_path / "videos", shot(f"{server.url}/still.png?sig=hush-hush"))
+    ticket = process_loop().run(acquiring(order).job)
+    assert ticket.input == {**shot("/x").body(), "image_url": identity(content)}
+    video = generate(tiny, tmp_path / "videos", order.input)
+    assert name_and_key(ticket)[1] == video.key
+    files = [record_of(video), *(tmp_path / "ledger").iterdir()]
+    assert not any(b"hush-hush" in path.read_bytes() for path in files)
+    assert "hush-hush" not in str(tiny.submissions) + ticket.model_dump_json()
+
+
+# Batches
+
+
+def test_a_batch_reads_and_uploads_a_picture_once(
+    tmp_path: Path, tiny: FalEmulator, server: PictureServer
+) -> None:
+    """However many videos are made of it; and a picture that cannot be had fails alone."""
+    server.files["/still.png"] = Served(noisy_picture())
+    url = f"{server.url}/still.png"
+    inputs = [shot(url, f"It moves in way {number}.") for number in range(40)]
+    inputs.append(shot(f"{server.url}/none.png?sig=hush-hush"))
+    outcomes = carry([order_of(tiny, tmp_path / "videos", each) for each in inputs])
+    assert (len(outcomes.videos), tiny.charged) == (40, 40)
+    [failed] = outcomes.failed
+    assert (failed.index, failed.failure and failed.failure.kind) == (40, "ImageError")
+    assert failed.failure and "hush-hush" not in str(failed.failure)
+    assert [path for path, _ in server.requests].count("/still.png") == 1
+    assert len(tiny.uploads) == 1
+
+
+def test_a_batch_counts_equal_pictures_once(tmp_path: Path, tiny: FalEmulator) -> None:
+    """The same picture under two names is one video."""
+    content = plain_picture()
+    names = [saved(tmp_path, content), saved(tmp_path, content, "copy.png")]
+    outcomes = carry([order_of(tiny, tmp_path / "videos", shot(each)) for each in names])
+    assert (len(outcomes.videos), tiny.charged) == (2, 1)
+
+
+def test_an_estimate_looks_at_the_pictures(tmp_path: Path, tiny: FalEmulator) -> None:
+    """What is stored costs nothing, by whatever name its picture goes; nor does what is gone."""
+    content = plain_picture()
+    generate(tiny, tmp_path / "videos", shot(content))
+    asked = [shot(saved(tmp_path, content)), shot("/none.png"), shot(plain_picture(shade=1))]
+    lines = estimate(asked, credentials=tiny.credentials()).lines
+    assert [line.state for line in lines] == ["stored", "failed", "new"]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "cure"),
+    [
+        (b"GIF89a" + bytes(100), "JPEG, PNG, WebP", "Convert"),
+        (b"", "JPEG, PNG, WebP", "Convert"),
+        (plain_picture(300, 500), "300×500; the shorter side", "larger picture"),
+        (plain_picture(1000, 399), "1000×399; its sides", "Crop"),
+        (plain_picture(399, 1000), "399×1000; its sides", "Crop"),
+        (noisy_picture()[:-20], "cut off", "Copy it again"),
+        (plain_picture(kind="WebP")[:-20], "cut off", "Copy it again"),
+        (plain_picture(kind="JPEG")[:-20], "cut off", "Copy it again"),
+        (plain_picture() + bytes(20_000_000), "less than 20 MB", "Save it as a JPEG"),
+    ],
+    ids=["gif", "empty", "small", "wide", "high", "png", "webp", "jpeg", "large"],
+)
+def test_what_minimax_would_not_take_is_refused(
+    tmp_path: Path, tiny: FalEmulator, content: bytes, reason: str, cure: str
+) -> None:
+    """Before anything is spent, with what to do about it."""
+    with pytest.raises(ImageError, match=reason) as raised:
+        generate(tiny, tmp_path / "videos", shot(saved(tmp_path, content)))
+    assert cure in raised.value.cure
+    assert (raised.value.billed, raised.value.retryable) == (Billed.NO, False)
+    assert (tiny.submissions, tiny.uploads) == ([], [])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP"])
+@pytest.mark.parametrize("sides", [(301, 301), (1000, 400), (400, 1000)], ids=str)
+def test_what_minimax_takes_is_taken(
+    tmp_path: Path, tiny: FalEmulator, kind: str, sides: tuple[int, int]
+) -> None:
+    """All three formats, up to the limits."""
+    generate(tiny, tmp_path / "videos", shot(plain_picture(*sides, kind)))
+    assert tiny.charged == 1
+
+
+def test_what_cannot_be_read_is_refused(tmp_path: Path, tiny: FalEmulator) -> None:
+    """A folder, and a name that cannot be one."""
+    for odd in (str(tmp_path), "/shots/\0.png"):
+        with pytest.raises(ImageError) as raised:
+            generate(tiny, tmp_path / "videos", shot(odd))
+        assert (raised.value.billed, raised.value.retryable) == (Billed.NO, False)
