@@ -105,6 +105,7 @@ def test_nobody_claims_to_know_what_a_lost_submission_cost() -> None:
         "BadKeyError",
         "BudgetError",
         "FalFaultError",
+        "ImageError",
         "InsecureHostError",
         "LedgerError",
         "MissingExtraError",
