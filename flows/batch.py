@@ -18,7 +18,14 @@ from anyio.to_thread import run_sync
 from prefect import flow
 from pydantic import BaseModel, Field, ValidationError
 
-from prefect_hailuo import FalCredentials, Video, VideoOutcomes, agenerate_videos
+from prefect_hailuo import (
+    FalCredentials,
+    Video,
+    VideoOutcomes,
+    agenerate_videos,
+    askip_missed_slot,
+    slot_take,
+)
 from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import Billed, ConfigurationError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
@@ -68,6 +75,7 @@ async def batch(
     timeout_seconds: float | None = None,
     shards: Annotated[int, Field(ge=1)] = 1,
     deployment: str | None = None,
+    skip_if_late_seconds: float | None = None,
 ) -> BatchSummary:
     """Make a video of each prompt, or find those made before. **This may spend money, for each.**
 
@@ -79,7 +87,8 @@ async def batch(
             fsspec opens, such as `s3://bucket/prompts.txt`. Only this run reads it, not its shards.
         model: Which model makes them.
         prompt_optimizer: Whether MiniMax may rewrite the prompts.
-        take: Which of several videos of the same prompt; another take is another purchase.
+        take: Which of several videos of the same prompt; another take is another purchase. In a
+            schedule, `{date}` is one for each day, and `{time}` one for each slot.
         storage: A directory, or a storage block as `block:<type>/<name>`, which shards on several
             machines need; by default, a directory in Prefect's home.
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY` of each worker.
@@ -89,14 +98,18 @@ async def batch(
             take the parameters of so few. This run waits for them, and takes a worker's place.
         deployment: Whose runs the shards are, as `flow name/deployment name`; by default, the one
             that this run is of.
+        skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
+            slot is due.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; nothing was bought.
         HailuoError: A shard crashed; the message says which.
     """
+    if skipped := await askip_missed_slot(skip_if_late_seconds):
+        return skipped  # type: ignore[no-any-return]
     texts = await run_sync(_texts, prompts, prompts_file)
     inputs = _inputs(texts, model, prompt_optimizer)
-    options: dict[str, Any] = {"take": take, "storage": storage, "budget": budget}
+    options: dict[str, Any] = {"take": slot_take(take), "storage": storage, "budget": budget}
     options["timeout_seconds"] = timeout_seconds
     if shards == 1:
         began = datetime.now(timezone.utc)

@@ -13,6 +13,7 @@ from prefect.artifacts import create_table_artifact
 
 from prefect_hailuo.blocks import resolve_credentials
 from prefect_hailuo.errors import HailuoError
+from prefect_hailuo.schedules import skip_missed_slot
 from prefect_hailuo.sweep import SweepReport, sweep
 
 
@@ -29,6 +30,8 @@ def reconcile(
             default, the key in the environment.
         realm: Whose purchases; by default, those of the first credentials.
     """
+    if skipped := skip_missed_slot():
+        return skipped  # type: ignore[no-any-return]
     report = sweep(realm, credentials or [])
     create_table_artifact(
         table=report.table(),

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from prefect import flow
 
-from prefect_hailuo import FalCredentials, Video, generate_video
+from prefect_hailuo import FalCredentials, Video, generate_video, skip_missed_slot, slot_take
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 
@@ -27,6 +27,7 @@ def text_to_video(
     take: int | str = 0,
     storage: str | None = None,
     credentials: FalCredentials | str | None = None,
+    skip_if_late_seconds: float | None = None,
 ) -> Video:
     """Make a video of a prompt, or find the one that was made before. **This may spend money.**
 
@@ -34,16 +35,21 @@ def text_to_video(
         prompt: What to show, 1 to 2000 characters.
         model: Which model makes it.
         prompt_optimizer: Whether MiniMax may rewrite the prompt.
-        take: Which of several videos of the same prompt; another take is another purchase.
+        take: Which of several videos of the same prompt; another take is another purchase. In a
+            schedule, `{date}` is one for each day, and `{time}` one for each slot.
         storage: A directory, or a storage block as `block:<type>/<name>`; by default, a directory
             in Prefect's home.
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
+        skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
+            slot is due.
     """
+    if skipped := skip_missed_slot(skip_if_late_seconds):
+        return skipped  # type: ignore[no-any-return]
     return generate_video(
         find_input_class(model)(prompt=prompt, prompt_optimizer=prompt_optimizer),
         credentials=credentials,
         storage=storage,
-        take=take,
+        take=slot_take(take),
     )
 
 

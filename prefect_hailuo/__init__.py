@@ -35,6 +35,7 @@ __all__ = [
     "ajoin_videos",
     "alast_frame",
     "ashow_side_by_side",
+    "askip_missed_slot",
     "asubmit_video",
     "await_for_video",
     "cancel_generations",
@@ -49,6 +50,8 @@ __all__ = [
     "join_videos",
     "last_frame",
     "show_side_by_side",
+    "skip_missed_slot",
+    "slot_take",
     "submit_video",
     "wait_for_video",
     "webhook_app",
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
         show_side_by_side,
     )
     from prefect_hailuo.outcomes import VideoOutcome, VideoOutcomes
+    from prefect_hailuo.schedules import askip_missed_slot, skip_missed_slot, slot_take
     from prefect_hailuo.step_tasks import (
         adownload_video,
         afetch_video,
@@ -127,6 +131,7 @@ else:
         "ajoin_videos": "montage_tasks",
         "alast_frame": "montage_tasks",
         "ashow_side_by_side": "montage_tasks",
+        "askip_missed_slot": "schedules",
         "asubmit_video": "step_tasks",
         "await_for_video": "step_tasks",
         "cancel_generations": "hooks",
@@ -141,6 +146,8 @@ else:
         "join_videos": "montage_tasks",
         "last_frame": "montage_tasks",
         "show_side_by_side": "montage_tasks",
+        "skip_missed_slot": "schedules",
+        "slot_take": "schedules",
         "submit_video": "step_tasks",
         "wait_for_video": "step_tasks",
         "webhook_app": "webhooks",

@@ -97,7 +97,7 @@ ROOMS = [
     *("catalogue", "batch_telling"),
     *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
     *("coding", "joining", "stills", "split_screen", "montage", "montage_tasks"),
-    *("sharding", "block_types"),
+    *("schedules", "sharding", "block_types"),
     *("sweep", "hooks", "webhooks"),
     *("emulator", "flow_command", "cli"),
 ]
