@@ -26,7 +26,7 @@ from prefect_hailuo.loop import Connections, Emit, process_loop
 
 pytest_plugins = [
     *("databases", "prefect_servers", "process_loops", "scenes", "side_by_side"),
-    "tiny_emulators",
+    *("s3_servers", "tiny_emulators"),
 ]
 
 GUARD = Path(__file__).parent / "tests" / "guard"

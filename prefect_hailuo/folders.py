@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from uuid import uuid4
 from prefect_hailuo.errors import Billed, StorageError
 
 CHUNK_BYTES = 1 << 20
+
+DRAFT_CHARACTERS = 50
+"""How much of a file's name its draft has, which must not become too long for the disk."""
 
 CURE_BEFORE_BUYING = "Make it so, or pass another storage; nothing was bought."
 
@@ -34,17 +38,20 @@ class Folder:
         with _blaming(target):
             with file.open("rb") as complete:
                 os.fsync(complete.fileno())
+            self._make_folders(target)
             _move(file, target)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file, in one step, and make sure that it outlives a power cut."""
         make_directory(self._root)
         target = self._root / name
-        with _blaming(target), _draft(target) as draft:
+        # Not beside the target: what a killed process leaves is in one place, where it is hidden.
+        with _blaming(target), _draft(self._root / target.name) as draft:
             with draft.open("wb") as made:
                 made.write(content)
                 made.flush()
                 os.fsync(made.fileno())
+            self._make_folders(target)
             _move(draft, target)
 
     def read(self, name: str) -> bytes | None:
@@ -63,6 +70,20 @@ class Folder:
         except OSError:
             return False
 
+    def fetch(self, name: str, sha256: str, to: Path) -> bool:
+        """Copy a file, if it is here and has that hash, to another path."""
+        try:
+            shutil.copyfile(self._root / name, to)
+        except OSError:
+            return False
+        return file_sha256(to) == sha256
+
+    def _make_folders(self, target: Path) -> None:
+        """Make the folders that a name leads through, and see that they outlive a power cut."""
+        for folder in reversed(target.relative_to(self._root).parents[:-1]):
+            make_directory(self._root / folder)
+            _names_of((self._root / folder).parent).flush()
+
 
 def refused_place(message: str) -> StorageError:
     """The error about a place that is found unfit before anything is bought."""
@@ -71,7 +92,7 @@ def refused_place(message: str) -> StorageError:
 
 def draft_name(name: str) -> str:
     """A name for a file that is being made: hidden, and nobody else's."""
-    return f".{name}.{uuid4().hex}.part"
+    return f".{name[:DRAFT_CHARACTERS]}.{uuid4().hex}.part"
 
 
 def file_sha256(path: Path) -> str:

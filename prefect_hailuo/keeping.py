@@ -14,7 +14,6 @@ from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.naming import name_and_key, name_apart
 from prefect_hailuo.order import FindPlace
-from prefect_hailuo.places import Place
 from prefect_hailuo.storing import Storing
 from prefect_hailuo.video import Video
 
@@ -141,9 +140,8 @@ class Keeping:
                 continue
             # It may ask Prefect's API, which no other generation must wait for.
             place = await anyio.to_thread.run_sync(self._find_place, video.storage)
-            content = place and await _read_whole(place, video)
-            if content:
-                copy = await self._storing.copy(video, content, name)
+            copy = place and await self._storing.copy(video, place, name)
+            if copy:
                 await self._ledger.files.add(one, copy)
                 return copy
         return None
@@ -163,12 +161,3 @@ def _is_new(one: Attempt) -> bool:
     have to go by another name.
     """
     return one.fate is Fate.SUBMITTED and one.output is None and not (one.duplicate or one.adopted)
-
-
-async def _read_whole(place: Place, video: Video) -> bytes | None:
-    try:
-        if await place.holds(video.storage_key, video.sha256):
-            return await place.read(video.storage_key)
-    except StorageError:
-        return None  # another place, or fal, may have it
-    return None

@@ -16,7 +16,13 @@ from prefect_hailuo.order import OnAmbiguous, OnLost, Order, find_directory
 from prefect_hailuo.places import Place
 from prefect_hailuo.runs import current_run
 from prefect_hailuo.settings import current_settings
-from prefect_hailuo.storage import BLOCK_PREFIX, UNSAVED, Storage, resolve_storage
+from prefect_hailuo.storage import (
+    BLOCK_PREFIX,
+    UNSAVED,
+    Storage,
+    named_by_settings,
+    resolve_storage,
+)
 
 T = TypeVar("T")
 
@@ -93,7 +99,8 @@ def find_place(label: str) -> Place | None:
     if label.startswith(BLOCK_PREFIX) and f"/{UNSAVED}" not in label:
         with suppress(ConfigurationError):  # it may have been deleted
             return resolve_storage(label, "fal")
-    return find_directory(label)
+    place = find_directory(label)
+    return place and named_by_settings(place)
 
 
 def check_input(name: str, input: object) -> None:

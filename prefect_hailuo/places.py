@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from prefect_hailuo.disk import on_disk
 from prefect_hailuo.folders import Folder, make_directory, refused_place, try_out
+from prefect_hailuo.name_templates import NameTemplate
 
 T = TypeVar("T")
 
@@ -30,9 +31,15 @@ class Shelf(Protocol):
     def holds(self, name: str, sha256: str) -> bool:
         """Whether a file is here, unharmed."""
 
+    def fetch(self, name: str, sha256: str, to: Path) -> bool:
+        """Bring a file, if it is here unharmed, to a path of this machine."""
+
 
 class Place(ABC):
     """Somewhere that files can be kept under a name and found again."""
+
+    template: NameTemplate = NameTemplate()
+    """How videos are named here."""
 
     @property
     @abstractmethod
@@ -87,6 +94,15 @@ class Place(ABC):
             StorageError: That cannot be told.
         """
         return await self.work(lambda shelf: shelf.holds(name, sha256))
+
+    async def fetch(self, name: str, sha256: str, to: Path) -> bool:
+        """Bring a file, if it is here unharmed, to a path of this machine, in constant memory.
+
+        Raises:
+            StorageError: It cannot be told whether it is here.
+            OSError: The path cannot be written.
+        """
+        return await self.work(lambda shelf: shelf.fetch(name, sha256, to))
 
 
 class Directory(Place):

@@ -16,6 +16,7 @@ from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.fal.webhooks import checked_webhook_url
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
 from prefect_hailuo.ledger.wishes import RECONCILE_SECONDS
+from prefect_hailuo.name_templates import DEFAULT_TEMPLATE
 
 PREFIX = "PREFECT_INTEGRATIONS_HAILUO_"
 """How the environment variables begin."""
@@ -36,6 +37,12 @@ class HailuoSettings(PrefectBaseSettings):
         default=None,
         description="Where videos are kept when a call names no storage, a folder a realm; "
         "by default, in `hailuo` under Prefect's home.",
+    )
+    name_template: str = Field(
+        default=DEFAULT_TEMPLATE,
+        description="How videos are named in their storage, such as "
+        "`{date}/{model}/{slug}-{key}.mp4`; also `year`, `month`, `day`, `take`, `realm` and "
+        "`labels.<name>`. The date is that of the purchase, in UTC.",
     )
     timeout_seconds: float = Field(
         default=DEFAULT_TIMEOUT_SECONDS,

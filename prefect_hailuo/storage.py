@@ -9,6 +9,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import anyio
@@ -20,7 +21,8 @@ from prefect.filesystems import LocalFileSystem
 from prefect_hailuo.disk import limiter_of_loop
 from prefect_hailuo.errors import ConfigurationError, StorageError
 from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.folders import refused_place
+from prefect_hailuo.folders import file_sha256, refused_place
+from prefect_hailuo.name_templates import parse_template
 from prefect_hailuo.places import Directory, Place, Shelf
 from prefect_hailuo.prefect_calls import load_block
 from prefect_hailuo.settings import current_settings
@@ -37,6 +39,9 @@ UNSAVED = "unsaved-"
 
 MOST_CALLS = 20
 """Calls of blocks at once; they have worker threads of their own, for an upload may take long."""
+
+DOWNLOAD = "download_object_to_path"
+"""What blocks for buckets have, by Prefect's `ObjectStorageBlock`."""
 
 MARKER = "prefect-hailuo.txt"
 MARKER_TEXT = b"Videos of prefect-hailuo are kept here.\n"
@@ -127,19 +132,29 @@ class _BlockShelf:
         a missing file, which would be bought anew: so it is asked twice, and in between for what
         `check` wrote.
         """
-        for _ in range(2):
-            try:
-                content: bytes = self._call("read_path", name)
-            except StorageError:
-                self._check_readable()
-            else:
-                return content
-        return None
+        answer = self._attempt("read_path", name)
+        return answer[0] if answer else None
 
     def holds(self, name: str, sha256: str) -> bool:
         """Whether the block holds the file, unharmed: it is read, for blocks offer nothing less."""
+        if _has(self._block, DOWNLOAD):
+            with TemporaryDirectory() as folder:
+                return self.fetch(name, sha256, Path(folder) / "file")
         content = self.read(name)
         return content is not None and hashlib.sha256(content).hexdigest() == sha256
+
+    def fetch(self, name: str, sha256: str, to: Path) -> bool:
+        """Bring a file, if it is here unharmed, to a path; never the whole of it in memory.
+
+        Only a block that has no way to do so is read as a whole.
+        """
+        if not _has(self._block, DOWNLOAD):
+            content = self.read(name)
+            if content is not None:
+                to.write_bytes(content)
+        elif not self._attempt(DOWNLOAD, name, str(to)):
+            return False
+        return to.exists() and file_sha256(to) == sha256
 
     def check(self) -> None:
         """Write a small file and read it back."""
@@ -157,6 +172,15 @@ class _BlockShelf:
             raise refused_place(error.message) from error.__cause__
         raise refused_place(f"{self._label} is not usable: it does not return what was written.")
 
+    def _attempt(self, method: str, *arguments: Any) -> tuple[Any] | None:
+        """What a reading call gives; None where there is no such file."""
+        for _ in range(2):
+            try:
+                return (self._call(method, *arguments),)
+            except StorageError:
+                self._check_readable()
+        return None
+
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return _call_block(self._block, method, arguments)
@@ -168,15 +192,29 @@ class _BlockShelf:
 
 
 def resolve_storage(storage: Storage, realm: Realm) -> Place:
-    """The place that a `storage` argument names.
+    """The place that a `storage` argument names, with the settings' template for names.
 
     Args:
         storage: As `Storage` says.
         realm: Chooses the default directory.
 
     Raises:
-        ConfigurationError: It names nothing that can store files.
+        ConfigurationError: It names nothing that can store files, or the template cannot be used.
     """
+    return named_by_settings(_find(storage, realm))
+
+
+def named_by_settings(place: Place) -> Place:
+    """A place in which videos are named by the template that the settings have.
+
+    Raises:
+        ConfigurationError: The template cannot be used.
+    """
+    place.template = parse_template(current_settings().name_template)
+    return place
+
+
+def _find(storage: Storage, realm: Realm) -> Place:
     if storage is None:
         return Directory(current_settings().videos_of(realm))
     if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):

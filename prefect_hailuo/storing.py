@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
+import anyio
 
 from prefect_hailuo.clock import Clock
+from prefect_hailuo.disk import on_disk
 from prefect_hailuo.download import DOWNLOAD_SECONDS, Downloads
 from prefect_hailuo.drafts import Download
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.errors import (
-    Billed,
     DownloadError,
     HailuoError,
     StorageError,
@@ -26,8 +27,9 @@ from prefect_hailuo.fal.messages import Completed, File, Output, Ticket
 from prefect_hailuo.folders import draft_name
 from prefect_hailuo.loop import Emit, ignore
 from prefect_hailuo.media import poster_data_uri, probe
-from prefect_hailuo.naming import is_of, name_and_key, name_apart, record_name
+from prefect_hailuo.naming import name_and_key
 from prefect_hailuo.places import Place, Shelf
+from prefect_hailuo.provenance import find_record, free_name, relocated, write_records
 from prefect_hailuo.video import Video, ticket_of
 
 T = TypeVar("T")
@@ -105,12 +107,12 @@ class Storing:
             StorageError: There is a record, and it cannot be read: what it says was bought is not
                 bought again unasked.
         """
-        record = await self._place.read(record_name(name))
-        video = _parse_record(record, record_name(name)) if record is not None else None
+        template = self._place.template
+        video = await self._place.work(lambda shelf: find_record(shelf, template, name))
         if video is None or video.key != key:
             return None
         # The record may have been written before the place was moved.
-        return self.here(video, name)
+        return self.here(video, video.storage_key)
 
     def here(self, video: Video, name: str) -> Video:
         """A video as one that is in this place, under a name."""
@@ -121,30 +123,32 @@ class Storing:
         }
         return video.model_copy(update=where)
 
-    async def copy(self, video: Video, content: bytes, name: str) -> Video:
-        """Keep a copy of a video that another place holds.
+    async def copy(self, video: Video, source: Place, name: str) -> Video | None:
+        """Keep a verified copy of a video that another place holds.
 
         Args:
             video: The video, as it is there.
-            content: The file, whose hash was verified.
+            source: That place.
             name: Its name here.
 
+        Returns:
+            None where the other place does not give it unharmed.
+
         Raises:
-            StorageError: The place does not take it.
+            StorageError: This place does not take it.
         """
         draft = self._place.workspace / draft_name("copy.mp4")
 
         def keep(shelf: Shelf) -> Video:
-            try:
-                draft.write_bytes(content)
-                return self._keep(shelf, draft, self.here(video, name))
-            finally:
-                draft.unlink(missing_ok=True)
+            return self._keep(shelf, draft, self.here(video, name))
 
         try:
+            if not await _fetched(source, video, draft):
+                return None
             return await self._place.work(keep)
-        except OSError as error:
-            raise StorageError(f"{draft.parent} cannot be written: {error}.") from error
+        finally:
+            with anyio.CancelScope(shield=True):
+                await on_disk(partial(draft.unlink, missing_ok=True))
 
     async def holds(self, video: Video) -> bool:
         """Whether a video's file is here, unharmed."""
@@ -172,7 +176,8 @@ class Storing:
         try:
             return await self._downloads.fetch(file, self._place, keep, seconds, self._clock)
         except DownloadError as error:
-            raise _lost(video, error) from error
+            gone = self.here(video, relocated(self._place.template, video, video.storage_key))
+            raise _lost(gone, error) from error
         except HailuoError as error:
             about(ticket_of(video), error)
             raise
@@ -198,11 +203,11 @@ class Storing:
         The record first: with it, a file that is not kept is downloaded again; without it, a file
         that is kept would be bought again.
         """
-        free = _free_name(shelf, video.storage_key, video.request_id)
-        if free != video.storage_key:
-            video = self.here(video, free)
-        shelf.write(record_name(free), _record(video))
-        shelf.keep(file, free)
+        template = self._place.template
+        name = free_name(shelf, template, video.storage_key, video.request_id)
+        video = self.here(video, relocated(template, video, name))
+        write_records(shelf, template, name, video)
+        shelf.keep(file, video.storage_key)
         return video
 
     def _describe(
@@ -236,16 +241,11 @@ class Storing:
         )
 
 
-def _free_name(shelf: Shelf, name: str, request_id: str) -> str:
-    """A name for a request's video under which no other request's is kept: it was paid for."""
-    record = shelf.read(record_name(name))
+async def _fetched(source: Place, video: Video, to: Path) -> bool:
     try:
-        there = None if record is None else Video.model_validate_json(record)
-    except ValidationError:
-        return name  # a damaged record is written anew, with its file
-    if there is None or there.request_id == request_id or not is_of(there.key, name):
-        return name
-    return name_apart(name, request_id) if shelf.holds(name, there.sha256) else name
+        return await source.fetch(video.storage_key, video.sha256, to)
+    except (StorageError, OSError):
+        return False  # another place, or fal, may have it
 
 
 def _look(see: Callable[[Path], T], path: Path) -> T | None:
@@ -257,21 +257,6 @@ def _look(see: Callable[[Path], T], path: Path) -> T | None:
         return see(path)
     except Exception:
         return None
-
-
-def _record(video: Video) -> bytes:
-    return video.model_dump_json(indent=2).encode()
-
-
-def _parse_record(record: bytes, name: str) -> Video:
-    try:
-        return Video.model_validate_json(record)
-    except ValidationError as error:
-        raise StorageError(
-            f"The record {name} is damaged.",
-            cure=f"Nothing was bought now. Restore {name}, or delete it to buy the video anew.",
-            billed=Billed.NO,
-        ) from error
 
 
 def _lost(video: Video, error: DownloadError) -> DownloadError:
