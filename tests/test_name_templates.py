@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_blocks import SyncMemory
 
@@ -107,7 +107,8 @@ def test_what_could_go_wrong_is_refused_before_anything_is_bought(
 FIELDS = [*LONGEST, "labels.client"]
 
 
-@given(st.dictionaries(st.sampled_from(FIELDS), st.text(max_size=300)), st.permutations(FIELDS))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(FIELDS), st.text(max_size=100)), st.permutations(FIELDS))
 def test_whatever_the_values_are_every_platform_takes_the_name(
     values: dict[str, str], order: list[str]
 ) -> None:
