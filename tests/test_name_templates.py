@@ -107,7 +107,7 @@ def test_what_could_go_wrong_is_refused_before_anything_is_bought(
 FIELDS = [*LONGEST, "labels.client"]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), st.text(max_size=100)), st.permutations(FIELDS))
 def test_whatever_the_values_are_every_platform_takes_the_name(
     values: dict[str, str], order: list[str]
