@@ -6,24 +6,28 @@ python flows/reconcile.py --credentials my-fal
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from prefect_hailuo.blocks import resolve_credentials
-from prefect_hailuo.errors import HailuoError
+from prefect_hailuo.blocks import FalCredentials, resolve_credentials
+from prefect_hailuo.flow_command import flow_parser, run_flow_command
 from prefect_hailuo.schedules import skip_missed_slot
 from prefect_hailuo.sweep import SweepReport, sweep
 
 
 @flow(name="reconcile")
 def reconcile(
-    credentials: list[str] | None = None, realm: Literal["fal", "emulator"] | None = None
+    credentials: list[FalCredentials | str] | None = None,
+    realm: Literal["fal", "emulator"] | None = None,
 ) -> SweepReport:
     """Adopt what is lost, collect what is done, cancel what nobody wants. **It never buys.**
 
-    Schedule it at least every half hour: fal keeps a result for an hour.
+    Schedule it at least every half hour: fal keeps a result for an hour. Two runs at once do no
+    harm. What it finds is in the table artifact `hailuo-reconcile-<realm>`; what it collects, and
+    what it newly parks, is told in events.
 
     Args:
         credentials: Names of saved `FalCredentials` blocks of the accounts to look after; by
@@ -43,19 +47,28 @@ def reconcile(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code is 1 where the sweep could not be made."""
-    parser = argparse.ArgumentParser(description="Look after paid work that nobody looks after.")
-    parser.add_argument("--credentials", nargs="*", metavar="BLOCK", help="saved credentials")
+    options = _parser().parse_args(arguments)
+    run = partial(_run, options)
+    report = run_flow_command(options, run, SweepReport.to_markdown, needs_key=False)
+    return 0 if report else 1
+
+
+def _run(options: argparse.Namespace, credentials: FalCredentials) -> SweepReport:
+    named: list[FalCredentials | str] = [*options.credentials]
+    for name in named:
+        resolve_credentials(name).access()  # a missing key is told before a run begins
+    if options.emulator is not None:
+        named.append(credentials)
+    return reconcile(named or None, options.realm)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = flow_parser("Look after paid work that nobody looks after.")
+    parser.add_argument(
+        "--credentials", nargs="*", metavar="BLOCK", default=[], help="saved credentials"
+    )
     parser.add_argument("--realm", choices=["fal", "emulator"], help="whose purchases")
-    options = parser.parse_args(arguments)
-    try:
-        for name in options.credentials or ():
-            resolve_credentials(name).access()  # a missing key is told before a run begins
-        report = reconcile(options.credentials, options.realm)
-    except HailuoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(report.to_markdown())
-    return 0
+    return parser
 
 
 if __name__ == "__main__":

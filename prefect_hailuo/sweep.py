@@ -10,12 +10,21 @@ from functools import partial
 
 from anyio.to_thread import run_sync
 
+from prefect_hailuo.assets import materialize
 from prefect_hailuo.blocks import FalCredentials, resolve_credentials
-from prefect_hailuo.errors import ConfigurationError, MissingKeyError
+from prefect_hailuo.errors import (
+    Billed,
+    ConfigurationError,
+    HailuoError,
+    MissingKeyError,
+    ParkedError,
+)
+from prefect_hailuo.events import Event, Stored
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.key import shown_key
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.notices import Subject, tell_completed, tell_error
 from prefect_hailuo.orders import find_place
 from prefect_hailuo.runs import cancelled_runs
 from prefect_hailuo.settings import current_settings
@@ -102,7 +111,11 @@ def sweep(
         if credentials or not accesses:
             raise
     cancelled = _cancelled(process_loop().run(_waiting_runs(chosen)))
-    rows = process_loop().run(_sweeping(chosen, accesses, cancelled))
+    parked = process_loop().run(_parked(chosen))
+    rows = process_loop().run(_sweeping(chosen, accesses, cancelled), _tell_stored)
+    for row in rows:
+        if (row.key, row.attempt) not in parked:
+            _tell_lost(chosen, row)
     return SweepReport(chosen, tuple(rows))
 
 
@@ -141,6 +154,20 @@ def _recorded_accesses(realm: Realm) -> dict[str, Access]:
     return _accesses(blocks, realm)
 
 
+def _tell_stored(event: Event) -> None:
+    if isinstance(event, Stored):
+        materialize(event.video, alone=False)
+        tell_completed(Subject.of_video(event.video), event.video)
+
+
+def _tell_lost(realm: Realm, row: SweepRow) -> None:
+    """Tell, once, of what waits for a decision now, or has failed."""
+    kinds: dict[str, type[HailuoError]] = {"parked": ParkedError, "failed": HailuoError}
+    if row.outcome in kinds:
+        error = kinds[row.outcome](row.detail, billed=Billed.UNKNOWN)
+        tell_error(Subject(row.endpoint, realm, row.key, row.request_id), error, crowded=True)
+
+
 def _cancelled(flow_runs: Collection[str]) -> set[str]:
     if not flow_runs:
         return set()
@@ -156,6 +183,17 @@ def _recorded_names(realm: Realm) -> Job[set[str]]:
     async def job(connections: Connections, emit: Emit) -> set[str]:
         left = await connections.ledgers.at(address).unfinished.attempts(realm)
         return {one.credentials for one in left if one.credentials}
+
+    return job
+
+
+def _parked(realm: Realm) -> Job[set[tuple[str, int]]]:
+    """The attempts that somebody was told of before."""
+    address = current_settings().ledger_of(realm)
+
+    async def job(connections: Connections, emit: Emit) -> set[tuple[str, int]]:
+        left = await connections.ledgers.at(address).unfinished.attempts(realm)
+        return {(one.key, one.number) for one in left if one.parked_at is not None}
 
     return job
 
@@ -177,7 +215,7 @@ def _sweeping(
     prepare = _preparing(realm, accesses)
 
     async def job(connections: Connections, emit: Emit) -> list[SweepRow]:
-        return await prepare(connections).run(cancelled)
+        return await prepare(connections, emit).run(cancelled)
 
     return job
 
@@ -188,18 +226,20 @@ def _cancelling(
     prepare = _preparing(realm, accesses)
 
     async def job(connections: Connections, emit: Emit) -> list[SweepRow]:
-        return await prepare(connections).cancel(flow_runs)
+        return await prepare(connections, emit).cancel(flow_runs)
 
     return job
 
 
-def _preparing(realm: Realm, accesses: Mapping[str, Access]) -> Callable[[Connections], Sweep]:
+def _preparing(
+    realm: Realm, accesses: Mapping[str, Access]
+) -> Callable[[Connections, Emit], Sweep]:
     """A sweep as the settings of this thread have it."""
     settings = current_settings()
     address = settings.ledger_of(realm)
     default_place = resolve_storage(None, realm)
 
-    def prepare(connections: Connections) -> Sweep:
+    def prepare(connections: Connections, emit: Emit) -> Sweep:
         return Sweep(
             connections.ledgers.at(address),
             realm,
@@ -208,6 +248,7 @@ def _preparing(realm: Realm, accesses: Mapping[str, Access]) -> Callable[[Connec
             find_place=find_place,
             default_place=default_place,
             reconcile_seconds=settings.reconcile_seconds,
+            emit=emit,
         )
 
     return prepare

@@ -58,6 +58,7 @@ class SweepRow:
         key: The generation's key.
         attempt: Which attempt of it.
         model: The endpoint's short name.
+        endpoint: fal's endpoint id.
         request_id: fal's id of the request, where it is known.
         outcome: Such as `collected`, `cancelled`, `parked`, `still running`.
         cost_usd: What it costs, by the ledger.
@@ -67,6 +68,7 @@ class SweepRow:
     key: str
     attempt: int
     model: str
+    endpoint: str
     request_id: str | None
     outcome: str
     cost_usd: Decimal
@@ -242,6 +244,7 @@ def _row(one: Attempt, outcome: str, detail: str, cost_usd: Decimal | None = Non
         key=one.key,
         attempt=one.number,
         model=model_name(one.endpoint),
+        endpoint=one.endpoint,
         request_id=one.request_id,
         outcome=outcome,
         cost_usd=one.counted_usd if cost_usd is None else cost_usd,

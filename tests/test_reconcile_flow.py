@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import httpx
 import pytest
 from databases import run_sql
+from happenings import events_of
 from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_URL
-from roads import FOX, order_of
+from roads import FOX, OWL, generate, order_of
 
 from flows.reconcile import main, reconcile
 from prefect_hailuo import FalCredentials
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.errors import MissingKeyError
+from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
+from prefect_hailuo.errors import MissingKeyError, ParkedError
 from prefect_hailuo.loop import process_loop
 from prefect_hailuo.orders import make_order
 from prefect_hailuo.steps import acquiring
@@ -70,7 +72,37 @@ def test_as_a_command_it_prints_its_table(
     abandon(tiny, tmp_path, ledger_url)
     assert main([]) == 0
     assert "| collected | $0.48 | hailuo-02-pro |" in capsys.readouterr().out
+    assert main(["--emulator", tiny.url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == []
     assert main(["--credentials", "nobody"]) == 1
+    assert "could not be loaded" in capsys.readouterr().err
+
+
+def test_what_it_collects_and_parks_is_told_once(
+    prefect_server: None,
+    tiny: FalEmulator,
+    tmp_path: Path,
+    ledger_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In events, for automations; a sweep that finds the same parked says nothing again."""
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL", tiny.url)
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_RECONCILE_SECONDS", "0")
+    abandon(tiny, tmp_path / "videos", ledger_url)
+    tiny.history.lag_seconds = 1e9
+    tiny.faults.add(drop_after_accepting("submit"))
+    with pytest.raises(ParkedError):
+        generate(tiny, tmp_path, OWL)
+    run_sql(ledger_url, "UPDATE hailuo_attempt SET parked_at = NULL", realm="emulator")
+    run_sql(ledger_url, "UPDATE hailuo_waiter SET lease_until = 0", realm="emulator")
+    told = []
+    for _ in range(2):
+        state = reconcile(return_state=True)
+        assert state.is_completed()
+        told.append(str(state.state_details.flow_run_id))
+    names = ["prefect-hailuo.video.completed", "prefect-hailuo.video.parked"]
+    assert sorted(each["event"] for each in events_of(told[0], *names)) == names
+    assert events_of(told[1]) == []
 
 
 def test_it_can_be_scheduled() -> None:
