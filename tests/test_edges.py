@@ -288,7 +288,7 @@ def test_what_is_wanted_again_is_not_cancelled(wanted: tuple[FalEmulator, FlowRu
     access = wanted[0].credentials().access()
 
     async def cancel_late(connections: Connections, emit: Emit) -> SweepRow:
-        sweeper = _preparing("emulator", {access.account: access})(connections)
+        sweeper = _preparing("emulator", {access.account: access})(connections, emit)
         ledger = connections.ledgers.at(current_settings().ledger_of("emulator"))
         [one] = await ledger.unfinished.attempts("emulator")
         return await sweeper._cancel(one, access)

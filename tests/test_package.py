@@ -100,7 +100,7 @@ ROOMS = [
     *("coding", "joining", "stills", "split_screen", "montage", "montage_tasks"),
     *("schedules", "sharding", "block_types"),
     *("sweep", "hooks", "webhooks"),
-    *("emulator", "flow_command", "cli"),
+    *("emulator", "flow_command", "checkup", "cli"),
 ]
 """The package's rooms; each may import only from those before it."""
 
@@ -110,7 +110,7 @@ PREFECTS_FACE = ROOMS[ROOMS.index("settings") :]
 def room_of(module: str) -> str:
     """The room that a module is in."""
     folder = module.partition(".")[0]
-    return folder if folder in ("errors", "emulator", "ledger", "cli") else module
+    return folder if folder in ("errors", "emulator", "ledger", "cli", "checkup") else module
 
 
 def imports_of(path: Path) -> set[str]:

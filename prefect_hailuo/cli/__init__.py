@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from prefect_hailuo.cli.doctoring import doctor
 from prefect_hailuo.cli.emulating import emulator
 from prefect_hailuo.cli.estimating import estimate
 from prefect_hailuo.cli.exchanging import export, import_
@@ -38,6 +39,7 @@ app.command(webhooks)
 app.command(models)
 app.command(estimate)
 app.command(spend)
+app.command(doctor)
 app.command(ledger)
 ledger.command(list_, name="list")
 ledger.command(show)

@@ -228,10 +228,10 @@ class Seat:
 def affordable_streams() -> int:
     """How many streams this process may hold, by its file descriptors and the free memory."""
     by_memory = SHARE_OF_MEMORY * _free_bytes() / STREAM_BYTES
-    return int(max(FEWEST_STREAMS, min(MOST_STREAMS, _descriptors() - KEPT_DESCRIPTORS, by_memory)))
+    return int(max(FEWEST_STREAMS, min(MOST_STREAMS, descriptors() - KEPT_DESCRIPTORS, by_memory)))
 
 
-def _descriptors() -> float:
+def descriptors() -> float:
     """How many file descriptors the process may have."""
     try:
         import resource

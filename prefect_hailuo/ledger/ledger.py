@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import false, update
+
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.beginnings import Beginnings
 from prefect_hailuo.ledger.budgets import Budgets
@@ -14,6 +16,7 @@ from prefect_hailuo.ledger.reading import Reading
 from prefect_hailuo.ledger.rebuilding import Rebuilding
 from prefect_hailuo.ledger.records import Records
 from prefect_hailuo.ledger.spending import Spending
+from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.told import Told
 from prefect_hailuo.ledger.unfinished import Unfinished
 from prefect_hailuo.ledger.waiters import Waiters
@@ -57,6 +60,16 @@ class Ledger:
         self.exchange = Exchange(self.database)
         self.rebuilding = Rebuilding(self.database)
         self.pruning = Pruning(self.database)
+
+    async def try_out(self) -> None:
+        """Make sure that it can be written to; it changes nothing.
+
+        Raises:
+            LedgerError: It cannot.
+        """
+        nothing = update(attempt).where(false()).values(fate=attempt.c.fate)
+        async with self.database.writing() as connection:
+            await connection.execute(nothing)
 
     async def close(self) -> None:
         """Close its connections."""
