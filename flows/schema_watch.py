@@ -17,6 +17,7 @@ from prefect_hailuo.drift_watch import watch_schemas
 from prefect_hailuo.errors import SchemaDriftError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 from prefect_hailuo.notices import tell_drift
+from prefect_hailuo.schedules import skip_missed_slot
 
 MOST_TOLD = 50
 """Differences that the event carries; the artifact and the result have all."""
@@ -39,6 +40,8 @@ def schema_watch(
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`. Without a key,
             schemas are compared, and prices are not.
     """
+    if skipped := skip_missed_slot():
+        return skipped  # type: ignore[no-any-return]
     report = watch_schemas(credentials, models)
     create_markdown_artifact(
         report.to_markdown(), key=f"hailuo-schema-{report.realm}", description=report.summary
