@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from av.filter import FilterContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+    from PIL.Image import Image
 
 WIDTH = 1920
 """Pixels of the whole: every screen shows it, and every player plays it."""
@@ -110,7 +111,7 @@ class _Screen:
         self.canvas = replace(cell, width=cell.width * columns, height=height * rows)
         self._graph = Graph()
         self._begins = [self._graph.add_buffer(template=stream) for stream in streams]
-        self._names = [_draw(name, cell.width, name_height) for name in names]
+        self._names = [_frame(draw_name(name, cell.width, name_height)) for name in names]
         self._name_begins = [self._add_picture(name) for name in self._names]
         cells = [self._cell(n, cell, name_height) for n in range(len(streams))]
         layout = "|".join(f"{column * cell.width}_{row * height}" for row, column in places)
@@ -164,19 +165,31 @@ def _cell(streams: Sequence[VideoStream], columns: int) -> Canvas:
     return Canvas(width, height, max(each.rate for each in own), any(each.is_hd for each in own))
 
 
-def _draw(name: str, width: int, height: int) -> VideoFrame:
-    import av
-    from av.video.reformatter import VideoReformatter
+def draw_name(name: str, width: int, height: int) -> Image:
+    """A name on a strip, as large as it fits.
+
+    Args:
+        name: The name.
+        width: Pixels.
+        height: Pixels.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
-    picture = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(picture)
+    strip = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(strip)
     size = height * LETTER_SHARE
     while draw.textlength(name, ImageFont.load_default(size)) > width and size > SMALLEST_LETTER:
         size *= 0.9
     font = ImageFont.load_default(size)
     draw.text((width / 2, height / 2), name, font=font, fill=INK, anchor="mm")
-    drawn = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
+    return strip
+
+
+def _frame(strip: Image) -> VideoFrame:
+    import av
+    from av.video.reformatter import VideoReformatter
+
+    drawn = av.VideoFrame.from_image(strip)  # type: ignore[no-untyped-call]
     # One of our own: from PyAV 19 on, the frame's has threads, which hang a forked child.
     frame = VideoReformatter().reformat(drawn, format="yuv420p")
     frame.pts = 0

@@ -1,0 +1,151 @@
+"""One prompt, several models: a card that compares them, and a clip that plays them side by side.
+
+python flows/compare_models.py "A red fox crosses a snowy field." --emulator
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from prefect import flow, get_run_logger
+from pydantic import Field
+
+from prefect_hailuo import (
+    FalCredentials,
+    agenerate_videos,
+    ashow_side_by_side,
+    askip_missed_slot,
+    slot_take,
+)
+from prefect_hailuo.choices import TextModel, text_models
+from prefect_hailuo.comparison import Comparison, name_of, publish_comparison
+from prefect_hailuo.endpoints import VideoInput, find_input_class
+from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.estimating import aestimate
+from prefect_hailuo.flow_command import flow_parser, run_flow_command
+from prefect_hailuo.media import require_media
+
+BOTH_PRO = ["hailuo-2.3-pro", "hailuo-02-pro"]
+
+
+@flow(name="compare-models")
+async def compare_models(
+    prompt: str,
+    models: Annotated[list[TextModel], Field(min_length=2)] = BOTH_PRO,
+    prompt_optimizer: bool = True,
+    take: int | str = 0,
+    storage: str | None = None,
+    credentials: FalCredentials | str | None = None,
+    budget: str | None = None,
+    skip_if_late_seconds: float | None = None,
+) -> Comparison:
+    """Have several models make a video of the same prompt. **This may spend money, for each.**
+
+    It shows a card with what each cost and how long it took, their posters side by side, and makes
+    a clip that plays them side by side. Run it again as it is, whatever happened: what was bought
+    is found in the ledger. Where a model fails, the others are compared.
+
+    Args:
+        prompt: What to show, 1 to 2000 characters.
+        models: Which models make it, from left to right; two at the least.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt.
+        take: Which of several videos of the same prompt; another take is another purchase. In a
+            schedule, `{date}` is one for each day, and `{time}` one for each slot.
+        storage: A directory, or a storage block as `block:<type>/<name>`, for the videos and the
+            clip; by default, a directory in Prefect's home.
+        credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
+        budget: The name of the scope that pays.
+        skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
+            slot is due.
+
+    Raises:
+        ConfigurationError: Something is missing or cannot be used; nothing was bought.
+        BatchError: No model made a video.
+    """
+    if skipped := await askip_missed_slot(skip_if_late_seconds):
+        return skipped  # type: ignore[no-any-return]
+    require_media()
+    take = slot_take(take)
+    inputs = _inputs(prompt, models, prompt_optimizer)
+    cost = await aestimate([(each, take) for each in inputs], credentials=credentials)
+    get_run_logger().info("%s.", cost)
+    outcomes = await agenerate_videos(
+        inputs, take=take, storage=storage, credentials=credentials, budget=budget
+    )
+    comparison = Comparison(prompt=prompt, outcomes=list(outcomes))
+    if len(comparison.videos) > 1:
+        names = [name_of(each) for each in outcomes if each.video]
+        clip = await ashow_side_by_side(
+            comparison.videos, names, storage=storage, name=f"side by side {prompt}"
+        )
+        comparison = comparison.model_copy(update={"clip": clip})
+    await run_sync(publish_comparison, comparison, storage)
+    if not comparison.videos:
+        outcomes.raise_for_failed()
+    return comparison
+
+
+def _inputs(prompt: str, models: Sequence[str], prompt_optimizer: bool) -> list[VideoInput]:
+    classes = dict.fromkeys(find_input_class(each) for each in models)
+    if len(classes) < 2:
+        raise ConfigurationError(
+            "It takes two models to compare; nothing was bought.",
+            cure=f"Pass two or more of {', '.join(text_models())}.",
+        )
+    return [each(prompt=prompt, prompt_optimizer=prompt_optimizer) for each in classes]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit code is 0 with all videos, 1 without one, 2 for a wrong call."""
+    options = _parser().parse_args(arguments)
+    comparison = run_flow_command(options, partial(_run, options), _as_text)
+    return 0 if comparison and not comparison.failed else 1
+
+
+def _run(options: argparse.Namespace, credentials: FalCredentials) -> Comparison:
+    models = options.models or BOTH_PRO
+    _inputs(options.prompt, models, options.prompt_optimizer)  # before a server is started
+    run = compare_models(
+        options.prompt,
+        models,
+        prompt_optimizer=options.prompt_optimizer,
+        take=options.take,
+        storage=options.output,
+        credentials=credentials,
+        budget=options.budget,
+    )
+    return asyncio.run(run)
+
+
+def _as_text(comparison: Comparison) -> str:
+    failed = [f"{name_of(each)}: {each.error}" for each in comparison.failed]
+    lines = [*failed, *(each.place for each in comparison.videos)]
+    return "\n".join([*lines, comparison.clip.place] if comparison.clip else lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = flow_parser("Have several models make a video of the same prompt, once each.")
+    parser.add_argument("prompt", help="what to show, 1 to 2000 characters")
+    parser.add_argument(
+        "--models", nargs="+", choices=text_models(), help=f"by default, {' and '.join(BOTH_PRO)}"
+    )
+    parser.add_argument(
+        "--no-prompt-optimizer",
+        dest="prompt_optimizer",
+        action="store_false",
+        help="send the prompt as it is",
+    )
+    parser.add_argument(
+        "--take", default="0", help="another take of the same prompt is another purchase"
+    )
+    parser.add_argument("--output", metavar="DIR", help="where the videos and the clip go")
+    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

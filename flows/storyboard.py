@@ -1,0 +1,163 @@
+"""Scenes in order, each a video, and one clip of them all.
+
+python flows/storyboard.py "A fox wakes." "It crosses a snowy field." --emulator
+python flows/storyboard.py --file scenes.json --emulator
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from prefect import flow, get_run_logger
+from pydantic import Field, TypeAdapter, ValidationError
+
+from prefect_hailuo import FalCredentials, ajoin_videos, askip_missed_slot, slot_take
+from prefect_hailuo.choices import TextModel, text_models
+from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.flow_command import flow_parser, run_flow_command
+from prefect_hailuo.media import require_media
+from prefect_hailuo.scenes import Scene, Script
+from prefect_hailuo.shooting import Shooting
+from prefect_hailuo.storyboards import Storyboard, publish_storyboard
+
+Scenes = Annotated[list[str | Scene], Field(min_length=1)]
+
+
+@flow(name="storyboard")
+async def storyboard(
+    scenes: Scenes,
+    title: str = "Storyboard",
+    model: TextModel = "hailuo-2.3-pro",
+    prompt_optimizer: bool = True,
+    take: int | str = 0,
+    storage: str | None = None,
+    credentials: FalCredentials | str | None = None,
+    budget: str | None = None,
+    skip_if_late_seconds: float | None = None,
+) -> Storyboard:
+    """Make a video of each scene, and one clip of them all. **This may spend money, for each.**
+
+    Scenes that stand alone are made at once; one that continues waits for the one before, and goes
+    on from its last picture. The clip is joined without coding anew where all scenes come from
+    models of the same picture. Run it again as it is, whatever happened: what was bought is found
+    in the ledger, and it goes on from there.
+
+    Args:
+        scenes: The scenes, in order: each a prompt; or a prompt with a model, a duration, a take,
+            and whether it continues the scene before, from its last picture.
+        title: What the clip is called; its file's name begins with it.
+        model: Which model makes the scenes that do not say.
+        prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
+        take: Which of several videos of the same prompts, for those that do not say; another take
+            is another purchase. In a schedule, `{date}` is one for each day, and `{time}` one for
+            each slot.
+        storage: A directory, or a storage block as `block:<type>/<name>`, for the videos and the
+            clip; by default, a directory in Prefect's home.
+        credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
+        budget: The name of the scope that pays.
+        skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
+            slot is due.
+
+    Raises:
+        ConfigurationError: Something is missing or cannot be used; the message says which scene.
+            Nothing was bought.
+        BatchError: Some scenes failed; the message names them. The others are kept, there is no
+            clip, and a rerun goes on.
+    """
+    if skipped := await askip_missed_slot(skip_if_late_seconds):
+        return skipped  # type: ignore[no-any-return]
+    require_media()
+    take = slot_take(take)
+    script = Script(scenes, model=model, prompt_optimizer=prompt_optimizer, take=take)
+    shooting = Shooting(script, {"storage": storage, "credentials": credentials, "budget": budget})
+    await shooting.find()
+    cost = await shooting.estimate()
+    get_run_logger().info("%s scenes, %s there; of the rest, %s.", *_known(script, shooting), cost)
+    await shooting.make()
+    videos = shooting.videos()
+    clip = await ajoin_videos(videos, storage=storage, name=title)
+    board = Storyboard(title=title, videos=videos, clip=clip)
+    await run_sync(publish_storyboard, board, storage)
+    return board
+
+
+def _known(script: Script, shooting: Shooting) -> tuple[int, int]:
+    return len(script), len(shooting.outcomes)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit code is 0 with a clip, 1 without one, 2 for a wrong call."""
+    options = _parser().parse_args(arguments)
+    board = run_flow_command(options, partial(_run, options), lambda board: board.clip.place)
+    return 0 if board else 1
+
+
+def _run(options: argparse.Namespace, credentials: FalCredentials) -> Storyboard:
+    scenes = _scenes(options)
+    named: dict[str, Any] = {"model": options.model, "take": options.take}
+    named["prompt_optimizer"] = options.prompt_optimizer
+    Script(scenes, **named)  # checked before a server is started
+    run = storyboard(
+        scenes,
+        options.title,
+        storage=options.output,
+        credentials=credentials,
+        budget=options.budget,
+        **named,
+    )
+    return asyncio.run(run)
+
+
+def _scenes(options: argparse.Namespace) -> list[str | Scene]:
+    if bool(options.prompts) is bool(options.file):
+        raise ConfigurationError(
+            "The scenes come either as prompts or as a file.", cure="Pass one of them."
+        )
+    if options.file is None:
+        return [
+            Scene(prompt=each, continues=n > 0 and options.continues)
+            for n, each in enumerate(options.prompts)
+        ]
+    try:
+        return TypeAdapter(Scenes).validate_json(Path(options.file).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigurationError(
+            f"The scenes cannot be read from {options.file}: {error}",
+            cure='Pass a JSON file such as ["A fox.", {"prompt": "It runs.", "continues": true}].',
+        ) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = flow_parser("Make a video of each scene, once, and one clip of them all.")
+    parser.add_argument("prompts", nargs="*", help="the scenes, in order: what to show")
+    parser.add_argument(
+        "--file", help='a JSON list instead: "..." or {"prompt": "...", "continues": true, ...}'
+    )
+    parser.add_argument(
+        "--continues",
+        action="store_true",
+        help="each scene goes on from the last picture of the one before",
+    )
+    parser.add_argument("--title", default="Storyboard", help="the clip's file name begins with it")
+    parser.add_argument("--model", choices=text_models(), default="hailuo-2.3-pro")
+    parser.add_argument(
+        "--no-prompt-optimizer",
+        dest="prompt_optimizer",
+        action="store_false",
+        help="send the prompts as they are",
+    )
+    parser.add_argument(
+        "--take", default="0", help="another take of the same prompts is another purchase"
+    )
+    parser.add_argument("--output", metavar="DIR", help="where the videos and the clip go")
+    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
