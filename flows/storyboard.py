@@ -110,7 +110,8 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Storyboard
         budget=options.budget,
         **named,
     )
-    return asyncio.run(run)
+    board: Storyboard = asyncio.run(run)
+    return board
 
 
 def _scenes(options: argparse.Namespace) -> list[str | Scene]:

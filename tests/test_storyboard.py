@@ -103,9 +103,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is_bought(
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_is_a_command(
-    red: FalEmulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_is_a_command(red: FalEmulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It prints where the clip is, last; scenes come as words or as a file."""
     options = ["--emulator", red.url, "--output", str(tmp_path / "videos"), "--title", "Two"]
     assert main(["A fox.", "An owl.", *options]) == 0
