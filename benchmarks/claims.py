@@ -187,7 +187,7 @@ def _work(steps: str) -> Work:
         waiter=uuid4().hex,
         scope=steps,
         limits=PLENTY if steps == "budget" else None,
-        estimated_usd=FOX.endpoint.price_usd,
+        estimated_usd=FOX.price_usd,
     )
     ticket = Ticket(
         endpoint=wish.endpoint, request_id=request_id, account="studio", input=FOX.body()

@@ -12,11 +12,14 @@ from typing import Literal, get_args
 from prefect import flow
 
 from prefect_hailuo import FalCredentials, Video, generate_video, skip_missed_slot, slot_take
-from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.endpoints import VideoInput, find_input_class
+from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 
-Model = Literal["hailuo-2.3-pro", "hailuo-02-pro"]
+Model = Literal["hailuo-2.3-pro", "hailuo-2.3-standard", "hailuo-02-pro", "hailuo-02-standard"]
 MODELS: tuple[Model, ...] = get_args(Model)
+
+Seconds = Literal["6", "10"]
 
 
 @flow(name="text-to-video")
@@ -24,6 +27,7 @@ def text_to_video(
     prompt: str,
     model: Model = "hailuo-2.3-pro",
     prompt_optimizer: bool = True,
+    duration: Seconds | None = None,
     take: int | str = 0,
     storage: str | None = None,
     credentials: FalCredentials | str | None = None,
@@ -35,6 +39,7 @@ def text_to_video(
         prompt: What to show, 1 to 2000 characters.
         model: Which model makes it.
         prompt_optimizer: Whether MiniMax may rewrite the prompt.
+        duration: Seconds, for a standard model, by default 6; a pro one always makes 6.
         take: Which of several videos of the same prompt; another take is another purchase. In a
             schedule, `{date}` is one for each day, and `{time}` one for each slot.
         storage: A directory, or a storage block as `block:<type>/<name>`; by default, a directory
@@ -42,14 +47,31 @@ def text_to_video(
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
+
+    Raises:
+        ConfigurationError: The model has no choice of durations; nothing was bought.
+        HailuoError: By kind, as `generate_video` does.
     """
     if skipped := skip_missed_slot(skip_if_late_seconds):
         return skipped  # type: ignore[no-any-return]
     return generate_video(
-        find_input_class(model)(prompt=prompt, prompt_optimizer=prompt_optimizer),
+        _input(prompt, model, prompt_optimizer, duration),
         credentials=credentials,
         storage=storage,
         take=slot_take(take),
+    )
+
+
+def _input(prompt: str, model: str, prompt_optimizer: bool, duration: Seconds | None) -> VideoInput:
+    input_class = find_input_class(model)
+    settings = {} if duration is None else {"duration": duration}
+    if not settings.keys() <= input_class.model_fields.keys():
+        raise ConfigurationError(
+            f"{model} has no choice of durations; nothing was bought.",
+            cure="Leave the duration out, or take a standard model.",
+        )
+    return input_class.model_validate(
+        {"prompt": prompt, "prompt_optimizer": prompt_optimizer, **settings}
     )
 
 
@@ -61,11 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
-    find_input_class(options.model)(prompt=options.prompt)  # checked before a server is started
+    asked = (options.prompt, options.model, options.prompt_optimizer, options.duration)
+    _input(*asked)  # checked before a server is started
     return text_to_video(
-        options.prompt,
-        model=options.model,
-        prompt_optimizer=options.prompt_optimizer,
+        *asked,
         take=options.take,
         storage=options.output,
         credentials=credentials,
@@ -76,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = flow_parser("Make a video of a prompt, once.")
     parser.add_argument("prompt", help="what to show, 1 to 2000 characters")
     parser.add_argument("--model", choices=MODELS, default=MODELS[0])
+    parser.add_argument(
+        "--duration", choices=get_args(Seconds), help="seconds, for a standard model; 6 by default"
+    )
     parser.add_argument(
         "--no-prompt-optimizer",
         dest="prompt_optimizer",

@@ -17,7 +17,9 @@ __all__ = [
     "FalCredentials",
     "GenerationCachePolicy",
     "Hailuo02ProTextToVideo",
+    "Hailuo02StandardTextToVideo",
     "Hailuo23ProTextToVideo",
+    "Hailuo23StandardTextToVideo",
     "HailuoVideoJob",
     "HailuoVideoRun",
     "Ticket",
@@ -31,7 +33,9 @@ __all__ = [
     "agenerate_videos",
     "agenerate_videos_as_completed",
     "ahailuo_02_pro_text_to_video",
+    "ahailuo_02_standard_text_to_video",
     "ahailuo_23_pro_text_to_video",
+    "ahailuo_23_standard_text_to_video",
     "ajoin_videos",
     "alast_frame",
     "ashow_side_by_side",
@@ -46,7 +50,9 @@ __all__ = [
     "generate_videos",
     "generate_videos_as_completed",
     "hailuo_02_pro_text_to_video",
+    "hailuo_02_standard_text_to_video",
     "hailuo_23_pro_text_to_video",
+    "hailuo_23_standard_text_to_video",
     "join_videos",
     "last_frame",
     "show_side_by_side",
@@ -67,7 +73,12 @@ if TYPE_CHECKING:
     from prefect_hailuo.budget import Budget
     from prefect_hailuo.caching import GenerationCachePolicy
     from prefect_hailuo.catalogue import BatchItem
-    from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
+    from prefect_hailuo.endpoints import (
+        Hailuo02ProTextToVideo,
+        Hailuo02StandardTextToVideo,
+        Hailuo23ProTextToVideo,
+        Hailuo23StandardTextToVideo,
+    )
     from prefect_hailuo.estimating import Estimate, aestimate, estimate
     from prefect_hailuo.fal.messages import Ticket
     from prefect_hailuo.hooks import cancel_generations
@@ -93,13 +104,18 @@ if TYPE_CHECKING:
         submit_video,
         wait_for_video,
     )
-    from prefect_hailuo.tasks import (
-        agenerate_video,
+    from prefect_hailuo.tasks.generating import agenerate_video, generate_video
+    from prefect_hailuo.tasks.text_02 import (
         ahailuo_02_pro_text_to_video,
-        ahailuo_23_pro_text_to_video,
-        generate_video,
+        ahailuo_02_standard_text_to_video,
         hailuo_02_pro_text_to_video,
+        hailuo_02_standard_text_to_video,
+    )
+    from prefect_hailuo.tasks.text_23 import (
+        ahailuo_23_pro_text_to_video,
+        ahailuo_23_standard_text_to_video,
         hailuo_23_pro_text_to_video,
+        hailuo_23_standard_text_to_video,
     )
     from prefect_hailuo.video import Video
     from prefect_hailuo.webhooks import webhook_app
@@ -113,7 +129,9 @@ else:
         "FalCredentials": "blocks",
         "GenerationCachePolicy": "caching",
         "Hailuo02ProTextToVideo": "endpoints",
+        "Hailuo02StandardTextToVideo": "endpoints",
         "Hailuo23ProTextToVideo": "endpoints",
+        "Hailuo23StandardTextToVideo": "endpoints",
         "HailuoVideoJob": "jobs",
         "HailuoVideoRun": "jobs",
         "Ticket": "fal.messages",
@@ -123,11 +141,13 @@ else:
         "adownload_video": "step_tasks",
         "aestimate": "estimating",
         "afetch_video": "step_tasks",
-        "agenerate_video": "tasks",
+        "agenerate_video": "tasks.generating",
         "agenerate_videos": "batch_tasks",
         "agenerate_videos_as_completed": "as_completed",
-        "ahailuo_02_pro_text_to_video": "tasks",
-        "ahailuo_23_pro_text_to_video": "tasks",
+        "ahailuo_02_pro_text_to_video": "tasks.text_02",
+        "ahailuo_02_standard_text_to_video": "tasks.text_02",
+        "ahailuo_23_pro_text_to_video": "tasks.text_23",
+        "ahailuo_23_standard_text_to_video": "tasks.text_23",
         "ajoin_videos": "montage_tasks",
         "alast_frame": "montage_tasks",
         "ashow_side_by_side": "montage_tasks",
@@ -138,11 +158,13 @@ else:
         "download_video": "step_tasks",
         "estimate": "estimating",
         "fetch_video": "step_tasks",
-        "generate_video": "tasks",
+        "generate_video": "tasks.generating",
         "generate_videos": "batch_tasks",
         "generate_videos_as_completed": "as_completed",
-        "hailuo_02_pro_text_to_video": "tasks",
-        "hailuo_23_pro_text_to_video": "tasks",
+        "hailuo_02_pro_text_to_video": "tasks.text_02",
+        "hailuo_02_standard_text_to_video": "tasks.text_02",
+        "hailuo_23_pro_text_to_video": "tasks.text_23",
+        "hailuo_23_standard_text_to_video": "tasks.text_23",
         "join_videos": "montage_tasks",
         "last_frame": "montage_tasks",
         "show_side_by_side": "montage_tasks",

@@ -131,7 +131,7 @@ class Teller(Publisher):
 
     def _tell_submitted(self, ticket: Ticket) -> None:
         endpoint = find_input_class(ticket.endpoint).endpoint
-        money = _money(endpoint.price_usd, ticket.realm == "emulator")
+        money = _money(endpoint.price_usd(ticket.input), ticket.realm == "emulator")
         self._say("Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money)
         if not process_loop().crowded:
             tell_submitted(self._subject or Subject.of_ticket(ticket), ticket)

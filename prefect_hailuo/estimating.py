@@ -61,7 +61,7 @@ class Estimate:
 
     Args:
         lines: One a video, in the order in which they were asked about.
-        quotes: The prices, one an endpoint.
+        quotes: The prices, one for each endpoint and its settings.
         realm: `fal`, or `emulator`, which charges nothing of all this.
     """
 
@@ -87,7 +87,7 @@ class Estimate:
     @property
     def notes(self) -> tuple[str, ...]:
         """What else is to be known about the prices."""
-        return tuple(note for quote in self.quotes for note in quote.notes)
+        return tuple(dict.fromkeys(note for quote in self.quotes for note in quote.notes))
 
     def __str__(self) -> str:
         unpriced = f", and {self.unpriced} of unknown price" if self.unpriced else ""
@@ -189,17 +189,18 @@ class _Question:
         return self._estimate
 
     async def _estimate(self, connections: Connections, emit: Emit) -> Estimate:
-        endpoints = list(dict.fromkeys(one.input.endpoint for one in self.asked))
-        quotes = await quotes_of(connections, endpoints, self.access)
-        prices = {each.endpoint: each.price_usd for each in quotes}
+        wanted = [(one.input.endpoint, one.input.variant) for one in self.asked]
+        offers = list(dict.fromkeys(wanted))
+        quotes = await quotes_of(connections, offers, self.access)
+        prices = {offer: each.price_usd for offer, each in zip(offers, quotes, strict=True)}
         asked = [await one.settled(self.realm, connections.pictures) for one in self.asked]
         standings = await _standings(asked, connections)
         seen: set[str] = set()
         lines = []
-        for one in asked:
+        for one, offer in zip(asked, wanted, strict=True):
             state = "repeated" if one.key in seen else _state(one, standings)
             seen.add(one.key)
-            cost = prices[one.input.endpoint.id] if state == "new" else Decimal(0)
+            cost = prices[offer] if state == "new" else Decimal(0)
             lines.append(Line(one.input, one.take, one.key, state, cost))
         return Estimate(tuple(lines), tuple(quotes), self.realm)
 

@@ -126,7 +126,7 @@ class Order:
             place=self.place.label,
             scope=self.scope,
             limits=self.limits,
-            estimated_usd=self.input.endpoint.price_usd,
+            estimated_usd=self.input.price_usd,
             labels=dict(self.labels),
             run=self.run,
         )

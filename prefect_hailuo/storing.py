@@ -233,7 +233,7 @@ class Storing:
             **(vars(picture) if picture else {}),
             endpoint=endpoint.id,
             key=key,
-            price_usd=endpoint.price_usd,
+            price_usd=endpoint.price_usd(ticket.input),
             completed_at=now if completed else None,
             stored_at=now,
             inference_seconds=completed.inference_seconds if completed else None,

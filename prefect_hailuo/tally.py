@@ -107,7 +107,7 @@ class Course:
     failure: Failure | None = None
 
     def __post_init__(self) -> None:
-        self._price = self.order.input.endpoint.price_usd or Decimal(0)
+        self._price = self.order.input.price_usd or Decimal(0)
 
     def see(self, event: object) -> None:
         """Take note of an event of the road."""

@@ -47,9 +47,10 @@ def test_it_has_help() -> None:
 def test_it_lists_the_catalogue() -> None:
     """Every model is in it, with its price, and where and when that was seen."""
     done = subprocess.run([COMMAND, "models", "--json"], capture_output=True, text=True, check=True)
-    listed = {each["id"]: each["price"] for each in json.loads(done.stdout)}
+    listed = {each["id"]: each["variants"] for each in json.loads(done.stdout)}
     assert set(listed) == set(CATALOGUE)
-    assert all(price["source"] and price["seen"] for price in listed.values())
+    prices = [each["price"] for variants in listed.values() for each in variants]
+    assert all(price["source"] and price["seen"] for price in prices)
     done = subprocess.run([COMMAND, "models"], capture_output=True, text=True, check=True)
     assert {"hailuo-2.3-pro", "$0.48"} <= set(done.stdout.split())
 

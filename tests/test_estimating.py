@@ -100,7 +100,8 @@ def test_what_is_no_input_is_refused(ledger_url: str) -> None:
 def unpriced(monkeypatch: pytest.MonkeyPatch) -> VideoInput:
     """An input whose endpoint has no price in the catalogue."""
     kind = type(FOX)
-    monkeypatch.setattr(kind, "endpoint", replace(kind.endpoint, price=None))
+    unpriced = tuple(replace(each, price=None) for each in kind.endpoint.variants)
+    monkeypatch.setattr(kind, "endpoint", replace(kind.endpoint, variants=unpriced))
     return FOX
 
 

@@ -99,7 +99,7 @@ def test_an_edit_list_that_ends_inside_the_last_picture_is_heeded(
 
 def test_the_emulators_videos_are_measured(tmp_path: Path) -> None:
     """Their size, rate and length are those of the endpoint's picture."""
-    path, picture = tmp_path / "clip.mp4", Hailuo02ProTextToVideo.endpoint.picture
+    path, picture = tmp_path / "clip.mp4", Hailuo02ProTextToVideo.endpoint.default.picture
     path.write_bytes(render(Hailuo02ProTextToVideo.endpoint, "A red fox."))
     seconds, rate = float(picture.duration_seconds), float(picture.frames_per_second)
     expected = Probe(picture.width, picture.height, seconds, rate, "h264")

@@ -106,13 +106,16 @@ ROOMS = [
 ]
 """The package's rooms; each may import only from those before it."""
 
+FOLDERS = ("errors", "endpoints", "emulator", "ledger", "checkup", "tasks", "cli")
+"""The rooms that are folders."""
+
 PREFECTS_FACE = ROOMS[ROOMS.index("settings") :]
 
 
 def room_of(module: str) -> str:
     """The room that a module is in."""
     folder = module.partition(".")[0]
-    return folder if folder in ("errors", "emulator", "ledger", "cli", "checkup") else module
+    return folder if folder in FOLDERS else module
 
 
 def imports_of(path: Path) -> set[str]:

@@ -20,25 +20,26 @@ from pydantic import ValidationError
 import prefect_hailuo
 from prefect_hailuo import (
     FalCredentials,
-    Hailuo02ProTextToVideo,
     Hailuo23ProTextToVideo,
     Video,
     agenerate_video,
     ahailuo_02_pro_text_to_video,
-    ahailuo_23_pro_text_to_video,
     generate_video,
     hailuo_02_pro_text_to_video,
     hailuo_23_pro_text_to_video,
 )
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import ConfigurationError, MissingKeyError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 STUBS = [
-    (hailuo_23_pro_text_to_video, ahailuo_23_pro_text_to_video, Hailuo23ProTextToVideo),
-    (hailuo_02_pro_text_to_video, ahailuo_02_pro_text_to_video, Hailuo02ProTextToVideo),
+    (task, getattr(prefect_hailuo, f"a{name}"), task.cache_policy.input_class)
+    for name in prefect_hailuo.__all__
+    if name.startswith("hailuo_") and (task := getattr(prefect_hailuo, name))
 ]
+TEXT_STUBS = [stub for stub in STUBS if stub[2].endpoint.category == "text-to-video"]
 
 
 @pytest.mark.parametrize(("task", "twin", "input_class"), STUBS)
@@ -48,15 +49,27 @@ def test_a_stub_takes_exactly_its_inputs_fields(task: Any, twin: Any, input_clas
     for function in (task.fn, twin.fn):
         parameters = list(inspect.signature(function, eval_str=True).parameters.values())
         fields = parameters[: -len(options)]
-        assert [p.name for p in fields] == list(input_class.model_fields)
-        for parameter, field in zip(fields, input_class.model_fields.values(), strict=True):
-            assert parameter.annotation is field.annotation
+        assert {p.name for p in fields} == input_class.model_fields.keys()
+        for parameter in fields:
+            field = input_class.model_fields[parameter.name]
+            assert _bare(parameter.annotation) == field.annotation
             required = parameter.default is inspect.Parameter.empty
             assert required == field.is_required()
             assert required or parameter.default == field.default
         named = list(inspect.signature(function).parameters.values())
         assert [str(p) for p in named[-len(options) :]] == [str(p) for p in options]
-        assert f"{input_class.endpoint.price_usd}" in (task.fn.__doc__ or "")
+        for variant in input_class.endpoint.variants:
+            assert f"${variant.price_usd}" in (task.fn.__doc__ or "")
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without what pydantic alone reads of it."""
+    return annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
+
+
+def test_every_endpoint_has_its_stub() -> None:
+    """Whatever the catalogue has, a task of its own makes."""
+    assert {kind for _, _, kind in STUBS} == set(CATALOGUE.values())
 
 
 def test_every_task_has_its_twin() -> None:
@@ -67,7 +80,7 @@ def test_every_task_has_its_twin() -> None:
         assert inspect.signature(twin.fn).parameters == inspect.signature(tasks[name].fn).parameters
 
 
-@pytest.mark.parametrize(("task", "_twin", "input_class"), STUBS)
+@pytest.mark.parametrize(("task", "_twin", "input_class"), TEXT_STUBS)
 def test_buys_a_video_that_is_there(
     task: Any, _twin: Any, input_class: Any, credentials: FalCredentials, tmp_path: Path
 ) -> None:
@@ -77,14 +90,17 @@ def test_buys_a_video_that_is_there(
     video = in_a_flow(call)
     assert video.path is not None
     assert video.path.stat().st_size == video.size
-    assert (video.width, video.height, video.duration_seconds) == (1920, 1080, 6.0)
+    picture = input_class.endpoint.default.picture
+    assert (video.width, video.height) == (picture.width, picture.height)
+    assert video.duration_seconds == picture.duration_seconds
     assert video.endpoint == input_class.endpoint.id
-    assert video.input == {"prompt": "A red fox.", "prompt_optimizer": False}
+    asked = input_class(prompt="A red fox.", prompt_optimizer=False)
+    assert (video.input, video.price_usd) == (asked.body(), asked.price_usd)
     record = video.path.with_suffix(".json").read_bytes()
     assert Video.model_validate_json(record) == video
 
 
-@pytest.mark.parametrize(("_task", "twin", "input_class"), STUBS)
+@pytest.mark.parametrize(("_task", "twin", "input_class"), TEXT_STUBS)
 def test_buys_from_an_asynchronous_flow(
     _task: Any, twin: Any, input_class: Any, credentials: FalCredentials, tmp_path: Path
 ) -> None:

@@ -21,7 +21,8 @@ SCRIPT = Path(__file__).parent.parent / "flows" / "text_to_video.py"
 
 def test_offers_every_text_to_video_model() -> None:
     """What the command offers is what the catalogue has."""
-    assert set(MODELS) == {input_class.endpoint.name for input_class in CATALOGUE.values()}
+    facts = [input_class.endpoint for input_class in CATALOGUE.values()]
+    assert set(MODELS) == {each.name for each in facts if each.category == "text-to-video"}
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -31,7 +32,23 @@ def test_is_a_flow(emulator: FalEmulator, tmp_path: Path, model: Any) -> None:
     options: dict[str, Any] = {"storage": str(tmp_path), "credentials": emulator.credentials()}
     video = text_to_video("A red fox.", model, prompt_optimizer=False, take="b", **options)
     assert (video.take, video.prompt) == ("b", "A red fox.")
-    assert emulator.submissions[0].body == {"prompt": "A red fox.", "prompt_optimizer": False}
+    sent = {"prompt": "A red fox.", "prompt_optimizer": False}
+    assert sent.items() <= emulator.submissions[0].body.items()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_duration_is_the_standard_models_choice(
+    emulator: FalEmulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Theirs is heeded; for another model it is refused before anything is bought."""
+    command = ["A red fox.", "--emulator", emulator.url, "--output", str(tmp_path), "--json"]
+    longer = [*command, "--duration", "10", "--model"]
+    assert main([*longer, "hailuo-2.3-standard"]) == 0
+    video = Video.model_validate_json(capsys.readouterr().out.splitlines()[-1])
+    assert (video.duration_seconds, str(video.price_usd)) == (10.0, "0.56")
+    assert main([*longer, "hailuo-2.3-pro"]) == 1
+    assert "no choice of durations" in capsys.readouterr().err
+    assert emulator.charged == 1
 
 
 @pytest.mark.usefixtures("prefect_server")

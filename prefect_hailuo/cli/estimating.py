@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 from prefect_hailuo.cli.asking import JsonOption
 from prefect_hailuo.cli.printing import say, say_json, usd
 from prefect_hailuo.endpoints import model_name
-from prefect_hailuo.quoting import quote
+from prefect_hailuo.quoting import Quote, describe_settings, quote
 
 
 def estimate(
@@ -20,6 +20,12 @@ def estimate(
     count: Annotated[
         int, Parameter(help="How many videos.", validator=validators.Number(gte=1))
     ] = 1,
+    duration: Annotated[
+        int | None, Parameter(help="Seconds, 6 or 10, of a model that has a choice.")
+    ] = None,
+    resolution: Annotated[
+        str | None, Parameter(help="512P or 768P, of a model that has a choice.")
+    ] = None,
     live: Annotated[
         bool,
         Parameter(help="Ask fal for today's price; needs a key.", negative="", show_default=False),
@@ -33,13 +39,20 @@ def estimate(
 
     What the ledger has already costs nothing: for given prompts, ask prefect_hailuo.estimate.
     """
-    quoted = quote(model, credentials=credentials, live=live)
+    asked = {"duration": duration, "resolution": resolution}
+    settings = {name: value for name, value in asked.items() if value is not None}
+    quoted = quote(model, settings, credentials=credentials, live=live)
     total = None if quoted.price_usd is None else quoted.price_usd * count
     if json:
         say_json({**asdict(quoted), "count": count, "total_usd": total})
         return
     if quoted.price_usd is not None:
-        each = f"{count} x {model_name(quoted.endpoint)} at {usd(quoted.price_usd)}"
+        each = f"{count} x {_name(quoted)} at {usd(quoted.price_usd)}"
         say(f"{each}: about {usd(total)} ({quoted.source}, {quoted.seen}).")
     for note in quoted.notes:
         say(note)
+
+
+def _name(quoted: Quote) -> str:
+    name, settings = model_name(quoted.endpoint), describe_settings(quoted.settings)
+    return f"{name} ({settings})" if settings else name

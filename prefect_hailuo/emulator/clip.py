@@ -29,12 +29,13 @@ _PANEL_SHARE = 0.8
 _MARKER_SHARE = 0.02
 
 
-def render(endpoint: Endpoint, prompt: str) -> bytes:
+def render(endpoint: Endpoint, prompt: str, picture: Picture | None = None) -> bytes:
     """Make the video that the emulator serves for a prompt.
 
     Args:
-        endpoint: Whose picture to make: its size, rate and length, and its title.
-        prompt: What to draw into it.
+        endpoint: Whose title to draw into it.
+        prompt: What else to draw into it.
+        picture: Its size, rate and length; by default, what the endpoint's defaults give.
 
     Returns:
         A complete MP4 file, its index in front.
@@ -51,14 +52,13 @@ def render(endpoint: Endpoint, prompt: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="hailuo-emulator-") as folder:
         # A file by name, not a buffer: to move the index to the front, FFmpeg opens it once more.
         path = Path(folder) / "clip.mp4"
-        _encode(path, endpoint, prompt)
+        _encode(path, endpoint, prompt, picture or endpoint.default.picture)
         return path.read_bytes()
 
 
-def _encode(path: Path, endpoint: Endpoint, prompt: str) -> None:
+def _encode(path: Path, endpoint: Endpoint, prompt: str, picture: Picture) -> None:
     import av
 
-    picture = endpoint.picture
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         container.metadata["title"] = f"{endpoint.title} (emulator)"
         container.metadata["comment"] = "Made by the emulator of prefect_hailuo, not by a model."

@@ -35,7 +35,7 @@ class ClipLibrary:
         if not isinstance(clip, bytes) and clip not in ("prompt", "plain"):
             raise ValueError(f'clip must be "prompt", "plain" or bytes, not {clip!r}')
         self._clip = clip
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[Endpoint, str, Picture], bytes] = OrderedDict()
         self._one_at_a_time: anyio.Lock | None = None
 
     async def video(self, generation: Generation) -> bytes:
@@ -52,21 +52,22 @@ class ClipLibrary:
         # of the same video finds it drawn.
         async with self._one_at_a_time:
             if self._clip == "plain":
-                return await _plain_clip(generation.endpoint)
-            return await self._drawn(generation.endpoint, generation.prompt)
+                return await _plain_clip(generation)
+            return await self._drawn(generation)
 
-    async def _drawn(self, endpoint: Endpoint, prompt: str) -> bytes:
-        key = (endpoint.id, prompt)
+    async def _drawn(self, generation: Generation) -> bytes:
+        key = (generation.endpoint, generation.prompt, generation.picture)
         if key not in self._kept:
-            self._kept[key] = await anyio.to_thread.run_sync(render, endpoint, prompt)
+            self._kept[key] = await anyio.to_thread.run_sync(render, *key)
         self._kept.move_to_end(key)
         while len(self._kept) > CLIPS_KEPT:
             self._kept.popitem(last=False)
         return self._kept[key]
 
 
-async def _plain_clip(endpoint: Endpoint) -> bytes:
-    if endpoint.picture not in _PLAIN_CLIPS:
-        video = await anyio.to_thread.run_sync(render, endpoint, PLAIN_PROMPT)
-        _PLAIN_CLIPS[endpoint.picture] = video
-    return _PLAIN_CLIPS[endpoint.picture]
+async def _plain_clip(generation: Generation) -> bytes:
+    endpoint, picture = generation.endpoint, generation.picture
+    if picture not in _PLAIN_CLIPS:
+        video = await anyio.to_thread.run_sync(render, endpoint, PLAIN_PROMPT, picture)
+        _PLAIN_CLIPS[picture] = video
+    return _PLAIN_CLIPS[picture]

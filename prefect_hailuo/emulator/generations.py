@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 from prefect_hailuo.emulator.alarms import Alarm
 from prefect_hailuo.emulator.outcomes import Outcome
-from prefect_hailuo.endpoints import Endpoint, VideoInput
+from prefect_hailuo.endpoints import Endpoint, Picture, VideoInput
+
+_UNIT_PLACES = 4
 
 
 class State(str, Enum):
@@ -117,13 +120,28 @@ class Generation:
         return prompt if isinstance(prompt, str) else ""
 
     @property
-    def billable_units(self) -> int:
-        """What `x-fal-billable-units` says: videos or seconds, 0 if nothing is charged."""
+    def price_usd(self) -> Decimal | None:
+        """What fal charges for a video of it, in US dollars; None where that is not known."""
+        return self.endpoint.price_usd(self.body)
+
+    @property
+    def picture(self) -> Picture:
+        """What its video looks like; for a body that the model refuses, what its defaults give."""
+        return (self.endpoint.variant(self.body) or self.endpoint.default).picture
+
+    @property
+    def billable_units(self) -> Decimal:
+        """What `x-fal-billable-units` says: videos or seconds, 0 if nothing is charged.
+
+        fal has one price a unit for an endpoint: where a setting makes a video dearer by other
+        rules, it is taken to be more units.
+        """
+        unit = self.endpoint.default.price
         if not self.outcome.charged:
-            return 0
-        price = self.endpoint.price
-        per_second = price is not None and price.unit == "second"
-        return self.endpoint.picture.duration_seconds if per_second else 1
+            return Decimal(0)
+        if unit is None or self.price_usd is None:
+            return Decimal(1)
+        return round(self.price_usd / unit.usd, _UNIT_PLACES).normalize()
 
     def working_seconds(self) -> float:
         """How long the run that begins now will last, in seconds."""

@@ -48,17 +48,6 @@ _REQUEST_ID: Schema = {
 }
 
 
-def category(endpoint: Endpoint) -> str:
-    """fal's category of a model, which its id tells.
-
-    Example:
-        >>> from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
-        >>> category(Hailuo23ProTextToVideo.endpoint)
-        'text-to-video'
-    """
-    return "image-to-video" if endpoint.id.endswith("/image-to-video") else "text-to-video"
-
-
 def document(input_class: type[VideoInput], url: str) -> Schema:
     """The OpenAPI 3.0.4 document of an endpoint, as fal would serve it.
 
@@ -83,7 +72,7 @@ def document(input_class: type[VideoInput], url: str) -> Schema:
             "description": f"The OpenAPI schema for the {endpoint.id} queue.",
             "x-fal-metadata": {
                 "endpointId": endpoint.id,
-                "category": category(endpoint),
+                "category": endpoint.category,
                 "playgroundUrl": endpoint.page,
                 "documentationUrl": f"{endpoint.page}/api",
             },

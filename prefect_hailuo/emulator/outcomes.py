@@ -8,14 +8,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from prefect_hailuo.emulator.judging import model_of_fal
 from prefect_hailuo.endpoints import VideoInput
 
 UNKNOWN_KEYS_ARE_IGNORED = True
 """Whether the model passes over keys that are not in its schema. Reports about fal disagree; the
 lenient reading is the dangerous one, for it bills a video made without the setting."""
-
-_RULE_OF_THE_PACKAGE = "value_error"
-"""How pydantic marks the input classes' own rules (a blank prompt), which fal does not have."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,8 @@ def _problems(input_class: type[VideoInput], body: Mapping[str, Any]) -> list[di
     known = input_class.model_fields
     kept = {key: body[key] for key in body if key in known or not UNKNOWN_KEYS_ARE_IGNORED}
     try:
-        input_class.model_validate(kept)
+        model_of_fal(input_class).model_validate(kept)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        return [
-            {**problem, "loc": ["body", *problem["loc"]]}
-            for problem in found
-            if problem["type"] != _RULE_OF_THE_PACKAGE
-        ]
+        return [{**problem, "loc": ["body", *problem["loc"]]} for problem in found]
     return []

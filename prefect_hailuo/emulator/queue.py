@@ -170,7 +170,7 @@ class Simulation:
         self.completed += 1
         if outcome.charged:
             self.charged += 1
-            self.charged_usd += generation.endpoint.price_usd or 0
+            self.charged_usd += generation.price_usd or 0
         _ring(generation)
 
     def _schedule(self, instant: float, generation: Generation, run: int) -> None:

@@ -23,7 +23,7 @@ async def result_of(generation: Generation, emulation: Emulation) -> Response:
     body = await video_output(generation, emulation) if outcome.is_video else outcome.body
     headers = {
         "x-fal-request-id": generation.request_id,
-        "x-fal-billable-units": str(generation.billable_units),
+        "x-fal-billable-units": f"{generation.billable_units:f}",
     }
     return JSON(body, outcome.status, {**headers, **outcome.headers()})
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from prefect_hailuo.emulator.history import DEFAULT_SPAN, HistoryQuery, history_page, page_of
 from prefect_hailuo.emulator.incoming import Account, TheEmulation
-from prefect_hailuo.emulator.openapi import category, document
+from prefect_hailuo.emulator.openapi import document
 from prefect_hailuo.emulator.replies import JSON
 from prefect_hailuo.endpoints import CATALOGUE, VideoInput
 
@@ -64,7 +64,7 @@ def _model(input_class: type[VideoInput], url: str | None) -> dict[str, Any]:
     endpoint = input_class.endpoint
     metadata = {
         "display_name": endpoint.title,
-        "category": category(endpoint),
+        "category": endpoint.category,
         "status": "active",
         "model_url": f"https://fal.run/{endpoint.id}",
     }
@@ -78,12 +78,12 @@ async def pricing(account: Account, chosen: Chosen) -> Response:
     prices = [
         {
             "endpoint_id": cls.endpoint.id,
-            "unit_price": float(cls.endpoint.price.usd),
-            "unit": cls.endpoint.price.unit,
+            "unit_price": float(price.usd),
+            "unit": price.unit,
             "currency": "USD",
         }
         for cls in chosen
-        if cls.endpoint.price is not None
+        if (price := cls.endpoint.default.price) is not None
     ]
     return JSON({"prices": prices, "next_cursor": None, "has_more": False})
 

@@ -55,7 +55,7 @@ def became(past: Past) -> dict[str, Any]:
             "fate": Fate.SUCCEEDED,
             "billed": Billed.YES,
             "output": output.model_dump(mode="json"),
-            "cost_usd": past.input.endpoint.price_usd,
+            "cost_usd": past.input.price_usd,
             "cost_basis": "estimate",
         }
     if past.rank < FAILED:

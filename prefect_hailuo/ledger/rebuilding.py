@@ -210,7 +210,7 @@ class _Entering:
             **dict.fromkeys(("intended_at", "sent_at", "submitted_at"), sent_at.timestamp()),
             "request_id": ticket.request_id,
             "ticket": ticket.model_dump(mode="json"),
-            "estimated_usd": past.input.endpoint.price_usd,
+            "estimated_usd": past.input.price_usd,
         }
 
 

@@ -53,7 +53,14 @@ def test_the_document_of_a_model(endpoint: str, emulator: FalEmulator) -> None:
     facts = CATALOGUE[endpoint].endpoint
     schema = document["components"]["schemas"][facts.input_schema]
     assert schema["x-fal-order-properties"] == list(CATALOGUE[endpoint].model_fields)
-    assert schema["required"] == ["prompt"]
+    fields = CATALOGUE[endpoint].model_fields
+    assert schema["required"] == [name for name, each in fields.items() if each.is_required()]
+    named = {name for name in ("duration", "resolution") if name in fields}
+    assert named <= facts.default.settings.keys()
+    for name, default in facts.default.settings.items():
+        choice = schema["properties"][name]
+        assert (choice["type"], choice["default"]) == ("string", default)
+        assert choice["enum"] == sorted({v.settings[name] for v in facts.variants}, key=len)
     assert schema["properties"]["prompt"]["maxLength"] == 2000
     assert facts.output_schema in document["components"]["schemas"]
     assert f"/{endpoint}/requests/{{request_id}}/status" in document["paths"]

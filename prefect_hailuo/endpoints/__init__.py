@@ -1,0 +1,45 @@
+"""The Hailuo endpoints: one input class each, which carries the endpoint's facts.
+
+To add an endpoint, declare its input class in the file of its family here, and write its task stub
+in `prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation
+follow from the declaration.
+"""
+
+from __future__ import annotations
+
+from prefect_hailuo.endpoints.facts import Endpoint, Picture, Price, Variant
+from prefect_hailuo.endpoints.figures import PICTURE_1080P
+from prefect_hailuo.endpoints.inputs import (
+    CATALOGUE,
+    PROMPT_MAX_CHARACTERS,
+    Duration,
+    Prompt,
+    VideoInput,
+    find_input_class,
+    model_name,
+)
+from prefect_hailuo.endpoints.text import (
+    Hailuo02ProTextToVideo,
+    Hailuo02StandardTextToVideo,
+    Hailuo23ProTextToVideo,
+    Hailuo23StandardTextToVideo,
+)
+
+__all__ = [
+    "CATALOGUE",
+    "PICTURE_1080P",
+    "PROMPT_MAX_CHARACTERS",
+    "Duration",
+    "Endpoint",
+    "Hailuo02ProTextToVideo",
+    "Hailuo02StandardTextToVideo",
+    "Hailuo23ProTextToVideo",
+    "Hailuo23StandardTextToVideo",
+    "Picture",
+    "Price",
+    "Prompt",
+    "Variant",
+    "VideoInput",
+    "find_input_class",
+    "model_name",
+]

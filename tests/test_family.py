@@ -1,0 +1,174 @@
+"""The whole Hailuo family: what each endpoint takes, makes and costs, and its keys."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from roads import generate
+
+from prefect_hailuo import (
+    Hailuo02StandardTextToVideo,
+    Hailuo23ProTextToVideo,
+    Hailuo23StandardTextToVideo,
+    estimate,
+)
+from prefect_hailuo.emulator import FalEmulator, edit
+from prefect_hailuo.emulator.outcomes import validate
+from prefect_hailuo.endpoints import CATALOGUE, Endpoint, Variant, VideoInput
+from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.key import generation_key
+from prefect_hailuo.quoting import quote
+
+FACTS = [kind.endpoint for kind in CATALOGUE.values()]
+each_of_all = pytest.mark.parametrize("facts", FACTS, ids=lambda facts: facts.name)
+each_variant = pytest.mark.parametrize(
+    ("facts", "variant"),
+    [(facts, variant) for facts in FACTS for variant in facts.variants],
+    ids=lambda value: getattr(value, "name", None) or "-".join(value.settings.values()) or "only",
+)
+
+FAMILY = {
+    "hailuo-2.3-pro": ("hailuo-2.3/pro/text-to-video", 1080, {6: "0.49"}),
+    "hailuo-2.3-standard": ("hailuo-2.3/standard/text-to-video", 768, {6: "0.28", 10: "0.56"}),
+    "hailuo-02-pro": ("hailuo-02/pro/text-to-video", 1080, {6: "0.48"}),
+    "hailuo-02-standard": ("hailuo-02/standard/text-to-video", 768, {6: "0.27", 10: "0.45"}),
+}
+"""By short name: fal's id, the default's lines, and its price by seconds."""
+
+GOLDEN = {
+    "hailuo-2.3-pro": "76bfe21899e6003d7f682d20b78a9b4eef38f84204068e3d45d0cabf625aee8f",
+    "hailuo-2.3-standard": "7be615502305407d416701d4ba2b53ee3cc8ee2dfc3b2971bdd563908139c8ae",
+    "hailuo-02-pro": "26c6a0d4b37e1e0278ca004836cd6652b48ae39d1c6cd2b203c6718121fe86f8",
+    "hailuo-02-standard": "68b2e87e42d7b22c6cc8216fdca1a3d3f888208874abecb18bad948d10b64c9f",
+}
+"""The key of each endpoint's fox, in the realm fal."""
+
+
+def an_input(facts: Endpoint, **settings: Any) -> VideoInput:
+    """An input of an endpoint: a fox, and a picture of one where that is asked for."""
+    given = {"prompt": "A red fox crosses a snowy field.", **settings}
+    return CATALOGUE[facts.id].model_validate(given)
+
+
+def test_the_catalogue_is_the_family() -> None:
+    """Every endpoint, with its size, its lengths and what each of them costs."""
+    assert {facts.name: _told(facts) for facts in FACTS} == FAMILY
+    assert len({facts.title for facts in FACTS}) == len(FACTS)
+
+
+def _told(facts: Endpoint) -> tuple[str, int, dict[int, str]]:
+    height = facts.default.picture.height
+    alike = [each for each in facts.variants if each.picture.height == height]
+    prices = {each.picture.duration_seconds: str(each.price_usd) for each in alike}
+    return facts.id.removeprefix("fal-ai/minimax/"), height, prices
+
+
+@each_of_all
+def test_every_figure_has_a_source_and_a_date(facts: Endpoint) -> None:
+    """A price without a date is a rumour."""
+    for variant in facts.variants:
+        assert variant.price and variant.price.usd > 0
+        assert variant.price.source and variant.picture.source
+        assert re.fullmatch(r"20\d\d-[01]\d(-[0-3]\d)?", variant.price.seen)
+        assert variant.picture.frames_per_second == 24
+    assert facts.expected_seconds > 0
+    assert facts.app == "fal-ai/minimax"
+
+
+@each_of_all
+def test_every_choice_is_a_variant(facts: Endpoint) -> None:
+    """Whatever an input may be set to has one picture and one price."""
+    schema = CATALOGUE[facts.id].model_json_schema()["properties"]
+    choices = {name: each["enum"] for name, each in schema.items() if "enum" in each}
+    asked = [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+    found = [an_input(facts, **settings).variant for settings in asked]
+    assert len(found) == len(facts.variants)
+    assert all(variant in found for variant in facts.variants)
+
+
+@each_of_all
+def test_the_fox_of_each_endpoint_has_its_key_for_ever(facts: Endpoint) -> None:
+    """A stored video is still found in ten years."""
+    assert generation_key(an_input(facts), realm="fal") == GOLDEN[facts.name]
+
+
+def test_a_duration_is_a_text_or_a_number() -> None:
+    """Both are the same video; on the wire it is a text, and only 6 and 10 are taken."""
+    number = Hailuo23StandardTextToVideo(prompt="A fox.", duration=10)
+    text = Hailuo23StandardTextToVideo(prompt="A fox.", duration="10")
+    assert number == text
+    assert number.body() == {"prompt": "A fox.", "prompt_optimizer": True, "duration": "10"}
+    assert generation_key(number, realm="fal") == generation_key(text, realm="fal")
+    for wrong in (7, "6s", 6.5, None):
+        with pytest.raises(ValidationError, match="Input should be '6', '10'"):
+            Hailuo23StandardTextToVideo.model_validate({"prompt": "A fox.", "duration": wrong})
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Hailuo23ProTextToVideo.model_validate({"prompt": "A fox.", "duration": "6"})
+
+
+@each_variant
+def test_the_emulator_makes_each_and_charges_it(
+    facts: Endpoint, variant: Variant, emulator: FalEmulator, tmp_path: Path
+) -> None:
+    """Each choice has its size, rate and length, and is bought at its price."""
+    video = generate(emulator, tmp_path, an_input(facts, **variant.settings))
+    picture = variant.picture
+    assert (video.width, video.height) == (picture.width, picture.height)
+    assert video.duration_seconds == picture.duration_seconds
+    assert video.frames_per_second == picture.frames_per_second
+    assert emulator.charged_usd == video.price_usd == variant.price_usd
+
+
+def test_the_emulator_is_as_strict_as_fal() -> None:
+    """A duration that is a number, or another text, ends as a 422 that costs nothing."""
+    for wrong in (10, "7"):
+        body = {"prompt": "A fox.", "duration": wrong}
+        refused = validate(Hailuo23StandardTextToVideo, body).body["detail"]
+        assert (refused[0]["type"], refused[0]["loc"]) == ("literal_error", ["body", "duration"])
+
+
+def test_a_request_of_unknown_input_has_a_price_only_where_there_is_one() -> None:
+    """Nobody guesses which of two prices it was."""
+    assert Hailuo23ProTextToVideo.endpoint.price_usd(None) == Decimal("0.49")
+    assert Hailuo23StandardTextToVideo.endpoint.price_usd(None) is None
+    assert Hailuo23StandardTextToVideo.endpoint.price_usd({"duration": "7"}) is None
+    assert Hailuo23StandardTextToVideo.endpoint.price_usd({}) == Decimal("0.28")
+
+
+def test_an_estimate_counts_each_length_at_its_price(ledger_url: str) -> None:
+    """Two lengths of one model are two quotes."""
+    shots = [Hailuo02StandardTextToVideo(prompt="A fox.", duration=each) for each in (6, 10, 6)]
+    told = estimate(shots)
+    assert [line.cost_usd for line in told.lines] == [Decimal("0.27"), Decimal("0.45"), 0]
+    assert [each.settings for each in told.quotes] == [{"duration": "6"}, {"duration": "10"}]
+
+
+def test_a_quote_is_of_a_setting_that_there_is() -> None:
+    """What there is to choose is said."""
+    assert quote("hailuo-2.3-standard", {"duration": "10"}).price_usd == Decimal("0.56")
+    with pytest.raises(ConfigurationError, match=r"no duration 7.*duration 6; duration 10"):
+        quote("hailuo-2.3-standard", {"duration": 7})
+    with pytest.raises(ConfigurationError, match=r"no duration 10.*Leave the setting out"):
+        quote("hailuo-2.3-pro", {"duration": 10})
+
+
+def test_fals_one_price_says_nothing_of_another_length(tiny: FalEmulator) -> None:
+    """By the second it is both lengths' price; by the video it is that of the default alone."""
+    longer = {"duration": 10}
+    mine: dict[str, Any] = {"credentials": tiny.credentials(), "live": True}
+    assert quote("hailuo-02-standard", longer, **mine).source == "fal's pricing API"
+    assert quote("hailuo-2.3-standard", longer, **mine).notes == ()
+
+    def dearer(body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "prices": [{**each, "unit_price": 0.3} for each in body["prices"]]}
+
+    tiny.faults.add(edit("other", dearer, count=None))
+    told = quote("hailuo-2.3-standard", longer, **mine)
+    assert told.price_usd == Decimal("0.56")
+    assert "costs $0.3 with duration 6, the catalogue $0.28" in told.notes[0]
