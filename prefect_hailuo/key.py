@@ -105,7 +105,8 @@ def _slug(prompt: str) -> str:
 def _canonical_input(input: VideoInput) -> dict[str, Any]:
     body = input.body()
     for name in image_fields(type(input)):
-        body[name] = body[name] and identity_of(body[name])
+        if name in body:
+            body[name] = identity_of(body[name])
     fields = type(input).model_fields
     return {
         name: _normal(value)

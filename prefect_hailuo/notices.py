@@ -110,7 +110,7 @@ class Subject:
 
 def tell_submitted(subject: Subject, ticket: Ticket) -> None:
     """fal accepted a request."""
-    price = find_input_class(ticket.endpoint).endpoint.price_usd
+    price = find_input_class(ticket.endpoint).endpoint.price_usd(ticket.input)
     _emit(
         "prefect-hailuo.video.submitted",
         subject.resource,
