@@ -109,7 +109,7 @@ def test_a_live_estimate_says_where_it_differs(
         return {**body, "prices": [{**each, "unit_price": 0.6} for each in body["prices"]]}
 
     assert "$0.49" in succeed("estimate", "hailuo-2.3-pro", "--live").out
-    emulator.faults.add(edit("other", dearer))
+    emulator.faults.add(edit("pricing", dearer))
     said = succeed("estimate", "hailuo-2.3-pro", "--count", "2", "--live").words
     assert "$1.20" in said and "the catalogue $0.49" in said
     assert emulator.submissions == []

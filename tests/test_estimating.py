@@ -75,7 +75,7 @@ def test_a_live_price_is_taken_and_the_difference_told(tiny: FalEmulator) -> Non
 
     mine = tiny.credentials()
     assert estimate(OWL, credentials=mine, live=True).notes == ()
-    tiny.faults.add(edit("other", change, count=None))
+    tiny.faults.add(edit("pricing", change, count=None))
     told = estimate([OWL, FOX], credentials=mine, live=True)
     assert told.total_usd == Decimal("1.20") and len(told.notes) == 2
     assert "the catalogue $0.49 (seen 2026-08)" in told.notes[0]

@@ -168,7 +168,7 @@ def test_fals_one_price_says_nothing_of_another_length(tiny: FalEmulator) -> Non
     def dearer(body: dict[str, Any]) -> dict[str, Any]:
         return {**body, "prices": [{**each, "unit_price": 0.3} for each in body["prices"]]}
 
-    tiny.faults.add(edit("other", dearer, count=None))
+    tiny.faults.add(edit("pricing", dearer, count=None))
     told = quote("hailuo-2.3-standard", longer, **mine)
     assert told.price_usd == Decimal("0.56")
     assert "costs $0.3 with duration 6, the catalogue $0.28" in told.notes[0]
