@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
 
 DATA = "data:"
 SHA256 = "sha256:"
@@ -131,6 +131,44 @@ def upload_name(sha256: str, media_type: str) -> str:
     return f"hailuo-{sha256}.{_ENDINGS[media_type]}"
 
 
+def is_url(source: str) -> bool:
+    """Whether a picture is somewhere on the web."""
+    return source[:8].lower().startswith(("http://", "https://"))
+
+
+def shown(source: str) -> str:
+    """What a picture is called in messages: never a URL's query, which may be a signature.
+
+    Example:
+        >>> shown("https://bucket.example/fox.png?X-Amz-Signature=abc")
+        'https://bucket.example/fox.png'
+        >>> shown("data:image/png;base64,YWJj"), shown("/shots/fox.png")
+        ('The picture that was passed as bytes', '/shots/fox.png')
+    """
+    if source[: len(DATA)].lower() == DATA:
+        return "The picture that was passed as bytes"
+    if not is_url(source):
+        return source
+    parts = urlsplit(source)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class Source(str):
+    """A picture's name, which shows no secret and no megabytes where a value is only shown.
+
+    Prefect's errors and logs show what a task was called with.
+
+    Example:
+        >>> Source("https://bucket.example/fox.png?X-Amz-Signature=abc")
+        'https://bucket.example/fox.png'
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(shown(str(self)))
+
+
 def _as_text(given: object) -> str:
     """A picture's name as one text: a URL, a `data:` URI or an absolute path."""
     if isinstance(given, bytes | bytearray | memoryview):
@@ -175,6 +213,7 @@ class _ImageMark:
 ImageSource = Annotated[
     str | Path | bytes,
     BeforeValidator(_as_text),
+    AfterValidator(Source),
     WithJsonSchema(
         {
             "type": "string",

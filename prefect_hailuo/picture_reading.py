@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -17,7 +16,7 @@ from prefect_hailuo.errors import HailuoError, ImageError
 from prefect_hailuo.fal.patience import pause_seconds
 from prefect_hailuo.fal.replies import retry_after
 from prefect_hailuo.image_checks import check_size
-from prefect_hailuo.images import DATA, decode_data_uri, is_identity
+from prefect_hailuo.images import DATA, decode_data_uri, is_identity, is_url, shown
 
 FETCH_SECONDS = 60.0
 """How long a URL is tried, its repetitions included."""
@@ -28,29 +27,6 @@ MOST_REDIRECTS = 5
 AS_IT_IS = {"Accept-Encoding": "identity"}
 
 TRANSIENT = frozenset({408, 425, 429})
-
-
-def is_url(source: str) -> bool:
-    """Whether a picture is somewhere on the web."""
-    return source[:8].lower().startswith(("http://", "https://"))
-
-
-def shown(source: str) -> str:
-    """What a picture is called in messages: never a URL's query, which may be a signature.
-
-    Example:
-        >>> shown("https://bucket.example/fox.png?X-Amz-Signature=abc")
-        'https://bucket.example/fox.png'
-        >>> shown("data:image/png;base64,YWJj"), shown("/shots/fox.png")
-        ('The picture that was passed as bytes', '/shots/fox.png')
-    """
-    if source[: len(DATA)].lower() == DATA:
-        return "The picture that was passed as bytes"
-    if not is_url(source):
-        return source
-    parts = urlsplit(source)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 
 async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None = None) -> bytes:

@@ -21,8 +21,8 @@ from prefect_hailuo.errors import ImageError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.uploads import upload
 from prefect_hailuo.image_checks import INLINE_BYTES, Image, examine
-from prefect_hailuo.images import data_uri, is_identity, upload_name
-from prefect_hailuo.picture_reading import file_state, is_url, read_picture, shown
+from prefect_hailuo.images import data_uri, is_identity, is_url, shown, upload_name
+from prefect_hailuo.picture_reading import file_state, read_picture
 
 T = TypeVar("T")
 

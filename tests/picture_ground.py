@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -94,6 +94,8 @@ def serving_pictures() -> Iterator[PictureServer]:
     requests: list[tuple[str, dict[str, str]]] = []
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             requests.append((self.path, dict(self.headers)))
             served = files.get(self.path.partition("?")[0], Served(status=404))
@@ -101,9 +103,11 @@ def serving_pictures() -> Iterator[PictureServer]:
             self.send_response(served.status)
             for name, value in served.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(served.content)))
+            if not {"Content-Length", "Transfer-Encoding"} & set(served.headers):
+                self.send_header("Content-Length", str(len(served.content)))
             self.end_headers()
-            self.wfile.write(served.content)
+            with suppress(OSError):  # the client had enough
+                self.wfile.write(served.content)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,16 @@ def test_what_is_no_picture_is_refused(given: str | bytes, reason: str) -> None:
     """What cannot name a picture is refused at once, with what to pass instead."""
     with pytest.raises(ValidationError, match=reason):
         Shot(image_url=given)
+
+
+def test_a_value_shows_no_secret() -> None:
+    """Where an input is only shown, as in Prefect's logs, a signature and megabytes are not."""
+    both = Shot(image_url="https://example.com/fox.png?sig=hush-hush", end_image_url=PNG)
+    assert "https://example.com/fox.png" in repr(both)
+    assert "hush-hush" not in repr(both) and "base64" not in repr(both)
+    assert "hush-hush" in both.model_dump_json()
+    assert Shot.model_validate_json(both.model_dump_json()) == both
+    assert pickle.loads(pickle.dumps(both)) == both  # noqa: S301 - its own
 
 
 def test_the_schema_is_a_plain_text() -> None:

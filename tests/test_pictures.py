@@ -6,7 +6,7 @@ import hashlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from textwrap import dedent
@@ -205,25 +205,25 @@ def test_killed_during_the_upload(tmp_path: Path, ledger_url: str, tiny: FalEmul
 
 
 @pytest.mark.parametrize("picture", [plain_picture(), noisy_picture()], ids=["inline", "uploaded"])
-def test_a_lost_answer_is_found_in_the_history(tmp_path: Path, picture: bytes) -> None:
+def test_a_lost_answer_is_found_in_the_history(
+    tmp_path: Path, fal: FalEmulator, picture: bytes
+) -> None:
     """By the body that was sent; and the video is bought once."""
-    with FalEmulator(speed=1000, clip="plain", realm="fal") as fal:
-        fal.faults.add(drop_after_accepting("submit"))
-        generate(fal, tmp_path / "videos", shot(picture))
-        assert fal.charged == 1
+    fal.faults.add(drop_after_accepting("submit"))
+    generate(fal, tmp_path / "videos", shot(picture))
+    assert fal.charged == 1
 
 
 @pytest.mark.parametrize("picture", [plain_picture(), noisy_picture()], ids=["inline", "uploaded"])
 def test_a_lost_ledger_is_no_loss(
-    tmp_path: Path, picture: bytes, lose_ledger: object, request: pytest.FixtureRequest
+    tmp_path: Path, fal: FalEmulator, picture: bytes, lose_ledger: Callable[[], None]
 ) -> None:
-    """A new ledger finds the same picture's request in fal's history, uploaded as it was."""
-    with FalEmulator(speed=1000, clip="plain", realm="fal") as fal:
-        ticket = process_loop().run(acquiring(order_of(fal, tmp_path / "a", shot(picture))).job)
-        request.getfixturevalue("lose_ledger")()
-        again = process_loop().run(acquiring(order_of(fal, tmp_path / "b", shot(picture))).job)
-        assert again.request_id == ticket.request_id
-        assert len(fal.submissions) == 1
+    """A new ledger finds the same picture's request in fal's history, though it was uploaded."""
+    ticket = process_loop().run(acquiring(order_of(fal, tmp_path / "a", shot(picture))).job)
+    lose_ledger()
+    again = process_loop().run(acquiring(order_of(fal, tmp_path / "b", shot(picture))).job)
+    assert again.request_id == ticket.request_id
+    assert len(fal.submissions) == 1
 
 
 def test_a_picture_that_is_gone(tmp_path: Path, tiny: FalEmulator) -> None:

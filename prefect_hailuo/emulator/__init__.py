@@ -38,6 +38,7 @@ from prefect_hailuo.emulator.generations import State, Submission
 from prefect_hailuo.emulator.server import LOCKED_KEY, FalEmulator
 from prefect_hailuo.emulator.serving import serve
 from prefect_hailuo.emulator.signing import Delivery
+from prefect_hailuo.emulator.uploads import Upload
 from prefect_hailuo.fal.messages import EMULATOR_KEY
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "MediaRequest",
     "State",
     "Submission",
+    "Upload",
     "bare_result",
     "cut",
     "delay",

@@ -40,7 +40,8 @@ def fal(emulator: FalEmulator) -> Iterator[Asking]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """A certificate for 127.0.0.1, and for the hosts that fal's examples name."""
     folder: Path = tmp_path_factory.mktemp("certificate")
-    return make_certificate(folder, ("localhost", "fal.run", "queue.fal.run"))
+    names = ("localhost", "fal.run", "queue.fal.run", "rest.fal.ai", "v3.fal.media")
+    return make_certificate(folder, names)
 
 
 @pytest.fixture
