@@ -1,6 +1,7 @@
-"""A catalogue, a video for each prompt: a flow to deploy, for one worker or split over several.
+"""A catalogue, a video for each row: a flow to deploy, for one worker or split over several.
 
 python flows/batch.py "A red fox crosses a snowy field." "An owl lands." --emulator
+python flows/batch.py rows.csv --emulator --plan
 """
 
 import argparse
@@ -10,68 +11,53 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import partial
-from textwrap import shorten
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
-import fsspec  # type: ignore[import-untyped]
 from anyio.to_thread import run_sync
 from prefect import flow
-from pydantic import BaseModel, Field, ValidationError
+from prefect.states import Cancelled
+from pydantic import Field
 
 from prefect_hailuo import (
+    Budget,
     FalCredentials,
-    Video,
-    VideoOutcomes,
     agenerate_videos,
     askip_missed_slot,
     slot_take,
 )
-from prefect_hailuo.endpoints import VideoInput, find_input_class
-from prefect_hailuo.errors import Billed, ConfigurationError
+from prefect_hailuo.approval import Question, aask_approval
+from prefect_hailuo.batch_report import publish_plan, report_batch
+from prefect_hailuo.batch_summary import BatchSummary, add_up, sum_up
+from prefect_hailuo.choices import AnyModel
+from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.entries import entries_of_ledger, entries_of_outcomes
+from prefect_hailuo.errors import ConfigurationError, NotApprovedError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
-from prefect_hailuo.sharding import run_shards, split_parameters, tell_summary
+from prefect_hailuo.manifest import Defaults, Manifest, make_manifest, rows_of
+from prefect_hailuo.plan import Plan, make_plan
+from prefect_hailuo.row_files import is_row_file, read_rows, rows_of_list
+from prefect_hailuo.sharding import run_shards, saved_name, split_parameters, tell_summary
 
-Model = Literal["hailuo-2.3-pro", "hailuo-02-pro"]
-MODELS: tuple[Model, ...] = get_args(Model)
+MODELS = [each.endpoint.name for each in CATALOGUE.values()]
 
-MOST_FAILURES = 20
-TEXT_CHARACTERS = 200
-
-
-class BatchSummary(BaseModel):
-    """What became of a catalogue; as small for ten thousand videos as for ten.
-
-    Args:
-        videos: How many were asked for; equal prompts are one.
-        done: Those that are there.
-        new: Those of them that fal took on after the run had begun.
-        spent_usd: What the new ones cost, by the catalogue; an emulator's cost nothing.
-        failed: Those that are not there.
-        maybe_billed: Those of the failed that cost money, or may have.
-        failures: The first of the failed: the prompt and what happened.
-        places: Where the videos are: a directory's path is one of the machine that made it.
-    """
-
-    videos: int = 0
-    done: int = 0
-    new: int = 0
-    spent_usd: Decimal = Decimal(0)
-    failed: int = 0
-    maybe_billed: int = 0
-    failures: list[str] = Field(default_factory=list)
-    places: list[str] = Field(default_factory=list)
+DEFAULT_MODEL = "hailuo-2.3-pro"
 
 
 @flow(name="batch")
 async def batch(
     prompts: list[str] | None = None,
     prompts_file: str | None = None,
-    model: Model = "hailuo-2.3-pro",
+    rows: list[dict[str, Any]] | None = None,
+    model: AnyModel = DEFAULT_MODEL,
     prompt_optimizer: bool = True,
     take: int | str = 0,
     storage: str | None = None,
     credentials: FalCredentials | str | None = None,
     budget: str | None = None,
+    budget_usd: Annotated[float | None, Field(ge=0)] = None,
+    approve_above_usd: Annotated[float | None, Field(ge=0)] = None,
+    plan_only: bool = False,
+    report: bool = True,
     timeout_seconds: float | None = None,
     shards: Annotated[int, Field(ge=1)] = 1,
     deployment: str | None = None,
@@ -79,20 +65,30 @@ async def batch(
 ) -> BatchSummary:
     """Make a video of each prompt, or find those made before. **This may spend money, for each.**
 
-    Run it again as it is, whatever happened: what was bought is found in the ledger.
+    Run it again as it is, whatever happened: what was bought is found in the ledger. It begins
+    with a plan and its cost, and ends with a table, a CSV and a contact sheet.
 
     Args:
         prompts: What to show, 1 to 2000 characters each. Prefect takes parameters of 512 KB.
-        prompts_file: A text file with a prompt on each line instead: a path, or an address that
-            fsspec opens, such as `s3://bucket/prompts.txt`. Only this run reads it, not its shards.
-        model: Which model makes them.
-        prompt_optimizer: Whether MiniMax may rewrite the prompts.
-        take: Which of several videos of the same prompt; another take is another purchase. In a
-            schedule, `{date}` is one for each day, and `{time}` one for each slot.
+        prompts_file: A file instead: CSV, JSON Lines, JSON or YAML with a column for each field, or
+            a text with a prompt on each line. A path, or an address that fsspec opens, such as
+            `s3://bucket/rows.csv`. Only this run reads it, not its shards.
+        rows: Rows instead, each with a `prompt`, and if wanted `model`, `take`, `labels`, and any
+            field of its model's input.
+        model: Which model makes those that do not say.
+        prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
+        take: Which of several videos of the same prompt, for those that do not say; another take is
+            another purchase. In a schedule, `{date}` is one for each day, and `{time}` one for each
+            slot; in rows, too.
         storage: A directory, or a storage block as `block:<type>/<name>`, which shards on several
             machines need; by default, a directory in Prefect's home.
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY` of each worker.
         budget: The name of the scope that pays.
+        budget_usd: The most that this scope may ever spend, in US dollars, if it has no limit yet.
+        approve_above_usd: Above this cost, in US dollars, the run pauses before anything is spent,
+            until a person resumes it in Prefect's UI and chooses to buy.
+        plan_only: Say what would be bought and what it costs, and end there.
+        report: Whether a plan, a table, a CSV and a contact sheet are made; shards make none.
         timeout_seconds: How long fal may let nothing come any further; by default half an hour.
         shards: How many runs of the deployment share the prompts; more, where Prefect would not
             take the parameters of so few. This run waits for them, and takes a worker's place.
@@ -102,114 +98,95 @@ async def batch(
             slot is due.
 
     Raises:
-        ConfigurationError: Something is missing or cannot be used; nothing was bought.
+        ConfigurationError: Something is missing or wrong, such as rows; nothing was bought.
+        NotApprovedError: Nobody approved the cost; the run is Cancelled, and nothing was bought.
         HailuoError: A shard crashed; the message says which.
     """
     if skipped := await askip_missed_slot(skip_if_late_seconds):
         return skipped  # type: ignore[no-any-return]
-    texts = await run_sync(_texts, prompts, prompts_file)
-    inputs = _inputs(texts, model, prompt_optimizer)
-    options: dict[str, Any] = {"take": slot_take(take), "storage": storage, "budget": budget}
-    options["timeout_seconds"] = timeout_seconds
+    began = datetime.now(timezone.utc)
+    defaults = Defaults(model, take, {"prompt_optimizer": prompt_optimizer}, slot_take)
+    manifest = await run_sync(_read, prompts, prompts_file, rows, defaults)
+    payer = _payer(budget, budget_usd)
+    plan = None
+    if report or plan_only or approve_above_usd is not None:
+        plan = await _plan(manifest, credentials, payer)
+        await publish_plan(plan)
+    if plan and plan_only:
+        return BatchSummary(videos=plan.videos, plan=plan)
+    try:
+        if plan and approve_above_usd is not None:
+            await aask_approval(_question(plan, approve_above_usd, manifest))
+    except NotApprovedError as error:
+        return Cancelled(message=f"{error.message} {error.cure}", data=error)  # type: ignore[return-value]
+    options: dict[str, Any] = {"storage": storage, "timeout_seconds": timeout_seconds}
     if shards == 1:
-        began = datetime.now(timezone.utc)
-        outcomes = await agenerate_videos(inputs, credentials=credentials, **options)
-        summary = _sum_up(outcomes, began)
+        options |= {"credentials": credentials, "budget": payer}
+        outcomes = await agenerate_videos(manifest.items, **options)
+        summary = sum_up(outcomes, began)
+        entries = entries_of_outcomes(manifest.items, outcomes, began)
     else:
-        options |= {"model": model, "prompt_optimizer": prompt_optimizer}
-        options["credentials"] = _saved_name(credentials)
-        parts = split_parameters("prompts", texts, shards, options)
-        told = await run_shards(deployment, parts)
-        summary = _add([BatchSummary.model_validate(each) for each in told])
+        options |= {"credentials": saved_name(credentials), "report": False}
+        options |= {"budget": budget, "budget_usd": budget_usd}
+        summary = await _shard(manifest, shards, deployment, options)
+        entries = await entries_of_ledger(manifest.items, began, credentials, storage)
+    summary.plan = plan
+    if report:
+        await report_batch(summary, entries, credentials, storage)
     await tell_summary(summary.model_dump(mode="json"))
     return summary
 
 
-def _texts(prompts: list[str] | None, prompts_file: str | None) -> list[str]:
-    """The prompts, each once."""
-    if prompts is not None and prompts_file is None:
-        return list(dict.fromkeys(prompts))
-    if prompts is None and prompts_file is not None:
-        return list(dict.fromkeys(_lines(prompts_file)))
-    raise ConfigurationError(
-        "The prompts come either as `prompts` or as `prompts_file`.", cure="Pass one of them."
-    )
-
-
-def _lines(address: str) -> list[str]:
-    try:
-        with fsspec.open(address, "rt", encoding="utf-8-sig") as file:
-            return [line.strip() for line in file if line.strip()]
-    except (OSError, ValueError, ImportError) as error:
+def _read(
+    prompts: list[str] | None,
+    prompts_file: str | None,
+    rows: list[dict[str, Any]] | None,
+    defaults: Defaults,
+) -> Manifest:
+    """All rows checked, before anything is bought and before a shard is started."""
+    if sum(each is not None for each in (prompts, prompts_file, rows)) != 1:
         raise ConfigurationError(
-            f"The prompts cannot be read from {address!r}: {error}",
-            cure="Pass a UTF-8 text file that the worker of this run can open.",
-        ) from error
-
-
-def _inputs(prompts: Sequence[str], model: Model, prompt_optimizer: bool) -> list[VideoInput]:
-    """All of them checked, before anything is bought and before a shard is started."""
-    input_class = find_input_class(model)
-    inputs: list[VideoInput] = []
-    for number, prompt in enumerate(prompts, 1):
-        try:
-            inputs.append(input_class(prompt=prompt, prompt_optimizer=prompt_optimizer))
-        except ValidationError as error:
-            raise ConfigurationError(
-                f"Prompt {number}, {shorten(prompt, 60)!r}: {error.errors()[0]['msg']}.",
-                cure="Correct it, and run the batch again.",
-            ) from error
-    return inputs
-
-
-def _sum_up(outcomes: VideoOutcomes, began: datetime) -> BatchSummary:
-    new = [each for each in outcomes.videos if each.submitted_at and each.submitted_at >= began]
-    paid = [each.price_usd for each in new if each.price_usd and not each.made_by_emulator]
-    failures = [(each.input.prompt, each.failure) for each in outcomes if each.failure]
-    return BatchSummary(
-        videos=len(outcomes),
-        done=len(outcomes.videos),
-        new=len(new),
-        spent_usd=sum(paid, Decimal(0)),
-        failed=len(failures),
-        maybe_billed=sum(each.billed is not Billed.NO for _, each in failures),
-        failures=[_say(*each) for each in failures[:MOST_FAILURES]],
-        places=sorted({_place(each) for each in outcomes.videos}),
-    )
-
-
-def _place(video: Video) -> str:
-    return str(video.path.parent) if video.path else video.storage
-
-
-def _say(prompt: str, failure: Any) -> str:
-    return shorten(f"{prompt[:60]!r}: {failure.kind}: {failure.message}", TEXT_CHARACTERS)
-
-
-def _add(summaries: Sequence[BatchSummary]) -> BatchSummary:
-    return BatchSummary(
-        videos=sum(each.videos for each in summaries),
-        done=sum(each.done for each in summaries),
-        new=sum(each.new for each in summaries),
-        spent_usd=sum((each.spent_usd for each in summaries), Decimal(0)),
-        failed=sum(each.failed for each in summaries),
-        maybe_billed=sum(each.maybe_billed for each in summaries),
-        failures=[text for each in summaries for text in each.failures][:MOST_FAILURES],
-        places=sorted({place for each in summaries for place in each.places}),
-    )
-
-
-def _saved_name(credentials: FalCredentials | str | None) -> str | None:
-    """What another machine can find; a key is never a parameter."""
-    if not isinstance(credentials, FalCredentials):
-        return credentials
-    name: str | None = credentials._block_document_name
-    if name is None:
-        raise ConfigurationError(
-            "Shards cannot be given credentials that are not saved.",
-            cure="Save the block, and pass its name.",
+            "The prompts come either as `prompts`, as `prompts_file`, or as `rows`.",
+            cure="Pass one of them.",
         )
-    return name
+    listed = rows_of_list([*(prompts or []), *(rows or [])])
+    return make_manifest(read_rows(prompts_file) if prompts_file else listed, defaults)
+
+
+def _payer(scope: str | None, usd: float | None) -> Budget | str | None:
+    if usd is None:
+        return scope
+    if scope is None:
+        raise ConfigurationError(
+            "budget_usd is the limit of a scope, and none is named.", cure="Pass budget, too."
+        )
+    return Budget(scope=scope, total_usd=Decimal(str(usd)))
+
+
+async def _plan(
+    manifest: Manifest, credentials: FalCredentials | str | None, payer: Budget | str | None
+) -> Plan:
+    return await make_plan(
+        manifest.items, credentials=credentials, budget=payer, repeated=manifest.repeated
+    )
+
+
+def _question(plan: Plan, above_usd: float, manifest: Manifest) -> Question:
+    return Question(
+        cost_usd=plan.cost_usd,
+        unpriced=plan.unpriced,
+        above_usd=Decimal(str(above_usd)),
+        plan=plan.markdown(),
+        subject=manifest.digest,
+    )
+
+
+async def _shard(
+    manifest: Manifest, shards: int, deployment: str | None, options: dict[str, Any]
+) -> BatchSummary:
+    rows = rows_of(manifest.items, DEFAULT_MODEL)
+    told = await run_shards(deployment, split_parameters("rows", rows, shards, options))
+    return add_up([BatchSummary.model_validate(each) for each in told])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -220,33 +197,76 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, credentials: FalCredentials) -> BatchSummary:
+    prompts, file = _named(options.prompts, options.file)
+    fields = {"prompt_optimizer": options.prompt_optimizer}
+    defaults = Defaults(options.model, options.take, fields, slot_take)
+    manifest = _read(prompts, file, None, defaults)  # checked before a server is started
+    if options.plan:  # which needs no server
+        payer = _payer(options.budget, options.budget_usd)
+        plan = asyncio.run(_plan(manifest, credentials, payer))
+        return BatchSummary(videos=plan.videos, plan=plan)
     run = batch(
-        options.prompts or None,
-        options.file,
+        prompts,
+        file,
         model=options.model,
+        prompt_optimizer=options.prompt_optimizer,
         take=options.take,
         storage=options.output,
         credentials=credentials,
         budget=options.budget,
+        budget_usd=options.budget_usd,
+        approve_above_usd=None if options.yes else options.approve_above,
     )
     return asyncio.run(run)
 
 
+def _named(words: list[str], file: str | None) -> tuple[list[str] | None, str | None]:
+    """The prompts, or the file, that the words of a command name."""
+    files = [each for each in words if is_row_file(each)]
+    if not files:
+        return words or None, file
+    if len(words) > 1 or file:
+        raise ConfigurationError(
+            f"{files[0]!r} is a file of rows, and more is named.", cure="Name one file alone."
+        )
+    return None, files[0]
+
+
 def _as_text(summary: BatchSummary) -> str:
-    first = f"{summary.done} of {summary.videos} done, {summary.new} new for ${summary.spent_usd}"
-    return "\n".join([first, *summary.places, *summary.failures])
+    if summary.plan and not summary.done and not summary.failed:
+        return "\n".join([*summary.plan.lines(), summary.plan.table()])
+    outputs = [each for each in (summary.csv, summary.sheet) if each]
+    return "\n".join([f"{summary}.", *summary.places, *outputs, *summary.failures])
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = flow_parser("Make a video of each prompt, once.")
-    parser.add_argument("prompts", nargs="*", help="what to show, 1 to 2000 characters each")
-    parser.add_argument("--file", help="a text file with a prompt on each line instead")
-    parser.add_argument("--model", choices=MODELS, default=MODELS[0])
+    parser = flow_parser("Make a video of each row, once.")
+    parser.add_argument(
+        "prompts",
+        nargs="*",
+        help="what to show, 1 to 2000 characters each; or one file of rows: CSV, JSON Lines, YAML",
+    )
+    parser.add_argument("--file", help="a file of rows, or a text with a prompt on each line")
+    parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
+    parser.add_argument(
+        "--no-prompt-optimizer",
+        dest="prompt_optimizer",
+        action="store_false",
+        help="send the prompts as they are",
+    )
     parser.add_argument(
         "--take", default="0", help="another take of the same prompt is another purchase"
     )
     parser.add_argument("--output", metavar="DIR", help="where the videos go")
+    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end there")
     parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+    parser.add_argument(
+        "--budget-usd", type=float, metavar="USD", help="the most that the scope may ever spend"
+    )
+    parser.add_argument(
+        "--approve-above", type=float, metavar="USD", help="spend no more than this unapproved"
+    )
+    parser.add_argument("--yes", action="store_true", help="approve the cost, whatever it is")
     return parser
 
 

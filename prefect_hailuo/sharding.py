@@ -22,6 +22,7 @@ from prefect.deployments import arun_deployment
 from prefect.settings import get_current_settings
 from prefect.states import Scheduled
 
+from prefect_hailuo.blocks import FalCredentials
 from prefect_hailuo.errors import Billed, ConfigurationError, HailuoError
 
 POLL_SECONDS = 5.0
@@ -67,6 +68,23 @@ def _parts(items: Sequence[Any], number: int) -> list[list[Any]]:
     size, more = divmod(len(items), number)
     starts = [part * size + min(part, more) for part in range(number + 1)]
     return [list(items[start:end]) for start, end in pairwise(starts) if end > start]
+
+
+def saved_name(credentials: FalCredentials | str | None) -> str | None:
+    """The name by which another machine finds credentials; a key is never a parameter.
+
+    Raises:
+        ConfigurationError: They are not saved.
+    """
+    if not isinstance(credentials, FalCredentials):
+        return credentials
+    name: str | None = credentials._block_document_name
+    if name is None:
+        raise ConfigurationError(
+            "Shards cannot be given credentials that are not saved.",
+            cure="Save the block, and pass its name.",
+        )
+    return name
 
 
 async def tell_summary(summary: Mapping[str, Any]) -> None:

@@ -212,8 +212,10 @@ def _seconds_left(courses: Sequence[Course], seconds: float) -> float:
     if not made:  # how many fal makes at once, nobody knows before that
         return max(usual - seconds, usual * LEAST_SHARE_LEFT)
     behind = sum(each.standing != "running" for each in left)
-    running = usual / 2 if behind < len(left) else 0.0
-    return max(min(running, seconds), behind * seconds / len(made))
+    each_seconds = seconds / len(made)
+    # What is being made now is half done on the average, and ends at no slower rate than so far.
+    running = (len(left) - behind) / 2 * each_seconds
+    return max(min(running, usual / 2, seconds), behind * each_seconds)
 
 
 def _usual_seconds(left: Sequence[Course], made: Sequence[Video]) -> float:

@@ -111,6 +111,7 @@ def test_nobody_claims_to_know_what_a_lost_submission_cost() -> None:
         "MissingExtraError",
         "MissingKeyError",
         "NoCreditError",
+        "NotApprovedError",
         "OtherAccountError",
         "RateLimitedError",
         "RealmMismatchError",

@@ -37,7 +37,8 @@ def test_declares_what_it_imports() -> None:
     """Every package that the code imports is named among the requirements."""
     named = {re.split(r"[^a-z0-9_-]", each.lower())[0] for each in requires("prefect-hailuo") or []}
     provided = {name.replace("-", "_") for name in named}
-    provided |= {"slugify", "pil", "starlette"}  # by python-slugify, pillow and fastapi
+    # By python-slugify, pillow, fastapi and pyyaml.
+    provided |= {"slugify", "pil", "starlette", "yaml"}
     imported = set()
     for path in (ROOT / "prefect_hailuo").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -92,15 +93,16 @@ ROOMS = [
     *("acquiring", "reusing", "generation", "resolving", "sweeping", "receiving"),
     *("outcomes", "tally", "batch"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
-    *("orders", "quoting", "estimating", "drift_watch", "caching"),
+    *("orders", "quoting", "estimating", "drift_watch", "caching", "approval"),
     *("notices", "assets"),
     *("publishing", "artifacts", "watching", "stopping"),
-    *("catalogue", "batch_telling"),
+    *("catalogue", "columns", "row_files", "manifest", "plan", "batch_telling"),
     *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
     *("coding", "joining", "stills", "split_screen", "filmstrip"),
     *("montage", "montage_tasks", "choices", "comparison"),
     *("scenes", "shooting", "storyboards"),
-    *("schedules", "sharding", "block_types"),
+    *("schedules", "sharding", "batch_summary", "entries", "contact_sheet", "batch_report"),
+    "block_types",
     *("sweep", "hooks", "webhooks"),
     *("emulator", "flow_command", "checkup", "cli"),
 ]

@@ -27,8 +27,9 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import SecretStr
 from talking import talking_to
 
-from flows.batch import BatchSummary, batch, main
+from flows.batch import batch, main
 from prefect_hailuo import FalCredentials, sharding
+from prefect_hailuo.batch_summary import BatchSummary
 from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.emulator.common_faults import refuse_content
 from prefect_hailuo.errors import ConfigurationError, HailuoError
@@ -76,7 +77,8 @@ async def test_prompts_may_come_from_a_file(
         ({}, "either as"),
         ({"prompts": ["A fox."], "prompts_file": "prompts.txt"}, "either as"),
         ({"prompts_file": "nowhere.txt"}, "nowhere.txt"),
-        ({"prompts": ["A fox.", " "]}, "Prompt 2"),
+        ({"prompts": ["A fox.", " "]}, "row 2"),
+        ({"prompts": ["A fox."], "budget_usd": 5}, "Pass budget"),
         (
             {
                 "prompts": ["A fox."],

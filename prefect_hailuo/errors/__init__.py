@@ -11,6 +11,7 @@
     ├── LedgerError                  the ledger cannot be used; nothing is bought without it
     ├── BudgetError                  the scope's budget does not allow it
     ├── SchemaDriftError             fal's documents or prices are not what this release knows
+    ├── NotApprovedError             no person approved the cost
     ├── FalError                     what fal said, or failed to say
     │   ├── BadKeyError              401, or 403 for another reason than credit
     │   ├── NoCreditError            403, the account is locked or out of credit
@@ -75,6 +76,7 @@ from prefect_hailuo.errors.local import (
     LedgerError,
     MissingExtraError,
     MissingKeyError,
+    NotApprovedError,
     OtherAccountError,
     RunCancelledError,
     SchemaDriftError,
@@ -113,6 +115,7 @@ __all__ = [
     "MissingExtraError",
     "MissingKeyError",
     "NoCreditError",
+    "NotApprovedError",
     "NotReadyError",
     "OtherAccountError",
     "ParkedError",

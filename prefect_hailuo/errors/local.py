@@ -76,6 +76,15 @@ class BudgetError(HailuoError):
     )
 
 
+class NotApprovedError(HailuoError):
+    """No person approved the cost; nothing was bought."""
+
+    default_cure = (
+        "Run it again, and choose to buy in Prefect's UI; or approve beforehand: pass a "
+        "higher approve_above_usd, or --yes to a flow's command."
+    )
+
+
 class RunCancelledError(HailuoError):
     """The flow run that asks was cancelled, so nothing is bought for it."""
 

@@ -1,0 +1,252 @@
+"""What a batch would buy, what is there already, and what that costs, before anything is spent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from anyio.to_thread import run_sync
+from pydantic import BaseModel, ConfigDict, Field
+
+from prefect_hailuo.blocks import Credentials
+from prefect_hailuo.budget import Budget
+from prefect_hailuo.catalogue import BatchItem
+from prefect_hailuo.estimating import Estimate, Line, aestimate
+from prefect_hailuo.fal.messages import Realm
+from prefect_hailuo.ledger.budgets import Allowance
+from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.settings import current_settings
+
+ZERO = Decimal(0)
+
+
+class ModelPlan(BaseModel):
+    """A model's part of a plan.
+
+    Args:
+        model: Its name.
+        videos: How many are wanted.
+        there: How many the ledger has stored.
+        under_way: How many are being made.
+        to_buy: How many would be bought.
+        unclear: How many may have been bought: somebody has to decide, or they are looked for.
+        failed: How many ended by an error that costs money again, and so is only repeated.
+        cost_usd: What those to buy cost, in US dollars, as far as prices are known.
+        unpriced: How many of them have no known price.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    videos: int
+    there: int
+    under_way: int
+    to_buy: int
+    unclear: int
+    failed: int
+    cost_usd: Decimal
+    unpriced: int
+
+
+class Limit(BaseModel):
+    """A limit of the scope that pays.
+
+    Args:
+        period: `day`, `month` (both UTC) or `total`.
+        limit_usd: The limit, in US dollars.
+        left_usd: What may still be spent.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    period: str
+    limit_usd: Decimal
+    left_usd: Decimal
+
+
+class Plan(BaseModel):
+    """What a batch would buy, were it run now.
+
+    Args:
+        realm: `fal`, or `emulator`, which charges nothing of all this.
+        models: Each model's part.
+        repeated: How many rows ask for a video that another row asks for.
+        scope: Whose budget it is on.
+        limits: That scope's limits.
+        notes: What else is to be known about prices.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    realm: Realm
+    models: tuple[ModelPlan, ...] = ()
+    repeated: int = 0
+    scope: str = "default"
+    limits: tuple[Limit, ...] = ()
+    notes: tuple[str, ...] = Field(default=())
+
+    @property
+    def videos(self) -> int:
+        """How many videos are wanted."""
+        return sum(each.videos for each in self.models)
+
+    @property
+    def to_buy(self) -> int:
+        """How many would be bought."""
+        return sum(each.to_buy for each in self.models)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """What they cost, in US dollars, as far as prices are known."""
+        return sum((each.cost_usd for each in self.models), ZERO)
+
+    @property
+    def unpriced(self) -> int:
+        """How many of them have no known price."""
+        return sum(each.unpriced for each in self.models)
+
+    @property
+    def beyond(self) -> Limit | None:
+        """The tightest of the limits that it passes; None where the budget allows it all."""
+        passed = [each for each in self.limits if each.left_usd < self.cost_usd]
+        return min(passed, key=lambda each: each.left_usd, default=None)
+
+    def __str__(self) -> str:
+        return f"{self.to_buy:,} of {self.videos:,} to buy, {self._money}"
+
+    @property
+    def _money(self) -> str:
+        unpriced = f", and {self.unpriced:,} of unknown price" if self.unpriced else ""
+        return f"{told_usd(self.cost_usd, self.realm)}{unpriced}"
+
+    def lines(self) -> list[str]:
+        """What there is to say besides the counts: each a sentence."""
+        said = [f"{self}."]
+        if self.repeated:
+            said.append(f"Rows that repeat another: {self.repeated:,}; they are made once.")
+        if beyond := self.beyond:
+            said.append(
+                f"The budget {self.scope!r} has ${beyond.left_usd} left of ${beyond.limit_usd} "
+                f"({beyond.period}): what passes it is not bought, and fails at no cost."
+            )
+        elif self.limits:
+            left = min(each.left_usd for each in self.limits)
+            said.append(f"The budget {self.scope!r} has ${left} left, which is enough.")
+        return [*said, *self.notes]
+
+    def markdown(self) -> str:
+        """It as a page of Markdown, for Prefect's UI."""
+        return "\n".join([*(f"{each}\n" for each in self.lines()), self.table()])
+
+    def table(self) -> str:
+        """Each model's part, as a table of Markdown."""
+        head = ["Model", "Videos", "There", "Under way", "Unclear", "Failed", "To buy", "Cost"]
+        return "\n".join([_row(head), _row(["---"] * len(head)), *map(_model_row, self.models)])
+
+
+def told_usd(usd: Decimal, realm: Realm) -> str:
+    """Money, as people are told of it: the emulator's is none.
+
+    Example:
+        >>> told_usd(Decimal("4.90"), "fal"), told_usd(Decimal("4.90"), "emulator")
+        ('about $4.90', 'nothing (at fal, about $4.90)')
+        >>> told_usd(Decimal(0), "fal")
+        'nothing'
+    """
+    if not usd:
+        return "nothing"
+    return f"nothing (at fal, about ${usd})" if realm == "emulator" else f"about ${usd}"
+
+
+async def make_plan(
+    items: Iterable[BatchItem],
+    *,
+    credentials: Credentials = None,
+    budget: Budget | str | None = None,
+    repeated: int = 0,
+) -> Plan:
+    """What a batch would buy, were it run now. It spends nothing.
+
+    Args:
+        items: What is wanted, each once.
+        credentials: Whose ledger is asked: a block, or a saved block's name.
+        budget: The budget that pays, or its scope's name.
+        repeated: How many rows asked for one of them again.
+
+    Raises:
+        ConfigurationError: The credentials cannot be used.
+        LedgerError: The ledger cannot be read.
+
+    Example:
+        >>> import asyncio
+        >>> from prefect_hailuo import BatchItem, Hailuo02ProTextToVideo
+        >>> owl = BatchItem(input=Hailuo02ProTextToVideo(prompt="An owl."))
+        >>> print(asyncio.run(make_plan([owl])))
+        1 of 1 to buy, nothing (at fal, about $0.48)
+    """
+    wanted = [(each.input, each.take or 0) for each in items]
+    estimate = await aestimate(wanted, credentials=credentials)
+    scope = budget.scope if isinstance(budget, Budget) else budget
+    scope = scope or (await run_sync(current_settings)).budget_scope
+    return Plan(
+        realm=estimate.realm,
+        models=tuple(_parts(estimate)),
+        repeated=repeated,
+        scope=scope,
+        limits=tuple(await _limits(estimate.realm, scope, budget)),
+        notes=estimate.notes,
+    )
+
+
+def _parts(estimate: Estimate) -> list[ModelPlan]:
+    by_model: dict[str, list[Line]] = {}
+    for line in estimate.lines:
+        by_model.setdefault(line.input.endpoint.name, []).append(line)
+    return [_part(model, lines) for model, lines in by_model.items()]
+
+
+def _part(model: str, lines: Sequence[Line]) -> ModelPlan:
+    states = Counter(each.state for each in lines)
+    return ModelPlan(
+        model=model,
+        videos=len(lines),
+        there=states["stored"],
+        under_way=states["under way"],
+        to_buy=states["new"],
+        unclear=states["unclear"],
+        failed=states["failed"],
+        cost_usd=sum((each.cost_usd or ZERO for each in lines), ZERO),
+        unpriced=sum(each.cost_usd is None for each in lines),
+    )
+
+
+async def _limits(realm: Realm, scope: str, budget: Budget | str | None) -> list[Limit]:
+    known = await _allowances(realm, scope)
+    if not known and isinstance(budget, Budget):  # it becomes the scope's with the first purchase
+        given = {"day": budget.per_day_usd, "month": budget.per_month_usd}
+        given["total"] = budget.total_usd
+        known = [Allowance(name, usd, ZERO) for name, usd in given.items() if usd is not None]
+    return [
+        Limit(period=each.period, limit_usd=each.limit_usd, left_usd=each.left_usd)
+        for each in known
+    ]
+
+
+async def _allowances(realm: Realm, scope: str) -> list[Allowance]:
+    address = (await run_sync(current_settings)).ledger_of(realm)
+
+    async def job(connections: Connections, emit: Emit) -> list[Allowance]:
+        return await connections.ledgers.at(address).budgets.allowances(realm, scope)
+
+    return await process_loop().arun(job)
+
+
+def _model_row(part: ModelPlan) -> str:
+    numbers = [part.videos, part.there, part.under_way, part.unclear, part.failed, part.to_buy]
+    unpriced = f" and {part.unpriced:,} unknown" if part.unpriced else ""
+    return _row([part.model, *(f"{each:,}" for each in numbers), f"${part.cost_usd}{unpriced}"])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
