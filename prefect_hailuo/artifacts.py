@@ -134,7 +134,8 @@ class Teller(Publisher):
         money = _money(endpoint.price_usd(ticket.input), ticket.realm == "emulator")
         self._say("Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money)
         if not process_loop().crowded:
-            tell_submitted(self._subject or Subject.of_ticket(ticket), ticket)
+            found = Subject.of_ticket(ticket)
+            tell_submitted((self._subject or found).known_as(found.key), ticket)
 
     def _tell_logged(self, lines: list[LogLine]) -> None:
         for line in lines:
@@ -157,7 +158,8 @@ class Teller(Publisher):
         self._publish_video(video, poster)
         materialize(video, self._place)
         if not process_loop().crowded:
-            tell_completed(self._subject or Subject.of_video(video), video)
+            found = Subject.of_video(video)
+            tell_completed((self._subject or found).known_as(found.key), video)
 
     def _publish_progress(self, event: Progress) -> None:
         if self._progress is None and event.elapsed_seconds < PROGRESS_SECONDS:

@@ -126,13 +126,14 @@ class BatchTeller(Publisher):
 
     def _note_outcome(self, outcome: VideoOutcome) -> None:
         order, video, error = self._orders[outcome.index], outcome.video, outcome.error
+        subject = Subject.of_order(order).known_as(outcome.key)
         if error:
             self._note_failure(outcome)
-            tell_error(Subject.of_order(order), error, crowded=True)
+            tell_error(subject, error, crowded=True)
         elif video and video.stored_at >= self._begun_at:  # what was there before, is no news
             materialize(video, order.place, alone=False)
             if len(self._orders) <= CROWD:
-                tell_completed(Subject.of_order(order), video)
+                tell_completed(subject, video)
 
     def _note_failure(self, outcome: VideoOutcome) -> None:
         self._failures.append(outcome)

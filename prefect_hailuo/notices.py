@@ -10,7 +10,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Any, Literal
 
@@ -77,9 +77,10 @@ class Subject:
 
     @classmethod
     def of_order(cls, order: Order) -> Subject:
-        """The generation that somebody wants."""
+        """The generation that somebody wants; without a key, as long as its pictures are unread."""
         endpoint, realm = order.input.endpoint.id, order.access.realm
-        return cls(endpoint, realm, order.key, None, order.scope, order.input.prompt)
+        key = order.key if order.is_settled else None
+        return cls(endpoint, realm, key, None, order.scope, order.input.prompt)
 
     @classmethod
     def of_ticket(cls, ticket: Ticket) -> Subject:
@@ -92,12 +93,16 @@ class Subject:
         """The generation that a video came from."""
         return cls(video.endpoint, video.realm, video.key, video.request_id, prompt=video.prompt)
 
+    def known_as(self, key: str | None) -> Subject:
+        """The same, by a key that has been found since."""
+        return self if self.key is not None else replace(self, key=key)
+
     @property
     def resource(self) -> dict[str, str]:
         """It as Prefect's events name it: the same in every run and every attempt."""
         name = f"prefect-hailuo.video.{self.key}"
         if self.key is None:
-            name = f"prefect-hailuo.request.{self.request_id}"
+            name = f"prefect-hailuo.request.{self.request_id or 'none'}"
         labels = {
             "prefect.resource.id": name,
             "prefect.resource.name": f"{model_name(self.endpoint)} {(self.key or '')[:12]}".strip(),
@@ -150,6 +155,7 @@ def tell_error(subject: Subject, error: HailuoError, *, crowded: bool = False) -
         parked = isinstance(error, ParkedError)
         name: EventName = "prefect-hailuo.video.parked" if parked else "prefect-hailuo.video.failed"
         ticket = error.ticket
+        subject = subject.known_as(Subject.of_ticket(ticket).key if ticket else None)
         request_id = ticket.request_id if ticket else subject.request_id
         payload = {**_facts(subject), "request_id": request_id, **_described(error)}
         _emit(name, subject.resource, payload)

@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from picture_ground import Shot as Pictured
 from pydantic import BaseModel, ValidationError
 
 from prefect_hailuo.images import ImageSource, decode_data_uri, image_fields, image_sources
@@ -81,3 +82,10 @@ def test_an_input_knows_its_pictures() -> None:
     """Which fields hold pictures follows from the declaration."""
     assert image_fields(Shot) == ("image_url", "end_image_url")
     assert image_sources(Shot(image_url="/a.png")) == {"image_url": "/a.png"}
+
+
+def test_a_refusal_shows_no_secret() -> None:
+    """What was given in place of a picture is not in the error, for it may be a signed URL."""
+    with pytest.raises(ValidationError) as raised:
+        Pictured(prompt="It moves.", image_url="ftp://example.com/fox.png?sig=hush-hush")
+    assert "hush-hush" not in str(raised.value)

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 from anyio.to_thread import run_sync
+from happenings import events_of
 from picture_ground import PictureServer, Served, Shot, declare, plain_picture, serving_pictures
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
 from prefect_hailuo import HailuoVideoJob, agenerate_video, generate_video, generate_videos
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.errors import ImageError
 from prefect_hailuo.video import Video
 
 PATIENCE_SECONDS = 60
@@ -129,3 +132,25 @@ def test_a_batch_takes_pictures(tmp_path: Path, tiny: FalEmulator) -> None:
     assert (len(outcomes.videos), tiny.charged) == (2, 2)
     [failed] = outcomes.failed
     assert failed.input == inputs[2] and failed.failure.kind == "ImageError"
+
+
+def test_events_name_the_video_by_its_key(tmp_path: Path, tiny: FalEmulator) -> None:
+    """It is known once the picture was read; of one that cannot be read, the failure is told."""
+    path = tmp_path / "still.png"
+    path.write_bytes(plain_picture())
+    options: Any = {"credentials": tiny.credentials(), "storage": tmp_path / "videos"}
+    made: list[Video] = []
+
+    @flow
+    def around() -> str:
+        made.append(generate_video(Shot(prompt="It moves.", image_url=path), **options))
+        with pytest.raises(ImageError):
+            generate_video(Shot(prompt="It moves.", image_url=tmp_path / "none.png"), **options)
+        return str(flow_run.id)
+
+    names = [f"prefect-hailuo.video.{name}" for name in ("submitted", "completed", "failed")]
+    told = {event["event"]: event for event in events_of(around(), *names)}
+    for name in names[:2]:
+        resource = told[name]["resource"]["prefect.resource.id"]
+        assert resource == f"prefect-hailuo.video.{made[0].key}"
+    assert told[names[2]]["payload"]["error"] == "ImageError"

@@ -49,7 +49,8 @@ and becomes the text."""
 class VideoInput(BaseModel):
     """The base of all inputs: frozen, unknown fields refused, one class an endpoint."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A picture's URL may be signed: what was given is in no error's message.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     endpoint: ClassVar[Endpoint]
     later_fields: ClassVar[frozenset[str]] = frozenset()
