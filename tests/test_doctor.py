@@ -36,6 +36,12 @@ def no_server() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is installed on a developer's machine, is what is needed."""
+    monkeypatch.setattr(versions, "requires", lambda package: [])
+
+
 def found(check: str, *arguments: Any, **options: Any) -> list[Finding]:
     """What an examination says of one thing."""
     return [each for each in examine(*arguments, **options) if each.check == check]
@@ -48,7 +54,7 @@ def of(check: str, findings: list[Finding]) -> Finding:
 
 
 def test_on_a_machine_that_is_well_there_is_no_problem(
-    prefect_server: None, tiny: FalEmulator, tmp_path: Path
+    prefect_server: None, as_declared: None, tiny: FalEmulator
 ) -> None:
     """Each thing is looked at, and the command ends with 0."""
     ran = run("doctor", "--emulator", tiny.url)
@@ -212,6 +218,7 @@ def test_a_server_that_is_not_there_is_a_problem(tiny: FalEmulator, tmp_path: Pa
 
 def test_a_package_of_the_wrong_release_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is needed is read from what the package itself declares."""
+    monkeypatch.setattr(versions, "requires", lambda package: ["fastapi>=0.139,<0.155"])
     monkeypatch.setattr(versions, "_installed", lambda name: "0.155")
     told = of("packages", versions.check_versions(Surroundings()))
     assert told.verdict == "problem"
@@ -223,6 +230,7 @@ def test_a_missing_extra_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not everybody wants posters."""
     there = versions._installed
     monkeypatch.setattr(versions, "_installed", lambda name: None if name == "av" else there(name))
+    monkeypatch.setattr(versions, "requires", lambda package: ['av>=14; extra == "media"'])
     told = of("media", versions.check_versions(Surroundings()))
     assert (told.verdict, "prefect-hailuo[media]" in told.cure) == ("warning", True)
 
@@ -263,7 +271,9 @@ def test_a_check_that_hangs_or_breaks_hides_no_other() -> None:
     assert SECRET not in json.dumps([each.model_dump() for each in findings])
 
 
-def test_the_command_shows_each_cure(no_server: None, tiny: FalEmulator, tmp_path: Path) -> None:
+def test_the_command_shows_each_cure(
+    no_server: None, as_declared: None, tiny: FalEmulator, tmp_path: Path
+) -> None:
     """Below what is wrong; the count comes last."""
     tiny.faults.add(refuse("status", 402, count=None))
     ran: Ran = run("doctor", "--emulator", tiny.url, "--storage", tmp_path)

@@ -15,7 +15,13 @@ from prefect import flow
 from prefect.runtime import flow_run
 from roads import FOX
 
-from prefect_hailuo import Budget, agenerate_video, generate_video, generate_videos
+from prefect_hailuo import (
+    Budget,
+    HailuoVideoJob,
+    agenerate_video,
+    generate_video,
+    generate_videos,
+)
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
 from prefect_hailuo.emulator.common_faults import refuse_content
 from prefect_hailuo.errors import BudgetError, ContentPolicyError, HailuoError, ParkedError
@@ -155,6 +161,35 @@ def test_a_small_batch_tells_of_each_video(tiny: FalEmulator, tmp_path: Path) ->
     first, again = (events_of(in_a_flow(batch), ended) for _ in range(2))
     assert len(first) == 4
     assert [each["event"] for each in again] == [ended]
+
+
+def test_a_batch_tells_of_its_budget_once(tiny: FalEmulator, tmp_path: Path) -> None:
+    """What it does not allow, is no failure of a video's."""
+    pennies = Budget(scope="batch-pennies", total_usd=Decimal("0.01"))
+
+    def batch() -> None:
+        mine = tiny.credentials()
+        generate_videos(shots(5), credentials=mine, storage=tmp_path, budget=pennies)
+
+    ended = "prefect-hailuo.batch.ended"
+    names = sorted(each["event"] for each in events_of(in_a_flow(batch), ended))
+    assert names == [ended, "prefect-hailuo.budget.reached"]
+
+
+def test_a_job_tells_of_the_same_video(tiny: FalEmulator, tmp_path: Path) -> None:
+    """Triggered and collected apart, both events are about one generation."""
+
+    def job() -> None:
+        mine = tiny.credentials()
+        run = HailuoVideoJob(input=FOX, credentials=mine, storage=str(tmp_path)).trigger()
+        run.fetch_result()
+
+    names = ("prefect-hailuo.video.submitted", "prefect-hailuo.video.completed")
+    submitted, completed = events_of(in_a_flow(job), *names)
+    assert (
+        submitted["resource"]["prefect.resource.id"]
+        == (completed["resource"]["prefect.resource.id"])
+    )
 
 
 def test_events_can_be_switched_off(

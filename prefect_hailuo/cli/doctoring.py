@@ -27,7 +27,7 @@ def doctor(
     ] = None,
     storage: Annotated[
         str | None,
-        Parameter(help="A directory, or block:<type>/<name>. Default: as the settings say."),
+        Parameter(help="A directory, or block:TYPE/NAME. Default: as the settings say."),
     ] = None,
     timeout: Annotated[
         float, Parameter(help="How many seconds all of it may take.")
