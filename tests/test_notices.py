@@ -181,7 +181,9 @@ def test_a_job_tells_of_the_same_video(tiny: FalEmulator, tmp_path: Path) -> Non
 
     def job() -> None:
         mine = tiny.credentials()
-        run = HailuoVideoJob(input=FOX, credentials=mine, storage=str(tmp_path)).trigger()
+        run = HailuoVideoJob(
+            endpoint=FOX.endpoint.name, input=FOX.body(), credentials=mine, storage=str(tmp_path)
+        ).trigger()
         run.fetch_result()
 
     names = ("prefect-hailuo.video.submitted", "prefect-hailuo.video.completed")
