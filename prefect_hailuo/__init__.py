@@ -22,6 +22,7 @@ __all__ = [
     "Hailuo23StandardTextToVideo",
     "HailuoVideoJob",
     "HailuoVideoRun",
+    "ImageSource",
     "Ticket",
     "Video",
     "VideoOutcome",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from prefect_hailuo.estimating import Estimate, aestimate, estimate
     from prefect_hailuo.fal.messages import Ticket
     from prefect_hailuo.hooks import cancel_generations
+    from prefect_hailuo.images import ImageSource
     from prefect_hailuo.jobs import HailuoVideoJob, HailuoVideoRun
     from prefect_hailuo.montage import Clip
     from prefect_hailuo.montage_tasks import (
@@ -134,6 +136,7 @@ else:
         "Hailuo23StandardTextToVideo": "endpoints",
         "HailuoVideoJob": "jobs",
         "HailuoVideoRun": "jobs",
+        "ImageSource": "images",
         "Ticket": "fal.messages",
         "Video": "video",
         "VideoOutcome": "outcomes",

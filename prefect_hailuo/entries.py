@@ -18,6 +18,7 @@ from prefect_hailuo.blocks import Credentials, resolve_credentials
 from prefect_hailuo.catalogue import BatchItem
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import Billed, ImageError
+from prefect_hailuo.images import Source, shown
 from prefect_hailuo.key import generation_key
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.ledger import Ledger
@@ -259,7 +260,9 @@ def _cells(entry: Entry) -> dict[str, Any]:
 
 
 def _told(value: object) -> object:
-    """A field of an input: a picture may be written out in it, which nobody reads."""
+    """A field of an input: of a picture, no signature and none of its bytes."""
+    if isinstance(value, Source):
+        return shown(value)
     text = str(value)
     return value if len(text) <= FIELD_CHARACTERS else f"{text[:FIELD_CHARACTERS]}…"
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Literal
 
+import anyio
 from anyio.to_thread import run_sync
 
 from prefect_hailuo.blocks import Credentials, resolve_credentials
@@ -152,8 +153,6 @@ class _Asked:
 
     async def settled(self, realm: Realm, pictures: Pictures) -> _Asked:
         """The same, by the key of the pictures that the input names, if they can be had."""
-        if not image_sources(self.input):
-            return self
         try:
             given = await settle_input(self.input, pictures)
         except ImageError:
@@ -193,7 +192,7 @@ class _Question:
         offers = list(dict.fromkeys(wanted))
         quotes = await quotes_of(connections, offers, self.access)
         prices = {offer: each.price_usd for offer, each in zip(offers, quotes, strict=True)}
-        asked = [await one.settled(self.realm, connections.pictures) for one in self.asked]
+        asked = await self._settled(connections.pictures)
         standings = await _standings(asked, connections)
         seen: set[str] = set()
         lines = []
@@ -203,6 +202,18 @@ class _Question:
             cost = prices[offer] if state == "new" else Decimal(0)
             lines.append(Line(one.input, one.take, one.key, state, cost))
         return Estimate(tuple(lines), tuple(quotes), self.realm)
+
+    async def _settled(self, pictures: Pictures) -> list[_Asked]:
+        found = list(self.asked)
+
+        async def look(index: int) -> None:
+            found[index] = await found[index].settled(self.realm, pictures)
+
+        async with anyio.create_task_group() as tasks:
+            for index, one in enumerate(found):
+                if image_sources(one.input):
+                    tasks.start_soon(look, index)
+        return found
 
 
 async def _standings(asked: Sequence[_Asked], connections: Connections) -> dict[str, Standing]:

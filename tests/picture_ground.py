@@ -5,6 +5,7 @@ The endpoint is the tests' own, so that they depend on no model of the catalogue
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 from typing import ClassVar
 
 from PIL import Image
@@ -118,3 +120,20 @@ def serving_pictures() -> Iterator[PictureServer]:
         yield PictureServer(f"http://127.0.0.1:{server.server_address[1]}", files, requests)
         server.shutdown()
         thread.join()
+
+
+def shot(picture: str | Path | bytes, prompt: str = "It moves.") -> Shot:
+    """The input of a picture."""
+    return Shot(prompt=prompt, image_url=picture)
+
+
+def saved(folder: Path, content: bytes, name: str = "still.png") -> Path:
+    """A file with a picture."""
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def identity(content: bytes) -> str:
+    """What a picture is."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
-from children import WITHOUT_PREFECT
 from picture_ground import (
     PictureServer,
     Served,
     Shot,
     declare,
+    identity,
     noisy_picture,
     plain_picture,
+    saved,
     serving_pictures,
+    shot,
 )
 from roads import generate, order_of, path_of, record_of
-from workers import wait_until
 
 from prefect_hailuo import Budget
 from prefect_hailuo.batch import Batch
-from prefect_hailuo.emulator import FalEmulator, delay, drop_after_accepting
+from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import Billed, BudgetError, ImageError
 from prefect_hailuo.estimating import estimate
@@ -37,32 +33,6 @@ from prefect_hailuo.naming import name_and_key
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import VideoOutcomes
 from prefect_hailuo.steps import acquiring
-
-BUY = """
-    import sys
-    from pathlib import Path
-    from pydantic import SecretStr
-    from picture_ground import Shot, declare
-    from prefect_hailuo.fal.hosts import Access, Hosts
-    from prefect_hailuo.generation import Road
-    from prefect_hailuo.ledger.address import ledger_address
-    from prefect_hailuo.loop import process_loop
-    from prefect_hailuo.order import Order
-    from prefect_hailuo.places import Directory
-
-    url, folder, ledger_url, picture = sys.argv[1:]
-    declare()
-    hosts = Hosts(url, f"{url}/run", f"{url}/rest", f"{url}/platform/v1")
-    access = Access(SecretStr("emulator:no-real-key"), hosts, "emulator", "emulator")
-    ledger = ledger_address(ledger_url, "emulator", Path(folder))
-    shot = Shot(prompt="It moves.", image_url=picture)
-
-    async def job(connections, emit):
-        order = Order(shot, access, Directory(folder), ledger)
-        return await Road(access, ledger, connections).generate(order)
-
-    print(process_loop().run(job).sha256)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -77,23 +47,6 @@ def server() -> Iterator[PictureServer]:
     """A web server of pictures."""
     with serving_pictures() as started:
         yield started
-
-
-def shot(picture: str | Path | bytes, prompt: str = "It moves.") -> Shot:
-    """The input of a picture."""
-    return Shot(prompt=prompt, image_url=picture)
-
-
-def saved(folder: Path, content: bytes, name: str = "still.png") -> Path:
-    """A file with a picture."""
-    path = folder / name
-    path.write_bytes(content)
-    return path
-
-
-def identity(content: bytes) -> str:
-    """What a picture is."""
-    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def carry(orders: list[Order]) -> VideoOutcomes:
@@ -157,16 +110,6 @@ def test_both_pictures_count(tmp_path: Path, tiny: FalEmulator) -> None:
     assert (tiny.charged, len(tiny.uploads)) == (2, 1)
 
 
-def test_what_is_stored_needs_no_upload(tmp_path: Path, ledger_url: str, tiny: FalEmulator) -> None:
-    """Another process that has the same picture takes the stored video, and uploads nothing."""
-    content = noisy_picture()
-    generate(tiny, tmp_path / "videos", shot(content))
-    child = buying(tiny, tmp_path, ledger_url, saved(tmp_path, content))
-    sha256, _ = child.communicate(timeout=60)
-    assert sha256.strip() == generate(tiny, tmp_path / "videos", shot(content)).sha256
-    assert (tiny.charged, len(tiny.uploads)) == (1, 1)
-
-
 def test_a_refused_budget_uploads_nothing(tmp_path: Path, tiny: FalEmulator) -> None:
     """Only what is really to be bought is uploaded."""
     budget = Budget(scope="none", total_usd=Decimal(0))
@@ -175,55 +118,7 @@ def test_a_refused_budget_uploads_nothing(tmp_path: Path, tiny: FalEmulator) -> 
     assert (tiny.uploads, tiny.submissions) == ([], [])
 
 
-# Nothing is lost
-
-
-def buying(
-    emulator: FalEmulator, folder: Path, ledger_url: str, picture: Path
-) -> subprocess.Popen[str]:
-    """A process that buys the video of a picture."""
-    tests = f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-    arguments = [emulator.url, folder / "videos", ledger_url, picture]
-    return subprocess.Popen(
-        [sys.executable, "-c", WITHOUT_PREFECT + tests + dedent(BUY), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_killed_during_the_upload(tmp_path: Path, ledger_url: str, tiny: FalEmulator) -> None:
-    """Nothing was charged, nothing intended; the next process buys it, once."""
-    picture = saved(tmp_path, noisy_picture())
-    tiny.faults.add(delay("upload", 600, after_accepting=False))
-    with buying(tiny, tmp_path, ledger_url, picture) as child:
-        wait_until(lambda: tiny._emulation.requests["upload"], "an upload")
-        child.send_signal(signal.SIGKILL)
-    assert (tiny.charged, tiny.submissions) == (0, [])
-    assert estimate(shot(picture), credentials=tiny.credentials()).lines[0].state == "new"
-    generate(tiny, tmp_path / "videos", shot(picture))
-    assert (tiny.charged, len(tiny.uploads)) == (1, 1)
-
-
-@pytest.mark.parametrize("picture", [plain_picture(), noisy_picture()], ids=["inline", "uploaded"])
-def test_a_lost_answer_is_found_in_the_history(
-    tmp_path: Path, fal: FalEmulator, picture: bytes
-) -> None:
-    """By the body that was sent; and the video is bought once."""
-    fal.faults.add(drop_after_accepting("submit"))
-    generate(fal, tmp_path / "videos", shot(picture))
-    assert fal.charged == 1
-
-
-@pytest.mark.parametrize("picture", [plain_picture(), noisy_picture()], ids=["inline", "uploaded"])
-def test_a_lost_ledger_is_no_loss(
-    tmp_path: Path, fal: FalEmulator, picture: bytes, lose_ledger: Callable[[], None]
-) -> None:
-    """A new ledger finds the same picture's request in fal's history, though it was uploaded."""
-    ticket = process_loop().run(acquiring(order_of(fal, tmp_path / "a", shot(picture))).job)
-    lose_ledger()
-    again = process_loop().run(acquiring(order_of(fal, tmp_path / "b", shot(picture))).job)
-    assert again.request_id == ticket.request_id
-    assert len(fal.submissions) == 1
+# A picture that is gone
 
 
 def test_a_picture_that_is_gone(tmp_path: Path, tiny: FalEmulator) -> None:
