@@ -42,6 +42,7 @@ __all__ = [
     "ashow_side_by_side",
     "askip_missed_slot",
     "asubmit_video",
+    "asuspend_for_video",
     "await_for_video",
     "cancel_generations",
     "download_video",
@@ -60,6 +61,7 @@ __all__ = [
     "skip_missed_slot",
     "slot_take",
     "submit_video",
+    "suspend_for_video",
     "wait_for_video",
     "webhook_app",
 ]
@@ -106,6 +108,7 @@ if TYPE_CHECKING:
         submit_video,
         wait_for_video,
     )
+    from prefect_hailuo.suspending import asuspend_for_video, suspend_for_video
     from prefect_hailuo.tasks.generating import agenerate_video, generate_video
     from prefect_hailuo.tasks.text_02 import (
         ahailuo_02_pro_text_to_video,
@@ -156,6 +159,7 @@ else:
         "ashow_side_by_side": "montage_tasks",
         "askip_missed_slot": "schedules",
         "asubmit_video": "step_tasks",
+        "asuspend_for_video": "suspending",
         "await_for_video": "step_tasks",
         "cancel_generations": "hooks",
         "download_video": "step_tasks",
@@ -174,6 +178,7 @@ else:
         "skip_missed_slot": "schedules",
         "slot_take": "schedules",
         "submit_video": "step_tasks",
+        "suspend_for_video": "suspending",
         "wait_for_video": "step_tasks",
         "webhook_app": "webhooks",
     }

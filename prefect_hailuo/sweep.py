@@ -26,6 +26,7 @@ from prefect_hailuo.key import shown_key
 from prefect_hailuo.loop import Connections, Emit, Job, process_loop
 from prefect_hailuo.notices import Subject, tell_completed, tell_error
 from prefect_hailuo.orders import find_place
+from prefect_hailuo.resuming import resume_over
 from prefect_hailuo.runs import cancelled_runs
 from prefect_hailuo.settings import current_settings
 from prefect_hailuo.storage import resolve_storage
@@ -39,6 +40,7 @@ class SweepReport:
     Args:
         realm: Whose purchases.
         rows: One for each attempt that had come to no end.
+        resumed: The flow runs that were suspended until a video is done, and were resumed.
 
     Example:
         >>> SweepReport("fal", ()).to_markdown()
@@ -47,6 +49,7 @@ class SweepReport:
 
     realm: Realm
     rows: tuple[SweepRow, ...]
+    resumed: tuple[str, ...] = ()
 
     @property
     def cost_usd(self) -> Decimal:
@@ -71,8 +74,14 @@ class SweepReport:
 
     def to_markdown(self) -> str:
         """The rows as a table in Markdown."""
+        lines = [f"Resumed the flow run {each}." for each in self.resumed]
         if not self.rows:
-            return "Nothing is left open."
+            return "\n".join(lines) or "Nothing is left open."
+        return "\n".join(
+            [*lines, "", self._rows_to_markdown()] if lines else [self._rows_to_markdown()]
+        )
+
+    def _rows_to_markdown(self) -> str:
         head = list(self.table()[0])
         lines = [head, ["---"] * len(head), *(list(row.values()) for row in self.table())]
         return "\n".join(f"| {' | '.join(_cell(each) for each in line)} |" for line in lines)
@@ -84,7 +93,8 @@ def sweep(
     """Look after every attempt that came to no end and that nobody waits for. It never buys.
 
     What is lost is looked for in fal's history and adopted, what is done is collected before fal
-    drops it, and what only cancelled flow runs wanted is cancelled.
+    drops it, and what only cancelled flow runs wanted is cancelled. Flow runs that are suspended
+    until a video is done are resumed once it is, where fal's call did not do it.
 
     Args:
         realm: Whose purchases; by default, those of the first credentials.
@@ -116,7 +126,7 @@ def sweep(
     for row in rows:
         if (row.key, row.attempt) not in parked:
             _tell_lost(chosen, row)
-    return SweepReport(chosen, tuple(rows))
+    return SweepReport(chosen, tuple(rows), _resumed(chosen))
 
 
 async def asweep(
@@ -175,6 +185,13 @@ def _cancelled(flow_runs: Collection[str]) -> set[str]:
         return cancelled_runs(flow_runs)
     except Exception:
         return set()  # who is not known to be cancelled wants its video
+
+
+def _resumed(realm: Realm) -> tuple[str, ...]:
+    try:
+        return tuple(resume_over(realm, current_settings().ledger_of(realm)))
+    except Exception:
+        return ()  # they stay suspended until the next sweep
 
 
 def _recorded_names(realm: Realm) -> Job[set[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -15,6 +16,7 @@ from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.webhooks import MOST_BYTES, RefusedCallError
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.receiving import Receiving, Taken
+from prefect_hailuo.resuming import resume
 from prefect_hailuo.settings import current_settings
 
 HELLO = "Here fal tells when a video is done.\n"
@@ -30,11 +32,12 @@ def webhook_app(credentials: Credentials = None) -> Starlette:
     `PREFECT_INTEGRATIONS_HAILUO_WEBHOOK_URL`, for whatever submits. It needs no API key: a call is
     taken if fal's published key has signed it, within five minutes, and the ledger knows its
     request. It buys nothing, asks fal for nothing but its public keys, and takes a call that comes
-    again as it took the first.
+    again as it took the first. Flow runs that `suspend_for_video` has suspended are resumed; for
+    that, `PREFECT_API_URL` must be set.
 
     It answers 200 to what it has written down; 404 where the ledger does not know the request yet,
-    and 503 where the ledger or fal's keys are out of reach, so that fal calls again; 400, 401 or
-    413 to what is no call of fal's.
+    and 503 where the ledger, fal's keys or Prefect's API are out of reach, so that fal calls again;
+    400, 401 or 413 to what is no call of fal's.
 
     Args:
         credentials: A block, or a saved block's name: tells the realm, and where its keys are. By
@@ -87,7 +90,16 @@ class _Receiver:
             return PlainTextResponse("Not now: call again.\n", 503)
         except ClientDisconnect:
             return Response(status_code=400)
+        return await self._answer(taken)
+
+    async def _answer(self, taken: Taken) -> Response:
         logger.info("%s: %s", taken.request_id, "noted" if taken.news else "known already")
+        try:
+            for run in await run_sync(resume, taken.runs, (taken.attempt.realm, taken.request_id)):
+                logger.info("Flow run %s is resumed.", run)
+        except Exception as error:  # of what kind, Prefect does not say
+            logger.error("Flow runs could not be resumed: %s", type(error).__name__)
+            return PlainTextResponse("Not now: call again.\n", 503)
         return PlainTextResponse("Noted.\n" if taken.news else "Known already.\n")
 
     async def _take(self, headers: Mapping[str, str], body: bytes) -> Taken:

@@ -103,7 +103,7 @@ ROOMS = [
     *("scenes", "shooting", "storyboards"),
     *("schedules", "sharding", "batch_summary", "entries", "contact_sheet", "batch_report"),
     "block_types",
-    *("sweep", "hooks", "webhooks"),
+    *("resuming", "suspending", "sweep", "hooks", "webhooks"),
     *("emulator", "flow_command", "checkup", "cli"),
 ]
 """The package's rooms; each may import only from those before it."""

@@ -22,11 +22,14 @@ def webhooks(
 ) -> None:
     """Take fal's calls, so that nobody has to ask whether a video is done. It buys nothing."""
     import uvicorn
+    from prefect.settings import PREFECT_API_URL
 
     from prefect_hailuo.settings import current_settings
     from prefect_hailuo.webhooks import webhook_app
 
     app = webhook_app(credentials)
+    if not PREFECT_API_URL.value():
+        say("PREFECT_API_URL is not set: suspended flow runs are not resumed.")
     public = current_settings().webhook_url
     say(f"Taking fal's calls at http://{host}:{port}.")
     say(

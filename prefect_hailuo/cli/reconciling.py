@@ -33,7 +33,10 @@ def reconcile(
     report = sweep(realm_of(realm), credentials=list(credentials or ()))
     if json:
         say_json([asdict(row) for row in report.rows])
-    elif report.rows:
+        return
+    for run in report.resumed:
+        say(f"Resumed the flow run {run}.")
+    if report.rows:
         _print(report)
     else:
         say("Nothing is left open.")

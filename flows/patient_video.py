@@ -1,0 +1,116 @@
+"""One prompt, one video, and nobody waits: the run is suspended while fal works.
+
+Serve or deploy it; it needs `prefect-hailuo webhooks` to be resumed at once. As a command it has no
+deployment, and waits in its own process:
+
+python flows/patient_video.py "A red fox crosses a snowy field." --emulator
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, get_args
+
+from prefect import flow
+from prefect.cache_policies import INPUTS, RUN_ID
+
+from prefect_hailuo import (
+    FalCredentials,
+    Video,
+    download_video,
+    fetch_video,
+    submit_video,
+    suspend_for_video,
+    wait_for_video,
+)
+from prefect_hailuo.endpoints import find_input_class
+from prefect_hailuo.flow_command import flow_parser, run_flow_command
+from prefect_hailuo.suspending import check_suspendable
+
+Model = Literal["hailuo-2.3-pro", "hailuo-02-pro"]
+MODELS: tuple[Model, ...] = get_args(Model)
+
+# A run that was resumed goes on with its own ticket. Where that is not to be had, on another
+# machine or after a clean-up, the ledger knows it all the same, and nothing is bought twice.
+submit = submit_video.with_options(
+    persist_result=True, cache_policy=RUN_ID + INPUTS - "credentials"
+)
+
+
+@flow(name="patient-video")
+def patient_video(
+    prompt: str,
+    model: Model = "hailuo-2.3-pro",
+    prompt_optimizer: bool = True,
+    take: int | str = 0,
+    storage: str | None = None,
+    credentials: FalCredentials | str | None = None,
+    suspend: bool = True,
+) -> Video:
+    """Make a video of a prompt, and let go of the worker meanwhile. **This may spend money.**
+
+    The run submits the prompt and is suspended: its process ends. When fal's call comes, or the
+    sweep finds that the video is done, the run is resumed in a new process, which collects it.
+
+    Args:
+        prompt: What to show, 1 to 2000 characters.
+        model: Which model makes it.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt.
+        take: Which of several videos of the same prompt; another take is another purchase.
+        storage: A directory, or a storage block as `block:<type>/<name>`; by default, a directory
+            in Prefect's home.
+        credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
+        suspend: Whether to suspend the run, which needs a deployment; otherwise it waits.
+    """
+    if suspend:
+        check_suspendable()  # before anything is bought
+    asked = find_input_class(model)(prompt=prompt, prompt_optimizer=prompt_optimizer)
+    ticket = submit(asked, credentials=credentials, take=take)
+    if suspend:
+        suspend_for_video(ticket)
+    completed = wait_for_video(ticket, credentials=credentials)
+    output = fetch_video(ticket, completed, credentials=credentials)
+    return download_video(ticket, output, completed, storage=storage)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit code is 0 with a video, 1 without one, 2 for a wrong call."""
+    options = _parser().parse_args(arguments)
+    print("A command has no deployment to be resumed by: it waits here.", file=sys.stderr)
+    video = run_flow_command(options, partial(_run, options), lambda video: video.place)
+    return 0 if video else 1
+
+
+def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
+    find_input_class(options.model)(prompt=options.prompt)  # checked before a server is started
+    return patient_video(
+        options.prompt,
+        model=options.model,
+        prompt_optimizer=options.prompt_optimizer,
+        take=options.take,
+        storage=options.output,
+        credentials=credentials,
+        suspend=False,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = flow_parser("Make a video of a prompt, once; deployed, it is suspended meanwhile.")
+    parser.add_argument("prompt", help="what to show, 1 to 2000 characters")
+    parser.add_argument("--model", choices=MODELS, default=MODELS[0])
+    parser.add_argument(
+        "--no-prompt-optimizer",
+        dest="prompt_optimizer",
+        action="store_false",
+        help="send the prompt as it is",
+    )
+    parser.add_argument(
+        "--take", default="0", help="another take of the same prompt is another purchase"
+    )
+    parser.add_argument("--output", metavar="DIR", help="where the video goes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
