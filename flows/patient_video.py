@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, get_args
 
 from prefect import flow
 from prefect.cache_policies import INPUTS, RUN_ID
@@ -20,16 +19,16 @@ from prefect_hailuo import (
     Video,
     download_video,
     fetch_video,
+    skip_missed_slot,
+    slot_take,
     submit_video,
     suspend_for_video,
     wait_for_video,
 )
+from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 from prefect_hailuo.suspending import check_suspendable
-
-Model = Literal["hailuo-2.3-pro", "hailuo-02-pro"]
-MODELS: tuple[Model, ...] = get_args(Model)
 
 # A run that was resumed goes on with its own ticket. Where that is not to be had, on another
 # machine or after a clean-up, the ledger knows it all the same, and nothing is bought twice.
@@ -41,12 +40,13 @@ submit = submit_video.with_options(
 @flow(name="patient-video")
 def patient_video(
     prompt: str,
-    model: Model = "hailuo-2.3-pro",
+    model: TextModel = "hailuo-2.3-pro",
     prompt_optimizer: bool = True,
     take: int | str = 0,
     storage: str | None = None,
     credentials: FalCredentials | str | None = None,
     suspend: bool = True,
+    skip_if_late_seconds: float | None = None,
 ) -> Video:
     """Make a video of a prompt, and let go of the worker meanwhile. **This may spend money.**
 
@@ -57,16 +57,21 @@ def patient_video(
         prompt: What to show, 1 to 2000 characters.
         model: Which model makes it.
         prompt_optimizer: Whether MiniMax may rewrite the prompt.
-        take: Which of several videos of the same prompt; another take is another purchase.
+        take: Which of several videos of the same prompt; another take is another purchase. In a
+            schedule, `{date}` is one for each day, and `{time}` one for each slot.
         storage: A directory, or a storage block as `block:<type>/<name>`; by default, a directory
             in Prefect's home.
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
         suspend: Whether to suspend the run, which needs a deployment; otherwise it waits.
+        skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
+            slot is due.
     """
+    if skipped := skip_missed_slot(skip_if_late_seconds):
+        return skipped  # type: ignore[no-any-return]
     if suspend:
         check_suspendable()  # before anything is bought
     asked = find_input_class(model)(prompt=prompt, prompt_optimizer=prompt_optimizer)
-    ticket = submit(asked, credentials=credentials, take=take)
+    ticket = submit(asked, credentials=credentials, take=slot_take(take))
     if suspend:
         suspend_for_video(ticket)
     completed = wait_for_video(ticket, credentials=credentials)
@@ -98,7 +103,7 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
 def _parser() -> argparse.ArgumentParser:
     parser = flow_parser("Make a video of a prompt, once; deployed, it is suspended meanwhile.")
     parser.add_argument("prompt", help="what to show, 1 to 2000 characters")
-    parser.add_argument("--model", choices=MODELS, default=MODELS[0])
+    parser.add_argument("--model", choices=text_models(), default=text_models()[0])
     parser.add_argument(
         "--no-prompt-optimizer",
         dest="prompt_optimizer",

@@ -145,7 +145,9 @@ def _this_run() -> FlowRun | None:
 def _missable_slot() -> _Slot | None:
     """This flow run's slot, if a schedule made it and it runs for the first time."""
     run = _this_run()
-    return _slot_of(run) if run and run.run_count <= 1 else None
+    # Prefect does not count that a run was suspended, and has begun anew.
+    begun = run is not None and (run.run_count > 1 or run.empirical_policy.pause_keys)
+    return _slot_of(run) if run and not begun else None
 
 
 def _slot_of(run: FlowRun) -> _Slot | None:
