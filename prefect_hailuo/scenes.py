@@ -102,11 +102,12 @@ class Script:
         with _naming(index + 1, scene):
             fields: dict[str, Any] = {"prompt": scene.prompt}
             fields["prompt_optimizer"] = scene.prompt_optimizer
-            if scene.duration is not None:
+            input_class = _class_of(scene)
+            if scene.duration is not None and not _lasts_so(input_class, scene.duration):
                 fields["duration"] = scene.duration
             if scene.continues:
                 fields[PICTURE] = picture
-            return _class_of(scene).model_validate(fields)
+            return input_class.model_validate(fields)
 
     def expected(self, index: int) -> VideoInput:
         """A scene's input, as long as the picture that it goes on from is not there yet."""
@@ -161,6 +162,23 @@ def _class_of(scene: Scene) -> type[VideoInput]:
             f"{named.endpoint.name} has no {other} endpoint.", cure="Give it another model."
         )
     return found
+
+
+def _lasts_so(input_class: type[VideoInput], duration: str) -> bool:
+    """Whether a model without a choice of durations makes videos of this one.
+
+    Raises:
+        ConfigurationError: It makes others.
+    """
+    if "duration" in input_class.model_fields:
+        return False
+    seconds = input_class.endpoint.default.picture.duration_seconds
+    if str(seconds) == duration:
+        return True
+    raise ConfigurationError(
+        f"{input_class.endpoint.name} always makes {seconds} s; nothing was bought.",
+        cure="Leave the duration out, or give it a standard model.",
+    )
 
 
 def _name(number: int, scene: Scene) -> str:

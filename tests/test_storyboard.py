@@ -91,7 +91,7 @@ async def test_a_failed_scene_is_named_and_a_rerun_goes_on(
         ([], "no scenes"),
         (["A fox.", " "], r"Scene 2 \(''\): prompt: .*blank"),
         ([Scene(prompt="A fox.", continues=True)], "no scene before the first"),
-        ([Scene(prompt="A fox.", duration="10")], r"Scene 1 .*duration"),
+        ([Scene(prompt="A fox.", duration="10")], r"Scene 1 .*hailuo-2.3-pro always makes 6 s"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_bought(
@@ -100,6 +100,14 @@ def test_what_cannot_be_made_is_refused_before_anything_is_bought(
     """By the scene that it is about."""
     with pytest.raises(ConfigurationError, match=match):
         Script(scenes)
+
+
+def test_a_standard_models_duration_is_chosen() -> None:
+    """A pro model's is what it is."""
+    standard = Scene(prompt="A fox.", model="hailuo-02-standard", duration="10")
+    script = Script([standard, Scene(prompt="An owl.", duration="6")])
+    assert script.given(0).body()["duration"] == "10"
+    assert "duration" not in script.given(1).body()
 
 
 @pytest.mark.usefixtures("prefect_server")
