@@ -11,10 +11,11 @@ from functools import partial
 from typing import Annotated
 
 from anyio.to_thread import run_sync
-from prefect import flow, get_run_logger
+from prefect import flow
 from pydantic import Field
 
 from prefect_hailuo import (
+    BatchItem,
     FalCredentials,
     agenerate_videos,
     ashow_side_by_side,
@@ -24,10 +25,11 @@ from prefect_hailuo import (
 from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.comparison import Comparison, name_of, publish_comparison
 from prefect_hailuo.endpoints import VideoInput, find_input_class
-from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.estimating import aestimate
+from prefect_hailuo.errors import ConfigurationError, NotApprovedError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 from prefect_hailuo.media import require_media
+from prefect_hailuo.plan import Plan, make_plan
+from prefect_hailuo.plan_approval import aapprove_plan, not_approved
 
 BOTH_PRO = ["hailuo-2.3-pro", "hailuo-02-pro"]
 
@@ -41,6 +43,7 @@ async def compare_models(
     storage: str | None = None,
     credentials: FalCredentials | str | None = None,
     budget: str | None = None,
+    approve_above_usd: Annotated[float | None, Field(ge=0)] = None,
     skip_if_late_seconds: float | None = None,
 ) -> Comparison:
     """Have several models make a video of the same prompt. **This may spend money, for each.**
@@ -59,11 +62,14 @@ async def compare_models(
             clip; by default, a directory in Prefect's home.
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
         budget: The name of the scope that pays.
+        approve_above_usd: Above this cost, in US dollars, the run pauses before anything is spent,
+            until a person resumes it in Prefect's UI and chooses to buy.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; nothing was bought.
+        NotApprovedError: Nobody approved the cost; the run is Cancelled, and nothing was bought.
         BatchError: No model made a video.
     """
     if skipped := await askip_missed_slot(skip_if_late_seconds):
@@ -71,8 +77,15 @@ async def compare_models(
     require_media()
     take = slot_take(take)
     inputs = _inputs(prompt, models, prompt_optimizer)
-    cost = await aestimate([(each, take) for each in inputs], credentials=credentials)
-    get_run_logger().info("%s.", cost)
+    try:
+        await aapprove_plan(
+            [BatchItem(input=each, take=take) for each in inputs],
+            credentials=credentials,
+            budget=budget,
+            approve_above_usd=approve_above_usd,
+        )
+    except NotApprovedError as error:
+        return not_approved(error)  # type: ignore[no-any-return]
     outcomes = await agenerate_videos(
         inputs, take=take, storage=storage, credentials=credentials, budget=budget
     )
@@ -103,12 +116,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code is 0 with all videos, 1 without one, 2 for a wrong call."""
     options = _parser().parse_args(arguments)
     comparison = run_flow_command(options, partial(_run, options), _as_text)
-    return 0 if comparison and not comparison.failed else 1
+    failed = comparison.failed if isinstance(comparison, Comparison) else []
+    return 0 if comparison and not failed else 1
 
 
-def _run(options: argparse.Namespace, credentials: FalCredentials) -> Comparison:
+def _run(options: argparse.Namespace, credentials: FalCredentials) -> Comparison | Plan:
     models = options.models or BOTH_PRO
-    _inputs(options.prompt, models, options.prompt_optimizer)  # before a server is started
+    inputs = _inputs(options.prompt, models, options.prompt_optimizer)  # before a server is started
+    if options.plan:  # which needs none
+        items = [BatchItem(input=each, take=options.take) for each in inputs]
+        return asyncio.run(make_plan(items, credentials=credentials, budget=options.budget))
     run = compare_models(
         options.prompt,
         models,
@@ -117,11 +134,14 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Comparison
         storage=options.output,
         credentials=credentials,
         budget=options.budget,
+        approve_above_usd=None if options.yes else options.approve_above,
     )
     return asyncio.run(run)
 
 
-def _as_text(comparison: Comparison) -> str:
+def _as_text(comparison: Comparison | Plan) -> str:
+    if isinstance(comparison, Plan):
+        return "\n".join([*comparison.lines(), comparison.table()])
     failed = [f"{name_of(each)}: {each.error}" for each in comparison.failed]
     lines = [*failed, *(each.place for each in comparison.videos)]
     return "\n".join([*lines, comparison.clip.place] if comparison.clip else lines)
@@ -144,6 +164,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", metavar="DIR", help="where the videos and the clip go")
     parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end there")
+    parser.add_argument(
+        "--approve-above", type=float, metavar="USD", help="spend no more than this unapproved"
+    )
+    parser.add_argument("--yes", action="store_true", help="approve the cost, whatever it is")
     return parser
 
 

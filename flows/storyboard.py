@@ -18,9 +18,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from prefect_hailuo import FalCredentials, ajoin_videos, askip_missed_slot, slot_take
 from prefect_hailuo.choices import TextModel, text_models
-from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.errors import ConfigurationError, NotApprovedError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 from prefect_hailuo.media import require_media
+from prefect_hailuo.plan import Plan, make_plan
+from prefect_hailuo.plan_approval import aapprove_plan, not_approved
 from prefect_hailuo.scenes import Scene, Script
 from prefect_hailuo.shooting import Shooting
 from prefect_hailuo.storyboards import Storyboard, publish_storyboard
@@ -38,6 +40,7 @@ async def storyboard(
     storage: str | None = None,
     credentials: FalCredentials | str | None = None,
     budget: str | None = None,
+    approve_above_usd: Annotated[float | None, Field(ge=0)] = None,
     skip_if_late_seconds: float | None = None,
 ) -> Storyboard:
     """Make a video of each scene, and one clip of them all. **This may spend money, for each.**
@@ -60,12 +63,15 @@ async def storyboard(
             clip; by default, a directory in Prefect's home.
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
         budget: The name of the scope that pays.
+        approve_above_usd: Above this cost, in US dollars, the run pauses before anything is spent,
+            until a person resumes it in Prefect's UI and chooses to buy.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; the message says which scene.
             Nothing was bought.
+        NotApprovedError: Nobody approved the cost; the run is Cancelled, and nothing was bought.
         BatchError: Some scenes failed; the message names them. The others are kept, there is no
             clip, and a rerun goes on.
     """
@@ -76,8 +82,16 @@ async def storyboard(
     script = Script(scenes, model=model, prompt_optimizer=prompt_optimizer, take=take)
     shooting = Shooting(script, {"storage": storage, "credentials": credentials, "budget": budget})
     await shooting.find()
-    cost = await shooting.estimate()
-    get_run_logger().info("%s scenes, %s there; of the rest, %s.", *_known(script, shooting), cost)
+    get_run_logger().info("%s scenes, %s there.", len(script), len(shooting.outcomes))
+    try:
+        await aapprove_plan(
+            shooting.rest(),
+            credentials=credentials,
+            budget=budget,
+            approve_above_usd=approve_above_usd,
+        )
+    except NotApprovedError as error:
+        return not_approved(error)  # type: ignore[no-any-return]
     await shooting.make()
     videos = shooting.videos()
     clip = await ajoin_videos(videos, storage=storage, name=title)
@@ -86,28 +100,34 @@ async def storyboard(
     return board
 
 
-def _known(script: Script, shooting: Shooting) -> tuple[int, int]:
-    return len(script), len(shooting.outcomes)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code is 0 with a clip, 1 without one, 2 for a wrong call."""
     options = _parser().parse_args(arguments)
-    board = run_flow_command(options, partial(_run, options), lambda board: board.clip.place)
+    board = run_flow_command(options, partial(_run, options), _as_text)
     return 0 if board else 1
 
 
-def _run(options: argparse.Namespace, credentials: FalCredentials) -> Storyboard:
+def _as_text(board: Storyboard | Plan) -> str:
+    if isinstance(board, Plan):
+        return "\n".join([*board.lines(), board.table()])
+    return board.clip.place
+
+
+def _run(options: argparse.Namespace, credentials: FalCredentials) -> Storyboard | Plan:
     scenes = _scenes(options)
     named: dict[str, Any] = {"model": options.model, "take": options.take}
     named["prompt_optimizer"] = options.prompt_optimizer
-    Script(scenes, **named)  # checked before a server is started
+    script = Script(scenes, **named)  # checked before a server is started
+    if options.plan:  # which needs none; what goes on from another scene counts as not there yet
+        items = [script.expected(index) for index in range(len(script))]
+        return asyncio.run(make_plan(items, credentials=credentials, budget=options.budget))
     run = storyboard(
         scenes,
         options.title,
         storage=options.output,
         credentials=credentials,
         budget=options.budget,
+        approve_above_usd=None if options.yes else options.approve_above,
         **named,
     )
     board: Storyboard = asyncio.run(run)
@@ -157,6 +177,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", metavar="DIR", help="where the videos and the clip go")
     parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end there")
+    parser.add_argument(
+        "--approve-above", type=float, metavar="USD", help="spend no more than this unapproved"
+    )
+    parser.add_argument("--yes", action="store_true", help="approve the cost, whatever it is")
     return parser
 
 

@@ -8,13 +8,10 @@ from pydantic import AfterValidator, Field
 
 from prefect_hailuo.endpoints import CATALOGUE, VideoInput, find_input_class
 
-TEXT_TO_VIDEO = "text-to-video"
-"""How fal's ids of the endpoints end that need nothing but a prompt."""
-
 
 def needs_only_a_prompt(input_class: type[VideoInput]) -> bool:
     """Whether a model makes a video of a prompt alone."""
-    return input_class.endpoint.id.endswith(TEXT_TO_VIDEO)
+    return input_class.endpoint.category == "text-to-video"
 
 
 def text_models() -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from prefect_hailuo.catalogue import BatchItem
 from prefect_hailuo.choices import AnyModel, Seconds, needs_only_a_prompt
 from prefect_hailuo.endpoints import CATALOGUE, VideoInput, find_input_class
 from prefect_hailuo.errors import ConfigurationError
@@ -109,9 +110,9 @@ class Script:
                 fields[PICTURE] = picture
             return input_class.model_validate(fields)
 
-    def expected(self, index: int) -> VideoInput:
-        """A scene's input, as long as the picture that it goes on from is not there yet."""
-        return self.given(index, _stand_in(index))
+    def expected(self, index: int) -> BatchItem:
+        """What a scene will ask for, as long as the picture that it goes on from is not there."""
+        return BatchItem(input=self.given(index, _stand_in(index)), take=self.take(index))
 
     def take(self, index: int) -> int | str:
         """A scene's take."""

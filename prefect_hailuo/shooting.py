@@ -8,9 +8,10 @@ from typing import Any
 
 from prefect_hailuo.as_completed import agenerate_videos_as_completed
 from prefect_hailuo.batch_tasks import agenerate_videos
+from prefect_hailuo.catalogue import BatchItem
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import BatchError, Billed, HailuoError
-from prefect_hailuo.estimating import Estimate, aestimate
+from prefect_hailuo.estimating import aestimate
 from prefect_hailuo.montage_tasks import alast_frame
 from prefect_hailuo.outcomes import VideoOutcome, VideoOutcomes
 from prefect_hailuo.scenes import Script
@@ -44,18 +45,14 @@ class Shooting:
             outcomes = await agenerate_videos(wanted, **self._options)
             await asyncio.gather(*map(self._advance, stored, outcomes))
 
-    async def estimate(self) -> Estimate:
-        """What the rest would cost, those included whose first picture is not there yet."""
-        return await aestimate(self.rest(), credentials=self._options.get("credentials"))
-
-    def rest(self) -> list[tuple[VideoInput, int | str]]:
-        """What is not there yet."""
-        rest: list[tuple[VideoInput, int | str]] = []
+    def rest(self) -> list[BatchItem]:
+        """What is not there yet, in the chains' order. Where a scene's first picture is not there
+        either, it has the stand-in of one."""
+        rest: list[BatchItem] = []
         for number, (index, given) in self._next.items():
-            rest.append((given, self._script.take(index)))
             chain = self._script.chains[number]
-            later = chain[chain.index(index) + 1 :]
-            rest += [(self._script.expected(each), self._script.take(each)) for each in later]
+            rest.append(BatchItem(input=given, take=self._script.take(index)))
+            rest += [self._script.expected(each) for each in chain if each > index]
         return rest
 
     async def make(self) -> None:

@@ -100,7 +100,7 @@ ROOMS = [
     *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
     *("coding", "joining", "stills", "split_screen", "filmstrip"),
     *("montage", "montage_tasks", "choices", "comparison"),
-    *("scenes", "shooting", "storyboards"),
+    *("scenes", "shooting", "storyboards", "plan_approval"),
     *("schedules", "sharding", "batch_summary", "entries", "contact_sheet", "batch_report"),
     "block_types",
     *("resuming", "suspending", "sweep", "hooks", "webhooks"),

@@ -16,6 +16,7 @@ from prefect_hailuo.emulator.common_faults import refuse_content
 from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import BatchError, Billed
 from prefect_hailuo.images import data_uri, identity_of
+from prefect_hailuo.plan import Plan, make_plan
 from prefect_hailuo.scenes import Scene, Script
 from prefect_hailuo.shooting import Shooting
 from prefect_hailuo.stills import last_picture
@@ -88,6 +89,11 @@ async def test_a_failure_holds_up_only_what_goes_on_from_it(
     assert (len(board.videos), red.charged) == (5, 5)
 
 
+async def planned(shooting: Shooting, emulator: FalEmulator) -> Plan:
+    """What the rest of a storyboard would cost."""
+    return await make_plan(shooting.rest(), credentials=emulator.credentials())
+
+
 async def test_what_the_rest_costs_is_known_before(
     red: FalEmulator, tmp_path: Path, scenes: list[str | Scene]
 ) -> None:
@@ -95,10 +101,10 @@ async def test_what_the_rest_costs_is_known_before(
     options: dict[str, Any] = {"storage": str(tmp_path), "credentials": red.credentials()}
     shooting = Shooting(Script(scenes), options)
     await shooting.find()
-    assert (await shooting.estimate()).to_buy == 5
+    assert (await planned(shooting, red)).to_buy == 5
     await film(red, scenes[:2], tmp_path)
     later = Shooting(Script(scenes), options)
     await later.find()
-    cost = await later.estimate()
-    assert (cost.to_buy, sorted(later.outcomes)) == (3, [0, 1])
+    plan = await planned(later, red)
+    assert (plan.to_buy, sorted(later.outcomes)) == (3, [0, 1])
     assert red.charged == 2
