@@ -234,7 +234,7 @@ def _named(words: list[str], file: str | None) -> tuple[list[str] | None, str | 
 
 def _as_text(summary: BatchSummary) -> str:
     if summary.plan and not summary.done and not summary.failed:
-        return "\n".join([*summary.plan.lines(), summary.plan.table()])
+        return summary.plan.text()
     outputs = [each for each in (summary.csv, summary.sheet) if each]
     return "\n".join([f"{summary}.", *summary.places, *outputs, *summary.failures])
 

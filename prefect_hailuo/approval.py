@@ -27,6 +27,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
+from prefect_hailuo.money import dollars
 from prefect_hailuo.prefect_calls import synchronously
 
 DAY_SECONDS = 86400
@@ -90,8 +91,8 @@ class Question(BaseModel):
         """The cost, and the bound, in a sentence."""
         unpriced = f", and {self.unpriced:,} of unknown price" if self.unpriced else ""
         return (
-            f"It would cost about ${self.cost_usd}{unpriced}, and above ${self.above_usd} a person "
-            "has to approve."
+            f"It would cost about {dollars(self.cost_usd)}{unpriced} at fal, and above "
+            f"{dollars(self.above_usd)} a person has to approve."
         )
 
     def text(self) -> str:

@@ -10,6 +10,7 @@ from textwrap import shorten
 from pydantic import BaseModel, Field
 
 from prefect_hailuo.errors import Billed
+from prefect_hailuo.money import dollars
 from prefect_hailuo.outcomes import Failure, VideoOutcomes
 from prefect_hailuo.plan import Plan
 from prefect_hailuo.video import Video
@@ -48,7 +49,7 @@ class BatchSummary(BaseModel):
     sheet: str | None = None
 
     def __str__(self) -> str:
-        spent = f"${self.spent_usd}" if self.spent_usd else "nothing"
+        spent = dollars(self.spent_usd) if self.spent_usd else "nothing"
         failed = f", {self.failed:,} failed" if self.failed else ""
         return f"{self.done:,} of {self.videos:,} done{failed}, {self.new:,} new for {spent}"
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from decimal import Decimal
 from textwrap import shorten
 
 import anyio.to_thread
@@ -21,6 +20,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect_hailuo.artifacts import escape
 from prefect_hailuo.assets import materialize
 from prefect_hailuo.fal.pacing import CROWD
+from prefect_hailuo.money import told_usd
 from prefect_hailuo.notices import Subject, tell_batch, tell_completed, tell_error
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import Failure, VideoOutcome
@@ -194,7 +194,8 @@ about $3.92; about 5 min left.'
     named = [("failed", counts.failed), ("running", counts.running), ("queued", counts.queued)]
     named.append(("to go", counts.waiting))
     parts += [f"{number:,} {name}" for name, number in named if number]
-    money = f"{counts.bought:,} bought for {_money(counts.spent_usd + counts.reserved_usd, counts)}"
+    usd = counts.spent_usd + counts.reserved_usd
+    money = f"{counts.bought:,} bought for {told_usd(usd, counts.realm, counts.unpriced)}"
     left = [] if _is_over(counts) else [f"{describe_seconds(counts.left_seconds)} left"]
     return "; ".join([", ".join(parts), money, *left]) + "."
 
@@ -229,8 +230,9 @@ def summary(counts: Counts, failures: Sequence[VideoOutcome]) -> str:
         ),
         ("Not at fal yet", f"{counts.waiting:,}"),
         ("Bought by this run", f"{counts.bought:,}"),
-        ("Spent", _money(counts.spent_usd, counts)),
-        ("Reserved for what is under way", _money(counts.reserved_usd, counts)),
+        ("Spent", told_usd(counts.spent_usd, counts.realm)),
+        ("Reserved for what is under way", told_usd(counts.reserved_usd, counts.realm)),
+        ("Bought at a price that is not known", f"{counts.unpriced:,}"),
         ("Time so far", describe_seconds(counts.seconds)),
         ("Time left", describe_seconds(counts.left_seconds)),
     ]
@@ -253,11 +255,6 @@ def _failure_line(outcome: VideoOutcome, failure: Failure) -> str:
     texts = [outcome.input.prompt, failure.kind, failure.message, failure.cure]
     cells = [escape(shorten(each, TEXT_CHARACTERS, placeholder="…")) for each in texts]
     return f"| {outcome.index} | {' | '.join(cells)} | {failure.billed} |"
-
-
-def _money(usd: Decimal, counts: Counts) -> str:
-    emulated = counts.realm == "emulator"
-    return f"nothing (at fal, about ${usd})" if emulated and usd else f"about ${usd}"
 
 
 def _is_over(counts: Counts) -> bool:

@@ -16,6 +16,7 @@ from prefect_hailuo.estimating import Estimate, Line, aestimate
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.budgets import Allowance
 from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.money import dollars, told_usd
 from prefect_hailuo.settings import current_settings
 
 ZERO = Decimal(0)
@@ -113,12 +114,8 @@ class Plan(BaseModel):
         return min(passed, key=lambda each: each.left_usd, default=None)
 
     def __str__(self) -> str:
-        return f"{self.to_buy:,} of {self.videos:,} to buy, {self._money}"
-
-    @property
-    def _money(self) -> str:
-        unpriced = f", and {self.unpriced:,} of unknown price" if self.unpriced else ""
-        return f"{told_usd(self.cost_usd, self.realm)}{unpriced}"
+        money = told_usd(self.cost_usd, self.realm, self.unpriced)
+        return f"{self.to_buy:,} of {self.videos:,} to buy, {money}"
 
     def lines(self) -> list[str]:
         """What there is to say besides the counts: each a sentence."""
@@ -127,36 +124,27 @@ class Plan(BaseModel):
             said.append(f"Rows that repeat another: {self.repeated:,}; they are made once.")
         if beyond := self.beyond:
             said.append(
-                f"The budget {self.scope!r} has ${beyond.left_usd} left of ${beyond.limit_usd} "
-                f"({beyond.period}): what passes it is not bought, and fails at no cost."
+                f"The budget {self.scope!r} has {dollars(beyond.left_usd)} left of "
+                f"{dollars(beyond.limit_usd)} ({beyond.period}): what passes it is not "
+                "bought, and fails at no cost."
             )
         elif self.limits:
-            left = min(each.left_usd for each in self.limits)
-            said.append(f"The budget {self.scope!r} has ${left} left, which is enough.")
+            left = dollars(min(each.left_usd for each in self.limits))
+            said.append(f"The budget {self.scope!r} has {left} left, which is enough.")
         return [*said, *self.notes]
 
     def markdown(self) -> str:
         """It as a page of Markdown, for Prefect's UI."""
         return "\n".join([*(f"{each}\n" for each in self.lines()), self.table()])
 
+    def text(self) -> str:
+        """It as lines of a terminal."""
+        return "\n".join([*self.lines(), *(f"  {_in_words(each)}" for each in self.models)])
+
     def table(self) -> str:
         """Each model's part, as a table of Markdown."""
         head = ["Model", "Videos", "There", "Under way", "Unclear", "Failed", "To buy", "Cost"]
         return "\n".join([_row(head), _row(["---"] * len(head)), *map(_model_row, self.models)])
-
-
-def told_usd(usd: Decimal, realm: Realm) -> str:
-    """Money, as people are told of it: the emulator's is none.
-
-    Example:
-        >>> told_usd(Decimal("4.90"), "fal"), told_usd(Decimal("4.90"), "emulator")
-        ('about $4.90', 'nothing (at fal, about $4.90)')
-        >>> told_usd(Decimal(0), "fal")
-        'nothing'
-    """
-    if not usd:
-        return "nothing"
-    return f"nothing (at fal, about ${usd})" if realm == "emulator" else f"about ${usd}"
 
 
 async def make_plan(
@@ -242,10 +230,17 @@ async def _allowances(realm: Realm, scope: str) -> list[Allowance]:
     return await process_loop().arun(job)
 
 
+def _in_words(part: ModelPlan) -> str:
+    told = [("there", part.there), ("under way", part.under_way), ("unclear", part.unclear)]
+    told += [("failed", part.failed), ("to buy", part.to_buy)]
+    counts = ", ".join(f"{number:,} {name}" for name, number in told if number)
+    return f"{part.model}: {counts}; at fal {told_usd(part.cost_usd, 'fal', part.unpriced)}"
+
+
 def _model_row(part: ModelPlan) -> str:
     numbers = [part.videos, part.there, part.under_way, part.unclear, part.failed, part.to_buy]
     unpriced = f" and {part.unpriced:,} unknown" if part.unpriced else ""
-    return _row([part.model, *(f"{each:,}" for each in numbers), f"${part.cost_usd}{unpriced}"])
+    return _row([part.model, *(f"{each:,}" for each in numbers), dollars(part.cost_usd) + unpriced])
 
 
 def _row(cells: Sequence[str]) -> str:

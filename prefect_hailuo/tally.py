@@ -40,6 +40,7 @@ class Counts:
         seconds: How long it has been going on.
         left_seconds: How long it may still take.
         realm: Whether it is fal, which costs money, or the emulator.
+        unpriced: How many of the bought have no known price, and so are in no figure.
     """
 
     total: int
@@ -55,6 +56,7 @@ class Counts:
     seconds: float
     left_seconds: float
     realm: Realm
+    unpriced: int = 0
 
     @property
     def finished(self) -> int:
@@ -107,7 +109,7 @@ class Course:
     failure: Failure | None = None
 
     def __post_init__(self) -> None:
-        self._price = self.order.input.price_usd or Decimal(0)
+        self._price = self.order.input.price_usd
 
     def see(self, event: object) -> None:
         """Take note of an event of the road."""
@@ -152,10 +154,20 @@ class Course:
         ]
 
     @property
+    def paid_for(self) -> int:
+        """How many requests this run bought of it that cost something, or may have."""
+        free = self.failure is not None and self.failure.billed is Billed.NO
+        return max(0, self.bought - free)
+
+    @property
     def price_usd(self) -> Decimal:
         """What this run bought of it, by the catalogue."""
-        free = self.failure is not None and self.failure.billed is Billed.NO
-        return self._price * max(0, self.bought - free)
+        return (self._price or Decimal(0)) * self.paid_for
+
+    @property
+    def unpriced(self) -> int:
+        """How many of those have no known price."""
+        return self.paid_for if self._price is None else 0
 
     def _is_at_fal(self, ticket: Ticket) -> None:
         self.ticket, self.standing = ticket, "queued"
@@ -195,6 +207,7 @@ def count(courses: Sequence[Course], seconds: float) -> Counts:
         seconds=seconds,
         left_seconds=_seconds_left(courses, seconds),
         realm=courses[0].order.access.realm,
+        unpriced=sum(each.unpriced for each in bought),
     )
 
 

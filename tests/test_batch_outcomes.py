@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 from test_errors import CLASSES, TICKET
 
 from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, Video, VideoOutcome
+from prefect_hailuo.batch_telling import describe_counts
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import (
     Billed,
@@ -160,6 +161,26 @@ def test_before_any_is_made_the_time_left_is_the_models() -> None:
     fast, slow = course(), course(Hailuo02ProTextToVideo)
     assert count([fast, slow], seconds=60).left_seconds == 300
     assert count([fast, slow], seconds=3600).left_seconds == pytest.approx(36)
+
+
+def test_what_is_being_made_at_the_end_does_not_take_ever_longer() -> None:
+    """Four of five are made in 16 s: the last one has some two left, as it had at that rate."""
+    made = [course() for _ in range(4)]
+    for each in made:
+        each.video, each.standing = VIDEO, "done"
+    last = course()
+    last.see(at(InProgress()))
+    assert count([*made, last], seconds=16).left_seconds == pytest.approx(2)
+
+
+def test_what_has_no_known_price_is_no_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted, and said."""
+    monkeypatch.setattr(Hailuo23ProTextToVideo, "price_usd", None)
+    one = course()
+    one.see(Submitted(TICKET))
+    counts = count([one], seconds=10)
+    assert (counts.bought, counts.unpriced) == (1, 1)
+    assert "1 bought for 1 of unknown price" in describe_counts(counts)
 
 
 def test_after_that_it_is_by_the_rate() -> None:

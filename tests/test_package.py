@@ -78,7 +78,7 @@ def _imported_by(node: ast.AST) -> list[str]:
 
 ROOMS = [
     *("errors", "images", "image_checks", "endpoints", "clock", "collector"),
-    *("fal.messages", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
+    *("fal.messages", "money", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
     *("fal.light", "fal.transport", "fal.purchase", "fal.client", "fal.uploads"),
     *("fal.pacing", "fal.positions", "fal.spots", "fal.lanes", "fal.supervising", "fal.following"),
     *("fal.pages", "fal.platform", "fal.documents"),

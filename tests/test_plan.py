@@ -34,7 +34,7 @@ async def test_it_is_held_against_the_budget() -> None:
     plan = await make_plan(items, credentials=REAL, budget="acme")
     assert plan.beyond is not None
     assert (plan.beyond.period, plan.beyond.left_usd) == ("total", Decimal(1))
-    assert plan.lines()[1].startswith("The budget 'acme' has $1 left of $1 (total)")
+    assert plan.lines()[1].startswith("The budget 'acme' has $1.00 left of $1.00 (total)")
     enough = await make_plan(items[:2], credentials=REAL, budget="acme")
     assert enough.beyond is None
     assert enough.lines()[1].endswith("left, which is enough.")

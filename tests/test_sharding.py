@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -142,12 +143,14 @@ class Served:
         clock: The emulator's, which stands still.
         ledger: Its ledger's file.
         pid: Of the process that serves it.
+        settings: Its environment's, of this package.
     """
 
     emulator: FalEmulator
     clock: ManualClock
     ledger: Path
     pid: int
+    settings: dict[str, str]
 
     def kill_one_when_all_wait(self) -> None:
         """Kill a shard's process when all that it asked for is known to be at fal."""
@@ -176,20 +179,23 @@ def served(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> It
         FalEmulator(clock=clock, clip=smallest_video(), concurrency=100) as emulator,
         get_client(sync_client=True, httpx_settings={"timeout": 30.0}) as client,
     ):
+        settings = {
+            "PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
+            "PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY": str(folder / "videos"),
+            "PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL": emulator.url,
+        }
         environment = {
             **os.environ,
             "PREFECT_API_URL": PREFECT_API_URL.value() or "",
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-            "PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
-            "PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY": str(folder / "videos"),
-            "PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL": emulator.url,
+            **settings,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]]),
         }
         command = [sys.executable, "-c", "from flows.batch import batch; batch.serve('shards')"]
         with running(command, environment, folder / "served.log") as pid:
             until("it is deployed", lambda: is_deployed(client))
-            yield Served(emulator, clock, folder / "ledger-emulator.db", pid)
+            yield Served(emulator, clock, folder / "ledger-emulator.db", pid, settings)
 
 
 def is_deployed(client: SyncPrefectClient) -> bool:
@@ -205,6 +211,8 @@ async def test_a_killed_shard_is_told_and_goes_on_when_it_is_run_again(
 ) -> None:
     """Only it is started again, and goes on; a later batch finds all, and buys nothing."""
     monkeypatch.setattr(sharding, "POLL_SECONDS", 0.2)
+    for name, value in served.settings.items():  # as its workers have them
+        monkeypatch.setenv(name, value)
     told: list[str] = []
 
     @flow
@@ -223,7 +231,15 @@ async def test_a_killed_shard_is_told_and_goes_on_when_it_is_run_again(
     assert "Crashed" in told[0]
     assert [(each.videos, each.done) for each in summaries] == [(4, 4), (4, 4)]
     assert (later.done, later.new) == (8, 0)
+    assert later.csv is not None
+    assert states_in(later.csv) == ["there before"] * 8
     assert (served.emulator.charged, len(served.emulator.submissions)) == (8, 8)
+
+
+def states_in(file: str) -> list[str]:
+    """What a batch's CSV says of each video."""
+    with Path(file).open(encoding="utf-8-sig") as rows:
+        return [each["state"] for each in csv.DictReader(rows)]
 
 
 @contextmanager

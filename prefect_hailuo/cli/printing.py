@@ -18,8 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefect_hailuo.ledger.attempts import moment
-
-CENT = Decimal("0.01")
+from prefect_hailuo.money import dollars
 
 console = Console(highlight=False, markup=False, emoji=False)
 
@@ -56,10 +55,7 @@ def usd(amount: Decimal | None) -> str:
         >>> usd(Decimal("4.9")), usd(Decimal("0.485")), usd(Decimal(0)), usd(None)
         ('$4.90', '$0.485', '$0.00', '?')
     """
-    if amount is None:
-        return "?"
-    rounded = amount.quantize(CENT)
-    return f"${rounded if rounded == amount else amount.normalize():f}"
+    return "?" if amount is None else dollars(amount)
 
 
 def when(seconds: float | None) -> str:
