@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from prefect_hailuo.errors import Billed, ConfigurationError, ContentPolicyError
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.webhooks import MOST_BYTES
 from prefect_hailuo.loop import process_loop
-from prefect_hailuo.steps import acquiring, batching
+from prefect_hailuo.steps import acquiring, batching, waiting
 from prefect_hailuo.sweep import sweep
 
 
@@ -153,6 +153,18 @@ def test_an_old_request_is_asked_about(slow: FalEmulator, tmp_path: Path) -> Non
         slow._emulation.clock.advance(1000)  # type: ignore[attr-defined]
         assert process_loop().run(timed(order, Hundredfold())).path
     assert slow.requests["stream"] == 1
+
+
+def test_without_its_ledger_a_request_is_asked_about(
+    tiny: FalEmulator, lose_ledger: Callable[[], None]
+) -> None:
+    """The call is written into another one, where nobody here would see it."""
+    with told_at("http://127.0.0.1:1/nobody"):
+        ticket = submit(tiny)
+    lose_ledger()
+    waited = process_loop().run(waiting(ticket, tiny.credentials().access(), 60).job)
+    assert waited.error is None
+    assert tiny.requests["stream"] == 1
 
 
 def test_only_fals_own_calls_are_taken(slow: FalEmulator, ledger_url: str) -> None:
