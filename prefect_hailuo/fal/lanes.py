@@ -130,6 +130,8 @@ class Lane:
         else:  # then they stand as they were submitted
             number = spot.serial if spot.number is None else spot.number
         moved, spot.number = number != spot.number, number
+        if position == 0:
+            self.reach(number, now)  # nothing stands before it, whatever the queue's pace is
         if moved and is_far(self.until_turn(number, now), self.durations):
             heapq.heappush(self._line, (number, next(self._pushed), spot))
 
