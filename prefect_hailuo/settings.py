@@ -139,12 +139,18 @@ def current_settings() -> HailuoSettings:
     """
     global _latest
     prefects = get_current_settings()
-    others = (dict(each for each in os.environ.items() if each[0].startswith(PREFIX)), Path.cwd())
+    others = ([*map(os.environ.get, _variables())], Path.cwd())
     # Prefect's own are compared by identity: it makes new ones where a profile is entered.
     known = _latest
     if known is None or known[0] is not prefects or known[1] != others:
         known = _latest = (prefects, others, HailuoSettings())
     return known[2]
+
+
+@cache
+def _variables() -> list[str]:
+    """The environment variables that say something, as they are written in the documentation."""
+    return [f"{PREFIX}{name}".upper() for name in HailuoSettings.model_fields]
 
 
 _latest: tuple[object, object, HailuoSettings] | None = None

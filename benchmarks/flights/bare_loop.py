@@ -1,6 +1,8 @@
 """The floor: what the best transport does alone, without Prefect, ledger, retries or checks.
 
-aiohttp, a stream of statuses for each request, the result, the download into a file with its hash.
+aiohttp: a stream of statuses for each request, the result, the download into a file and its hash.
+A second floor sends the POSTs as this package must, over httpx's own transport, which knows what
+was sent: that much no engine and no ledger can save.
 """
 
 from __future__ import annotations
@@ -9,38 +11,86 @@ import asyncio
 import hashlib
 import json
 import resource
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import aiohttp
+import anyio
 
 from benchmarks.flights import one_loop
 from benchmarks.flights.flight import WORTHLESS_KEY, Flight, Wanted
+from prefect_hailuo.fal.transport import FRESH, open_http
+from prefect_hailuo.loop import POSTS_AT_ONCE
 
 HEADERS = {"Authorization": f"Key {WORTHLESS_KEY}"}
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 
+Ticket = dict[str, str]
+Submit = Callable[[str], Awaitable[Ticket]]
+"""Sends a prompt."""
+
 
 def fly(flight: Flight, wanted: Wanted) -> int:
     """All at once; a socket each."""
+    return _fly(flight, wanted, _over_aiohttp)
+
+
+def fly_over_httpx(flight: Flight, wanted: Wanted) -> int:
+    """The same, but that the POSTs go as this package's do: each on a connection of its own."""
+    return _fly(flight, wanted, _over_httpx)
+
+
+def _fly(
+    flight: Flight,
+    wanted: Wanted,
+    submitting: Callable[[str], AbstractAsyncContextManager[Submit]],
+) -> int:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return one_loop.run(_all(flight, wanted))
+
+    async def all_of_them() -> int:
+        async with _session() as session, submitting(f"{flight.url}/{wanted.endpoint}") as submit:
+            made = (
+                _one(session, submit, prompt, flight.videos / f"{number}.mp4")
+                for number, prompt in enumerate(wanted.prompts)
+            )
+            return sum(await asyncio.gather(*made))
+
+    return one_loop.run(all_of_them())
 
 
-async def _all(flight: Flight, wanted: Wanted) -> int:
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=NO_TIMEOUT) as session:
-        submit_url = f"{flight.url}/{wanted.endpoint}"
-        made = (
-            _one(session, submit_url, prompt, flight.videos / f"{number}.mp4")
-            for number, prompt in enumerate(wanted.prompts)
-        )
-        return sum(await asyncio.gather(*made))
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=NO_TIMEOUT)
 
 
-async def _one(session: aiohttp.ClientSession, submit_url: str, prompt: str, path: Path) -> bool:
-    async with session.post(submit_url, json={"prompt": prompt}, headers=HEADERS) as response:
-        ticket = await response.json()
+@asynccontextmanager
+async def _over_aiohttp(url: str) -> AsyncIterator[Submit]:
+    async with _session() as session:
+
+        async def submit(prompt: str) -> Ticket:
+            async with session.post(url, json={"prompt": prompt}, headers=HEADERS) as response:
+                return cast(Ticket, await response.json())
+
+        yield submit
+
+
+@asynccontextmanager
+async def _over_httpx(url: str) -> AsyncIterator[Submit]:
+    till = anyio.Semaphore(POSTS_AT_ONCE)  # httpcore's pool is slow with more
+    async with open_http(FRESH) as http:
+
+        async def submit(prompt: str) -> Ticket:
+            async with till:
+                response = await http.post(url, json={"prompt": prompt}, headers=HEADERS)
+            return cast(Ticket, response.json())
+
+        yield submit
+
+
+async def _one(session: aiohttp.ClientSession, submit: Submit, prompt: str, path: Path) -> bool:
+    ticket = await submit(prompt)
     async with session.get(f"{ticket['status_url']}/stream", headers=HEADERS) as stream:
         async for line in stream.content:
             if line.startswith(b"data: ") and json.loads(line[6:])["status"] == "COMPLETED":

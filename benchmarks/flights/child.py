@@ -25,6 +25,7 @@ CONTENDERS = {
     "ours-batch": "ours:batch",
     "ours-tasks": "ours:tasks",
     "floor": "bare_loop:fly",
+    "floor-httpx": "bare_loop:fly_over_httpx",
     "fal-client-gather": "around_fal_client:gathered",
     "prefect-map": "prefect_around_fal_client:mapped",
     "prefect-gather": "prefect_around_fal_client:gathered",

@@ -11,6 +11,7 @@ from benchmarks.lean_fal.load import Load
 OURS = "prefect-hailuo"
 OURS_TENFOLD = "prefect-hailuo, ten times as many"
 FLOOR = "floor: aiohttp alone"
+FLOOR_HTTPX = "floor: aiohttp, POSTs by httpx"
 FAL_CLIENT = "fal_client, gather"
 PREFECT_MAP = "Prefect sync .map, fal_client"
 PREFECT_GATHER = "Prefect async gather, fal_client"
@@ -106,6 +107,7 @@ PLAIN_1000 = Row(
     (
         _ours("ours-plain", 1000),
         Entry(FLOOR, "floor", 1000),
+        Entry(FLOOR_HTTPX, "floor-httpx", 1000),
         Entry(FAL_CLIENT, "fal-client-gather", 1000, is_slow=True),
     ),
     TEN_SECONDS,
@@ -121,6 +123,7 @@ BATCH_1000 = Row(
     (
         _ours("ours-batch", 1000, in_prefect=True),
         Entry(FLOOR, "floor", 1000),
+        Entry(FLOOR_HTTPX, "floor-httpx", 1000),
         Entry(PREFECT_MAP, "prefect-map", 1000, in_prefect=True),
     ),
     TEN_SECONDS,
@@ -149,7 +152,11 @@ BATCH_10000 = Row(
         and f[OURS]["peak_memory_mb"] <= 400
         and f[OURS]["sockets"] <= 1000
     ),
-    (_ours("ours-batch", 10_000, in_prefect=True), Entry(FLOOR, "floor", 10_000)),
+    (
+        _ours("ours-batch", 10_000, in_prefect=True),
+        Entry(FLOOR, "floor", 10_000),
+        Entry(FLOOR_HTTPX, "floor-httpx", 10_000),
+    ),
     TWO_MINUTES,
 )
 QUEUE_2000 = Row(

@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from urllib.parse import quote
 
 import httpx
@@ -91,8 +92,7 @@ class Hosts:
 
     def names_fal(self) -> bool:
         """Whether any of them is a host of fal's own."""
-        hosts = (httpx.URL(getattr(self, f.name)).host.rstrip(".") for f in fields(self))
-        return any(h == d or h.endswith(f".{d}") for h in hosts for d in FAL_DOMAINS)
+        return _names_fal(self)
 
     def submit_url(self, endpoint: str) -> str:
         """Where a request of an endpoint is submitted."""
@@ -136,6 +136,13 @@ class Hosts:
 
     def _trusted(self, url: str | None) -> str | None:
         return url if url and self.trusts(url) else None
+
+
+@lru_cache
+def _names_fal(hosts: Hosts) -> bool:
+    # Kept, for it parses five addresses, and each of a thousand tasks asks several times.
+    names = (httpx.URL(getattr(hosts, f.name)).host.rstrip(".") for f in fields(hosts))
+    return any(h == d or h.endswith(f".{d}") for h in names for d in FAL_DOMAINS)
 
 
 @dataclass(frozen=True)
