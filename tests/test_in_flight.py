@@ -22,7 +22,6 @@ from benchmarks.flights.rows import (
     FAL_CLIENT,
     FLOOR,
     FLOOR_HTTPX,
-    FLOOR_HTTPX,
     OURS,
     OURS_TENFOLD,
     ROWS,
