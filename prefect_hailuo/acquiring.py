@@ -132,14 +132,19 @@ class Acquiring:
         """Claim, to the end: who knows of no claim that was made could not take it back."""
         with anyio.CancelScope(shield=True):
             decision = await self._ledger.claims.claim(self._wish)
+        if isinstance(decision, Buy):
+            await self._queue_up(decision.attempt)
+        return decision
+
+    async def _queue_up(self, mine: Attempt) -> None:
+        """Wait for the till; whoever is cancelled meanwhile, or was before, buys nothing."""
         try:
             await anyio.lowlevel.checkpoint()
+            await self._till.acquire()
         except BaseException:
-            if isinstance(decision, Buy):  # whoever has been cancelled buys nothing
-                with anyio.CancelScope(shield=True):
-                    await self._ledger.records.refused(decision.attempt, NEVER_SENT)
+            with anyio.CancelScope(shield=True):
+                await self._ledger.records.refused(mine, NEVER_SENT)
             raise
-        return decision
 
     async def _buy(self, mine: Attempt) -> Attempt | None:
         """Buy. From the POST until its ticket is written down, nothing interrupts it."""
@@ -161,18 +166,22 @@ class Acquiring:
         return bought
 
     async def _post(self, mine: Attempt) -> Ticket:
+        """Send it, and leave the till to the next."""
+
         async def begin() -> None:
             if not await self._ledger.claims.begin_sending(mine, SUBMIT_SECONDS, self._wish.run):
                 raise NotOursError
 
         order = self._order
-        async with self._till:
+        try:
             bare = await self._client.submit(
                 order.input.endpoint.id,
                 dict(self._wish.body),
                 webhook_url=order.webhook_url,
                 before_sending=begin,
             )
+        finally:
+            self._till.release()
         return order.named(bare)
 
     async def _note(self, mine: Attempt, error: HailuoError) -> None:

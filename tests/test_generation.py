@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio
 import pytest
 from children import run_python
 from file_server import smallest_video
@@ -15,7 +17,7 @@ from prefect_hailuo import Ticket, Video
 from prefect_hailuo.emulator import FalEmulator, edit
 from prefect_hailuo.events import Logged, Progress, Stored, Submitted
 from prefect_hailuo.fal.messages import Completed
-from prefect_hailuo.loop import Job, process_loop
+from prefect_hailuo.loop import POSTS_AT_ONCE, Connections, Emit, Job, process_loop
 from prefect_hailuo.places import Directory
 from prefect_hailuo.steps import fetching, generating, storing
 from prefect_hailuo.waiting import PROGRESS_SECONDS
@@ -166,3 +168,22 @@ def test_requests_known_by_their_ids_have_files_of_their_own(
     videos = [process_loop().run(step.job) for step in steps]
     assert len({path_of(video) for video in videos}) == 3
     assert {(video.key, video.is_there()) for video in videos} == {(None, True)}
+
+
+def test_who_gives_up_while_others_are_served_has_bought_nothing(
+    tmp_path: Path, emulator: FalEmulator
+) -> None:
+    """Before its POST it waits for those of others, and may be cancelled; a later run buys."""
+    order = order_of(emulator, tmp_path)
+
+    async def given_up(connections: Connections, emit: Emit) -> None:
+        async with AsyncExitStack() as others:
+            for _ in range(POSTS_AT_ONCE):
+                await others.enter_async_context(connections.till)
+            with anyio.move_on_after(0.5):
+                await generating(order).job(connections, emit)
+
+    process_loop().run(given_up)
+    assert emulator.charged == 0
+    generate(emulator, tmp_path)
+    assert emulator.charged == 1
