@@ -1,6 +1,6 @@
 """What the tests share: the guard, ledgers, emulators; and the documentation's tests.
 
-Every example in a docstring, and every Python snippet of the README, is a test.
+Every example in a docstring is a test, and so is every snippet of the README and the documentation.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import os
 import runpy
 from collections.abc import Callable, Iterator
 from doctest import ELLIPSIS
+from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from sybil import Sybil
+from sybil import Example, Sybil
 from sybil.document import PythonDocStringDocument
-from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 from prefect_hailuo import FalCredentials
@@ -28,6 +29,17 @@ pytest_plugins = [
     *("databases", "prefect_servers", "process_loops", "scenes", "side_by_side"),
     *("s3_servers", "tiny_emulators"),
 ]
+
+
+def check_shell(example: Example) -> None:
+    """As `shell_snippets` says; loaded where there are any, for it loads all commands."""
+    import_module("shell_snippets").check_shell(example)
+
+
+def check_data(example: Example) -> None:
+    """As `shell_snippets` says."""
+    import_module("shell_snippets").check_data(example)
+
 
 GUARD = Path(__file__).parent / "tests" / "guard"
 
@@ -115,8 +127,12 @@ pytest_collect_file = (
         fixtures=["everything_emulated"],
     )
     + Sybil(
-        parsers=[PythonCodeBlockParser()],
-        patterns=["README.md", "docs/*.md"],
+        parsers=[
+            PythonCodeBlockParser(),
+            CodeBlockParser(language="bash", evaluator=check_shell),
+            CodeBlockParser(language="yaml", evaluator=check_data),
+        ],
+        patterns=["README.md", "CONTRIBUTING.md", "docs/*.md"],
         fixtures=["everything_emulated"],
     )
 ).pytest()

@@ -1,0 +1,54 @@
+"""Puts the package's public names on the pages of the reference, none forgotten.
+
+A page says `public: tasks step_tasks`, and gets what comes from those modules; `public: *` is all
+that no page asked for. So a new name is in the reference as soon as it is public.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import prefect_hailuo
+from prefect_hailuo.cli import app
+from prefect_hailuo.settings import PREFIX, HailuoSettings
+
+MARK = re.compile(r"^public: (.+)$", re.MULTILINE)
+
+PAGES = Path(__file__).parent
+
+
+def homes() -> dict[str, str]:
+    """Every public name, with the module that it comes from."""
+    found = {name: getattr(prefect_hailuo, name) for name in prefect_hailuo.__all__}
+    return {name: prefect_hailuo._HOMES[name] for name in found}
+
+
+def asked_for() -> set[str]:
+    """The modules that some page asks for by name."""
+    marks = [mark for page in PAGES.glob("*.md") for mark in MARK.findall(page.read_text())]
+    return {module for mark in marks for module in mark.split()}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by MkDocs for each page."""
+    markdown = markdown.replace("commands: all", app.generate_docs(heading_level=2))
+    markdown = markdown.replace("settings: all", _settings())
+    return MARK.sub(lambda mark: _entries(mark.group(1).split()), markdown)
+
+
+def _settings() -> str:
+    rows = ["| setting | default | what it says |", "| --- | --- | --- |"]
+    for name, field in HailuoSettings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "" if default in (None, frozenset()) else f"`{default}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _entries(modules: list[str]) -> str:
+    known = homes()
+    wanted = set(known.values()) - asked_for() if modules == ["*"] else set(modules)
+    names = [name for name in known if known[name] in wanted]
+    return "\n\n".join(f"::: prefect_hailuo.{name}" for name in names)
