@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
+from prefect.settings import (
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
 from pydantic import TypeAdapter, ValidationError
 
 from prefect_hailuo.blocks import FalCredentials, resolve_credentials
@@ -15,6 +19,9 @@ from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.messages import EMULATOR_SPEED
 
 Result = TypeVar("Result")
+
+PATIENCE = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120}
+"""On a slow machine, the temporary server of a first run takes longer than Prefect's 20 s."""
 
 
 def flow_parser(description: str) -> argparse.ArgumentParser:
@@ -59,7 +66,8 @@ def run_flow_command(
         with _credentials(options.emulator) as credentials:
             if needs_key:
                 credentials.access()  # a missing key is told before a server is started
-            result = run(credentials)
+            with temporary_settings(set_defaults=PATIENCE):
+                result = run(credentials)
     except ValidationError as error:
         why = "; ".join(f"{_field(each['loc'])}{each['msg']}" for each in error.errors())
     except HailuoError as error:

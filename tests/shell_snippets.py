@@ -17,7 +17,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
+from cyclopts import App
 from prefect.cli._app import _app as prefect_app
 from prefect.settings import Settings
 from sybil import Example
@@ -35,7 +36,7 @@ KNOWN_VARIABLES = {"FAL_KEY", "HAILUO_CAMPAIGN", "RAY_USAGE_STATS_ENABLED"}
 def check_shell(example: Example) -> None:
     """Refuse a snippet with a line that could not be run as it stands there."""
     for line in commands_in(example.parsed):
-        _check(shlex.split(line, comments=True))
+        check_line(line)
 
 
 def check_data(example: Example) -> None:
@@ -50,7 +51,9 @@ def commands_in(snippet: str) -> list[str]:
     return [command.strip() for line in stripped for command in line.split(" && ")]
 
 
-def _check(words: list[str]) -> None:
+def check_line(line: str) -> None:
+    """Refuse a command that could not be run."""
+    words = shlex.split(line, comments=True)
     while words and (words[0] == "export" or SETTING.fullmatch(words[0])):
         first = words.pop(0)
         if first != "export":
@@ -97,12 +100,17 @@ def _is_prefects(name: str) -> bool:
 
 
 def _parse_ours(arguments: list[str]) -> None:
-    app.parse_args(arguments, exit_on_error=False, print_error=False)
+    _parse(app, arguments)
 
 
 def _parse_prefects(arguments: list[str]) -> None:
     ids = [str(UUID(int=0)) if each.endswith("_ID") else each for each in arguments]
-    prefect_app.parse_args(ids, exit_on_error=False, print_error=False)
+    _parse(prefect_app, ids)
+
+
+def _parse(program: App, arguments: list[str]) -> None:
+    command, _, _ = program.parse_args(arguments, exit_on_error=False, print_error=False)
+    assert command.__name__ != "help_print", f"there is no command {arguments}"
 
 
 def _parse_python(arguments: list[str]) -> None:

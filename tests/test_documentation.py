@@ -1,0 +1,93 @@
+"""The documentation is built, has every public name, and loads nothing from anywhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import shell_snippets
+
+import prefect_hailuo
+
+ROOT = Path(__file__).parent.parent
+
+LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?([^\s\">]+)|<link\b[^>]*>")
+
+ANCHOR = re.compile(r'id="(prefect_hailuo\.\w+)"')
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The documentation as its readers have it."""
+    made = tmp_path_factory.mktemp("site")
+    build = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(made),
+    ]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield made
+
+
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    """Once, under its own name, with its docstring."""
+    pages = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
+    names = ANCHOR.findall(pages)
+    assert {f"prefect_hailuo.{name}" for name in prefect_hailuo.__all__} <= set(names)
+    assert len(names) == len(set(names))
+    assert all(getattr(prefect_hailuo, name).__doc__ for name in prefect_hailuo.__all__)
+
+
+def test_nothing_is_loaded_from_other_hosts(site: Path) -> None:
+    """Neither fonts, nor scripts, nor pictures: it is read offline, and nobody hears of it."""
+    for page in site.rglob("*.html"):
+        for found in LOADED.finditer(page.read_text()):
+            is_canonical = 'rel="canonical"' in found.group() or "rel=canonical" in found.group()
+            assert is_canonical or "//" not in found.group(), (page, found.group())
+
+
+def test_the_commands_page_has_every_command(site: Path) -> None:
+    """With what each takes, from the commands themselves."""
+    page = (site / "reference" / "commands.html").read_text()
+    for name in ("emulator", "estimate", "spend", "ledger resolve", "ledger import"):
+        assert f"prefect-hailuo {name}" in page
+
+
+def test_the_readme_is_short() -> None:
+    """What it is, how to try it, where to read on."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+WRONG = [
+    "prefect-hailuo ledger forget KEY",
+    "prefect-hailuo spend --by week",
+    "prefect deployments run batch/default",
+    "python flows/batches.py",
+    "python flows/text_to_video.py --emulator",
+    "python -m benchmarks.nothing",
+    "export PREFECT_INTEGRATIONS_HAILUO_TIMEOUT=3600",
+    "export PREFECT_INTEGRATIONS_HAILUO_TIMEOUT_SECONDS=soon",
+    "export PREFECT_API_ADDRESS=http://127.0.0.1:4200/api",
+    "curl https://fal.run",
+]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_wrong_shell_line_would_be_found(line: str) -> None:
+    """A command, an option or a setting that there is not, or a value that it does not take."""
+    with pytest.raises((Exception, pytest.fail.Exception)):
+        shell_snippets.check_line(line)
