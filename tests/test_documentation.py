@@ -75,7 +75,7 @@ def test_the_readme_is_short() -> None:
 WRONG = [
     "prefect-hailuo ledger forget KEY",
     "prefect-hailuo spend --by week",
-    "prefect deployments run batch/default",
+    "prefect deployment start batch/default",
     "python flows/batches.py",
     "python flows/text_to_video.py --emulator",
     "python -m benchmarks.nothing",
