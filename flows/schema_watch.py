@@ -12,8 +12,10 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from prefect_hailuo import FalCredentials
+from prefect_hailuo.choices import AnyModel
 from prefect_hailuo.drift import DriftReport
 from prefect_hailuo.drift_watch import watch_schemas
+from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import SchemaDriftError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 from prefect_hailuo.notices import tell_drift
@@ -25,7 +27,7 @@ MOST_TOLD = 50
 
 @flow(name="schema-watch")
 def schema_watch(
-    models: list[str] | None = None,
+    models: list[AnyModel] | None = None,
     fail_on_drift: bool = False,
     credentials: FalCredentials | str | None = None,
 ) -> DriftReport:
@@ -70,7 +72,10 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> DriftRepor
 
 def _parser() -> argparse.ArgumentParser:
     parser = flow_parser("See whether fal's models are still what this release knows.")
-    parser.add_argument("--model", action="append", help="only this model; may be repeated")
+    names = [input_class.endpoint.name for input_class in CATALOGUE.values()]
+    parser.add_argument(
+        "--model", action="append", choices=names, help="only this model; may be repeated"
+    )
     parser.add_argument("--fail-on-drift", action="store_true", help="fail if anything has drifted")
     return parser
 

@@ -27,11 +27,15 @@ def events_of(run_id: str, *names: str, prefix: str = "prefect-hailuo.") -> list
 
 
 def recent(prefix: str, resource: str = "") -> list[dict[str, Any]]:
-    """The events whose names begin so, and that have to do with a resource."""
+    """The latest events whose names begin so, as far as they have to do with a resource.
+
+    The first comes first. The server is the whole session's, and has those of other tests.
+    """
     api = get_current_settings().api.url
-    chosen = {"filter": {"event": {"prefix": [prefix]}, "order": "ASC"}, "limit": 50}
+    chosen = {"filter": {"event": {"prefix": [prefix]}, "order": "DESC"}, "limit": 50}
     answer = httpx.post(f"{api}/events/filter", json=chosen).raise_for_status()
-    return [each for each in answer.json()["events"] if resource in str(each)]
+    found: list[dict[str, Any]] = answer.json()["events"]
+    return [each for each in reversed(found) if resource in str(each)]
 
 
 def roles_of(event: dict[str, Any]) -> set[str]:

@@ -109,6 +109,12 @@ def test_another_way_to_write_the_same_is_no_drift() -> None:
     assert first == second == third
 
 
+def test_what_fal_names_in_some_files_alone_is_no_drift() -> None:
+    """A watch that always finds something is looked at by nobody."""
+    data = {"type": "string", "format": "binary"}
+    assert after(lambda schemas: schemas["File"]["properties"].update(file_data=data)) == []
+
+
 def test_a_schema_that_refers_to_itself_comes_to_an_end() -> None:
     """However fal writes it."""
     root = {

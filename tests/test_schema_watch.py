@@ -82,6 +82,14 @@ def test_as_a_command_it_prints_its_report(
     assert "upgrade" in capsys.readouterr().err
 
 
+def test_its_form_offers_the_models() -> None:
+    """Those that there are, and no other is taken."""
+    models = schema_watch.parameters.model_dump()["properties"]["models"]
+    assert "hailuo-2.3-pro" in str(models)
+    with pytest.raises(SystemExit):
+        main(["--model", "sora"])
+
+
 def test_it_can_be_scheduled() -> None:
     """It is a deployment like any other."""
     deployment = schema_watch.to_deployment(name="daily", cron="0 6 * * *")
