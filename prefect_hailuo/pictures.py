@@ -41,8 +41,9 @@ MOST_INLINE_KNOWN = 32
 URL_SECONDS = 300.0
 """How long it is believed that a URL serves the same picture as before."""
 
-UPLOAD_SECONDS = 6 * 3600.0
-"""How long an upload is used again; fal keeps files for days at least."""
+UPLOAD_SECONDS = {"fal": 6 * 3600.0, "emulator": 300.0}
+"""How long an upload is used again: fal is asked to keep it for much longer than that, and an
+emulator that is started again has lost it."""
 
 
 class Lately(OrderedDict[str, T], Generic[T]):
@@ -137,7 +138,7 @@ class Pictures:
         place = f"{access.hosts.rest_url} {access.account} {image.identity}"
         async with self._lock(place):
             done = self._uploads.get(place)
-            if done is not None and self._clock.now() - done.at < UPLOAD_SECONDS:
+            if done is not None and self._clock.now() - done.at < UPLOAD_SECONDS[access.realm]:
                 return done.url
             url = await self._upload(source, image, access)
             self._uploads.note(place, _Upload(url, self._clock.now()))

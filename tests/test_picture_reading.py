@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from prefect_hailuo.emulator import FalEmulator, refuse
 from prefect_hailuo.errors import BadKeyError, Billed, ImageError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.fal.uploads import KEPT_SECONDS
 from prefect_hailuo.image_checks import Image
 from prefect_hailuo.picture_reading import read_picture
 from prefect_hailuo.pictures import SHELF_BYTES, Pictures
@@ -183,6 +185,8 @@ async def test_an_upload_is_repeated_until_it_succeeds(tmp_path: Path, tiny: Fal
     async with open_http() as http:
         url, _ = await uploaded(Pictures(http, Hundredfold()), path, tiny)
         assert (await http.get(url)).content == path.read_bytes()
+    [upload] = tiny.uploads
+    assert upload.expires_at == pytest.approx(time.time() + KEPT_SECONDS, abs=600)
 
 
 async def test_a_bad_key_uploads_nothing(tmp_path: Path, tiny: FalEmulator) -> None:

@@ -37,16 +37,16 @@ async def media(
 def _is_served(generation: Generation, emulation: Emulation) -> bool:
     if generation.state is not State.COMPLETED or not generation.outcome.is_video:
         return False
-    lifetime = _lifetime_seconds(generation)
+    lifetime = lifetime_seconds(generation.headers.get("x-fal-object-lifecycle-preference"))
     if lifetime is None or generation.ended_at is None:
         return True
     return emulation.clock.now() <= generation.ended_at + emulation.kept_seconds(lifetime)
 
 
-def _lifetime_seconds(generation: Generation) -> float | None:
-    preference = generation.headers.get("x-fal-object-lifecycle-preference", "{}")
+def lifetime_seconds(preference: str | None) -> float | None:
+    """How long a file is to be served, by a header of its request; None: for ever."""
     try:
-        seconds = json.loads(preference)["expiration_duration_seconds"]
+        seconds = json.loads(preference or "{}")["expiration_duration_seconds"]
         return None if seconds is None else float(seconds)
     except (ValueError, TypeError, KeyError):
         return None

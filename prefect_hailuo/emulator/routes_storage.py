@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from prefect_hailuo.emulator.incoming import Account, TheEmulation
 from prefect_hailuo.emulator.replies import JSON
+from prefect_hailuo.emulator.routes_files import lifetime_seconds
 from prefect_hailuo.emulator.uploads import TOKEN_SECONDS
 
 router = APIRouter()
@@ -50,15 +51,19 @@ async def post(request: Request, emulation: TheEmulation) -> Response:
     upload = emulation.uploads.begin(
         request.headers.get("x-fal-file-name", "upload.bin"),
         request.headers.get("content-type", "application/octet-stream"),
+        lifetime_seconds(request.headers.get("x-fal-object-lifecycle")),
     )
     upload.content = await request.body()
     return JSON({"access_url": emulation.url + upload.path})
 
 
 @router.post("/rest/storage/upload/initiate")
-async def initiate(account: Account, wanted: UploadRequest, emulation: TheEmulation) -> Response:
+async def initiate(
+    request: Request, account: Account, wanted: UploadRequest, emulation: TheEmulation
+) -> Response:
     """Say where a file is to be put, and where it will be."""
-    upload = emulation.uploads.begin(wanted.file_name, wanted.content_type)
+    seconds = lifetime_seconds(request.headers.get("x-fal-object-lifecycle-preference"))
+    upload = emulation.uploads.begin(wanted.file_name, wanted.content_type, seconds)
     url = emulation.url + upload.path
     return JSON({"upload_url": f"{url}?signature={upload.signature}", "file_url": url})
 

@@ -23,6 +23,7 @@ class Upload:
         content_type: As the client said.
         signature: What whoever puts the content there must know.
         content: The file; None until it was put there.
+        expires_at: Until when it is served, in seconds since 1970; None: for ever.
         authorized: Whether the PUT carried an Authorization header. A client should send none: the
             URL is signed, and its host must not learn the key.
     """
@@ -30,6 +31,7 @@ class Upload:
     path: str
     content_type: str
     signature: str
+    expires_at: float | None = None
     content: bytes | None = None
     authorized: bool = False
 
@@ -42,18 +44,23 @@ class Uploads:
         self._by_path: dict[str, Upload] = {}
         self._tokens: dict[str, float] = {}
 
-    def begin(self, file_name: str, content_type: str) -> Upload:
+    def begin(
+        self, file_name: str, content_type: str, lifetime_seconds: float | None = None
+    ) -> Upload:
         """Make room for a file. Its name stays in its path, as third parties report of fal."""
         name = _ODD.sub("-", file_name).strip("-.") or "upload.bin"
         path = f"/storage/{secrets.token_hex(8)}/{name}"
-        upload = Upload(path, content_type, secrets.token_hex(16))
+        expires_at = None if lifetime_seconds is None else time.time() + lifetime_seconds
+        upload = Upload(path, content_type, secrets.token_hex(16), expires_at)
         with self._lock:
             self._by_path[path] = upload
         return upload
 
     def find(self, path: str) -> Upload | None:
-        """The file at a path, whether its content is there yet or not."""
-        return self._by_path.get(path)
+        """The file at a path, whether its content is there yet or not; None once it expired."""
+        upload = self._by_path.get(path)
+        expired = upload and upload.expires_at is not None and upload.expires_at < time.time()
+        return None if expired else upload
 
     def kept(self) -> list[Upload]:
         """Those whose content is there, oldest first."""

@@ -7,6 +7,8 @@ repeated: https://docs.fal.ai/documentation/model-apis/fal-cdn, seen 2026-11-20.
 
 from __future__ import annotations
 
+import json
+
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
@@ -26,6 +28,10 @@ from prefect_hailuo.fal.replies import check_realm, error_of, parse
 
 UPLOAD_SECONDS = 180.0
 """How long an upload is repeated; nothing is bought meanwhile."""
+
+KEPT_SECONDS = 7 * 86400
+"""How long fal is asked to keep a picture: longer than any request waits for its turn, whatever the
+account's own setting is, and not for ever, for whoever has its URL can see it."""
 
 PUT_TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=60.0)
 
@@ -89,11 +95,12 @@ async def upload(
 async def _initiate(
     http: httpx.AsyncClient, access: Access, media_type: str, file_name: str
 ) -> Initiated:
+    kept = json.dumps({"expiration_duration_seconds": KEPT_SECONDS})
     asking = http.post(
         access.hosts.rest_url + INITIATE,
         params={"storage_type": "gcs"},
         json={"file_name": file_name, "content_type": media_type},
-        headers=access.authorization,
+        headers={**access.authorization, "X-Fal-Object-Lifecycle-Preference": kept},
     )
     response = await without_key(asking, access)
     check_realm(response, access)

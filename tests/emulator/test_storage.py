@@ -82,6 +82,15 @@ def test_fals_own_client_falls_back(
     assert [upload.content for upload in tls_emulator.uploads] == [b"still"]
 
 
+def test_a_file_is_served_as_long_as_asked(fal: Asking, emulator: FalEmulator) -> None:
+    """By the same header as a result's."""
+    wanted = {"file_name": "still.png", "content_type": "image/png"}
+    kept = {"X-Fal-Object-Lifecycle-Preference": '{"expiration_duration_seconds": -1}'}
+    place = fal.http.post("/rest/storage/upload/initiate", json=wanted, headers=kept).json()
+    assert httpx.put(place["upload_url"], content=b"x").status_code == 403
+    assert httpx.get(place["file_url"]).status_code == 404
+
+
 def test_only_who_may_uploads(fal: Asking, emulator: FalEmulator) -> None:
     """The API wants a key, the CDN a token, and a place its signature."""
     wanted = {"file_name": "still.png", "content_type": "image/png"}
