@@ -7,25 +7,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import get_args
 
 from prefect import flow
 
 from prefect_hailuo import FalCredentials, Video, generate_video, skip_missed_slot, slot_take
+from prefect_hailuo.choices import Seconds, TextModel, text_models
 from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 
-Model = Literal["hailuo-2.3-pro", "hailuo-2.3-standard", "hailuo-02-pro", "hailuo-02-standard"]
-MODELS: tuple[Model, ...] = get_args(Model)
-
-Seconds = Literal["6", "10"]
+MODELS = text_models()
 
 
 @flow(name="text-to-video")
 def text_to_video(
     prompt: str,
-    model: Model = "hailuo-2.3-pro",
+    model: TextModel = "hailuo-2.3-pro",
     prompt_optimizer: bool = True,
     duration: Seconds | None = None,
     take: int | str = 0,

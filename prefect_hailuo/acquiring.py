@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 from typing_extensions import assert_never
 
+from prefect_hailuo.camera import check_camera_commands
 from prefect_hailuo.clock import Clock, Deadline
 from prefect_hailuo.errors import (
     Billed,
@@ -20,7 +21,7 @@ from prefect_hailuo.errors import (
     RunCancelledError,
     SubmitUnknownError,
 )
-from prefect_hailuo.events import Adopted, Attached, Searching, Submitted
+from prefect_hailuo.events import Adopted, Attached, Cautioned, Searching, Submitted
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PlatformClient
@@ -88,6 +89,7 @@ class Acquiring:
         self._submissions = connections.submissions
         self._till = connections.till
         self._rate = connections.rate
+        self._warnings = tuple(check_camera_commands(order.input.prompt))
         self._may_resubmit = order.on_ambiguous == "resubmit"
         self._client = connections.client(order.access, clock)
         self._platform = PlatformClient(order.access, connections.http, clock)
@@ -148,6 +150,7 @@ class Acquiring:
 
     async def _buy(self, mine: Attempt) -> Attempt | None:
         """Buy. From the POST until its ticket is written down, nothing interrupts it."""
+        self._caution()
         bought = None
         with anyio.CancelScope(shield=True):
             try:
@@ -164,6 +167,12 @@ class Acquiring:
             else:
                 bought = await self._keep(mine, ticket)
         return bought
+
+    def _caution(self) -> None:
+        """Say, before it is paid for, what the camera may not understand."""
+        if self._warnings:
+            self._emit(Cautioned(self._warnings))
+        self._warnings = ()
 
     async def _post(self, mine: Attempt) -> Ticket:
         """Send it, and leave the till to the next."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +22,7 @@ from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.events import (
     Adopted,
     Attached,
+    Cautioned,
     Event,
     Logged,
     Progress,
@@ -88,6 +90,8 @@ class Teller(Publisher):
                 )
             case Adopted():
                 self._logger.info("Found as request %s.", event.ticket.request_id)
+            case Cautioned():
+                self._caution(event.warnings)
             case Submitted():
                 self._tell_submitted(event.ticket)
             case Progress():
@@ -137,6 +141,14 @@ class Teller(Publisher):
             found = Subject.of_ticket(ticket)
             tell_submitted((self._subject or found).known_as(found.key), ticket)
 
+    def _caution(self, warnings: Sequence[str]) -> None:
+        """Say each of the warnings, but once in a flow run."""
+        run = current_run()
+        for warning in warnings:
+            if (run, warning) not in _cautioned:
+                _cautioned.append((run, warning))
+                self._logger.warning("%s", warning)
+
     def _tell_logged(self, lines: list[LogLine]) -> None:
         for line in lines:
             self._logger.log(LEVELS.get(line.level or "", logging.INFO), "fal: %s", line.message)
@@ -177,6 +189,8 @@ class Teller(Publisher):
                 key = f"hailuo-{name}-poster"
                 synchronously(create_image_artifact, poster, key, _caption(video))
 
+
+_cautioned: deque[tuple[Run, str]] = deque(maxlen=256)
 
 _told_why: deque[Run] = deque(maxlen=64)
 

@@ -19,6 +19,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from prefect_hailuo.artifacts import escape
 from prefect_hailuo.assets import materialize
+from prefect_hailuo.camera import camera_warnings
 from prefect_hailuo.fal.pacing import CROWD
 from prefect_hailuo.money import told_usd
 from prefect_hailuo.notices import Subject, tell_batch, tell_completed, tell_error
@@ -43,6 +44,9 @@ LOGGED_PERCENT = 10.0
 
 MOST_FAILURES = 10
 """Failures that are logged one by one, and shown in the summary."""
+
+MOST_CAUTIONS = 10
+"""Warnings of what the inputs say that are logged one by one."""
 
 TEXT_CHARACTERS = 200
 
@@ -93,6 +97,7 @@ class BatchTeller(Publisher):
         self._logged = _Last()
         self._summed_up_at = time.monotonic()
         self._logger.info("A batch of %s.", _counted(len(orders), "input"))
+        self._caution(orders)
 
     def tell(self, event: BatchProgress) -> None:
         """Tell how it goes, and of what has ended."""
@@ -134,6 +139,14 @@ class BatchTeller(Publisher):
             materialize(video, order.place, alone=False)
             if len(self._orders) <= CROWD:
                 tell_completed(subject, video)
+
+    def _caution(self, orders: Sequence[Order]) -> None:
+        """Say what the camera may not understand, each thing once, however many prompts have it."""
+        warnings = camera_warnings(each.input.prompt for each in orders)
+        for warning in warnings[:MOST_CAUTIONS]:
+            self._logger.warning("%s", warning)
+        if len(warnings) > MOST_CAUTIONS:
+            self._logger.warning("And %s more of the kind.", len(warnings) - MOST_CAUTIONS)
 
     def _note_failure(self, outcome: VideoOutcome) -> None:
         self._failures.append(outcome)

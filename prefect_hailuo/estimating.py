@@ -12,6 +12,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from prefect_hailuo.blocks import Credentials, resolve_credentials
+from prefect_hailuo.camera import camera_warnings
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import ImageError
 from prefect_hailuo.fal.hosts import Access
@@ -89,6 +90,11 @@ class Estimate:
     def notes(self) -> tuple[str, ...]:
         """What else is to be known about the prices."""
         return tuple(dict.fromkeys(note for quote in self.quotes for note in quote.notes))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What MiniMax may not understand of the prompts' camera commands; each thing once."""
+        return tuple(camera_warnings(line.input.prompt for line in self.lines))
 
     def __str__(self) -> str:
         unpriced = f", and {self.unpriced} of unknown price" if self.unpriced else ""

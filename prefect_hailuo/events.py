@@ -37,6 +37,13 @@ class Adopted:
 
 
 @dataclass(frozen=True)
+class Cautioned:
+    """About to be bought, although something in the input may not do what it was meant to."""
+
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Submitted:
     """fal accepted the request."""
 
@@ -68,4 +75,4 @@ class Stored:
     poster: str | None
 
 
-Event = Reused | Attached | Searching | Adopted | Submitted | Progress | Logged | Stored
+Event = Reused | Attached | Searching | Adopted | Cautioned | Submitted | Progress | Logged | Stored

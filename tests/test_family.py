@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from picture_ground import plain_picture
 from pydantic import ValidationError
 from roads import generate
 
 from prefect_hailuo import (
+    Hailuo02StandardImageToVideo,
     Hailuo02StandardTextToVideo,
     Hailuo23ProTextToVideo,
     Hailuo23StandardTextToVideo,
@@ -22,6 +24,7 @@ from prefect_hailuo.emulator import FalEmulator, edit
 from prefect_hailuo.emulator.outcomes import validate
 from prefect_hailuo.endpoints import CATALOGUE, Endpoint, Variant, VideoInput
 from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.images import data_uri
 from prefect_hailuo.key import generation_key
 from prefect_hailuo.quoting import quote
 
@@ -38,6 +41,21 @@ FAMILY = {
     "hailuo-2.3-standard": ("hailuo-2.3/standard/text-to-video", 768, {6: "0.28", 10: "0.56"}),
     "hailuo-02-pro": ("hailuo-02/pro/text-to-video", 1080, {6: "0.48"}),
     "hailuo-02-standard": ("hailuo-02/standard/text-to-video", 768, {6: "0.27", 10: "0.45"}),
+    "hailuo-2.3-pro-image": ("hailuo-2.3/pro/image-to-video", 1080, {6: "0.49"}),
+    "hailuo-2.3-standard-image": (
+        "hailuo-2.3/standard/image-to-video",
+        768,
+        {6: "0.28", 10: "0.56"},
+    ),
+    "hailuo-2.3-fast-pro-image": ("hailuo-2.3-fast/pro/image-to-video", 1080, {6: "0.33"}),
+    "hailuo-2.3-fast-standard-image": (
+        "hailuo-2.3-fast/standard/image-to-video",
+        768,
+        {6: "0.19", 10: "0.32"},
+    ),
+    "hailuo-02-pro-image": ("hailuo-02/pro/image-to-video", 1080, {6: "0.48"}),
+    "hailuo-02-standard-image": ("hailuo-02/standard/image-to-video", 768, {6: "0.27", 10: "0.45"}),
+    "hailuo-02-fast-image": ("hailuo-02-fast/image-to-video", 512, {6: "0.102", 10: "0.17"}),
 }
 """By short name: fal's id, the default's lines, and its price by seconds."""
 
@@ -46,13 +64,27 @@ GOLDEN = {
     "hailuo-2.3-standard": "7be615502305407d416701d4ba2b53ee3cc8ee2dfc3b2971bdd563908139c8ae",
     "hailuo-02-pro": "26c6a0d4b37e1e0278ca004836cd6652b48ae39d1c6cd2b203c6718121fe86f8",
     "hailuo-02-standard": "68b2e87e42d7b22c6cc8216fdca1a3d3f888208874abecb18bad948d10b64c9f",
+    "hailuo-2.3-pro-image": "21211d1d5d81f445035e405ca567283b2ff9d5053c606535129fb3207914daa5",
+    "hailuo-2.3-standard-image": "08a1a8ded9b0ae61c7377f6d1171808991f20f875c4f88c5a53a1a1877cf5289",
+    "hailuo-2.3-fast-pro-image": "0d0f00c5b1b269892efd826bc633c4fd8d8c60cc0ded59e195fb5ed59668c683",
+    "hailuo-2.3-fast-standard-image": (
+        "9ff0e30f865d5fe91c759292dabe49a2492a9459b85d89d77af7f600ded3e0e3"
+    ),
+    "hailuo-02-pro-image": "aaa2a1385d4ec877fdbbfe31405e9ee2090026166ab3143272c37cf5f9ff3f18",
+    "hailuo-02-standard-image": "c21bf4ab06b73e2d44d4b05eb03b0a2f27de54a0ca3dd21cfb0b7be3d0469ee4",
+    "hailuo-02-fast-image": "53bd6f3f400c7785e65e7b196146a885023aa07274981c419bff6479ed9dbe04",
 }
 """The key of each endpoint's fox, in the realm fal."""
+
+
+PICTURE = data_uri(plain_picture(), "image/png")
 
 
 def an_input(facts: Endpoint, **settings: Any) -> VideoInput:
     """An input of an endpoint: a fox, and a picture of one where that is asked for."""
     given = {"prompt": "A red fox crosses a snowy field.", **settings}
+    if facts.category == "image-to-video":
+        given = {"image_url": PICTURE, **given}
     return CATALOGUE[facts.id].model_validate(given)
 
 
@@ -95,7 +127,8 @@ def test_every_choice_is_a_variant(facts: Endpoint) -> None:
 @each_of_all
 def test_the_fox_of_each_endpoint_has_its_key_for_ever(facts: Endpoint) -> None:
     """A stored video is still found in ten years."""
-    assert generation_key(an_input(facts), realm="fal") == GOLDEN[facts.name]
+    shown = {"image_url": f"sha256:{'7' * 64}"} if facts.category == "image-to-video" else {}
+    assert generation_key(an_input(facts, **shown), realm="fal") == GOLDEN[facts.name]
 
 
 def test_a_duration_is_a_text_or_a_number() -> None:
@@ -123,6 +156,23 @@ def test_the_emulator_makes_each_and_charges_it(
     assert video.duration_seconds == picture.duration_seconds
     assert video.frames_per_second == picture.frames_per_second
     assert emulator.charged_usd == video.price_usd == variant.price_usd
+
+
+def test_a_second_picture_and_a_resolution_make_another_video() -> None:
+    """Each tells two generations apart; what is left out is not sent."""
+    facts = Hailuo02StandardImageToVideo.endpoint
+    ended = {"end_image_url": f"sha256:{'8' * 64}"}
+    shots = [an_input(facts), an_input(facts, **ended), an_input(facts, resolution="512P")]
+    assert len({generation_key(each, realm="fal") for each in shots}) == 3
+    assert "end_image_url" not in shots[0].body()
+    said = an_input(facts, end_image_url=None, resolution="768P", duration=6)
+    assert generation_key(said, realm="fal") == generation_key(shots[0], realm="fal")
+
+
+def test_an_image_endpoint_wants_a_picture() -> None:
+    """Nothing can be bought without."""
+    with pytest.raises(ValidationError, match=r"image_url\n  Field required"):
+        Hailuo02StandardImageToVideo.model_validate({"prompt": "She turns."})
 
 
 def test_the_emulator_is_as_strict_as_fal() -> None:

@@ -77,7 +77,7 @@ def _imported_by(node: ast.AST) -> list[str]:
 
 
 ROOMS = [
-    *("errors", "images", "image_checks", "endpoints", "clock", "collector"),
+    *("errors", "images", "image_checks", "endpoints", "camera", "clock", "collector"),
     *("fal.messages", "money", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
     *("fal.light", "fal.transport", "fal.purchase", "fal.client", "fal.uploads"),
     *("fal.pacing", "fal.positions", "fal.spots", "fal.lanes", "fal.supervising", "fal.following"),

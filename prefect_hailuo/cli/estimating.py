@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from prefect_hailuo.camera import check_camera_commands
 from prefect_hailuo.cli.asking import JsonOption
 from prefect_hailuo.cli.printing import say, say_json, usd
 from prefect_hailuo.endpoints import model_name
@@ -26,6 +27,9 @@ def estimate(
     resolution: Annotated[
         str | None, Parameter(help="512P or 768P, of a model that has a choice.")
     ] = None,
+    prompt: Annotated[
+        str | None, Parameter(help="A prompt whose camera commands are to be looked at.")
+    ] = None,
     live: Annotated[
         bool,
         Parameter(help="Ask fal for today's price; needs a key.", negative="", show_default=False),
@@ -43,13 +47,15 @@ def estimate(
     settings = {name: value for name, value in asked.items() if value is not None}
     quoted = quote(model, settings, credentials=credentials, live=live)
     total = None if quoted.price_usd is None else quoted.price_usd * count
+    warnings = check_camera_commands(prompt or "")
     if json:
-        say_json({**asdict(quoted), "count": count, "total_usd": total})
+        told = {"count": count, "total_usd": total, "warnings": warnings}
+        say_json({**asdict(quoted), **told})
         return
     if quoted.price_usd is not None:
         each = f"{count} x {_name(quoted)} at {usd(quoted.price_usd)}"
         say(f"{each}: about {usd(total)} ({quoted.source}, {quoted.seen}).")
-    for note in quoted.notes:
+    for note in (*quoted.notes, *warnings):
         say(note)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_hailuo.emulator.panel import BACKDROP_COLOURS, MARKER_COLOUR, draw_panel
+from prefect_hailuo.emulator.stills import SHOWN_SECONDS, Stills, draw_still, shaped
 from prefect_hailuo.endpoints import Endpoint, Picture
 from prefect_hailuo.media import require_media
 
@@ -25,17 +26,22 @@ ENCODER_OPTIONS = {"preset": "ultrafast", "crf": "27", "threads": "1"}
 _DRIFT_PIXELS = 4
 """How far the backdrop moves from a frame to the next; even, for colour has half the pixels."""
 
+NO_STILLS = Stills()
+
 _PANEL_SHARE = 0.8
 _MARKER_SHARE = 0.02
 
 
-def render(endpoint: Endpoint, prompt: str, picture: Picture | None = None) -> bytes:
+def render(
+    endpoint: Endpoint, prompt: str, picture: Picture | None = None, stills: Stills = NO_STILLS
+) -> bytes:
     """Make the video that the emulator serves for a prompt.
 
     Args:
         endpoint: Whose title to draw into it.
         prompt: What else to draw into it.
         picture: Its size, rate and length; by default, what the endpoint's defaults give.
+        stills: What it begins and ends with; the first one decides its shape.
 
     Returns:
         A complete MP4 file, its index in front.
@@ -52,11 +58,12 @@ def render(endpoint: Endpoint, prompt: str, picture: Picture | None = None) -> b
     with tempfile.TemporaryDirectory(prefix="hailuo-emulator-") as folder:
         # A file by name, not a buffer: to move the index to the front, FFmpeg opens it once more.
         path = Path(folder) / "clip.mp4"
-        _encode(path, endpoint, prompt, picture or endpoint.default.picture)
+        shape = shaped(picture or endpoint.default.picture, stills.first)
+        _encode(path, endpoint, prompt, shape, stills)
         return path.read_bytes()
 
 
-def _encode(path: Path, endpoint: Endpoint, prompt: str, picture: Picture) -> None:
+def _encode(path: Path, endpoint: Endpoint, prompt: str, picture: Picture, stills: Stills) -> None:
     import av
 
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
@@ -66,7 +73,8 @@ def _encode(path: Path, endpoint: Endpoint, prompt: str, picture: Picture) -> No
             "libx264", rate=picture.frames_per_second, options=dict(ENCODER_OPTIONS)
         )
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
-        for frame in _frames(picture, draw_panel(endpoint, prompt, *_panel_size(picture))):
+        panel = draw_panel(endpoint, prompt, *_panel_size(picture))
+        for frame in _frames(picture, panel, stills):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -75,19 +83,23 @@ def _panel_size(picture: Picture) -> tuple[int, int]:
     return _even(picture.width * _PANEL_SHARE), _even(picture.height * _PANEL_SHARE)
 
 
-def _frames(picture: Picture, panel: Image.Image) -> Iterator[av.VideoFrame]:
+def _frames(picture: Picture, panel: Image.Image, stills: Stills) -> Iterator[av.VideoFrame]:
     import av
 
     count = picture.frames_per_second * picture.duration_seconds
     backdrop = _planes(_draw_backdrop(picture, count * _DRIFT_PIXELS))
     still = _planes(panel)
     marker = _planes(_draw_marker(picture))
+    first, last = (_still_planes(each, picture) for each in (stills.first, stills.last))
+    shown = picture.frames_per_second * SHOWN_SECONDS
     for number in range(count):
         frame = av.VideoFrame(picture.width, picture.height, "yuv420p")
         frame.pts = number
-        for plane, wide, words, dot in zip(frame.planes, backdrop, still, marker, strict=True):
+        alone = first if number < shown else last if number >= count - shown else None
+        for index, plane in enumerate(frame.planes):
             half = 1 if plane.width == picture.width else 2
-            canvas = _compose(picture, number, count, half, (wide, words, dot))
+            layers = (backdrop[index], still[index], marker[index])
+            canvas = alone[index] if alone else _compose(picture, number, count, half, layers)
             plane.update(_padded(canvas, plane.line_size, plane.height))
         yield frame
 
@@ -123,6 +135,11 @@ def _planes(image: Image.Image) -> list[Image.Image]:
         padded = Image.frombytes("L", (plane.line_size, plane.height), bytes(plane))
         planes.append(padded.crop((0, 0, plane.width, plane.height)))
     return planes
+
+
+def _still_planes(content: bytes | None, picture: Picture) -> list[Image.Image] | None:
+    still = draw_still(content, picture)
+    return _planes(still) if still else None
 
 
 def _padded(canvas: Image.Image, line_size: int, height: int) -> bytes:

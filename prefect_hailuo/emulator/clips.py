@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Literal
 
 import anyio
@@ -10,6 +11,7 @@ import anyio.to_thread
 
 from prefect_hailuo.emulator.clip import render
 from prefect_hailuo.emulator.generations import Generation
+from prefect_hailuo.emulator.stills import Stills
 from prefect_hailuo.endpoints import Endpoint, Picture
 
 Clip = Literal["prompt", "plain"] | bytes
@@ -35,11 +37,15 @@ class ClipLibrary:
         if not isinstance(clip, bytes) and clip not in ("prompt", "plain"):
             raise ValueError(f'clip must be "prompt", "plain" or bytes, not {clip!r}')
         self._clip = clip
-        self._kept: OrderedDict[tuple[Endpoint, str, Picture], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[Endpoint, str, Picture, Stills], bytes] = OrderedDict()
         self._one_at_a_time: anyio.Lock | None = None
 
-    async def video(self, generation: Generation) -> bytes:
+    async def video(self, generation: Generation, read: Callable[[], Stills]) -> bytes:
         """The bytes of a generation's MP4 file.
+
+        Args:
+            generation: Whose.
+            read: Reads the pictures that it begins and ends with.
 
         Raises:
             MissingExtraError: It has to be drawn, and PyAV or Pillow is not installed.
@@ -53,10 +59,10 @@ class ClipLibrary:
         async with self._one_at_a_time:
             if self._clip == "plain":
                 return await _plain_clip(generation)
-            return await self._drawn(generation)
+            return await self._drawn(generation, read)
 
-    async def _drawn(self, generation: Generation) -> bytes:
-        key = (generation.endpoint, generation.prompt, generation.picture)
+    async def _drawn(self, generation: Generation, read: Callable[[], Stills]) -> bytes:
+        key = (generation.endpoint, generation.prompt, generation.picture, read())
         if key not in self._kept:
             self._kept[key] = await anyio.to_thread.run_sync(render, *key)
         self._kept.move_to_end(key)

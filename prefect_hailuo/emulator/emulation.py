@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from prefect_hailuo.emulator.generations import Durations, Generation
 from prefect_hailuo.emulator.mishaps import HistoryRules
 from prefect_hailuo.emulator.orders import Order, make_generation
 from prefect_hailuo.emulator.queue import Simulation
+from prefect_hailuo.emulator.reading import PictureReader
 from prefect_hailuo.emulator.signing import Delivery, WebhookSigner
 from prefect_hailuo.emulator.uploads import Uploads
 from prefect_hailuo.fal.messages import EMULATOR_PREFIX, Realm
@@ -88,6 +90,7 @@ class Emulation:
         self.media_requests: list[MediaRequest] = []
         self.deliveries: list[Delivery] = []
         self.uploads = Uploads()
+        self._pictures = PictureReader(self.uploads)
         self.signer = WebhookSigner()
         self.history = HistoryRules()
         self.generations: list[Generation] = []
@@ -137,6 +140,16 @@ class Emulation:
             return call
         return replace(call, endpoint=generation.endpoint.id, prompt=generation.prompt)
 
+    async def video(self, generation: Generation) -> bytes:
+        """The bytes of a generation's MP4 file.
+
+        Raises:
+            MissingExtraError: It has to be drawn, and PyAV or Pillow is not installed.
+        """
+        kind, body = generation.input_class, generation.body
+        read = partial(self._pictures.stills, kind, body, self.url)
+        return await self.library.video(generation, read)
+
     def stats(self) -> dict[str, Any]:
         """The tallies, as `GET /_emulator/stats` gives them."""
         self.queue.settle()
@@ -169,6 +182,7 @@ class Emulation:
             prefix=f"{EMULATOR_PREFIX}{self.instance}-" if self.setup.realm == "emulator" else "",
             durations=self.setup.durations,
             happenings=[] if order.planted else self.faults.draw("generation", call),
+            flaw=self._pictures.flaw(order.input_class, order.body, self.url),
         )
 
     def _keep(self, generation: Generation) -> Generation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -53,6 +53,7 @@ def make_generation(
     prefix: str,
     durations: Durations,
     happenings: Sequence[Happening],
+    flaw: Outcome | None = None,
 ) -> Generation:
     """Decide a request's fate.
 
@@ -63,6 +64,7 @@ def make_generation(
         prefix: How request ids of this emulator begin.
         durations: How long generations take.
         happenings: What the plan of faults has in store for it.
+        flaw: What is wrong with its pictures.
     """
     generation = Generation(
         number=number,
@@ -73,7 +75,7 @@ def make_generation(
         account=order.account,
         submitted_at=now,
         sent_at=datetime.now(timezone.utc),
-        outcome=_outcome(order, happenings),
+        outcome=_outcome(order, happenings, flaw),
         twists=_twists(happenings),
         start_within=_start_within(order.headers),
         webhook=order.webhook,
@@ -83,8 +85,10 @@ def make_generation(
     return generation
 
 
-def _outcome(order: Order, happenings: Sequence[Happening]) -> Outcome:
+def _outcome(order: Order, happenings: Sequence[Happening], flaw: Outcome | None) -> Outcome:
     outcome = validate(order.input_class, order.body)
+    if outcome.is_video and flaw:
+        return replace(flaw, seconds=0)
     failures = [what.outcome for what in happenings if isinstance(what, Fail)]
     return failures[0] if failures and outcome.is_video else outcome
 

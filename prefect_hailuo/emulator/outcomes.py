@@ -67,8 +67,17 @@ def request_failure(status: int, detail: str, error_type: str) -> Outcome:
     return Outcome(status, body, error_type, level="request")
 
 
-def model_failure(status: int, text: str, error_type: str, *, charged: bool = False) -> Outcome:
+def model_failure(
+    status: int, text: str, error_type: str, *, charged: bool = False, field: str = "prompt"
+) -> Outcome:
     """A failure that the model tells of, in fal's form.
+
+    Args:
+        status: HTTP's: 422 for a flaw of the input.
+        text: What it says.
+        error_type: fal's word for it.
+        charged: Whether it costs money.
+        field: Which field of the input has the flaw.
 
     Example:
         >>> failure = model_failure(504, "Generation timed out", "generation_timeout")
@@ -76,7 +85,7 @@ def model_failure(status: int, text: str, error_type: str, *, charged: bool = Fa
         (True, 'generation_timeout')
     """
     problem = {
-        "loc": ["body", "prompt"] if status == 422 else ["body"],
+        "loc": ["body", field] if status == 422 else ["body"],
         "msg": text,
         "type": error_type,
         "url": f"https://docs.fal.ai/errors/#{error_type}",

@@ -29,6 +29,7 @@ _QUIET = (150, 152, 160)
 _MARGIN_SHARE = 0.05
 _LINE_HEIGHT = 1.3
 _PIECE_SHARE = 0.9
+_BANNER_SHARE = 0.6
 _PROMPT_SIZES = (64, 54, 46, 40, 34, 29, 25, 21, 18, 15, 12)
 """Sizes of the prompt's letters at 1080 lines, tried from the largest until it fits."""
 
@@ -47,11 +48,20 @@ def draw_panel(endpoint: Endpoint, prompt: str, width: int, height: int) -> Imag
     panel = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(panel)
     margin = int(width * _MARGIN_SHARE)
-    top = _draw_heading(draw, endpoint.title, width, height, margin)
-    bottom = height - margin - height * 0.04
-    draw.text((margin, bottom), FOOTNOTE, font=_font(height * 0.026), fill=_QUIET)
+    unit = min(height, width * 9 / 16)  # of a tall picture, the width says how large letters are
+    top = _draw_heading(draw, endpoint.title, width, unit, margin)
+    bottom = height - margin - unit * 0.04
+    draw.text((margin, bottom), FOOTNOTE, font=_font(unit * 0.026), fill=_QUIET)
     _draw_prompt(draw, drawable(prompt), (margin, int(top), width - margin, int(bottom)))
     return panel
+
+
+def draw_banner(image: Image.Image) -> None:
+    """Say across the top of a picture that the emulator shows it."""
+    from PIL import ImageDraw
+
+    unit = min(image.height, image.width * 9 / 16) * _BANNER_SHARE
+    _draw_band(ImageDraw.Draw(image), image.width, unit)
 
 
 def drawable(text: str) -> str:
@@ -67,13 +77,18 @@ def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _draw_heading(
-    draw: ImageDraw.ImageDraw, title: str, width: int, height: int, margin: int
+    draw: ImageDraw.ImageDraw, title: str, width: int, unit: float, margin: int
 ) -> float:
-    band = height * 0.11
-    draw.rectangle((0, 0, width, band), fill=MARKER_COLOUR)
-    draw.text((width / 2, band / 2), BANNER, font=_font(height * 0.062), fill=_PAPER, anchor="mm")
-    draw.text((margin, band * 1.4), title, font=_font(height * 0.042), fill=_QUIET)
+    band = _draw_band(draw, width, unit)
+    draw.text((margin, band * 1.4), title, font=_font(unit * 0.042), fill=_QUIET)
     return band * 2.2
+
+
+def _draw_band(draw: ImageDraw.ImageDraw, width: int, unit: float) -> float:
+    band = unit * 0.11
+    draw.rectangle((0, 0, width, band), fill=MARKER_COLOUR)
+    draw.text((width / 2, band / 2), BANNER, font=_font(unit * 0.062), fill=_PAPER, anchor="mm")
+    return band
 
 
 def _draw_prompt(draw: ImageDraw.ImageDraw, prompt: str, box: tuple[int, int, int, int]) -> None:

@@ -30,7 +30,7 @@ async def result_of(generation: Generation, emulation: Emulation) -> Response:
 
 async def video_output(generation: Generation, emulation: Emulation) -> dict[str, Any]:
     """The output of a generation that went well."""
-    size = len(await emulation.library.video(generation))
+    size = len(await emulation.video(generation))
     video = {
         "url": video_url(generation, emulation.url),
         "content_type": "video/mp4",

@@ -31,7 +31,7 @@ async def media(
     generation = emulation.find_any(request_id)
     if generation is None or file_name != VIDEO_FILE_NAME or not _is_served(generation, emulation):
         return JSON({"detail": "Not Found"}, 404)
-    return _ranged(await emulation.library.video(generation), asked_range)
+    return _ranged(await emulation.video(generation), asked_range)
 
 
 def _is_served(generation: Generation, emulation: Emulation) -> bool:

@@ -25,19 +25,40 @@ from prefect_hailuo.endpoints.text import (
     Hailuo23StandardTextToVideo,
 )
 
+# isort: split
+# The catalogue is in the order of declaration: the texts first.
+from prefect_hailuo.endpoints.image import (
+    Hailuo02FastImageToVideo,
+    Hailuo02ProImageToVideo,
+    Hailuo02StandardImageToVideo,
+    Hailuo23FastProImageToVideo,
+    Hailuo23FastStandardImageToVideo,
+    Hailuo23ProImageToVideo,
+    Hailuo23StandardImageToVideo,
+    Resolution,
+)
+
 __all__ = [
     "CATALOGUE",
     "PICTURE_1080P",
     "PROMPT_MAX_CHARACTERS",
     "Duration",
     "Endpoint",
+    "Hailuo02FastImageToVideo",
+    "Hailuo02ProImageToVideo",
     "Hailuo02ProTextToVideo",
+    "Hailuo02StandardImageToVideo",
     "Hailuo02StandardTextToVideo",
+    "Hailuo23FastProImageToVideo",
+    "Hailuo23FastStandardImageToVideo",
+    "Hailuo23ProImageToVideo",
     "Hailuo23ProTextToVideo",
+    "Hailuo23StandardImageToVideo",
     "Hailuo23StandardTextToVideo",
     "Picture",
     "Price",
     "Prompt",
+    "Resolution",
     "Variant",
     "VideoInput",
     "find_input_class",
