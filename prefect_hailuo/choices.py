@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -34,9 +34,6 @@ def _text_model(name: str) -> str:
 def _names(*names: str) -> Any:
     return Field(json_schema_extra={"enum": list(names)})
 
-
-Seconds = Literal["6", "10"]
-"""How long a standard model's video may be."""
 
 AnyModel = Annotated[
     str,

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prefect_hailuo.catalogue import BatchItem
-from prefect_hailuo.choices import AnyModel, Seconds, needs_only_a_prompt
-from prefect_hailuo.endpoints import CATALOGUE, VideoInput, find_input_class
+from prefect_hailuo.choices import AnyModel, needs_only_a_prompt
+from prefect_hailuo.endpoints import CATALOGUE, Duration, VideoInput, find_input_class
 from prefect_hailuo.errors import ConfigurationError
 
 PICTURE = "image_url"
@@ -28,7 +28,12 @@ class Scene(BaseModel):
         >>> Scene(prompt="The fox looks up.", continues=True).model
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        # What a form says of it, which else would be the whole docstring.
+        json_schema_extra={"description": "A scene of a storyboard."},
+    )
 
     prompt: str = Field(description="What to show, 1 to 2000 characters.")
     continues: bool = Field(
@@ -39,7 +44,7 @@ class Scene(BaseModel):
     model: AnyModel | None = Field(
         default=None, description="Which model makes it; by default, the storyboard's."
     )
-    duration: Seconds | None = Field(
+    duration: Duration | None = Field(
         default=None, description="Seconds, for a standard model; a pro one always makes 6."
     )
     take: int | str | None = Field(
@@ -165,7 +170,7 @@ def _class_of(scene: Scene) -> type[VideoInput]:
     return found
 
 
-def _lasts_so(input_class: type[VideoInput], duration: str) -> bool:
+def _lasts_so(input_class: type[VideoInput], duration: object) -> bool:
     """Whether a model without a choice of durations makes videos of this one.
 
     Raises:
@@ -174,7 +179,7 @@ def _lasts_so(input_class: type[VideoInput], duration: str) -> bool:
     if "duration" in input_class.model_fields:
         return False
     seconds = input_class.endpoint.default.picture.duration_seconds
-    if str(seconds) == duration:
+    if str(seconds) == str(duration):
         return True
     raise ConfigurationError(
         f"{input_class.endpoint.name} always makes {seconds} s; nothing was bought.",

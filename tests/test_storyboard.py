@@ -105,7 +105,8 @@ def test_what_cannot_be_made_is_refused_before_anything_is_bought(
 def test_a_standard_models_duration_is_chosen() -> None:
     """A pro model's is what it is."""
     standard = Scene(prompt="A fox.", model="hailuo-02-standard", duration="10")
-    script = Script([standard, Scene(prompt="An owl.", duration="6")])
+    number = Scene.model_validate({"prompt": "An owl.", "duration": 6})
+    script = Script([standard, number])
     assert script.given(0).body()["duration"] == "10"
     assert "duration" not in script.given(1).body()
 
@@ -151,6 +152,7 @@ def test_a_form_can_be_made_of_its_parameters() -> None:
     schema = parameter_schema(storyboard.fn).model_dump()
     assert schema["properties"]["model"]["enum"] == text_models()
     assert all(each.get("description") for each in schema["properties"].values())
+    assert schema["definitions"]["Scene"]["description"] == "A scene of a storyboard."
     fields = schema["definitions"]["Scene"]["properties"]
     assert all(each.get("description") for each in fields.values())
     assert schema["required"] == ["scenes"]
