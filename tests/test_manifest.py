@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from picture_ground import Shot, plain_picture
 
+from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.manifest import Defaults, Manifest, make_manifest, rows_of
 from prefect_hailuo.row_files import read_rows, rows_of_list
@@ -158,3 +160,33 @@ def test_items_survive_being_rows_again() -> None:
     items = make_manifest(rows_of_list(rows), defaults).items
     passed = json.loads(json.dumps(rows_of(items, "hailuo-2.3-pro")))
     assert make_manifest(rows_of_list(passed), DEFAULTS).items == items
+
+
+def test_a_field_that_some_models_have_is_a_column(tmp_path: Path) -> None:
+    """A number or a text, as the kind of file has it; a model that has it not refuses it."""
+    yaml = "- {prompt: a, model: hailuo-02-standard, duration: 10}\n"
+    comma = "prompt,model,duration\na,hailuo-02-standard,10\nb,hailuo-02-pro,\n"
+    [item] = manifest_of(tmp_path / "a.yaml", yaml).items
+    assert item.input.model_dump()["duration"] == "10"
+    assert manifest_of(tmp_path / "a.csv", comma).items[0] == item
+    wrong = comma.replace("b,hailuo-02-pro,", "b,hailuo-02-pro,6\nc,hailuo-02-standard,7")
+    complaints = refusal_of(tmp_path / "a.csv", wrong)
+    assert complaints[0].startswith("line 3: duration: hailuo-02-pro has no such field; leave it e")
+    assert "hailuo-2.3-standard" in complaints[0]
+    assert complaints[1].startswith("line 4: duration: Input should be '6', '10'")
+
+
+def test_a_picture_is_looked_for_beside_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's own directory says nothing; a URL, and what is not there, stay as they are."""
+    monkeypatch.setitem(CATALOGUE, Shot.endpoint.id, Shot)
+    (tmp_path / "fox.png").write_bytes(plain_picture())
+    rows = ["prompt,model,image_url", "a,tests-image-to-video,fox.png"]
+    rows += ["b,tests-image-to-video,https://example.com/fox.png", "c,tests-image-to-video,"]
+    (tmp_path / "rows.csv").write_text("\n".join(rows[:3]))
+    manifest = make_manifest(read_rows(str(tmp_path / "rows.csv")), DEFAULTS)
+    named = [each.input.model_dump()["image_url"] for each in manifest.items]
+    assert named == [str(tmp_path / "fox.png"), "https://example.com/fox.png"]
+    complaints = refusal_of(tmp_path / "rows.csv", "\n".join(rows))
+    assert complaints == ["line 4: image_url: it is missing; fill it in"]
