@@ -7,17 +7,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import get_args
+from typing import Literal, get_args
 
 from prefect import flow
 
 from prefect_hailuo import FalCredentials, Video, generate_video, skip_missed_slot, slot_take
-from prefect_hailuo.choices import Seconds, TextModel, text_models
+from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.flow_command import flow_parser, run_flow_command
 
 MODELS = text_models()
+
+Seconds = Literal["6", "10"]
+"""How long a standard model's video may be."""
 
 
 @flow(name="text-to-video")
