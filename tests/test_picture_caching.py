@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,9 +79,11 @@ def test_a_slow_url_does_not_hold_up_the_callers_loop(
     """Prefect asks for the cache key on the loop; what else runs there goes on all the same."""
     asked, released = threading.Event(), threading.Event()
 
+    waited: list[bool] = []
+
     def wait() -> None:
         asked.set()
-        released.wait(PATIENCE_SECONDS)
+        waited.append(released.wait(PATIENCE_SECONDS))
 
     server.files["/still.png"] = Served(plain_picture(), wait=wait)
     given = Shot(prompt="It moves.", image_url=f"{server.url}/still.png")
@@ -99,9 +100,8 @@ def test_a_slow_url_does_not_hold_up_the_callers_loop(
         await releasing
         return video
 
-    started_at = time.monotonic()
     assert asyncio.run(around()).path
-    assert time.monotonic() - started_at < PATIENCE_SECONDS
+    assert all(waited)  # the loop went on while the server was silent
     assert tiny.charged == 1
 
 

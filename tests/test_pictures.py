@@ -195,40 +195,39 @@ def test_an_estimate_looks_at_the_pictures(tmp_path: Path, tiny: FalEmulator) ->
 # What is refused
 
 
-@pytest.mark.parametrize(
-    ("content", "reason", "cure"),
-    [
-        (b"GIF89a" + bytes(100), "JPEG, PNG, WebP", "Convert"),
-        (b"", "JPEG, PNG, WebP", "Convert"),
-        (plain_picture(300, 500), "300×500; the shorter side", "larger picture"),
-        (plain_picture(1000, 399), "1000×399; its sides", "Crop"),
-        (plain_picture(399, 1000), "399×1000; its sides", "Crop"),
-        (noisy_picture()[:-20], "cut off", "Copy it again"),
-        (plain_picture(kind="WebP")[:-20], "cut off", "Copy it again"),
-        (plain_picture(kind="JPEG")[:-20], "cut off", "Copy it again"),
-        (plain_picture() + bytes(20_000_000), "less than 20 MB", "Save it as a JPEG"),
-    ],
-    ids=["gif", "empty", "small", "wide", "high", "png", "webp", "jpeg", "large"],
-)
-def test_what_minimax_would_not_take_is_refused(
-    tmp_path: Path, tiny: FalEmulator, content: bytes, reason: str, cure: str
-) -> None:
+UNFIT: list[tuple[bytes, str, str]] = [
+    (b"GIF89a" + bytes(100), "JPEG, PNG, WebP", "Convert"),
+    (b"", "JPEG, PNG, WebP", "Convert"),
+    (plain_picture(300, 500), "300×500; the shorter side", "larger picture"),
+    (plain_picture(1000, 399), "1000×399; its sides", "Crop"),
+    (plain_picture(399, 1000), "399×1000; its sides", "Crop"),
+    (noisy_picture()[:-20], "cut off", "Copy it again"),
+    (plain_picture(kind="WebP")[:-20], "cut off", "Copy it again"),
+    (plain_picture(kind="JPEG")[:-20], "cut off", "Copy it again"),
+    (plain_picture() + bytes(20_000_000), "less than 20 MB", "Save it as a JPEG"),
+]
+"""Pictures, what is wrong with them, and what cures it."""
+
+
+def test_what_minimax_would_not_take_is_refused(tmp_path: Path, tiny: FalEmulator) -> None:
     """Before anything is spent, with what to do about it."""
-    with pytest.raises(ImageError, match=reason) as raised:
-        generate(tiny, tmp_path / "videos", shot(saved(tmp_path, content)))
-    assert cure in raised.value.cure
-    assert (raised.value.billed, raised.value.retryable) == (Billed.NO, False)
+    files = [saved(tmp_path, each[0], f"{number}.png") for number, each in enumerate(UNFIT)]
+    outcomes = carry([order_of(tiny, tmp_path / "videos", shot(each)) for each in files])
+    for outcome, (_, reason, cure) in zip(outcomes, UNFIT, strict=True):
+        error = outcome.error
+        assert isinstance(error, ImageError)
+        assert reason in error.message and cure in error.cure
+        assert (error.billed, error.retryable) == (Billed.NO, False)
     assert (tiny.submissions, tiny.uploads) == ([], [])
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP"])
-@pytest.mark.parametrize("sides", [(301, 301), (1000, 400), (400, 1000)], ids=str)
-def test_what_minimax_takes_is_taken(
-    tmp_path: Path, tiny: FalEmulator, kind: str, sides: tuple[int, int]
-) -> None:
+def test_what_minimax_takes_is_taken(tmp_path: Path, tiny: FalEmulator) -> None:
     """All three formats, up to the limits."""
-    generate(tiny, tmp_path / "videos", shot(plain_picture(*sides, kind)))
-    assert tiny.charged == 1
+    limits = [(301, 301), (1000, 400), (400, 1000)]
+    kinds = ("PNG", "JPEG", "WebP")
+    pictures = [plain_picture(*sides, kind) for sides in limits for kind in kinds]
+    orders = [order_of(tiny, tmp_path / "videos", shot(each)) for each in pictures]
+    assert len(carry(orders).videos) == tiny.charged == 9
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path, tiny: FalEmulator) -> None:
