@@ -84,12 +84,13 @@ async def storyboard(
     await shooting.find()
     get_run_logger().info("%s scenes, %s there.", len(script), len(shooting.outcomes))
     try:
-        await aapprove_plan(
-            shooting.rest(),
-            credentials=credentials,
-            budget=budget,
-            approve_above_usd=approve_above_usd,
-        )
+        if rest := shooting.rest():
+            await aapprove_plan(
+                rest,
+                credentials=credentials,
+                budget=budget,
+                approve_above_usd=approve_above_usd,
+            )
     except NotApprovedError as error:
         return not_approved(error)  # type: ignore[no-any-return]
     await shooting.make()

@@ -11,10 +11,11 @@ from picture_ground import Shot
 from test_joining import RED, shot
 from test_storyboard import film
 
+from prefect_hailuo.choices import text_models
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.emulator.common_faults import refuse_content
 from prefect_hailuo.endpoints import CATALOGUE
-from prefect_hailuo.errors import BatchError, Billed
+from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
 from prefect_hailuo.images import data_uri, identity_of
 from prefect_hailuo.plan import Plan, make_plan
 from prefect_hailuo.scenes import Scene, Script
@@ -25,6 +26,25 @@ MODEL = Shot.endpoint.name
 PROMPTS = ["A fox.", "It runs.", "An owl.", "It lands.", "It sleeps."]
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.mark.parametrize("model", text_models())
+def test_every_text_model_can_go_on(model: str) -> None:
+    """By its own endpoint that makes videos of pictures, and none goes on without a picture."""
+    script = Script(["A fox.", Scene(prompt="It runs.", continues=True)], model=model)
+    assert script.given(0).endpoint.name == model
+    assert script.expected(1).input.endpoint.name == f"{model}-image"
+    with pytest.raises(ConfigurationError, match=r"Scene 2 \('It runs\.'\): image_url"):
+        script.given(1)
+
+
+def test_a_model_of_pictures_needs_one() -> None:
+    """A fast model has no endpoint for a prompt alone, and the error says so."""
+    fast = "hailuo-2.3-fast-pro-image"
+    with pytest.raises(ConfigurationError, match=r"Scene 1 .* has no text-to-video endpoint"):
+        Script([Scene(prompt="A fox.", model=fast)])
+    script = Script(["A fox.", Scene(prompt="It runs.", continues=True, model=fast)])
+    assert script.expected(1).input.endpoint.name == fast
 
 
 @pytest.fixture
