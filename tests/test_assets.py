@@ -13,6 +13,7 @@ from prefect.assets import materialize
 from prefect.filesystems import RemoteFileSystem
 from prefect.runtime import flow_run
 from roads import FOX
+from s3_servers import Bucket
 
 from prefect_hailuo import Video, generate_video, generate_videos
 from prefect_hailuo.assets import asset_key
@@ -107,3 +108,13 @@ def test_what_prefect_does_not_take_in_a_key_is_a_dash(tiny: FalEmulator, tmp_pa
     far = video.model_copy(update={"path": tmp_path / ("d" * 600)})
     with pytest.raises(ConfigurationError, match="more than 512"):
         asset_key(far)
+
+
+def test_in_a_bucket_its_address_is_the_objects(tiny: FalEmulator, bucket: Bucket) -> None:
+    """`s3://`, the bucket, and the object's whole key; of a saved block, without being told."""
+    bucket.block(folder="clips").save(bucket.name)
+    video, run_id = clip(tiny, f"block:s3-bucket/{bucket.name}")
+    [event] = events_of(run_id, MATERIALIZED, prefix="prefect.asset.")
+    [name] = [each for each in bucket.names() if each.endswith(".mp4")]
+    assert event["resource"]["prefect.resource.id"] == f"s3://{bucket.name}/{name}"
+    assert asset_key(video) == f"s3://{bucket.name}/{name}"
