@@ -21,7 +21,9 @@ MOST_AT_ONCE = 3
 
 SHOWN_CHARACTERS = 60
 
-_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+_BRACKETS = re.compile(r"\[([^\[\]]*)\](?!\()")
+"""Brackets, but not those of a link in Markdown."""
+
 _ALIKE = 0.6
 _NAMES = {name.casefold(): name for name in CAMERA_COMMANDS}
 

@@ -66,7 +66,9 @@ def test_more_than_three_at_once_is_told() -> None:
     assert check_camera_commands("[Pan left][Tilt up][Zoom in][Shake]") == []
 
 
-@pytest.mark.parametrize("prompt", ["A fox.", "A fox] at [dawn", "[[Pan left]]", "(Pan lef)"])
+@pytest.mark.parametrize(
+    "prompt", ["A fox.", "A fox] at [dawn", "[[Pan left]]", "(Pan lef)", "[a](b)"]
+)
 def test_brackets_that_hold_nothing_are_no_matter(prompt: str) -> None:
     """Only what stands in a pair of brackets is looked at."""
     assert check_camera_commands(prompt) == []

@@ -95,7 +95,7 @@ def test_a_late_answer(fal: Asking, emulator: FalEmulator) -> None:
     emulator.faults.add(delay("submit", 0.5))
     with pytest.raises(httpx.ReadTimeout):
         fal.submit(timeout=0.1)
-    assert len(emulator.submissions) == 1
+    assert eventually(lambda: len(emulator.submissions) == 1)
 
 
 def test_a_late_request(fal: Asking, emulator: FalEmulator) -> None:
