@@ -133,7 +133,7 @@ async def batch(
     summary.plan = plan
     if report:
         await report_batch(summary, entries, credentials, storage)
-    await tell_summary(summary.model_dump(mode="json"))
+    await tell_summary(summary.model_dump(mode="json", exclude={"plan"}))
     return summary
 
 
