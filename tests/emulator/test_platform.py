@@ -60,7 +60,8 @@ def test_the_document_of_a_model(endpoint: str, emulator: FalEmulator) -> None:
     for name, default in facts.default.settings.items():
         choice = schema["properties"][name]
         assert (choice["type"], choice["default"]) == ("string", default)
-        assert choice["enum"] == sorted({v.settings[name] for v in facts.variants}, key=len)
+        values = {each.settings[name] for each in facts.variants}
+        assert choice["enum"] == sorted(values, key=lambda value: int(value.rstrip("P")))
     assert schema["properties"]["prompt"]["maxLength"] == 2000
     assert facts.output_schema in document["components"]["schemas"]
     assert f"/{endpoint}/requests/{{request_id}}/status" in document["paths"]
