@@ -253,7 +253,7 @@ def escape(text: str) -> str:
         >>> escape("a <b> | *c*")
         'a \\\\<b\\\\> \\\\| \\\\*c\\\\*'
     """
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-]|:(?=//))", r"\\\1", " ".join(text.split()))
 
 
 def _short_name(video: Video) -> str:

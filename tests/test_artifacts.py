@@ -96,7 +96,7 @@ def test_the_card_says_all_there_is_to_say(emulator: FalEmulator, tmp_path: Path
 def test_a_prompt_is_shown_as_it_is() -> None:
     """No prompt becomes markup, a picture, or the end of a table."""
     assert escape(PROMPT) == (
-        r"A \<b\>red\</b\> fox \| and \!\[x\]\(http://example.org/x.png\) \`code\`."
+        r"A \<b\>red\</b\> fox \| and \!\[x\]\(http\://example.org/x.png\) \`code\`."
     )
     assert escape("one\n\n# two") == r"one \# two"
 
