@@ -48,7 +48,8 @@ def commands_in(snippet: str) -> list[str]:
     """The commands of a snippet, one by one."""
     lines = snippet.replace("\\\n", " ").splitlines()
     stripped = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return [command.strip() for line in stripped for command in line.split(" && ")]
+    # One that ends with `&` goes on beside the next.
+    return [each.removesuffix("&").strip() for line in stripped for each in line.split(" && ")]
 
 
 def check_line(line: str) -> None:
