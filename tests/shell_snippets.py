@@ -5,6 +5,7 @@ They are parsed by what would run them, and not run: they start servers, or spen
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -118,6 +119,9 @@ def _parse_python(arguments: list[str]) -> None:
     if arguments[0] == "-m":
         assert find_spec(arguments[1]), arguments[1]
         return
+    if arguments[0] == "-c":
+        _check_imports(arguments[1])
+        return
     path = Path(arguments[0])
     assert (ROOT / path).is_file(), path
     parser = import_module(".".join(path.with_suffix("").parts))._parser()
@@ -126,6 +130,14 @@ def _parse_python(arguments: list[str]) -> None:
             parser.parse_args(arguments[1:])
         except SystemExit:
             pytest.fail(said.getvalue())
+
+
+def _check_imports(code: str) -> None:
+    """Refuse a program that imports what there is not."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):
+            module = import_module(node.module or "")
+            assert all(hasattr(module, each.name) for each in node.names), code
 
 
 def _trust(arguments: list[str]) -> None:
