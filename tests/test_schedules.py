@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect import Flow, flow
+from prefect import Flow, flow, suspend_flow_run
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 from slots import miss_slots
@@ -103,6 +104,26 @@ def test_a_skipped_slot_can_be_retried(client: SyncPrefectClient, deployment: UU
     first = end_of(client, run)
     client.set_flow_run_state(run.id, Scheduled(), force=True)
     assert names([first, end_of(client, run)]) == ["Skipped", "Completed"]
+
+
+def test_a_run_that_was_suspended_is_not_skipped(client: SyncPrefectClient) -> None:
+    """It has bought, and comes to collect, however late it is by then."""
+    limits = [None, 1e-6]
+
+    @flow
+    def patient() -> Any:
+        if skipped := skip_missed_slot(limits.pop(0)):
+            return skipped
+        suspend_flow_run(key="bought")
+        return "collected"
+
+    made = client.create_deployment(client.create_flow(patient), "unserved")
+    run = miss_slots(client, made, 1)[0]
+    with pytest.raises(Pause):
+        end_of(client, run, patient)
+    client.resume_flow_run(run.id)
+    assert end_of(client, run, patient).result() == "collected"
+    client.delete_deployment(made)
 
 
 def test_what_somebody_starts_is_not_skipped(client: SyncPrefectClient, deployment: UUID) -> None:
