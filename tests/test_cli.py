@@ -52,7 +52,8 @@ def test_it_lists_the_catalogue() -> None:
     prices = [each["price"] for variants in listed.values() for each in variants]
     assert all(price["source"] and price["seen"] for price in prices)
     done = subprocess.run([COMMAND, "models"], capture_output=True, text=True, check=True)
-    assert {"hailuo-2.3-pro", "$0.48"} <= set(done.stdout.split())
+    names = {input_class.endpoint.name for input_class in CATALOGUE.values()}
+    assert names | {"$0.48", "$0.102"} <= set(done.stdout.split())
 
 
 @pytest.mark.parametrize("arguments", [["--speed", "0"], ["--port", "{taken}"]])

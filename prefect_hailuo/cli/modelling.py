@@ -9,10 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from prefect_hailuo.cli.printing import usd
 from prefect_hailuo.endpoints import CATALOGUE, Endpoint
-from prefect_hailuo.quoting import describe_settings
 
 
 def models(
@@ -32,14 +32,14 @@ def _as_json(endpoints: list[Endpoint]) -> str:
 
 
 def _as_table(endpoints: list[Endpoint]) -> Table:
-    table = Table("model", "settings", "picture", "price", "price seen", box=box.SIMPLE)
+    model = Column("model", no_wrap=True)
+    table = Table(model, "picture", "price a video", "price seen", box=box.SIMPLE)
     for endpoint, variant in ((e, v) for e in endpoints for v in e.variants):
         picture, price = variant.picture, variant.price
         table.add_row(
             endpoint.name if variant is endpoint.default else "",
-            describe_settings(variant.settings),
-            f"{picture.height}p, {picture.duration_seconds} s, {picture.frames_per_second} fps",
-            f"${variant.price_usd} a video" if price else "not known",
+            f"{picture.height}p, {picture.duration_seconds} s",
+            usd(variant.price_usd) if price else "not known",
             price.seen if price else "",
         )
     return table
