@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import shell_snippets
+import yaml  # type: ignore[import-untyped]
 
 import prefect_hailuo
+from flows.batch import main as batch
+from prefect_hailuo.emulator import FalEmulator
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,6 +73,34 @@ def test_the_commands_page_has_every_command(site: Path) -> None:
 def test_the_readme_is_short() -> None:
     """What it is, how to try it, where to read on."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def snippet(language: str, page: str) -> str:
+    """The first snippet of a page that is in some language."""
+    found = re.search(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    assert found
+    return found.group(1)
+
+
+def test_the_tutorials_rows_are_planned_as_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], emulator: FalEmulator
+) -> None:
+    """Four rows, of which one repeats another: three videos."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text(snippet("text", "tutorial.md"))
+    assert batch([str(rows), "--emulator", emulator.url, "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert "3 of 3 to buy" in said and "repeat another: 1" in said
+
+
+def test_the_tutorials_schedule_is_the_deployments_but_for_what_it_changes() -> None:
+    """So that it can be put in the place of the one in `prefect.yaml`."""
+    [told] = yaml.safe_load(snippet("yaml", "tutorial.md"))["schedules"]
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    [there] = [each for each in deployments if each["entrypoint"] == "flows/batch.py:batch"]
+    [schedule] = there["schedules"]
+    assert told.keys() == schedule.keys() and told["slug"] == schedule["slug"]
+    assert (schedule["active"], told["active"]) == (False, True)
 
 
 WRONG = [

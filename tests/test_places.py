@@ -37,10 +37,10 @@ KEEP_ON_AND_ON = """
         place = Directory(root)
         for number in range(1_000_000):
             content = bytes([number % 256]) * 500_000
-            await place.write("clip.json", content)
+            await place.write("a/b/clip.json", content)
             file = place.workspace / ".fresh.part"
             file.write_bytes(content)
-            await place.keep(file, "clip.mp4")
+            await place.keep(file, "a/b/clip.mp4")
 
     anyio.run(keep_on_and_on, sys.argv[1])
 """
@@ -78,10 +78,14 @@ def is_whole(path: Path) -> bool:
 
 
 def test_a_killed_process_leaves_no_half_file(tmp_path: Path) -> None:
-    """Whoever reads, and whenever the writer is killed, a name stands for a complete file."""
+    """Whoever reads, and whenever the writer is killed, a name stands for a complete file.
+
+    What is left half made is hidden, and in the place's own folder, none in those below it.
+    """
     program = WITHOUT_PREFECT + dedent(KEEP_ON_AND_ON)
     writer = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
-    seen = [tmp_path / "clip.json", tmp_path / "clip.mp4"]
+    folder = tmp_path / "a" / "b"
+    seen = [folder / "clip.json", folder / "clip.mp4"]
     while not all(path.exists() for path in seen):
         time.sleep(0.01)
     for _ in range(200):
@@ -89,10 +93,8 @@ def test_a_killed_process_leaves_no_half_file(tmp_path: Path) -> None:
     writer.kill()
     writer.wait()
     assert all(is_whole(path) for path in seen)
-    assert [name for name in names(tmp_path) if not name.startswith(".")] == [
-        "clip.json",
-        "clip.mp4",
-    ]
+    assert names(folder) == ["clip.json", "clip.mp4"]
+    assert [name for name in names(tmp_path) if not name.startswith(".")] == ["a"]
 
 
 @pytest.mark.parametrize("where", UNWRITABLE)
