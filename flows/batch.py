@@ -247,7 +247,12 @@ def _parser() -> argparse.ArgumentParser:
         help="what to show, 1 to 2000 characters each; or one file of rows: CSV, JSON Lines, YAML",
     )
     parser.add_argument("--file", help="a file of rows, or a text with a prompt on each line")
-    parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
+    parser.add_argument(
+        "--model",
+        choices=MODELS,
+        default=DEFAULT_MODEL,
+        help=f"for rows that name none; by default, {DEFAULT_MODEL}",
+    )
     parser.add_argument(
         "--no-prompt-optimizer",
         dest="prompt_optimizer",

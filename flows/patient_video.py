@@ -103,7 +103,10 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
 def _parser() -> argparse.ArgumentParser:
     parser = flow_parser("Make a video of a prompt, once; deployed, it is suspended meanwhile.")
     parser.add_argument("prompt", help="what to show, 1 to 2000 characters")
-    parser.add_argument("--model", choices=text_models(), default=text_models()[0])
+    models = text_models()
+    parser.add_argument(
+        "--model", choices=models, default=models[0], help=f"by default, {models[0]}"
+    )
     parser.add_argument(
         "--no-prompt-optimizer",
         dest="prompt_optimizer",

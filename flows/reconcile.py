@@ -31,7 +31,7 @@ def reconcile(
 
     Args:
         credentials: Names of saved `FalCredentials` blocks of the accounts to look after; by
-            default, the key in the environment.
+            default, the key in the environment. Those that the ledger names are used besides.
         realm: Whose purchases; by default, those of the first credentials.
     """
     if skipped := skip_missed_slot():
@@ -63,11 +63,21 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> SweepRepor
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = flow_parser("Look after paid work that nobody looks after.")
-    parser.add_argument(
-        "--credentials", nargs="*", metavar="BLOCK", default=[], help="saved credentials"
+    parser = flow_parser(
+        "Adopt what is lost, collect what is done, cancel what nobody wants. It never buys."
     )
-    parser.add_argument("--realm", choices=["fal", "emulator"], help="whose purchases")
+    parser.add_argument(
+        "--credentials",
+        nargs="*",
+        metavar="BLOCK",
+        default=[],
+        help="saved FalCredentials blocks, one an account; by default, the key in the environment",
+    )
+    parser.add_argument(
+        "--realm",
+        choices=["fal", "emulator"],
+        help="whose purchases; by default, those of the first credentials",
+    )
     return parser
 
 

@@ -166,7 +166,12 @@ def _parser() -> argparse.ArgumentParser:
         help="each scene goes on from the last picture of the one before",
     )
     parser.add_argument("--title", default="Storyboard", help="the clip's file name begins with it")
-    parser.add_argument("--model", choices=text_models(), default="hailuo-2.3-pro")
+    parser.add_argument(
+        "--model",
+        choices=text_models(),
+        default="hailuo-2.3-pro",
+        help="for scenes that name none; by default, hailuo-2.3-pro",
+    )
     parser.add_argument(
         "--no-prompt-optimizer",
         dest="prompt_optimizer",

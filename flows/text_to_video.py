@@ -97,7 +97,9 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
 def _parser() -> argparse.ArgumentParser:
     parser = flow_parser("Make a video of a prompt, once.")
     parser.add_argument("prompt", help="what to show, 1 to 2000 characters")
-    parser.add_argument("--model", choices=MODELS, default=MODELS[0])
+    parser.add_argument(
+        "--model", choices=MODELS, default=MODELS[0], help=f"by default, {MODELS[0]}"
+    )
     parser.add_argument(
         "--duration", choices=get_args(Seconds), help="seconds, for a standard model; 6 by default"
     )

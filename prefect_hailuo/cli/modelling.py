@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json as json_format
 from dataclasses import asdict
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from prefect_hailuo.cli.asking import JsonOption
 from prefect_hailuo.cli.printing import usd
 from prefect_hailuo.endpoints import CATALOGUE, Endpoint
 
 
-def models(
-    *, json: Annotated[bool, Parameter(help="Print everything that is known, as JSON.")] = False
-) -> None:
+def models(*, json: JsonOption = False) -> None:
     """List the models: what they make, what it costs, and where that is known from."""
     endpoints = [input_class.endpoint for input_class in CATALOGUE.values()]
     console = Console()
