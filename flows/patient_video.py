@@ -45,6 +45,7 @@ def patient_video(
     take: int | str = 0,
     storage: str | None = None,
     credentials: FalCredentials | str | None = None,
+    budget: str | None = None,
     suspend: bool = True,
     skip_if_late_seconds: float | None = None,
 ) -> Video:
@@ -62,6 +63,7 @@ def patient_video(
         storage: A directory, or a storage block as `block:<type>/<name>`; by default, a directory
             in Prefect's home.
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
+        budget: The name of the scope that pays.
         suspend: Whether to suspend the run, which needs a deployment; otherwise it waits.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
@@ -71,7 +73,7 @@ def patient_video(
     if suspend:
         check_suspendable()  # before anything is bought
     asked = find_input_class(model)(prompt=prompt, prompt_optimizer=prompt_optimizer)
-    ticket = submit(asked, credentials=credentials, take=slot_take(take))
+    ticket = submit(asked, credentials=credentials, take=slot_take(take), budget=budget)
     if suspend:
         suspend_for_video(ticket)
     completed = wait_for_video(ticket, credentials=credentials)
@@ -96,6 +98,7 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
         take=options.take,
         storage=options.output,
         credentials=credentials,
+        budget=options.budget,
         suspend=False,
     )
 
@@ -117,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         "--take", default="0", help="another take of the same prompt is another purchase"
     )
     parser.add_argument("--output", metavar="DIR", help="where the video goes")
+    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
     return parser
 
 

@@ -32,6 +32,7 @@ def text_to_video(
     take: int | str = 0,
     storage: str | None = None,
     credentials: FalCredentials | str | None = None,
+    budget: str | None = None,
     skip_if_late_seconds: float | None = None,
 ) -> Video:
     """Make a video of a prompt, or find the one that was made before. **This may spend money.**
@@ -46,6 +47,7 @@ def text_to_video(
         storage: A directory, or a storage block as `block:<type>/<name>`; by default, a directory
             in Prefect's home.
         credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
+        budget: The name of the scope that pays.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
 
@@ -60,6 +62,7 @@ def text_to_video(
         credentials=credentials,
         storage=storage,
         take=slot_take(take),
+        budget=budget,
     )
 
 
@@ -91,6 +94,7 @@ def _run(options: argparse.Namespace, credentials: FalCredentials) -> Video:
         take=options.take,
         storage=options.output,
         credentials=credentials,
+        budget=options.budget,
     )
 
 
@@ -113,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "--take", default="0", help="another take of the same prompt is another purchase"
     )
     parser.add_argument("--output", metavar="DIR", help="where the video goes")
+    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
     return parser
 
 

@@ -31,10 +31,12 @@ __all__ = [
     "HailuoVideoJob",
     "HailuoVideoRun",
     "ImageSource",
+    "Question",
     "Ticket",
     "Video",
     "VideoOutcome",
     "VideoOutcomes",
+    "aask_approval",
     "adownload_video",
     "aestimate",
     "afetch_video",
@@ -55,6 +57,7 @@ __all__ = [
     "ajoin_videos",
     "alast_frame",
     "ashow_side_by_side",
+    "ask_approval",
     "askip_missed_slot",
     "asubmit_video",
     "asuspend_for_video",
@@ -90,6 +93,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from prefect_hailuo.approval import Question, aask_approval, ask_approval
     from prefect_hailuo.as_completed import (
         agenerate_videos_as_completed,
         generate_videos_as_completed,
@@ -201,10 +205,12 @@ else:
         "HailuoVideoJob": "jobs",
         "HailuoVideoRun": "jobs",
         "ImageSource": "images",
+        "Question": "approval",
         "Ticket": "fal.messages",
         "Video": "video",
         "VideoOutcome": "outcomes",
         "VideoOutcomes": "outcomes",
+        "aask_approval": "approval",
         "adownload_video": "step_tasks",
         "aestimate": "estimating",
         "afetch_video": "step_tasks",
@@ -226,6 +232,7 @@ else:
         "alast_frame": "montage_tasks",
         "ashow_side_by_side": "montage_tasks",
         "askip_missed_slot": "schedules",
+        "ask_approval": "approval",
         "asubmit_video": "step_tasks",
         "asuspend_for_video": "suspending",
         "await_for_video": "step_tasks",

@@ -63,6 +63,10 @@ class Question(BaseModel):
         above_usd: Up to which cost nobody is asked.
         plan: What would be bought, in Markdown.
         subject: Tells it from other questions of the same flow run.
+
+    Example:
+        >>> print(Question(cost_usd="9.80", above_usd=5, plan="20 clips", subject="clips").sentence)
+        It would cost about $9.80 at fal, and above $5.00 a person has to approve.
     """
 
     cost_usd: Decimal

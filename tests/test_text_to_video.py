@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 from flows.text_to_video import MODELS, main, text_to_video
-from prefect_hailuo import Video
+from prefect_hailuo import Budget, Video
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.endpoints import CATALOGUE
 
@@ -76,6 +77,18 @@ def test_prints_the_record_as_its_last_line(
     assert json.loads(last)["realm"] == "emulator"
     assert video.endpoint == "fal-ai/minimax/hailuo-02/pro/text-to-video"
     assert (video.input, video.take) == ({"prompt": "An owl.", "prompt_optimizer": False}, "7")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_budgets_scope_pays(
+    emulator: FalEmulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one that is named; what it does not allow is not bought."""
+    Budget(scope="pennies", total_usd=Decimal("0.01")).apply("emulator")
+    command = ["A red fox.", "--emulator", emulator.url, "--output", str(tmp_path)]
+    assert main([*command, "--budget", "pennies"]) == 1
+    assert "pennies" in capsys.readouterr().err
+    assert emulator.charged == 0
 
 
 def test_without_a_key_it_stops_at_once() -> None:
