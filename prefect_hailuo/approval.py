@@ -86,6 +86,11 @@ class Question(BaseModel):
         return hashlib.sha256(self.subject.encode()).hexdigest()[:16]
 
     @property
+    def price(self) -> str:
+        """A short name of the cost: Prefect takes letters, digits and dashes in keys."""
+        return hashlib.sha256(f"{self.cost_usd} {self.unpriced}".encode()).hexdigest()[:8]
+
+    @property
     def record(self) -> str:
         """How the keys of this flow run's inputs begin that tell what was approved of it."""
         return f"{RECORD}-{self.digest}"
@@ -183,12 +188,13 @@ def _must_ask(question: Question, known: Sequence[FlowRunInput]) -> bool:
 
 
 def _pausing(question: Question, run: FlowRun, within_seconds: int) -> dict[str, Any]:
-    """How to pause. Prefect pauses once a key; a run that died while it asked has to ask again."""
+    """How to pause. Prefect pauses once a key, and gives the same answer to it from then on: a run
+    that died while it asked has to ask again, and a yes to a price is none to another one."""
     return {
         "wait_for_input": Approval.with_initial_data(description=question.text()),
         "timeout": within_seconds,
         "poll_interval": POLL_SECONDS,
-        "key": f"{question.digest}-{run.run_count}",
+        "key": f"{question.digest}-{question.price}-{run.run_count}",
     }
 
 
@@ -198,7 +204,7 @@ def _check(question: Question, answer: Approval | None) -> None:
 
 
 def _record_key(question: Question, run: FlowRun) -> str:
-    return f"{question.record}-{run.run_count}"
+    return f"{question.record}-{question.price}-{run.run_count}"
 
 
 def _record(question: Question) -> str:

@@ -100,6 +100,25 @@ def test_no_means_no(client: SyncPrefectClient) -> None:
             ending.result(60)
 
 
+def test_a_yes_to_a_price_is_none_to_a_higher_one(client: SyncPrefectClient) -> None:
+    """The same run, asking for the same at twice the price, pauses anew, and is told no."""
+    runs: list[str] = []
+
+    @flow
+    def spend() -> None:
+        runs.append(str(flow_run.id))
+        ask_approval(DEAR, 60)
+        ask_approval(DEAR.model_copy(update={"cost_usd": Decimal("19.60")}), 60)
+
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(spend)
+        client.resume_flow_run(paused(client, runs).id, run_input={"answer": "buy"})
+        until("it asks again", lambda: "$19.60" in (_form(client, UUID(runs[-1])) or ""))
+        client.resume_flow_run(UUID(runs[-1]), run_input={"answer": "do not buy"})
+        with pytest.raises(NotApprovedError, match=r"\$19.60"):
+            ending.result(60)
+
+
 async def test_a_question_that_nobody_answers_is_a_no() -> None:
     """After its time, the flow goes on with the error."""
 
