@@ -35,7 +35,8 @@ Wanted = VideoInput | tuple[VideoInput, int | str] | Order
 State = Literal["new", "stored", "under way", "unclear", "failed", "repeated"]
 """To be bought; stored already; being made; parked, or being looked for; ended by an error that is
 raised again, or of a picture that cannot be had; or the same as an earlier one of the list. Only
-what is new costs anything."""
+what is new costs anything, and what is of a picture that cannot be had here and now: where it can,
+or later, it would be bought."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Estimate:
 
     @property
     def unpriced(self) -> int:
-        """How many of those have no known price, and are not in the total."""
+        """How many that cost something have no known price, and are not in the total."""
         return sum(line.cost_usd is None for line in self.lines)
 
     @property
@@ -205,7 +206,8 @@ class _Question:
         for one, offer in zip(asked, wanted, strict=True):
             state = "repeated" if one.key in seen else _state(one, standings)
             seen.add(one.key)
-            cost = prices[offer] if state == "new" else Decimal(0)
+            costs = state == "new" or (state == "failed" and one.flawed)
+            cost = prices[offer] if costs else Decimal(0)
             lines.append(Line(one.input, one.take, one.key, state, cost))
         return Estimate(tuple(lines), tuple(quotes), self.realm)
 

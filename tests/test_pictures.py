@@ -184,12 +184,15 @@ def test_a_batch_counts_equal_pictures_once(tmp_path: Path, tiny: FalEmulator) -
 
 
 def test_an_estimate_looks_at_the_pictures(tmp_path: Path, tiny: FalEmulator) -> None:
-    """What is stored costs nothing, by whatever name its picture goes; nor does what is gone."""
+    """What is stored costs nothing, by whatever name its picture goes. Of what is not to be had
+    here, another machine or a later run would buy the video: nobody approves it for nothing."""
     content = plain_picture()
     generate(tiny, tmp_path / "videos", shot(content))
     asked = [shot(saved(tmp_path, content)), shot("/none.png"), shot(plain_picture(shade=1))]
     lines = estimate(asked, credentials=tiny.credentials()).lines
     assert [line.state for line in lines] == ["stored", "failed", "new"]
+    price = shot(content).price_usd
+    assert [line.cost_usd for line in lines] == [0, price, price]
 
 
 # What is refused
