@@ -16,6 +16,7 @@ import fsspec  # type: ignore[import-untyped]
 import yaml  # type: ignore[import-untyped]
 
 from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.notices import presentable
 
 COMPRESSED = {".gz", ".bz2", ".xz", ".zip"}
 
@@ -142,14 +143,24 @@ def _text_of(address: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"The rows of {address!r} are not UTF-8: {error}.",
+            f"The rows of {_shown(address)!r} are not UTF-8: {error}.",
             cure="Save the file as UTF-8; of a spreadsheet, as 'CSV UTF-8'.",
         ) from error
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # of what kind, storages do not say
+        # Their words name the whole address, which may be signed, or hold a login.
+        why = presentable(str(error).replace(address, _shown(address)))
         raise ConfigurationError(
-            f"The rows cannot be read from {address!r}: {error}",
+            f"The rows cannot be read from {_shown(address)!r}: {type(error).__name__}: {why}",
             cure="Pass a UTF-8 file that the worker of this run can open.",
-        ) from error
+        ) from None
+
+
+def _shown(address: str) -> str:
+    """An address without what may be secret in it: a login, a signature."""
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _read_lines(text: str, found: RawRows) -> None:

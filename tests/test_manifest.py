@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +192,17 @@ def test_a_picture_is_looked_for_beside_the_rows(
     assert named == [str(tmp_path / "fox.png"), "https://example.com/fox.png"]
     complaints = refusal_of(tmp_path / "rows.csv", "\n".join(rows))
     assert complaints == ["line 4: image_url: it is missing; fill it in"]
+
+
+@pytest.mark.parametrize("login", ["", "me:hush-hush@"])
+def test_a_signed_address_that_cannot_be_read_is_not_shown(login: str) -> None:
+    """Neither in the error, nor in what it came from: a run's log shows both."""
+    secret = "hush-" * 2
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        there = f"127.0.0.1:{taken.getsockname()[1]}/rows.csv"
+        with pytest.raises(ConfigurationError, match="cannot be read from") as caught:
+            read_rows(f"http://{login}{there}?X-Amz-Signature={secret}")
+    error = caught.value
+    assert there in error.message
+    assert secret[:-1] not in "".join(traceback.format_exception(error))
