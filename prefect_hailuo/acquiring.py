@@ -144,7 +144,8 @@ class Acquiring:
             await anyio.lowlevel.checkpoint()
             await self._till.acquire()
         except BaseException:
-            with anyio.CancelScope(shield=True):
+            # Where the ledger is out of reach, the intent dies with its lease.
+            with anyio.CancelScope(shield=True), suppress(LedgerError):
                 await self._ledger.records.refused(mine, NEVER_SENT)
             raise
 
