@@ -82,7 +82,9 @@ class Receiving:
         check_realm_of(ids, self._realm)
         ledger = connections.ledgers.at(self._ledger)
         one = await self._find(ledger, ids)
-        news = one.fate in (Fate.SUBMITTED, Fate.CANCELLED) and one.completed is None
+        # A video is news also where an error was told before it: it is paid for.
+        untold = one.completed is None or call.output is not None
+        news = one.fate in (Fate.SUBMITTED, Fate.CANCELLED) and untold
         if news:
             await self._write(ledger, one, call)
         return Taken(one, news, tuple(await ledger.told.runs_wanting(one.key)))

@@ -181,6 +181,18 @@ def test_only_fals_own_calls_are_taken(slow: FalEmulator, ledger_url: str) -> No
     assert row(mine, ledger_url)["fate"] == "succeeded"
 
 
+def test_a_video_is_taken_though_an_error_was_told_before(
+    slow: FalEmulator, ledger_url: str
+) -> None:
+    """As where fal began it anew: it is paid for."""
+    mine = submit(slow).request_id
+    with serving(webhook_app(slow.credentials())) as url:
+        assert call(slow, url, mine, status="ERROR", payload=None, error="Out of order.") == 200
+        assert row(mine, ledger_url)["fate"] == "submitted"
+        assert call(slow, url, mine) == 200
+    assert row(mine, ledger_url)["fate"] == "succeeded"
+
+
 def test_what_is_no_call_is_refused(slow: FalEmulator) -> None:
     """No headers, half a signature, no number, no JSON, far too much."""
     with serving(webhook_app(slow.credentials())) as url:
