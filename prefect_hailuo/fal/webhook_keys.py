@@ -53,10 +53,8 @@ class WebhookKeys:
             RefusedCallError: It has not.
             UnreachableError, MalformedReplyError: The keys could not be had.
         """
-        async with self._fetching:
-            if self._age > KEPT_SECONDS:
-                await self._fetch(http)
-        if signed.is_by(self._keys, body):
+        # Before the lock: whoever sends wrong ones, while the keys are fetched, holds up no call.
+        if self._age <= KEPT_SECONDS and signed.is_by(self._keys, body):
             return
         async with self._fetching:
             if self._age > AGAIN_SECONDS:
