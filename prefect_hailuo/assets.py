@@ -127,7 +127,10 @@ def _address_of(place: StorageBlock) -> str:
     """The address of what a block keeps: the bucket's, where it is known what block it is."""
     block, slug = place.block, place.block.get_block_type_slug()
     if isinstance(block, RemoteFileSystem):
-        return block.basepath.rstrip("/")
+        scheme, _, rest = block.basepath.partition("://")
+        host, slash, path = rest.partition("/")
+        # Without a login, which whoever sees the asset would see.
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
     if slug in BUCKETS:
         scheme, field = BUCKETS[slug]
         folder = str(getattr(block, "bucket_folder", "")).strip("/")

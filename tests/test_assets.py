@@ -19,6 +19,7 @@ from prefect_hailuo import Video, generate_video, generate_videos
 from prefect_hailuo.assets import asset_key
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.storage import StorageBlock
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -98,6 +99,14 @@ def test_in_a_block_its_address_is_the_blocks(tiny: FalEmulator) -> None:
     [event] = events_of(run_id, MATERIALIZED, prefix="prefect.asset.")
     expected = f"memory://assets/clips/{video.storage_key}"
     assert event["resource"]["prefect.resource.id"] == expected
+
+
+def test_a_login_is_in_no_address(tiny: FalEmulator, tmp_path: Path) -> None:
+    """Whoever sees the asset would have it."""
+    video = clip(tiny, tmp_path)[0].model_copy(update={"path": None})
+    for login in ("", "me:hush-hush@"):
+        place = StorageBlock(RemoteFileSystem(basepath=f"memory://{login}assets/clips/"))
+        assert asset_key(video, place) == f"memory://assets/clips/{video.storage_key}"
 
 
 def test_what_prefect_does_not_take_in_a_key_is_a_dash(tiny: FalEmulator, tmp_path: Path) -> None:
