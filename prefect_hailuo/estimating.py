@@ -66,6 +66,12 @@ class Estimate:
         lines: One a video, in the order in which they were asked about.
         quotes: The prices, one for each endpoint and its settings.
         realm: `fal`, or `emulator`, which charges nothing of all this.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo02ProTextToVideo
+        >>> cost = estimate(Hailuo02ProTextToVideo(prompt="A kite."), takes=[0, "again"])
+        >>> cost.to_buy, cost.total_usd
+        (2, Decimal('0.96'))
     """
 
     lines: tuple[Line, ...]

@@ -129,6 +129,14 @@ def last_frame(video: Video, *, storage: Storage = None) -> Path | bytes:
         ConfigurationError: PyAV or Pillow is not installed.
         DownloadError: The file cannot be read as a video.
         StorageError: The video's file is not where it was stored, or the picture cannot be kept.
+
+    Example:
+        >>> from prefect_hailuo import hailuo_02_pro_text_to_video
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     video = hailuo_02_pro_text_to_video("A lamp.", credentials=emulator.credentials())
+        >>> last_frame(video, storage="videos").suffix
+        '.png'
     """
     return picture_of(video, LAST, last_picture, storage)
 

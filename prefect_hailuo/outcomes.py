@@ -139,7 +139,17 @@ class VideoOutcome(BaseModel):
 
 
 class VideoOutcomes(list[VideoOutcome]):
-    """The outcomes of a batch, in the inputs' order: a list that knows what people ask of it."""
+    """The outcomes of a batch, in the inputs' order: a list that knows what people ask of it.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo02ProTextToVideo, generate_videos
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> kite = Hailuo02ProTextToVideo(prompt="A kite.")
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     outcomes = generate_videos([kite], credentials=emulator.credentials())
+        >>> [each.prompt for each in outcomes.videos], outcomes.failed
+        (['A kite.'], [])
+    """
 
     @property
     def videos(self) -> list[Video]:
