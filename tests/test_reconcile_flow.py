@@ -34,9 +34,10 @@ def tables() -> list[Any]:
 
 def abandon(emulator: FalEmulator, place: Path, ledger_url: str) -> None:
     """A request that is done, and whose process has gone."""
+    earlier = emulator.stats()["completed"]
     process_loop().run(acquiring(order_of(emulator, place)).job)
     run_sql(ledger_url, "UPDATE hailuo_waiter SET lease_until = 0", realm="emulator")
-    while emulator.stats()["completed"] == 0:
+    while emulator.stats()["completed"] == earlier:
         time.sleep(0.01)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,13 @@ from browser import WIDTH, Browser, Page, find_chromium
 from interface import serving_interface
 from prefect.settings import get_current_settings
 from test_artifacts import make_one
+from test_reconcile_flow import abandon
+from test_schema_watch import add_a_required_field
 
 from flows.batch import batch
 from flows.compare_models import compare_models
+from flows.reconcile import reconcile
+from flows.schema_watch import schema_watch
 from flows.storyboard import storyboard
 from prefect_hailuo.emulator import FalEmulator
 
@@ -38,8 +43,14 @@ TABLES = {
     "hailuo-batch-plan": "$",
     "hailuo-comparison": "hailuo-02-pro",
     "hailuo-storyboard": SHOTS[1],
+    "summary": "Bought by this run",
+    "hailuo-reconcile-emulator": "collected",
+    "hailuo-schema-emulator": "input.style",
 }
 """Those that are or hold tables, and what can be read there."""
+
+PROGRESS = {"progress": "Stored.", "batch-progress": f"{len(SHOTS)} of {len(SHOTS)} done"}
+"""Those that show how far it is, and what they say at the end."""
 
 MARKUP = ("| ---", "---|", "](", "**", "<br", "&amp;", "&lt;")
 """What shows where Markdown is not rendered, or what was escaped is not restored."""
@@ -75,16 +86,22 @@ def home(browser: Browser, prefect_server: None) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def made(home: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A video, a batch, a comparison and a storyboard."""
+    """A video, a batch, a comparison and a storyboard; and what looks after them."""
     folder = tmp_path_factory.mktemp("videos")
     with FalEmulator(speed=1000, clip="plain") as emulator, pytest.MonkeyPatch.context() as patch:
         ledger = f"sqlite:///{folder / 'ledger.db'}"
         patch.setenv("PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL", ledger)
         options: dict[str, Any] = {"credentials": emulator.credentials(), "storage": str(folder)}
         video, _ = make_one(emulator, folder, PROMPT)
+        earlier = latest_artifacts()
         summary = asyncio.run(batch(SHOTS, **options))
+        batches = latest_artifacts().keys() - earlier.keys()
         asyncio.run(compare_models(SHOTS[0], **options))
         asyncio.run(storyboard(SHOTS, **options))
+        abandon(emulator, folder, ledger)
+        reconcile([emulator.credentials()])
+        add_a_required_field(emulator)
+        schema_watch(["hailuo-02-pro"], credentials=emulator.credentials())
     name = f"hailuo-{video.key[:16]}"
     ids = latest_artifacts()
     named = {
@@ -92,6 +109,9 @@ def made(home: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
         "poster": ids[f"{name}-poster"],
         "progress": ids[f"{name}-progress"],
     }
+    for each in batches:
+        if found := re.fullmatch(r"hailuo-batch-[0-9a-f]{12}(-progress)?", each):
+            named["batch-progress" if found[1] else "summary"] = ids[each]
     return Made({**ids, **named}, Path(summary.sheet or ""))
 
 
@@ -134,11 +154,12 @@ def test_a_prompt_is_read_as_it_was_written(browser: Browser, home: str, made: M
     assert PROMPT in open_artifact(browser, home, made, "card", "table").text
 
 
-def test_a_progress_is_complete(browser: Browser, home: str, made: Made) -> None:
+@pytest.mark.parametrize("name", PROGRESS)
+def test_a_progress_is_complete(browser: Browser, home: str, made: Made, name: str) -> None:
     """And says so."""
-    page = open_artifact(browser, home, made, "progress", "text=Progress: 100%")
+    page = open_artifact(browser, home, made, name, "text=Progress: 100%")
     assert "Progress: 100%" in page.text
-    assert "Stored." in page.text
+    assert PROGRESS[name] in page.text
 
 
 def test_the_contact_sheets_page_shows_every_poster(browser: Browser, made: Made) -> None:
