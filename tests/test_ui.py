@@ -44,6 +44,7 @@ TABLES = {
     "hailuo-comparison": "hailuo-02-pro",
     "hailuo-storyboard": SHOTS[1],
     "summary": "Bought by this run",
+    "hailuo-batch-summary": "maybe_billed",
     "hailuo-reconcile-emulator": "collected",
     "hailuo-schema-emulator": "input.style",
 }
