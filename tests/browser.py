@@ -6,6 +6,7 @@ interface keeps an event loop running in its thread, beside which no asynchronou
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -137,11 +138,12 @@ def find_chromium() -> str:
 def _install() -> None:
     """Debian's package; what goes wrong is told by there being no Chromium afterwards."""
     quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in ("update", "install -y --no-install-recommends chromium"):
-        subprocess.run(
-            ["apt-get", "-qq", *command.split()],
-            env=quietly,
-            check=False,
-            stdout=subprocess.DEVNULL,
-            timeout=INSTALLING_SECONDS,
-        )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        for command in ("update", "install -y --no-install-recommends chromium"):
+            subprocess.run(
+                ["apt-get", "-qq", *command.split()],
+                env=quietly,
+                check=False,
+                stdout=subprocess.DEVNULL,
+                timeout=INSTALLING_SECONDS,
+            )

@@ -51,9 +51,9 @@ def test_the_documented_automation_fires(
     automation: UUID, tiny: FalEmulator, tmp_path: Path
 ) -> None:
     """Prefect says that it was triggered, by our event."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
     fired: list[Any] = []
     over_budget(tiny, tmp_path)
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not fired and time.monotonic() < deadline:
         time.sleep(0.2)
         fired = recent("prefect.automation.triggered", str(automation))

@@ -15,8 +15,8 @@ HAILUO_02 = "fal-ai/minimax/hailuo-02/pro/text-to-video"
 
 
 def eventually(true: Callable[[], bool]) -> bool:
-    """Whether it comes true within five seconds."""
-    until = time.monotonic() + 5
+    """Whether it comes true within a minute."""
+    until = time.monotonic() + 60
     while not true() and time.monotonic() < until:
         time.sleep(0.01)
     return true()
