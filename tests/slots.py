@@ -7,14 +7,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.settings import get_current_settings
 
 DAY = timedelta(days=1)
 
@@ -33,10 +31,10 @@ def miss_slots(
     now = datetime.now(timezone.utc)
     daily = IntervalSchedule(interval=DAY, anchor_date=now - number * DAY - timedelta(hours=1))
     made = DeploymentScheduleCreate(schedule=daily, active=True, parameters=dict(parameters or {}))
-    schedules = _post(f"deployments/{deployment}/schedules", [made.model_dump(mode="json")])
+    schedules = _post(client, f"deployments/{deployment}/schedules", [made.model_dump(mode="json")])
     then = (now - number * DAY).isoformat()
     past = {"start_time": then, "end_time": now.isoformat(), "min_runs": number}
-    _post(f"deployments/{deployment}/schedule", past)
+    _post(client, f"deployments/{deployment}/schedule", past)
     mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
     # Without a limit and an order, newer releases of FastAPI let the server refuse the question.
     latest = FlowRunSort.EXPECTED_START_TIME_DESC
@@ -54,6 +52,7 @@ def _id(schedules: Any) -> str:
     return str(schedules[0]["id"])
 
 
-def _post(path: str, body: Any) -> Any:
-    answer = httpx.post(f"{get_current_settings().api.url}/{path}", json=body, timeout=60)
+def _post(client: SyncPrefectClient, path: str, body: Any) -> Any:
+    # Prefect's own HTTP client asks again where its server is busy.
+    answer = client._client.post(f"/{path}", json=body)
     return answer.raise_for_status().json() if answer.content else None

@@ -27,6 +27,7 @@ from raw_server import (
     event,
     events,
 )
+from tblib.pickling_support import install
 
 from prefect_hailuo.clock import Deadline
 from prefect_hailuo.download import Downloads
@@ -165,6 +166,7 @@ def without_authorization(request: Received) -> bytes:
 def shown(error: BaseException) -> str:
     """Everything that an error may show, to a reader or to another process."""
     printed = "".join(traceback.format_exception(error))
+    install(error)  # as Dask does, for this kind of error: with all that led to it
     told = pickle.dumps(error).decode("latin-1") if isinstance(error, HailuoError) else ""
     return "".join([printed, repr(error), str(error), repr(vars(error)), told])
 

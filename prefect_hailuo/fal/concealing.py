@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TypeVar
 
 import httpx
@@ -31,6 +32,9 @@ async def without_key(sending: Awaitable[T], access: Access) -> T:
 def concealed(error: httpx.HTTPError, access: Access) -> httpx.HTTPError:
     """An error of httpx's, or one that says the same, where it or what led to it shows the key."""
     shown = "".join(traceback.format_exception(error))
-    if access.conceal(shown) == shown:
-        return error
-    return type(error)(access.conceal(str(error)))
+    if access.conceal(shown) != shown:
+        return type(error)(access.conceal(str(error)))
+    with suppress(RuntimeError):  # it has no request
+        # Whoever hands errors on whole, as Dask does, would hand on the header that has the key.
+        error.request = httpx.Request(error.request.method, error.request.url)
+    return error

@@ -114,12 +114,13 @@ def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) ->
         return adapter.validate_json(text)
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in wrong["loc"])
-        why = excerpt(f"{place} {wrong['msg']}", access)
-        came = excerpt(text, access) or "nothing"
-        raise MalformedReplyError(
-            f"fal's answer ({what}) could not be understood: {why}. What came: {came}"
-        ) from None
+    # Out here, for else the error that holds all that came would be its context.
+    place = ".".join(str(part) for part in wrong["loc"])
+    why = excerpt(f"{place} {wrong['msg']}", access)
+    came = excerpt(text, access) or "nothing"
+    raise MalformedReplyError(
+        f"fal's answer ({what}) could not be understood: {why}. What came: {came}"
+    )
 
 
 async def statuses_of(response: httpx.Response, access: Access) -> AsyncGenerator[Status, None]:
