@@ -166,7 +166,8 @@ def without_authorization(request: Received) -> bytes:
 def shown(error: BaseException) -> str:
     """Everything that an error may show, to a reader or to another process."""
     printed = "".join(traceback.format_exception(error))
-    install(error)  # as Dask does, for this kind of error: with all that led to it
+    # Dask does so: errors are pickled with all that led to them.
+    install(error)  # type: ignore[no-untyped-call]
     told = pickle.dumps(error).decode("latin-1") if isinstance(error, HailuoError) else ""
     return "".join([printed, repr(error), str(error), repr(vars(error)), told])
 
