@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import partial
+from inspect import signature
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -185,7 +186,10 @@ async def _shard(
     manifest: Manifest, shards: int, deployment: str | None, options: dict[str, Any]
 ) -> BatchSummary:
     rows = rows_of(manifest.items, DEFAULT_MODEL)
-    told = await run_shards(deployment, split_parameters("rows", rows, shards, options))
+    # All of them, for Prefect fills in the deployment's own: its model would be bought, and its
+    # number of shards would split each shard again.
+    own = {name: each.default for name, each in signature(batch.fn).parameters.items()}
+    told = await run_shards(deployment, split_parameters("rows", rows, shards, own | options))
     return add_up([BatchSummary.model_validate(each) for each in told])
 
 

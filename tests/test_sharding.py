@@ -42,6 +42,9 @@ SHOTS = [f"Shot {number}." for number in range(8)]
 
 PREFECTS_LIMIT = 524_288
 
+OWN: dict[str, Any] = {"model": "hailuo-02-pro", "shards": 2}
+"""What the deployment fills in for whoever does not say: no shard may be given it."""
+
 
 async def test_a_batch_tells_little_of_much(
     prefect_server: None, tiny: FalEmulator, tmp_path: Path
@@ -192,7 +195,8 @@ def served(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> It
             **settings,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]]),
         }
-        command = [sys.executable, "-c", "from flows.batch import batch; batch.serve('shards')"]
+        serve = f"from flows.batch import batch; batch.serve('shards', parameters={OWN!r})"
+        command = [sys.executable, "-c", serve]
         with running(command, environment, folder / "served.log") as pid:
             until("it is deployed", lambda: is_deployed(client))
             yield Served(emulator, clock, folder / "ledger-emulator.db", pid, settings)
@@ -209,7 +213,8 @@ def is_deployed(client: SyncPrefectClient) -> bool:
 async def test_a_killed_shard_is_told_and_goes_on_when_it_is_run_again(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only it is started again, and goes on; a later batch finds all, and buys nothing."""
+    """Only it is started again, and goes on; a later batch finds all, and buys nothing, whatever
+    the deployment would fill in."""
     monkeypatch.setattr(sharding, "POLL_SECONDS", 0.2)
     for name, value in served.settings.items():  # as its workers have them
         monkeypatch.setenv(name, value)
@@ -217,7 +222,8 @@ async def test_a_killed_shard_is_told_and_goes_on_when_it_is_run_again(
 
     @flow
     async def twice() -> list[dict[str, Any]]:
-        parts = split_parameters("prompts", SHOTS, 2, {})
+        plain = {"model": "hailuo-2.3-pro", "shards": 1}
+        parts = split_parameters("prompts", SHOTS, 2, plain)
         try:
             await run_shards("batch/shards", parts)
         except HailuoError as error:
