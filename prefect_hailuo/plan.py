@@ -115,7 +115,7 @@ class Plan(BaseModel):
 
     def __str__(self) -> str:
         money = told_usd(self.cost_usd, self.realm, self.unpriced)
-        return f"{self.to_buy:,} of {self.videos:,} to buy, {money}"
+        return f"{self.to_buy:,} of {self.videos:,} to buy, for {money}"
 
     def lines(self) -> list[str]:
         """What there is to say besides the counts: each a sentence."""
@@ -171,7 +171,7 @@ async def make_plan(
         >>> from prefect_hailuo import BatchItem, Hailuo02ProTextToVideo
         >>> owl = BatchItem(input=Hailuo02ProTextToVideo(prompt="An owl."))
         >>> print(asyncio.run(make_plan([owl])))
-        1 of 1 to buy, nothing (at fal, about $0.48)
+        1 of 1 to buy, for nothing (at fal, about $0.48)
     """
     wanted = [(each.input, each.take or 0) for each in items]
     estimate = await aestimate(wanted, credentials=credentials)

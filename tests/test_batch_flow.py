@@ -166,7 +166,7 @@ def test_the_command_plans_without_a_server(
         text = capsys.readouterr().out
         assert main([rows, "--plan", "--json", "--emulator", emulator.url]) == 0
         assert emulator.submissions == []
-    assert text.startswith("3 of 3 to buy, nothing (at fal, about $1.45).")
+    assert text.startswith("3 of 3 to buy, for nothing (at fal, about $1.45).")
     summary = BatchSummary.model_validate_json(capsys.readouterr().out)
     assert summary.plan is not None
     assert summary.plan.to_buy == 3

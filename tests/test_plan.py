@@ -21,7 +21,7 @@ async def test_only_what_is_not_there_costs_anything(tiny: FalEmulator) -> None:
     plan = await make_plan(items, credentials=tiny.credentials(), repeated=3)
     [part] = plan.models
     assert (part.videos, part.there, part.to_buy, part.cost_usd) == (5, 2, 3, Decimal("1.44"))
-    assert str(plan) == "3 of 5 to buy, nothing (at fal, about $1.44)"
+    assert str(plan) == "3 of 5 to buy, for nothing (at fal, about $1.44)"
     assert "Rows that repeat another: 3; they are made once." in plan.lines()
     assert "| hailuo-02-pro | 5 | 2 | 0 | 0 | 0 | 3 | $1.44 |" in plan.markdown()
     assert tiny.charged == 2
@@ -55,5 +55,5 @@ def test_what_has_no_known_price_is_counted_apart() -> None:
         cost_usd=Decimal("0.49"), unpriced=1,
     )  # fmt: skip
     plan = Plan(realm="fal", models=(part,))
-    assert str(plan) == "2 of 2 to buy, about $0.49, and 1 of unknown price"
+    assert str(plan) == "2 of 2 to buy, for about $0.49, and 1 of unknown price"
     assert "| $0.49 and 1 unknown |" in plan.table()
