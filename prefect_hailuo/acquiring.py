@@ -151,7 +151,6 @@ class Acquiring:
 
     async def _buy(self, mine: Attempt) -> Attempt | None:
         """Buy. From the POST until its ticket is written down, nothing interrupts it."""
-        self._caution()
         bought = None
         with anyio.CancelScope(shield=True):
             try:
@@ -184,6 +183,7 @@ class Acquiring:
 
         order = self._order
         try:
+            self._caution()
             bare = await self._client.submit(
                 order.input.endpoint.id,
                 dict(self._wish.body),

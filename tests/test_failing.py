@@ -59,7 +59,7 @@ def test_a_failure_is_told_by_kind_and_at_once(
     error = caught.value
     assert (type(error), error.error_type, error.billed) == (kind, error_type, billed)
     assert error.ticket and error.ticket.request_id == tiny.submissions[0].request_id
-    assert names(tmp_path / "videos") == [] and time.monotonic() - began < 3
+    assert names(tmp_path / "videos") == [] and time.monotonic() - began < 15
 
 
 def test_a_cancelled_request_is_told_at_once(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ async def test_the_account_runs_so_many_at_once(server: LeanFal, client: AsyncFa
     tickets = await submitted(client, 6)
     await asyncio.gather(*(heard(client, ticket) for ticket in tickets))
     assert load.ideal_seconds(6) == 0.6
-    assert 0.6 <= time.monotonic() - began < 2
+    assert 0.6 <= time.monotonic() - began < 10
 
 
 async def test_a_stream_ends_with_the_end(server: LeanFal, client: AsyncFalClient) -> None:

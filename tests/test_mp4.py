@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import av
@@ -336,13 +336,13 @@ def endless_tables() -> bytes:
 )
 def test_a_hostile_file_holds_nothing_up(check: Check, content: bytes, message: str | None) -> None:
     """However many boxes or samples a file claims, the answer comes at once."""
-    begun = perf_counter()
+    begun = process_time()
     if message is None:
         check(content)
     else:
         with pytest.raises(DownloadError, match=message):
             check(content)
-    assert perf_counter() - begun < 2
+    assert process_time() - begun < 2
 
 
 def test_a_moov_without_end_is_refused(tmp_path: Path) -> None:
