@@ -25,6 +25,7 @@ from prefect_hailuo.events import Adopted, Attached, Cautioned, Searching, Submi
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.gate import Slot
 from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.ledger import Ledger
@@ -68,6 +69,7 @@ class Acquiring:
         emit: Called with events.
         clock: What waiting is measured with.
         waiter: This call's name in the ledger.
+        slot: Taken for a purchase, where those at fal at once are capped.
     """
 
     def __init__(
@@ -78,9 +80,11 @@ class Acquiring:
         emit: Emit,
         clock: Clock,
         waiter: str,
+        slot: Slot,
     ) -> None:
         self._order = order
         self._waiter = waiter
+        self._slot = slot
         self._wish = order.wish(waiter)
         self._ledger = ledger
         self._emit = emit
@@ -91,6 +95,7 @@ class Acquiring:
         self._rate = connections.rate
         self._warnings = tuple(check_camera_commands(order.input.prompt))
         self._may_resubmit = order.on_ambiguous == "resubmit"
+        self._may_be_at_fal = False
         self._client = connections.client(order.access, clock)
         self._platform = PlatformClient(order.access, connections.http, clock)
 
@@ -107,12 +112,14 @@ class Acquiring:
                 await self._rate.turn()
                 decision = await self._decide()
                 bought = await self._buy(decision.attempt) if isinstance(decision, Buy) else None
+            if not isinstance(decision, Buy | Prepare):
+                self._give_way()
             match decision:
                 case Buy():
                     if bought is not None:
                         return bought
                 case Prepare():
-                    await self._prepare()
+                    await self._prepare(deadline)
                 case Wait(other):
                     await self._outwait(other, deadline)
                 case Reconcile(one):
@@ -125,10 +132,17 @@ class Acquiring:
                 case _:
                     assert_never(decision)
 
-    async def _prepare(self) -> None:
-        """Bring the pictures to fal before the intent: from that on, nothing else happens."""
+    async def _prepare(self, deadline: Deadline) -> None:
+        """Before the intent, take a slot, and bring the pictures to fal: after it, only buy."""
+        await self._slot.take(max(deadline.remaining, SHORTEST_PAUSE_SECONDS))
         body = await body_to_send(self._order, self._pictures)
         self._wish = self._order.wish(self._waiter, body)
+
+    def _give_way(self) -> None:
+        """What is not bought needs no slot; were it to be bought later, it needs one again."""
+        if self._slot.taken and not self._may_be_at_fal:
+            self._slot.free()
+            self._wish = self._order.wish(self._waiter)
 
     async def _decide(self) -> Decision:
         """Claim, to the end: who knows of no claim that was made could not take it back."""
@@ -202,6 +216,7 @@ class Acquiring:
         """
         lost = isinstance(error, SubmitUnknownError)
         if lost or (isinstance(error, RealmMismatchError) and error.billed is not Billed.NO):
+            self._may_be_at_fal = True
             await self._ledger.records.answer_lost(mine, error)
             return
         await self._ledger.records.refused(mine, error)

@@ -19,6 +19,7 @@ from prefect_hailuo.collector import seldom_collecting
 from prefect_hailuo.errors import (
     BadKeyError,
     Billed,
+    ConcurrencyLimitError,
     GenerationTimeoutError,
     HailuoError,
     LedgerError,
@@ -36,7 +37,10 @@ from prefect_hailuo.places import Place
 from prefect_hailuo.settling import settle_all
 from prefect_hailuo.tally import BatchProgress, Course, count
 
-CONCERN_ALL = (BadKeyError, NoCreditError, RealmMismatchError, LedgerError, StorageError)
+CONCERN_ALL = (
+    *(BadKeyError, NoCreditError, RealmMismatchError),
+    *(ConcurrencyLimitError, LedgerError, StorageError),
+)
 """What would befall every other one too: after it, none is begun. A budget is no such thing, for
 what is there already, or costs less, may still be had."""
 

@@ -23,6 +23,7 @@ from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
 from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.gate import Slot
 from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempts import Attempt
@@ -89,12 +90,12 @@ class Road:
         """
         order = await settle(order, self._connections.pictures)
         reusing = self._reusing(order)
-        async with self._waiter() as waiter:
-            one = await self._find(order, reusing, waiter)
-            while (video := await self._finish(order, one, reusing)) is None:
+        async with self._waiter() as waiter, Slot(order.gate) as slot:
+            one = await self._find(order, reusing, waiter, slot)
+            while (video := await self._finish(order, one, reusing, slot)) is None:
                 order = replace(order, on_lost="raise")  # the consent was to one more purchase
                 reusing = self._reusing(order)
-                one = await self._acquire(order, waiter)
+                one = await self._acquire(order, waiter, slot)
             return video
 
     async def acquire(self, order: Order) -> Ticket:
@@ -104,8 +105,12 @@ class Road:
             HailuoError: By kind, as `prefect_hailuo.errors` draws them.
         """
         order = await settle(order, self._connections.pictures)
-        async with self._waiter() as waiter:
-            return (await self._find(order, self._reusing(order), waiter)).open_ticket()
+        async with self._waiter() as waiter, Slot(order.gate) as slot:
+            one = await self._find(order, self._reusing(order), waiter, slot)
+            ticket = one.open_ticket()
+            if slot.taken:
+                slot.leave_to(self._watch(ticket, order.timeout_seconds))
+            return ticket
 
     async def wait(self, ticket: Ticket, timeout_seconds: float) -> Completed:
         """Wait until a request has completed, one way or another.
@@ -178,6 +183,14 @@ class Road:
                 answer = await self._client.cancel(one.open_ticket(), timeout_seconds=20)
                 await self._ledger.waiters.record_cancellation(one, answer)
 
+    async def _watch(self, ticket: Ticket, seconds: float) -> None:
+        """Wait until a request has ended at fal, for nobody but its slot."""
+        collecting = Collecting(
+            self._access, self._ledger, self._connections, ignore, self._clock, watched=False
+        )
+        with suppress(Exception):  # whoever wants the video is told
+            await collecting.wait(ticket, seconds)
+
     def _storing(self, order: Order) -> Storing:
         downloads = self._connections.downloads
         downloads.allow(order.download_connections)
@@ -202,7 +215,7 @@ class Road:
         with self._ledger.waiters.alive(name):
             yield name
 
-    async def _find(self, order: Order, reusing: Reusing, waiter: str) -> Attempt:
+    async def _find(self, order: Order, reusing: Reusing, waiter: str, slot: Slot) -> Attempt:
         """The attempt to go on with: one that is stored needs no claim."""
         latest = await self._ledger.claims.latest(order.key)
         if latest is None:
@@ -210,7 +223,7 @@ class Road:
             latest = await self._ledger.claims.latest(order.key)
         if latest is not None and latest.fate is Fate.STORED:
             return latest
-        return await self._acquire(order, waiter)
+        return await self._acquire(order, waiter, slot)
 
     async def _look_around(self, order: Order, reusing: Reusing, waiter: str) -> None:
         """Before a key is first bought: look where it may be though this ledger never saw it."""
@@ -218,23 +231,27 @@ class Road:
         if not await reusing.enter_unrecorded(wish):
             await self._ledger.beginnings.look_back(wish, self._platform, order.reconcile_seconds)
 
-    async def _acquire(self, order: Order, waiter: str) -> Attempt:
+    async def _acquire(self, order: Order, waiter: str, slot: Slot) -> Attempt:
+        """The attempt; where it was bought, with a slot that is to be freed once it has ended."""
         acquiring = Acquiring(
-            order, self._ledger, self._connections, self._emit, self._clock, waiter
+            order, self._ledger, self._connections, self._emit, self._clock, waiter, slot
         )
         return await acquiring.acquire()
 
-    async def _finish(self, order: Order, one: Attempt, reusing: Reusing) -> Video | None:
+    async def _finish(
+        self, order: Order, one: Attempt, reusing: Reusing, slot: Slot
+    ) -> Video | None:
         """The video of an attempt; None where it is to be had in another way, by a new claim."""
         with _bought(one.open_ticket()):
             if one.fate is Fate.STORED:
                 return await reusing.reuse(one)
-            return await self._collect(order, one)
+            return await self._collect(order, one, slot)
 
-    async def _collect(self, order: Order, one: Attempt) -> Video | None:
+    async def _collect(self, order: Order, one: Attempt, slot: Slot) -> Video | None:
         try:
-            await self._collecting.check_known(one)
-            output, completed = await self._collecting.collect(one, order.timeout_seconds)
+            async with slot:  # freed before the download: fal has done its part
+                await self._collecting.check_known(one)
+                output, completed = await self._collecting.collect(one, order.timeout_seconds)
         except ForgottenError:
             return None
         ticket = order.named(one.open_ticket())

@@ -12,6 +12,7 @@ from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Ticket
+from prefect_hailuo.gate import Gate
 from prefect_hailuo.image_checks import Image
 from prefect_hailuo.images import image_sources
 from prefect_hailuo.key import canonical_take, generation_key
@@ -66,6 +67,7 @@ class Order:
         webhook_url: Where fal is to tell of the end; None: nowhere, so that fal is asked.
         images: What the pictures of the input are, by field, once they were looked at; the road
             does that first.
+        gate: Caps how many generations of the account are at fal at once; None: nothing does.
     """
 
     input: VideoInput
@@ -87,6 +89,7 @@ class Order:
     download_connections: int = MOST_DOWNLOADS
     webhook_url: str | None = None
     images: Mapping[str, Image] = field(default_factory=dict)
+    gate: Gate | None = None
 
     @cached_property
     def is_settled(self) -> bool:
@@ -109,7 +112,7 @@ class Order:
         Args:
             waiter: The call's name in the ledger.
             body: The exact body to send; None: the order's own, which cannot be sent before its
-                pictures were brought to fal.
+                pictures were brought to fal, and a slot was taken, where that is capped.
         """
         if not self.is_settled:
             raise ValueError("Its pictures were not looked at, so nobody knows what is wanted.")
@@ -118,7 +121,7 @@ class Order:
             realm=self.access.realm,
             endpoint=self.input.endpoint.id,
             body=self.settled_input.body() if body is None else body,
-            is_ready=body is not None or not self.images,
+            is_ready=body is not None or not (self.images or self.gate),
             take=canonical_take(self.take),
             account=self.access.account,
             waiter=waiter,

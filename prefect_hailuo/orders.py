@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, get_args
 
+from prefect_hailuo.account_limit import account_limit
 from prefect_hailuo.blocks import Credentials, resolve_credentials
 from prefect_hailuo.budget import Budget
 from prefect_hailuo.endpoints import VideoInput
@@ -85,6 +86,7 @@ def make_order(
         find_place=find_place,
         poster=settings.artifacts,
         download_connections=settings.download_connections,
+        gate=account_limit(settings.concurrency_limit),
         webhook_url=settings.webhook_url,
     )
     check_texts("labels", *order.labels, *order.labels.values())

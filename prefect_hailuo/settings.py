@@ -93,6 +93,12 @@ class HailuoSettings(PrefectBaseSettings):
         description="Where fal reaches `prefect-hailuo webhooks`, or where its app is mounted: fal "
         "is then asked to call there, and nobody asks fal how a request stands.",
     )
+    concurrency_limit: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The name of a global concurrency limit of Prefect's that caps how many videos "
+        "are made at once, by all processes that name it; by default, nothing does.",
+    )
     artifacts: bool = Field(
         default=True,
         description="Whether runs publish artifacts: progress, a card, and a poster.",

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from commands import Ran, run
 from databases import run_sql
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from roads import FOX, OWL, generate, order_of
 
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.checkup import versions
+from prefect_hailuo.checkup.asking_prefect import check_server
 from prefect_hailuo.checkup.configuring import check_settings
 from prefect_hailuo.checkup.examining import examine
 from prefect_hailuo.checkup.findings import Finding, Surroundings, make_checks, ok
@@ -219,6 +221,19 @@ def test_a_server_that_is_not_there_is_a_problem(tiny: FalEmulator, tmp_path: Pa
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         [told] = found("server", tiny.credentials(), tmp_path)
     assert (told.verdict, "prefect server start" in told.cure) == ("warning", True)
+
+
+def test_the_limit_that_the_settings_name_is_looked_at(
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is none of that name, nothing would be bought."""
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_CONCURRENCY_LIMIT", "doctors-account")
+    missing = of("concurrency", check_server(Surroundings()))
+    assert (missing.verdict, "prefect gcl create" in missing.cure) == ("problem", True)
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name("doctors-account", 7)
+    there = of("concurrency", check_server(Surroundings()))
+    assert (there.verdict, there.facts["slots"]) == ("ok", 7)
 
 
 def test_a_package_of_the_wrong_release_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

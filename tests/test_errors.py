@@ -104,6 +104,7 @@ def test_nobody_claims_to_know_what_a_lost_submission_cost() -> None:
     assert unspent == {
         "BadKeyError",
         "BudgetError",
+        "ConcurrencyLimitError",
         "FalFaultError",
         "ImageError",
         "InsecureHostError",
@@ -126,6 +127,7 @@ def test_only_what_may_pass_by_itself_is_worth_trying_again() -> None:
     """Whoever retries whatever is `retryable` never repeats a submission that may have bought."""
     retryable = {kind.__name__ for kind in RAISED if kind.default_retryable}
     assert retryable == {
+        "ConcurrencyLimitError",
         "DownloadError",
         "FalFaultError",
         "NotReadyError",

@@ -9,10 +9,12 @@ import httpx
 import prefect
 from packaging.version import InvalidVersion, Version
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from prefect_hailuo.blocks import FalCredentials
 from prefect_hailuo.checkup.findings import Finding, Surroundings, ok, problem, warning
+from prefect_hailuo.settings import current_settings
 
 ANSWER_SECONDS = 5.0
 
@@ -33,7 +35,7 @@ def check_server(surroundings: Surroundings) -> list[Finding]:
         error = client.api_healthcheck()
         if error is not None:
             return [_unhealthy(shown, error)]
-        return [_version(shown, client), *_blocks(client)]
+        return [_version(shown, client), *_blocks(client), *_limit(client)]
 
 
 def _unhealthy(url: str, error: Exception) -> Finding:
@@ -64,6 +66,28 @@ def _is_older(theirs: str, mine: str) -> bool:
         return Version(theirs).release[:2] < Version(mine).release[:2]
     except InvalidVersion:
         return False
+
+
+def _limit(client: SyncPrefectClient) -> list[Finding]:
+    """The global concurrency limit that the settings name."""
+    name = current_settings().concurrency_limit
+    if name is None:
+        return []
+    cure = f"Make it: prefect gcl create {name} --limit 40; or take the setting away."
+    try:
+        limit = client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        says = f"Prefect knows no global concurrency limit {name!r}, so nothing would be bought"
+        return [problem("concurrency", says, cure, limit=name)]
+    if not limit.active:
+        says = f"the global concurrency limit {name!r} is switched off"
+        return [warning("concurrency", says, f"prefect gcl enable {name}", limit=name)]
+    if limit.limit < 1:
+        says = f"the global concurrency limit {name!r} lets nothing through"
+        cure = f"prefect gcl update {name} --limit 40"
+        return [problem("concurrency", says, cure, limit=name)]
+    says = f"{name!r} lets {limit.limit} videos be made at once, {limit.active_slots} slots taken"
+    return [ok("concurrency", says, limit=name, slots=limit.limit, taken=limit.active_slots)]
 
 
 def _blocks(client: SyncPrefectClient) -> list[Finding]:

@@ -9,6 +9,7 @@
     │   ├── ImageError               a picture cannot be had, or not be used
     │   └── MissingExtraError        an optional dependency is not installed
     ├── LedgerError                  the ledger cannot be used; nothing is bought without it
+    ├── ConcurrencyLimitError        nobody can say whether the account's limit leaves room
     ├── BudgetError                  the scope's budget does not allow it
     ├── SchemaDriftError             fal's documents or prices are not what this release knows
     ├── NotApprovedError             no person approved the cost
@@ -70,6 +71,7 @@ from prefect_hailuo.errors.fal import (
 )
 from prefect_hailuo.errors.local import (
     BudgetError,
+    ConcurrencyLimitError,
     ConfigurationError,
     ImageError,
     InsecureHostError,
@@ -99,6 +101,7 @@ __all__ = [
     "BatchError",
     "Billed",
     "BudgetError",
+    "ConcurrencyLimitError",
     "ConfigurationError",
     "ContentPolicyError",
     "DownloadError",

@@ -9,6 +9,16 @@ class ConfigurationError(HailuoError):
     """Something on this side needs setting right; nothing was sent."""
 
 
+class ConcurrencyLimitError(HailuoError):
+    """Nobody can say whether the account's concurrency limit leaves room; nothing was bought."""
+
+    default_cure = (
+        "Check PREFECT_API_URL, and that the server is there, and run again; or take the setting "
+        "PREFECT_INTEGRATIONS_HAILUO_CONCURRENCY_LIMIT away."
+    )
+    default_retryable = True
+
+
 class MissingKeyError(ConfigurationError):
     """No API key was given."""
 
