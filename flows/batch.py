@@ -33,7 +33,12 @@ from prefect_hailuo.choices import AnyModel
 from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.entries import entries_of_ledger, entries_of_outcomes
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
-from prefect_hailuo.flow_command import flow_parser, run_flow_command
+from prefect_hailuo.flow_command import (
+    add_approval_options,
+    add_purchase_options,
+    flow_parser,
+    run_flow_command,
+)
 from prefect_hailuo.manifest import Defaults, Manifest, make_manifest, rows_of
 from prefect_hailuo.plan import Plan, make_plan
 from prefect_hailuo.row_files import is_row_file, read_rows, rows_of_list
@@ -257,25 +262,11 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_MODEL,
         help=f"for rows that name none; by default, {DEFAULT_MODEL}",
     )
-    parser.add_argument(
-        "--no-prompt-optimizer",
-        dest="prompt_optimizer",
-        action="store_false",
-        help="send the prompts as they are",
-    )
-    parser.add_argument(
-        "--take", default="0", help="another take of the same prompt is another purchase"
-    )
-    parser.add_argument("--output", metavar="DIR", help="where the videos go")
-    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end there")
-    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+    add_purchase_options(parser, goes="the videos go")
+    add_approval_options(parser)
     parser.add_argument(
         "--budget-usd", type=float, metavar="USD", help="the most that the scope may ever spend"
     )
-    parser.add_argument(
-        "--approve-above", type=float, metavar="USD", help="spend no more than this unapproved"
-    )
-    parser.add_argument("--yes", action="store_true", help="approve the cost, whatever it is")
     return parser
 
 

@@ -26,7 +26,12 @@ from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.comparison import Comparison, name_of, publish_comparison
 from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
-from prefect_hailuo.flow_command import flow_parser, run_flow_command
+from prefect_hailuo.flow_command import (
+    add_approval_options,
+    add_purchase_options,
+    flow_parser,
+    run_flow_command,
+)
 from prefect_hailuo.media import require_media
 from prefect_hailuo.plan import Plan, make_plan
 from prefect_hailuo.plan_approval import aapprove_plan, not_approved
@@ -153,22 +158,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models", nargs="+", choices=text_models(), help=f"by default, {' and '.join(BOTH_PRO)}"
     )
-    parser.add_argument(
-        "--no-prompt-optimizer",
-        dest="prompt_optimizer",
-        action="store_false",
-        help="send the prompt as it is",
-    )
-    parser.add_argument(
-        "--take", default="0", help="another take of the same prompt is another purchase"
-    )
-    parser.add_argument("--output", metavar="DIR", help="where the videos and the clip go")
-    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
-    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end there")
-    parser.add_argument(
-        "--approve-above", type=float, metavar="USD", help="spend no more than this unapproved"
-    )
-    parser.add_argument("--yes", action="store_true", help="approve the cost, whatever it is")
+    add_purchase_options(parser, goes="the videos and the clip go")
+    add_approval_options(parser)
     return parser
 
 

@@ -27,7 +27,7 @@ from prefect_hailuo import (
 )
 from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.endpoints import find_input_class
-from prefect_hailuo.flow_command import flow_parser, run_flow_command
+from prefect_hailuo.flow_command import add_purchase_options, flow_parser, run_flow_command
 from prefect_hailuo.suspending import check_suspendable
 
 # A run that was resumed goes on with its own ticket. Where that is not to be had, on another
@@ -110,17 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", choices=models, default=models[0], help=f"by default, {models[0]}"
     )
-    parser.add_argument(
-        "--no-prompt-optimizer",
-        dest="prompt_optimizer",
-        action="store_false",
-        help="send the prompt as it is",
-    )
-    parser.add_argument(
-        "--take", default="0", help="another take of the same prompt is another purchase"
-    )
-    parser.add_argument("--output", metavar="DIR", help="where the video goes")
-    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+    add_purchase_options(parser, goes="the video goes")
     return parser
 
 

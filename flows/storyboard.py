@@ -19,7 +19,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 from prefect_hailuo import FalCredentials, ajoin_videos, askip_missed_slot, slot_take
 from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
-from prefect_hailuo.flow_command import flow_parser, run_flow_command
+from prefect_hailuo.flow_command import (
+    add_approval_options,
+    add_purchase_options,
+    flow_parser,
+    run_flow_command,
+)
 from prefect_hailuo.media import require_media
 from prefect_hailuo.plan import Plan, make_plan
 from prefect_hailuo.plan_approval import aapprove_plan, not_approved
@@ -172,22 +177,8 @@ def _parser() -> argparse.ArgumentParser:
         default="hailuo-2.3-pro",
         help="for scenes that name none; by default, hailuo-2.3-pro",
     )
-    parser.add_argument(
-        "--no-prompt-optimizer",
-        dest="prompt_optimizer",
-        action="store_false",
-        help="send the prompts as they are",
-    )
-    parser.add_argument(
-        "--take", default="0", help="another take of the same prompts is another purchase"
-    )
-    parser.add_argument("--output", metavar="DIR", help="where the videos and the clip go")
-    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
-    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end there")
-    parser.add_argument(
-        "--approve-above", type=float, metavar="USD", help="spend no more than this unapproved"
-    )
-    parser.add_argument("--yes", action="store_true", help="approve the cost, whatever it is")
+    add_purchase_options(parser, goes="the videos and the clip go")
+    add_approval_options(parser)
     return parser
 
 

@@ -15,7 +15,7 @@ from prefect_hailuo import FalCredentials, Video, generate_video, skip_missed_sl
 from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.flow_command import flow_parser, run_flow_command
+from prefect_hailuo.flow_command import add_purchase_options, flow_parser, run_flow_command
 
 MODELS = text_models()
 
@@ -107,17 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--duration", choices=get_args(Seconds), help="seconds, for a standard model; 6 by default"
     )
-    parser.add_argument(
-        "--no-prompt-optimizer",
-        dest="prompt_optimizer",
-        action="store_false",
-        help="send the prompt as it is",
-    )
-    parser.add_argument(
-        "--take", default="0", help="another take of the same prompt is another purchase"
-    )
-    parser.add_argument("--output", metavar="DIR", help="where the video goes")
-    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+    add_purchase_options(parser, goes="the video goes")
     return parser
 
 

@@ -44,6 +44,48 @@ def flow_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_purchase_options(parser: argparse.ArgumentParser, *, goes: str) -> None:
+    """Add what every command that buys takes.
+
+    Args:
+        parser: By `flow_parser`.
+        goes: What `--output` is the place of, such as `"the video goes"`.
+
+    Example:
+        >>> parser = flow_parser("Make a video.")
+        >>> add_purchase_options(parser, goes="the video goes")
+        >>> parser.parse_args(["--take", "2"]).take
+        '2'
+    """
+    parser.add_argument(
+        "--no-prompt-optimizer",
+        dest="prompt_optimizer",
+        action="store_false",
+        help="send prompts as they are",
+    )
+    parser.add_argument(
+        "--take", default="0", help="another take of the same prompt is another purchase"
+    )
+    parser.add_argument("--output", metavar="DIR", help=f"where {goes}")
+    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
+
+
+def add_approval_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a command takes whose cost is worth a look before it is spent.
+
+    Example:
+        >>> parser = flow_parser("Make many videos.")
+        >>> add_approval_options(parser)
+        >>> parser.parse_args(["--approve-above", "5"]).approve_above
+        5.0
+    """
+    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end there")
+    parser.add_argument(
+        "--approve-above", type=float, metavar="USD", help="spend no more than this unapproved"
+    )
+    parser.add_argument("--yes", action="store_true", help="approve the cost, whatever it is")
+
+
 def run_flow_command(
     options: argparse.Namespace,
     run: Callable[[FalCredentials], Result],
