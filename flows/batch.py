@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from prefect import flow
-from prefect.states import Cancelled
 from pydantic import Field
 
 from prefect_hailuo import (
@@ -41,6 +40,7 @@ from prefect_hailuo.flow_command import (
 )
 from prefect_hailuo.manifest import Defaults, Manifest, make_manifest, rows_of
 from prefect_hailuo.plan import Plan, make_plan
+from prefect_hailuo.plan_approval import not_approved
 from prefect_hailuo.row_files import is_row_file, read_rows, rows_of_list
 from prefect_hailuo.sharding import run_shards, saved_name, split_parameters, tell_summary
 
@@ -124,7 +124,7 @@ async def batch(
         if plan and approve_above_usd is not None:
             await aask_approval(_question(plan, approve_above_usd, manifest))
     except NotApprovedError as error:
-        return Cancelled(message=f"{error.message} {error.cure}", data=error)  # type: ignore[return-value]
+        return not_approved(error)  # type: ignore[no-any-return]
     options: dict[str, Any] = {"storage": storage, "timeout_seconds": timeout_seconds}
     if shards == 1:
         options |= {"credentials": credentials, "budget": payer}

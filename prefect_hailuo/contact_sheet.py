@@ -19,7 +19,7 @@ from urllib.parse import quote
 from jinja2 import Environment, Template
 
 from prefect_hailuo.entries import Entry
-from prefect_hailuo.media import require_media
+from prefect_hailuo.media import require_media, small_jpeg
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,12 +32,6 @@ MOST_PICTURES = 48
 
 PICTURE_WIDTH = 960
 """Pixels."""
-
-MOST_BYTES = 60_000
-"""Of the picture: Prefect's UI prints its address, which holds it, below it."""
-
-QUALITIES = (75, 60, 45, 30, 15)
-"""JPEG qualities, the first being taken that makes it small enough."""
 
 GAP = 4
 GROUND, TILE, INK, SHADE = (24, 24, 27), (63, 63, 70), (255, 255, 255), (0, 0, 0)
@@ -157,7 +151,7 @@ def draw_sheet(cells: Sequence[Cell]) -> bytes:
         row, column = divmod(index, columns)
         at = (GAP + column * (width + GAP), GAP + row * (height + GAP))
         sheet.paste(_tile(cell, width, height), at)
-    return _small_jpeg(sheet)
+    return small_jpeg(sheet)
 
 
 def _columns(number: int) -> int:
@@ -180,13 +174,3 @@ def _tile(cell: Cell, width: int, height: int) -> Image:
     font = ImageFont.load_default(size=max(11, height * NUMBER_SHARE))
     draw.text((5, 3), str(cell.entry.number), INK, font, stroke_width=2, stroke_fill=SHADE)
     return tile
-
-
-def _small_jpeg(sheet: Image) -> bytes:
-    """As good as the bound allows; what is too large at the least quality is halved."""
-    for quality in QUALITIES:
-        file = BytesIO()
-        sheet.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
-        if file.tell() <= MOST_BYTES:
-            return file.getvalue()
-    return _small_jpeg(sheet.reduce(2))

@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefect_hailuo.media import poster, require_media
+from prefect_hailuo.media import poster, require_media, small_jpeg
 from prefect_hailuo.split_screen import columns_for, draw_name
 
 if TYPE_CHECKING:
@@ -28,12 +28,6 @@ GROUND, TILE = (24, 24, 27), (63, 63, 70)
 
 NAME_HEIGHT = 24
 """Pixels."""
-
-MOST_BYTES = 60_000
-"""Prefect's UI prints an image's address, which holds it, below it."""
-
-QUALITIES = (75, 60, 45, 30, 15)
-"""JPEG qualities, the first being taken that makes it small enough."""
 
 
 def filmstrip(files: Sequence[Path | None], names: Sequence[str]) -> str:
@@ -65,7 +59,7 @@ def filmstrip(files: Sequence[Path | None], names: Sequence[str]) -> str:
         at = (GAP + column * (width + GAP), GAP + row * (height + GAP))
         strip.paste(draw_name(name, width, NAME_HEIGHT), at)
         strip.paste(_tile(file, width, height - NAME_HEIGHT), (at[0], at[1] + NAME_HEIGHT))
-    return "data:image/jpeg;base64," + b64encode(_small_jpeg(strip)).decode("ascii")
+    return "data:image/jpeg;base64," + b64encode(small_jpeg(strip)).decode("ascii")
 
 
 def _tile(file: Path | None, width: int, height: int) -> Image:
@@ -77,12 +71,3 @@ def _tile(file: Path | None, width: int, height: int) -> Image:
             fitted = ImageOps.contain(picture.convert("RGB"), (width, height))
         tile.paste(fitted, ((width - fitted.width) // 2, (height - fitted.height) // 2))
     return tile
-
-
-def _small_jpeg(strip: Image) -> bytes:
-    for quality in QUALITIES:
-        file = BytesIO()
-        strip.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
-        if file.tell() <= MOST_BYTES:
-            break
-    return file.getvalue()

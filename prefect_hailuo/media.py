@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+    from PIL.Image import Image
 
 POSTER_AT_SECONDS = 1.0
 """Late enough for a fade-in to be over."""
@@ -30,6 +31,12 @@ POSTER_WIDTH = 480
 
 POSTER_QUALITY = 70
 """JPEG quality, of 95; Pillow's own default is 75."""
+
+MOST_JPEG_BYTES = 60_000
+"""Of an artifact's picture: Prefect's UI prints its address, which holds it, below it."""
+
+JPEG_QUALITIES = (75, 60, 45, 30, 15)
+"""The first is taken that makes it small enough."""
 
 ROUNDING_MICROSECONDS = 10
 """By how much rounding may move a time; a picture lasts a thousand times as long."""
@@ -153,6 +160,27 @@ def poster_data_uri(path: Path) -> str:
         'data:image/jpeg;base64,'
     """
     return "data:image/jpeg;base64," + b64encode(poster(path)).decode("ascii")
+
+
+def small_jpeg(picture: Image) -> bytes:
+    """A picture for an artifact, as good as `MOST_JPEG_BYTES` allow.
+
+    What is too large at the least quality is halved.
+
+    Args:
+        picture: In a mode that JPEG knows, such as RGB.
+
+    Example:
+        >>> from PIL import Image
+        >>> small_jpeg(Image.new("RGB", (64, 48)))[:2]
+        b'\xff\xd8'
+    """
+    for quality in JPEG_QUALITIES:
+        file = BytesIO()
+        picture.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
+        if file.tell() <= MOST_JPEG_BYTES:
+            return file.getvalue()
+    return small_jpeg(picture.reduce(2))
 
 
 def _require(*modules: str) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from prefect_hailuo import BatchItem, Hailuo02ProTextToVideo, Video, batch_report
 from prefect_hailuo.batch_report import Report, write_report
-from prefect_hailuo.contact_sheet import MOST_BYTES, PAGE_ENTRIES, Cell, draw_sheet, page_names
+from prefect_hailuo.contact_sheet import PAGE_ENTRIES, Cell, draw_sheet, page_names
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.entries import (
     Entry,
@@ -27,6 +27,7 @@ from prefect_hailuo.entries import (
     entries_of_outcomes,
 )
 from prefect_hailuo.errors import MissingExtraError
+from prefect_hailuo.media import MOST_JPEG_BYTES
 from prefect_hailuo.places import Directory
 from prefect_hailuo.storage import StorageBlock
 
@@ -134,7 +135,7 @@ def test_the_picture_is_small_whatever_it_shows(number: int, columns: int) -> No
     with Image.open(BytesIO(jpeg)) as picture:
         assert picture.width <= 960
         assert picture.height <= 760
-    assert len(jpeg) <= MOST_BYTES
+    assert len(jpeg) <= MOST_JPEG_BYTES
 
 
 def test_no_cell_is_a_formula() -> None:
