@@ -61,7 +61,7 @@ class SimulatedQueue:
         self._waiting: deque[Request] = deque()
         self._inserted = 0
         self._joined = self._left = self._running = 0
-        self._listeners: set[Request] = set()
+        self._listeners: dict[Request, None] = {}  # in an order that is always the same
         self.frames = 0
         self.ended = 0
 
@@ -91,13 +91,13 @@ class SimulatedQueue:
     def listen(self, request: Request, hear: Hear) -> None:
         """Open a stream."""
         request.hear, request.told = hear, None
-        self._listeners.add(request)
+        self._listeners[request] = None
         self._tell(request)
 
     def hang_up(self, request: Request) -> None:
         """Close it."""
         request.hear = None
-        self._listeners.discard(request)
+        self._listeners.pop(request, None)
 
     def _others(self) -> int:
         whole = int(self._scenario.others)

@@ -76,6 +76,9 @@ SCENARIOS = {
     ),
     "drops": replace(QUEUED, title="streams drop at random", drop_seconds=60.0),
     "no-streams": replace(QUEUED, title="fal refuses streams", refused=True),
+    "no-streams-short": replace(
+        QUEUED, title="fal refuses streams, all are short", refused=True, median_seconds=5.0
+    ),
     "others": replace(QUEUED, title="two of three in the queue are others'", others=2.0),
     "no-positions": replace(QUEUED, title="fal tells no positions", positions=False),
     "restart": replace(QUEUED, title="all come back after a restart", restart=True),

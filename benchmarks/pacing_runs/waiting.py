@@ -113,6 +113,8 @@ class Waiter:
         if not isinstance(status, Completed):
             return False
         self._lane.leave(self._spot)
+        for spot in self._lane.next_to_learn():
+            spot.wake()
         self._process.tally.seen(now - self._request.ended_at)
         return True
 

@@ -75,7 +75,8 @@ class Lane:
         self.listening = 0
         self._queue = Queue()
         self._spots: set[Spot] = set()
-        self._guessing: set[Spot] = set()
+        self._scouts: set[Spot] = set()
+        self._guessing: dict[Spot, None] = {}  # in the order in which they began to
         self._line: list[tuple[float, int, Spot]] = []
         self._pushed = count()
         self._entered = 0
@@ -116,7 +117,8 @@ class Lane:
     def leave(self, spot: Spot) -> None:
         """A request is not waited for any more."""
         self._spots.discard(spot)
-        self._guessing.discard(spot)
+        self._scouts.discard(spot)
+        self._guessing.pop(spot, None)
         if not self._spots:
             self._line.clear()  # those who have left
 
@@ -167,11 +169,23 @@ class Lane:
 
     def guess(self, spot: Spot, guesses: bool) -> None:
         """Whether a request is waited for by how long others took, and no stream tells its end."""
-        (self._guessing.add if guesses else self._guessing.discard)(spot)
+        if guesses:
+            self._guessing[spot] = None
+        else:
+            self._guessing.pop(spot, None)
 
-    def next_to_listen(self) -> Iterator[Spot]:
-        """Who may have a stream that is free now: as long as nobody knows how long it takes, all
-        that is learned is learned by those who listen."""
+    def enlists(self, spot: Spot) -> bool:
+        """Whether a request near its end is one of the few that are asked about often: where nobody
+        knows how long it takes, and no stream is to be had, others learn it from these."""
+        if self.durations.observed >= FEW:
+            return False
+        if len(self._scouts) < FEW:
+            self._scouts.add(spot)
+        return spot in self._scouts
+
+    def next_to_learn(self) -> Iterator[Spot]:
+        """Who should plan anew when a stream is free, or a request has left: as long as nobody
+        knows how long it takes, all that is learned is learned by those who listen or ask."""
         if self.durations.observed < FEW and self._guessing:
             yield min(self._guessing, key=lambda spot: spot.serial)
 

@@ -134,6 +134,7 @@ class Known:
         dropped: Whether its stream has just dropped.
         crowded: Whether many wait.
         taught: Whether others listen, and will tell how long it takes, which nobody knows yet.
+        scout: Whether it is one of the few that others learn from while no stream is to be had.
     """
 
     state: Literal["unseen", "queued", "running"]
@@ -147,6 +148,7 @@ class Known:
     dropped: bool = False
     crowded: bool = False
     taught: bool = False
+    scout: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,10 +200,14 @@ def _among_few(known: Known) -> Plan:
         return Plan(0.0, "listen")
     if known.state == "unseen":
         return Plan(0.0, "ask")
-    heard_at = known.waited - known.unheard
-    gap = max(SHORTEST_GAP_SECONDS, min(LONGEST_GAP_SECONDS, heard_at / PATIENCE))
     if known.listen_in <= LONGEST_GAP_SECONDS:
         return Plan(known.listen_in, "listen")
+    return _now_and_then(known)
+
+
+def _now_and_then(known: Known) -> Plan:
+    heard_at = known.waited - known.unheard
+    gap = max(SHORTEST_GAP_SECONDS, min(LONGEST_GAP_SECONDS, heard_at / PATIENCE))
     return _after(gap - known.unheard, "ask")
 
 
@@ -226,6 +232,8 @@ def _near_its_end(known: Known, durations: Durations) -> Plan:
         return _after(max(settled, known.listen_in), "listen")
     if known.taught and known.unheard < _longest_unheard(known):
         return Plan(FORESEEN_SECONDS, "plan")
+    if known.scout:
+        return _now_and_then(known)
     if soon - known.unheard > SHORTEST_GAP_SECONDS:
         return Plan(soon - known.unheard, "plan")
     patience = known.within_reach / PATIENCE

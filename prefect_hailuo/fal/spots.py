@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
@@ -67,6 +68,8 @@ class Spot:
         """What to do next about it."""
         known = self._known(now, stream_free)
         far = is_far(known.until_turn, self._lane.durations)
+        if not far and self._lane.enlists(self):
+            known = replace(known, scout=True)
         planned = plan(known, self._lane.durations)
         self._lane.guess(self, not far and planned.then != "listen")
         return planned

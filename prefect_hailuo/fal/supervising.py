@@ -118,6 +118,8 @@ class Supervisor:
         finally:
             self._count(-1)
             lane.leave(seat.spot)
+            for spot in lane.next_to_learn():
+                spot.wake()
             if not len(lane) and not isinstance(clock, SystemClock):  # nobody else has that clock
                 self._lanes.pop(_name(access, ticket.endpoint, clock), None)
 
@@ -213,7 +215,7 @@ class Seat:
         finally:
             self._supervisor.count_stream(-1)
             self.spot.listened(self._clock.now(), heard=listening.heard, dropped=listening.dropped)
-            for spot in self._lane.next_to_listen():
+            for spot in self._lane.next_to_learn():
                 spot.wake()
 
     def should_go_on_listening(self) -> bool:
