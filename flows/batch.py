@@ -13,9 +13,10 @@ from decimal import Decimal
 from functools import partial
 from inspect import signature
 from typing import Annotated, Any
+from uuid import UUID
 
 from anyio.to_thread import run_sync
-from prefect import flow
+from prefect import flow, runtime
 from pydantic import Field
 
 from prefect_hailuo import (
@@ -25,7 +26,8 @@ from prefect_hailuo import (
     askip_missed_slot,
     slot_take,
 )
-from prefect_hailuo.approval import Question, aask_approval
+from prefect_hailuo.approval import aapproved_in, aask_approval
+from prefect_hailuo.approved import buying_only
 from prefect_hailuo.batch_report import publish_plan, report_batch
 from prefect_hailuo.batch_summary import BatchSummary, add_up, sum_up
 from prefect_hailuo.choices import AnyModel
@@ -40,7 +42,7 @@ from prefect_hailuo.flow_command import (
 )
 from prefect_hailuo.manifest import Defaults, Manifest, make_manifest, rows_of
 from prefect_hailuo.plan import Plan, make_plan
-from prefect_hailuo.plan_approval import not_approved
+from prefect_hailuo.plan_approval import not_approved, question_of
 from prefect_hailuo.row_files import is_row_file, read_rows, rows_of_list
 from prefect_hailuo.sharding import run_shards, saved_name, split_parameters, tell_summary
 
@@ -67,6 +69,7 @@ async def batch(
     timeout_seconds: float | None = None,
     shards: Annotated[int, Field(ge=1)] = 1,
     deployment: str | None = None,
+    approved_in: UUID | None = None,
     skip_if_late_seconds: float | None = None,
 ) -> BatchSummary:
     """Make a video of each prompt, or find those made before. **This may spend money, for each.**
@@ -100,6 +103,7 @@ async def batch(
             take the parameters of so few. This run waits for them, and takes a worker's place.
         deployment: Whose runs the shards are, as `flow name/deployment name`; by default, the one
             that this run is of.
+        approved_in: For shards, the flow run in which a person approved: nothing else is bought.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
 
@@ -121,19 +125,20 @@ async def batch(
     if plan and plan_only:
         return BatchSummary(videos=plan.videos, plan=plan)
     try:
-        if plan and approve_above_usd is not None:
-            await aask_approval(_question(plan, approve_above_usd, manifest))
+        approved = await _approve(plan, approve_above_usd, manifest, approved_in)
     except NotApprovedError as error:
         return not_approved(error)  # type: ignore[no-any-return]
     options: dict[str, Any] = {"storage": storage, "timeout_seconds": timeout_seconds}
     if shards == 1:
         options |= {"credentials": credentials, "budget": payer}
-        outcomes = await agenerate_videos(manifest.items, **options)
+        with buying_only(approved):
+            outcomes = await agenerate_videos(manifest.items, **options)
         summary = sum_up(outcomes, began)
         entries = entries_of_outcomes(manifest.items, outcomes, began)
     else:
         options |= {"credentials": saved_name(credentials), "report": False}
         options |= {"budget": budget, "budget_usd": budget_usd}
+        options["approved_in"] = None if approved is None else runtime.flow_run.id
         summary = await _shard(manifest, shards, deployment, options)
         entries = await entries_of_ledger(manifest.items, began, credentials, storage)
     summary.plan = plan
@@ -177,14 +182,16 @@ async def _plan(
     )
 
 
-def _question(plan: Plan, above_usd: float, manifest: Manifest) -> Question:
-    return Question(
-        cost_usd=plan.cost_usd,
-        unpriced=plan.unpriced,
-        above_usd=Decimal(str(above_usd)),
-        plan=plan.markdown(),
-        subject=manifest.digest,
-    )
+async def _approve(
+    plan: Plan | None, above_usd: float | None, manifest: Manifest, approved_in: UUID | None
+) -> frozenset[str] | None:
+    """The names of what may be bought; None: anything."""
+    if approved_in:
+        return await aapproved_in(approved_in)
+    if plan is None or above_usd is None:
+        return None
+    await aask_approval(question_of(plan, above_usd, manifest.digest))
+    return plan.purchases
 
 
 async def _shard(

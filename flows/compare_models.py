@@ -22,6 +22,7 @@ from prefect_hailuo import (
     askip_missed_slot,
     slot_take,
 )
+from prefect_hailuo.approved import buying_only
 from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.comparison import Comparison, name_of, publish_comparison
 from prefect_hailuo.endpoints import VideoInput, find_input_class
@@ -83,7 +84,7 @@ async def compare_models(
     take = slot_take(take)
     inputs = _inputs(prompt, models, prompt_optimizer)
     try:
-        await aapprove_plan(
+        approved = await aapprove_plan(
             [BatchItem(input=each, take=take) for each in inputs],
             credentials=credentials,
             budget=budget,
@@ -91,9 +92,10 @@ async def compare_models(
         )
     except NotApprovedError as error:
         return not_approved(error)  # type: ignore[no-any-return]
-    outcomes = await agenerate_videos(
-        inputs, take=take, storage=storage, credentials=credentials, budget=budget
-    )
+    with buying_only(approved):
+        outcomes = await agenerate_videos(
+            inputs, take=take, storage=storage, credentials=credentials, budget=budget
+        )
     comparison = Comparison(prompt=prompt, outcomes=list(outcomes))
     if len(comparison.videos) > 1:
         names = [name_of(each) for each in outcomes if each.video]

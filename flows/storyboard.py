@@ -17,6 +17,7 @@ from prefect import flow, get_run_logger
 from pydantic import Field, TypeAdapter, ValidationError
 
 from prefect_hailuo import FalCredentials, ajoin_videos, askip_missed_slot, slot_take
+from prefect_hailuo.approved import buying_only
 from prefect_hailuo.choices import TextModel, text_models
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
 from prefect_hailuo.flow_command import (
@@ -88,17 +89,20 @@ async def storyboard(
     shooting = Shooting(script, {"storage": storage, "credentials": credentials, "budget": budget})
     await shooting.find()
     get_run_logger().info("%s scenes, %s there.", len(script), len(shooting.outcomes))
+    approved = None
     try:
         if rest := shooting.rest():
-            await aapprove_plan(
+            approved = await aapprove_plan(
                 rest,
                 credentials=credentials,
                 budget=budget,
                 approve_above_usd=approve_above_usd,
+                makes_pictures=True,
             )
     except NotApprovedError as error:
         return not_approved(error)  # type: ignore[no-any-return]
-    await shooting.make()
+    with buying_only(approved):
+        await shooting.make()
     videos = shooting.videos()
     clip = await ajoin_videos(videos, storage=storage, name=title)
     board = Storyboard(title=title, videos=videos, clip=clip)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
+from uuid import UUID
 
 from prefect.client.base import ServerType, determine_server_type
 from prefect.client.schemas.objects import FlowRun, FlowRunInput
@@ -63,6 +64,8 @@ class Question(BaseModel):
         above_usd: Up to which cost nobody is asked.
         plan: What would be bought, in Markdown.
         subject: Tells it from other questions of the same flow run.
+        purchases: The names of all that would be bought, if it is known: then a yes is to these
+            alone, and not to others of the same cost.
 
     Example:
         >>> print(Question(cost_usd="9.80", above_usd=5, plan="20 clips", subject="clips").sentence)
@@ -74,6 +77,7 @@ class Question(BaseModel):
     above_usd: Decimal
     plan: str
     subject: str
+    purchases: frozenset[str] = frozenset()
 
     @property
     def is_due(self) -> bool:
@@ -87,8 +91,10 @@ class Question(BaseModel):
 
     @property
     def price(self) -> str:
-        """A short name of the cost: Prefect takes letters, digits and dashes in keys."""
-        return hashlib.sha256(f"{self.cost_usd} {self.unpriced}".encode()).hexdigest()[:8]
+        """A short name of the cost, and of what it is for: Prefect takes letters, digits and dashes
+        in keys."""
+        said = " ".join([str(self.cost_usd), str(self.unpriced), *sorted(self.purchases)])
+        return hashlib.sha256(said.encode()).hexdigest()[:8]
 
     @property
     def record(self) -> str:
@@ -165,6 +171,14 @@ async def aask_approval(question: Question, within_seconds: int = DAY_SECONDS) -
     )
 
 
+async def aapproved_in(flow_run_id: UUID) -> frozenset[str] | None:
+    """The names of all purchases that were approved in a flow run; None where nobody was asked."""
+    records: Any = await afilter_flow_run_input(
+        key_prefix=RECORD, limit=MOST_ANSWERS, flow_run_id=flow_run_id
+    )
+    return _named_in([each.decoded_value for each in records]) or None
+
+
 def _flow_run() -> FlowRun:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
@@ -176,8 +190,7 @@ def _flow_run() -> FlowRun:
 
 def _must_ask(question: Question, known: Sequence[FlowRunInput]) -> bool:
     """Whether not as much was approved before, in this flow run; and if so, it can be asked."""
-    approved = [Decimal(str(each.decoded_value)) for each in known]
-    if not question.unpriced and any(question.cost_usd <= each for each in approved):
+    if _is_approved(question, [each.decoded_value for each in known]):
         return False
     if determine_server_type() in (ServerType.EPHEMERAL, ServerType.UNCONFIGURED):
         raise _refusal(question, "Nobody could be asked, for this run has no UI.")
@@ -185,6 +198,18 @@ def _must_ask(question: Question, known: Sequence[FlowRunInput]) -> bool:
         "%s Waiting for a person to resume this run, in Prefect's UI.", question.sentence
     )
     return True
+
+
+def _is_approved(question: Question, records: Sequence[Any]) -> bool:
+    """Whether what was approved before covers it."""
+    if question.purchases:
+        return question.purchases <= _named_in(records)
+    costs = [Decimal(str(each)) for each in records if not isinstance(each, list)]
+    return not question.unpriced and any(question.cost_usd <= each for each in costs)
+
+
+def _named_in(records: Sequence[Any]) -> frozenset[str]:
+    return frozenset(name for each in records if isinstance(each, list) for name in each)
 
 
 def _pausing(question: Question, run: FlowRun, within_seconds: int) -> dict[str, Any]:
@@ -207,8 +232,8 @@ def _record_key(question: Question, run: FlowRun) -> str:
     return f"{question.record}-{question.price}-{run.run_count}"
 
 
-def _record(question: Question) -> str:
-    return str(question.cost_usd)
+def _record(question: Question) -> str | list[str]:
+    return sorted(question.purchases) or str(question.cost_usd)
 
 
 def _unanswered(question: Question, within_seconds: int) -> NotApprovedError:

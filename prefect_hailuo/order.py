@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
+from prefect_hailuo.approved import name_of_any_picture, purchase_name
 from prefect_hailuo.download import MOST_DOWNLOADS
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
@@ -68,6 +69,7 @@ class Order:
         images: What the pictures of the input are, by field, once they were looked at; the road
             does that first.
         gate: Caps how many generations of the account are at fal at once; None: nothing does.
+        approved: The names of all that may be bought, where a person was asked; None: anything.
     """
 
     input: VideoInput
@@ -90,6 +92,7 @@ class Order:
     webhook_url: str | None = None
     images: Mapping[str, Image] = field(default_factory=dict)
     gate: Gate | None = None
+    approved: frozenset[str] | None = None
 
     @cached_property
     def is_settled(self) -> bool:
@@ -105,6 +108,14 @@ class Order:
     def key(self) -> str:
         """The generation's key; made once, for it is asked for on every step of the road."""
         return generation_key(self.settled_input, realm=self.access.realm, take=self.take)
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether it may be bought."""
+        if self.approved is None or purchase_name(self.key, self.input.price_usd) in self.approved:
+            return True
+        realm = self.access.realm
+        return name_of_any_picture(self.settled_input, realm, self.take) in self.approved
 
     def wish(self, waiter: str, body: Mapping[str, Any] | None = None) -> Wish:
         """The order as the ledger takes it.
@@ -132,6 +143,7 @@ class Order:
             estimated_usd=self.input.price_usd,
             labels=dict(self.labels),
             run=self.run,
+            is_approved=self.is_approved,
         )
 
     def named(self, ticket: Ticket) -> Ticket:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, TypeVar, get_args
 
 from prefect_hailuo.account_limit import account_limit
+from prefect_hailuo.approved import allowed_purchases
 from prefect_hailuo.blocks import Credentials, resolve_credentials
 from prefect_hailuo.budget import Budget
 from prefect_hailuo.endpoints import VideoInput
@@ -88,6 +89,7 @@ def make_order(
         download_connections=settings.download_connections,
         gate=account_limit(settings.concurrency_limit),
         webhook_url=settings.webhook_url,
+        approved=allowed_purchases(),
     )
     check_texts("labels", *order.labels, *order.labels.values())
     check_texts("take", canonical_take(take))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from anyio.to_thread import run_sync
 from pydantic import BaseModel, ConfigDict, Field
 
+from prefect_hailuo.approved import name_of_any_picture, purchase_name
 from prefect_hailuo.blocks import Credentials
 from prefect_hailuo.budget import Budget
 from prefect_hailuo.catalogue import BatchItem
@@ -76,6 +77,7 @@ class Plan(BaseModel):
         scope: Whose budget it is on.
         limits: That scope's limits.
         notes: What else is to be known about prices.
+        purchases: The names of those to buy, by which `approved.buying_only` knows them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -86,6 +88,7 @@ class Plan(BaseModel):
     scope: str = "default"
     limits: tuple[Limit, ...] = ()
     notes: tuple[str, ...] = Field(default=())
+    purchases: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)
 
     @property
     def videos(self) -> int:
@@ -153,6 +156,7 @@ async def make_plan(
     credentials: Credentials = None,
     budget: Budget | str | None = None,
     repeated: int = 0,
+    makes_pictures: bool = False,
 ) -> Plan:
     """What a batch would buy, were it run now. It spends nothing.
 
@@ -161,6 +165,8 @@ async def make_plan(
         credentials: Whose ledger is asked: a block, or a saved block's name.
         budget: The budget that pays, or its scope's name.
         repeated: How many rows asked for one of them again.
+        makes_pictures: Whether their pictures are made on the way, so that its `purchases` are of
+            whatever pictures these will be.
 
     Raises:
         ConfigurationError: The credentials cannot be used.
@@ -184,7 +190,18 @@ async def make_plan(
         scope=scope,
         limits=tuple(await _limits(estimate.realm, scope, budget)),
         notes=estimate.notes,
+        purchases=frozenset(_purchases(estimate, makes_pictures)),
     )
+
+
+def _purchases(estimate: Estimate, makes_pictures: bool) -> Iterator[str]:
+    for line in estimate.lines:
+        if line.cost_usd == ZERO:
+            continue
+        if makes_pictures:
+            yield name_of_any_picture(line.input, estimate.realm, line.take)
+        else:
+            yield purchase_name(line.key, line.cost_usd)
 
 
 def _parts(estimate: Estimate) -> list[ModelPlan]:

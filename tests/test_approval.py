@@ -119,6 +119,28 @@ def test_a_yes_to_a_price_is_none_to_a_higher_one(client: SyncPrefectClient) -> 
             ending.result(60)
 
 
+def test_a_yes_to_some_purchases_is_none_to_others(client: SyncPrefectClient) -> None:
+    """The same run, asking for the same sum: fewer of them need no question, others do."""
+    runs: list[str] = []
+    shown = DEAR.model_copy(update={"purchases": frozenset({"fox", "owl"})})
+
+    @flow
+    def spend() -> None:
+        runs.append(str(flow_run.id))
+        ask_approval(shown, 60)
+        ask_approval(shown.model_copy(update={"purchases": frozenset({"owl"})}), 60)
+        runs.append(runs[0])
+        ask_approval(shown.model_copy(update={"purchases": frozenset({"owl", "hare"})}), 60)
+
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(spend)
+        client.resume_flow_run(paused(client, runs).id, run_input={"answer": "buy"})
+        until("it asks again", lambda: len(runs) == 2 and _form(client, UUID(runs[0])))
+        client.resume_flow_run(UUID(runs[0]), run_input={"answer": "do not buy"})
+        with pytest.raises(NotApprovedError, match="do not buy"):
+            ending.result(60)
+
+
 async def test_a_question_that_nobody_answers_is_a_no() -> None:
     """After its time, the flow goes on with the error."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -126,13 +127,17 @@ async def test_a_dear_batch_waits_for_a_person(
     assert (again.done, again.new) == (2, 0)
 
 
-def answer(name: str, said: str) -> int:
-    """Resume the flow run of a name, as the UI's form does, once it is paused."""
+def answer(name: str, said: str, first: Callable[[], Any] = lambda: None) -> int:
+    """Resume the flow run of a name, as the UI's form does, once it is paused and somebody has
+    done something else."""
+    waited: list[object] = []
 
     def resume() -> bool:
         runs = [each for each in runs_of(name) if each["state"]["type"] == "PAUSED"]
         if not runs:
             return False
+        if not waited:
+            waited.append(first())
         with get_client(sync_client=True) as client:
             done = client.resume_flow_run(UUID(runs[0]["id"]), run_input={"answer": said})
         return done.status.value == "ACCEPT"

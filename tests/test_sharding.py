@@ -232,7 +232,12 @@ async def test_a_killed_shard_is_told_and_goes_on_when_it_is_run_again(
 
     with killing(served):
         summaries = [BatchSummary.model_validate(each) for each in await twice()]
-        later = await batch(SHOTS, shards=2, deployment="batch/shards")
+        options: dict[str, Any] = {
+            "shards": 2,
+            "deployment": "batch/shards",
+            "approve_above_usd": 0,
+        }
+        later = await batch(SHOTS, **options)
     assert told[0].startswith("1 of 2 shards")
     assert "Crashed" in told[0]
     assert [(each.videos, each.done) for each in summaries] == [(4, 4), (4, 4)]

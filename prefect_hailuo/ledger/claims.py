@@ -19,7 +19,13 @@ from prefect_hailuo.ledger.drafts import Draft, Drafts, open_drafts
 from prefect_hailuo.ledger.fates import Fate, Rerun
 from prefect_hailuo.ledger.grouping import Group
 from prefect_hailuo.ledger.purses import Purses, close_purses, open_purses
-from prefect_hailuo.ledger.rules import check_account, check_number, may_replace, raised
+from prefect_hailuo.ledger.rules import (
+    check_account,
+    check_approved,
+    check_number,
+    may_replace,
+    raised,
+)
 from prefect_hailuo.ledger.sending import Beginning, begin_all, was_cancelled
 from prefect_hailuo.ledger.statements import (
     among,
@@ -67,6 +73,7 @@ class Claims:
 
         Raises:
             BudgetError: It would have to be bought, and the scope's budget does not allow it.
+            NotApprovedError: It would have to be bought, and a person approved other purchases.
             OtherAccountError: Another account is making it.
             RunCancelledError: The flow run that asks was cancelled.
             HailuoError: An earlier attempt failed, and is not repeated unasked.
@@ -207,6 +214,7 @@ class _Deciding:
 
     def _buy(self, wish: Wish) -> Buy | Prepare:
         """Reserve the money and write the intent; nothing of it before the body is ready."""
+        check_approved(wish)
         purse = self.purses[wish.realm, wish.scope]
         if not wish.is_ready:
             purse.check(wish)

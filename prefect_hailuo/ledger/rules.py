@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect_hailuo.errors import Billed, HailuoError, OtherAccountError
+from prefect_hailuo.errors import Billed, HailuoError, NotApprovedError, OtherAccountError
 from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import MOST_ATTEMPTS, Fate
@@ -50,6 +50,16 @@ def raised(latest: Attempt, cure: str | None = None) -> HailuoError:
             f"resolve {shown_key(latest.key)} --allow-one-resubmit"
         )
     return recorded_error(record, latest.ticket, cure)
+
+
+def check_approved(wish: Wish) -> None:
+    """Refuse to buy what is not among what a person was shown."""
+    if not wish.is_approved:
+        raise NotApprovedError(
+            "It is not among what was approved, and was not bought: since it was asked about, its "
+            "picture or its price has changed, or a video that was there or under way was lost.",
+            cure="Run it again: it is planned, and asked about, as it is now.",
+        )
 
 
 def check_account(wish: Wish, latest: Attempt) -> None:

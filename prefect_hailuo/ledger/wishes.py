@@ -96,6 +96,7 @@ class Wish:
         run: Who asks.
         waiter: This call's name in the ledger.
         is_ready: Whether the body can be sent as it is; else something is to be uploaded first.
+        is_approved: Whether it may be bought; else only what is bought already may be had.
     """
 
     key: str
@@ -113,6 +114,7 @@ class Wish:
     labels: Mapping[str, str] = field(default_factory=dict)
     run: Run = NOBODY
     is_ready: bool = True
+    is_approved: bool = True
 
     @property
     def body_digest(self) -> str:
