@@ -88,6 +88,18 @@ class NameTemplate:
         )
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name might lead out of the place in which it is looked for, on some platform.
+
+    Example:
+        >>> leads_out("2026/fox.mp4"), leads_out("../fox.mp4"), leads_out("/etc/fox.mp4")
+        (False, True, True)
+    """
+    return any(not part.strip(" .") for part in re.split(r"[/\\]", name)) or bool(
+        {*":\0"} & {*name}
+    )
+
+
 @lru_cache(maxsize=64)
 def parse_template(text: str) -> NameTemplate:
     """A template, checked before anything is bought.

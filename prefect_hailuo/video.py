@@ -7,9 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from prefect_hailuo.fal.messages import Realm, Ticket
+from prefect_hailuo.name_templates import leads_out
 
 
 class Video(BaseModel):
@@ -82,6 +83,14 @@ class Video(BaseModel):
     completed_at: datetime | None = None
     stored_at: datetime
     inference_seconds: float | None = None
+
+    @field_validator("storage_key")
+    @classmethod
+    def _check_inside(cls, name: str) -> str:
+        # Whoever can write into a shared place can write a record, too.
+        if leads_out(name):
+            raise ValueError(f"{name!r} leads out of the storage")
+        return name
 
     @property
     def made_by_emulator(self) -> bool:

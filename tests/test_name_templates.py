@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from prefect_hailuo import (
     wait_for_video,
 )
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.errors import Billed, ConfigurationError
+from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.loop import Connections, Emit, process_loop
 from prefect_hailuo.name_templates import (
@@ -194,6 +195,43 @@ def test_what_was_stored_before_there_was_a_template_is_found(
     assert generate(credentials, tmp_path) == video
     lose_ledger()
     assert (generate(credentials, tmp_path), emulator.charged) == (video, 1)
+
+
+def test_what_was_stored_by_a_template_is_found_by_default(
+    emulator: FalEmulator,
+    credentials: FalCredentials,
+    tmp_path: Path,
+    lose_ledger: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the place's index, though the template is the default again, and the ledger is new."""
+    monkeypatch.setenv(SETTING, BY_DAY)
+    video = generate(credentials, tmp_path)
+    monkeypatch.delenv(SETTING)
+    lose_ledger()
+    assert (generate(credentials, tmp_path), emulator.charged) == (video, 1)
+
+
+@pytest.mark.parametrize("key", ["../fox.mp4", "/fox.mp4", "..\\fox.mp4", "C:fox.mp4"])
+def test_a_record_that_leads_out_of_the_place_is_refused(
+    key: str,
+    emulator: FalEmulator,
+    credentials: FalCredentials,
+    tmp_path: Path,
+    lose_ledger: Callable[[], None],
+    by_day: None,
+) -> None:
+    """Others may write into a shared folder: nothing is read, written or bought by such a name."""
+    place = tmp_path / "videos"
+    video = generate(credentials, place)
+    (record,) = (place / ".hailuo").iterdir()
+    said = video.model_dump(mode="json") | {"storage_key": key}
+    record.write_text(json.dumps(said))
+    lose_ledger()
+    with pytest.raises(StorageError, match="leads out of the storage") as caught:
+        generate(credentials, place)
+    assert f"Restore .hailuo/{record.name}, or delete it" in caught.value.cure
+    assert (emulator.charged, list(tmp_path.glob("*fox*"))) == (1, [])
 
 
 @pytest.mark.usefixtures("by_day")
