@@ -52,6 +52,26 @@ def test_whose_turn_comes_near_is_told_once() -> None:
     assert not list(lane.near(200.0))
 
 
+def test_who_finds_no_queue_says_nothing_of_its_pace() -> None:
+    """A hundred come in some seconds and start at once; those behind them wait for one wave."""
+    lane = Lane(Durations(SECONDS, [SECONDS] * 20))
+    for n in range(100):
+        lane.enter(n / 20, InQueue(queue_position=0))
+    behind = [lane.enter(5.0, InQueue(queue_position=n)) for n in range(100)]
+    behind[0].saw(InProgress(), SECONDS)
+    assert lane.until_turn(behind[99].number or 0, SECONDS) <= 3 * SECONDS
+
+
+def test_who_began_long_ago_does_not_hold_the_queue_back() -> None:
+    """That it runs says that its turn has come, not that it came this moment."""
+    lane, spots = a_lane(500)
+    for at in range(1, 21):
+        spots[400].saw(InQueue(queue_position=400 - 10 * at), at * 10.0)
+    left = lane.until_turn(spots[300].number or 0, 260.0)
+    spots[235].saw(InProgress(), 260.0)
+    assert lane.until_turn(spots[300].number or 0, 260.0) == left
+
+
 def test_a_queue_that_goes_back_is_followed_back() -> None:
     """Single answers may be about requests that went elsewhere; several are about the queue."""
     queue = Queue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,14 @@ def test_a_thin_tail_is_no_knowledge() -> None:
 
 COSTS = {"queued": 8, "short": 5, "constant": 4.5, "constant-half": 4.5, "slower": 9, "two": 9}
 LATE_MEDIAN = {"no-streams": 15, "no-streams-short": 5}
-LATE_95TH = {"parallel": 15, "no-streams": 60, "no-streams-short": 20, "drops": 5, "restart": 6}
+LATE_95TH = {
+    "parallel": 15,
+    "no-streams": 60,
+    "no-streams-short": 20,
+    "drops": 5,
+    "restart": 6,
+    "waves": 60,
+}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -156,6 +164,18 @@ def test_a_simulated_crowd_is_seen_to_its_end(name: str) -> None:
     assert told["late_median_s"] <= LATE_MEDIAN.get(name, 1)
     assert told["most_streams"] <= 100
     assert told["busiest_second"] <= ASKED_A_SECOND + CROWD + 1
+
+
+@pytest.mark.parametrize("at_once", [10, 40, 100])
+@pytest.mark.parametrize("spread", [0.02, 0.5])
+def test_submitting_takes_a_while_and_all_are_seen_soon(at_once: int, spread: float) -> None:
+    """Those who come first find no queue, and its pace is not taken from how fast they came."""
+    scenario = replace(SCENARIOS["queued"], at_once=at_once, spread=spread)
+    told = simulate(scenario, Size(count=600, submitted_in=10.0))
+    assert told["seen"] == 600
+    assert told["requests"] <= 8
+    assert told["late_95th_s"] <= 1
+    assert told["late_worst_s"] <= 120
 
 
 def test_requests_grow_with_jobs_and_not_with_jobs_times_time() -> None:

@@ -65,6 +65,7 @@ SCENARIOS = {
     "short": replace(QUEUED, title="queued, much shorter than expected", median_seconds=5.0),
     "constant": Scenario("all run at once, equally long", at_once=None, spread=0.0),
     "parallel": Scenario("all run at once, heavy tail", at_once=None),
+    "waves": Scenario("100 run at once, nearly equally long", at_once=100, spread=0.02),
     "prior-half": replace(QUEUED, title="the catalogue expects half", prior=0.5),
     "prior-twice": replace(QUEUED, title="the catalogue expects twice as much", prior=2.0),
     "constant-half": Scenario(

@@ -124,6 +124,7 @@ class Lane:
 
     def stand(self, spot: Spot, position: int | None, now: float) -> None:
         """A request stands in the queue."""
+        known = spot.anchor is not None
         if position is not None:
             self._tells_positions = True
             number = self._number(spot, position, now)
@@ -131,15 +132,30 @@ class Lane:
             return
         else:  # then they stand as they were submitted
             number = spot.serial if spot.number is None else spot.number
-        moved, spot.number = number != spot.number, number
-        if position == 0:
+        spot.number = number
+        if position == 0 and known:
             self.reach(number, now)  # nothing stands before it, whatever the queue's pace is
-        if moved and is_far(self.until_turn(number, now), self.durations):
-            heapq.heappush(self._line, (number, next(self._pushed), spot))
+        if is_far(self.until_turn(number, now), self.durations):
+            self.line_up(spot)
 
-    def reach(self, number: float, now: float) -> None:
-        """The turn of a place in the queue has come, and of all before it."""
-        self._queue.note(number, now, self._usual_pace)
+    def line_up(self, spot: Spot) -> None:
+        """A request is far from its turn: `near` will tell when that comes near."""
+        if spot.number is not None and spot.lined_up != spot.number:
+            spot.lined_up = spot.number
+            heapq.heappush(self._line, (spot.number, next(self._pushed), spot))
+
+    def reach(self, number: float, now: float, *, witnessed: bool = True) -> None:
+        """The turn of a place in the queue has come, and of all before it.
+
+        Args:
+            number: The place.
+            now: The time.
+            witnessed: Whether it came this moment. Otherwise it says only that the head is no
+                longer before it, and nothing where that was believed already.
+        """
+        usual = self._usual_pace
+        if witnessed or not self._tells_positions or number > self._queue.head(now, usual):
+            self._queue.note(number, now, usual)
 
     def until_turn(self, number: float, now: float) -> float:
         """Seconds until a place in the queue is at its head."""
@@ -153,11 +169,13 @@ class Lane:
         while self._line:
             number, _, spot = self._line[0]
             stale = spot not in self._spots or spot.number != number or spot.state != "queued"
-            if not stale:
-                if self.until_turn(number, now) > margin:
-                    return
-                yield spot
+            if not stale and self.until_turn(number, now) > margin:
+                return
             heapq.heappop(self._line)
+            if spot.lined_up == number:
+                spot.lined_up = None
+            if not stale:
+                yield spot
 
     def turn(self, now: float) -> float:
         """Seconds until one of a crowd may ask; it is counted as asking then."""

@@ -12,6 +12,10 @@ from math import inf
 REMEMBERED_MOVES = 50
 """Over how many moves of a queue its pace is measured."""
 
+WHOLE_MOVE = 80
+"""By how many places a queue moves, at its usual pace, while two requests are made one after the
+other: for so long it is watched, before it is believed to be slower than that."""
+
 MOMENT_SECONDS = 1.0
 
 DOUBTFUL_PLACES = 5
@@ -65,7 +69,11 @@ class Queue:
         if len(self._moves) < 2:
             return usual
         began, first = self._moves[0]
-        return (self._head - first) / (self._seen_at - began)
+        seconds = self._seen_at - began
+        seen = (self._head - first) / seconds
+        # Those that began together end together, and until then the queue seems to stand.
+        is_whole = len(self._moves) == REMEMBERED_MOVES or seconds * usual >= WHOLE_MOVE
+        return seen if is_whole else max(seen, usual)
 
     def _step_back(self, places: float) -> None:
         """It went back; how fast it moves is as it was."""

@@ -42,6 +42,7 @@ class Spot:
     Attributes:
         number: The place in the queue that it is taken to have.
         anchor: The one by which its next position tells how far the queue has moved.
+        lined_up: The number by which it is in the lane's line of those who are far.
         doubted: Whether what it last said of the queue was not believed.
     """
 
@@ -49,6 +50,7 @@ class Spot:
         self.serial = serial
         self.number: float | None = None
         self.anchor: float | None = None
+        self.lined_up: float | None = None
         self.doubted = False
         self.state: Literal["unseen", "queued", "running"] = "unseen"
         self.wake: Callable[[], None] = _nothing
@@ -68,7 +70,9 @@ class Spot:
         """What to do next about it."""
         known = self._known(now, stream_free)
         far = is_far(known.until_turn, self._lane.durations)
-        if not far and self._lane.enlists(self):
+        if far:
+            self._lane.line_up(self)
+        elif self._lane.enlists(self):
             known = replace(known, scout=True)
         planned = plan(known, self._lane.durations)
         self._lane.guess(self, not far and planned.then != "listen")
@@ -135,7 +139,7 @@ class Spot:
             return
         if self.number is not None:
             # Its turn has come, and so has that of all before it.
-            self._lane.reach(self.number, now)
+            self._lane.reach(self.number, now, witnessed=self._is_told_at_once)
         self.state, self._seen_running = "running", now
         if self._listened is not None:
             self._turn_at = now
@@ -145,10 +149,15 @@ class Spot:
 
     def _end(self, completed: Completed, now: float) -> None:
         if self.number is not None and self.state == "queued":
-            self._lane.reach(self.number, now)
+            self._lane.reach(self.number, now, witnessed=self._is_told_at_once)
         seconds = self._ran(completed, now)
         if seconds is not None and not completed.error:
             self._lane.durations.add(seconds)
+
+    @property
+    def _is_told_at_once(self) -> bool:
+        """Whether a stream tells of its changes; what one says first, may be so for long."""
+        return self._listened is not None and self._heard >= self._listened
 
     def _ran(self, completed: Completed, now: float) -> float | None:
         """For how long it ran, if that is known closely enough."""
