@@ -270,7 +270,7 @@ def ticket_name(ticket: Ticket) -> str:
 
 def _caption(video: Video) -> str:
     prompt = shorten(video.prompt or video.request_id, CAPTION_CHARACTERS, placeholder="…")
-    return f"{_title(video)}: {prompt}"
+    return f"{_title(video)}: {escape(prompt)}"  # Prefect shows a description as Markdown
 
 
 def _title(video: Video) -> str:

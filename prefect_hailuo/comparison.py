@@ -138,13 +138,15 @@ class _Teller(Publisher):
             return
         with self._letting_go("card"):
             text = comparison_card(comparison)
-            synchronously(create_markdown_artifact, text, CARD_KEY, comparison.prompt)
+            synchronously(create_markdown_artifact, text, CARD_KEY, escape(comparison.prompt))
         if self._may_publish and comparison.videos:
             with self._letting_go("posters"):
                 names = [name_of(each) for each in comparison.outcomes]
                 videos = [each.video for each in comparison.outcomes]
                 posters = posters_of(videos, names, storage)
-                synchronously(create_image_artifact, posters, POSTERS_KEY, comparison.prompt)
+                synchronously(
+                    create_image_artifact, posters, POSTERS_KEY, escape(comparison.prompt)
+                )
 
 
 def posters_of(videos: Sequence[Video | None], names: Sequence[str], storage: Storage) -> str:

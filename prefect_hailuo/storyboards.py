@@ -86,9 +86,10 @@ class _Teller(Publisher):
         if not self._may_publish:
             return
         with self._letting_go("card"):
-            synchronously(create_markdown_artifact, storyboard_card(board), CARD_KEY, board.title)
+            card = storyboard_card(board)
+            synchronously(create_markdown_artifact, card, CARD_KEY, escape(board.title))
         if self._may_publish:
             with self._letting_go("scenes"):
                 names = [str(number) for number in range(1, len(board.videos) + 1)]
                 posters = posters_of(board.videos, names, storage)
-                synchronously(create_image_artifact, posters, SCENES_KEY, board.title)
+                synchronously(create_image_artifact, posters, SCENES_KEY, escape(board.title))

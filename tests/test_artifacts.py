@@ -65,6 +65,8 @@ def test_a_run_has_a_card_a_poster_and_its_progress(emulator: FalEmulator, tmp_p
     assert set(shown) == {"markdown", "image", "progress"}
     assert shown["markdown"]["data"] == card(video)
     assert shown["progress"]["data"] == 100.0
+    for each in (shown["markdown"], shown["image"]):  # which Prefect shows as Markdown
+        assert each["description"].endswith(f": {escape(PROMPT)}")
     assert {each["key"] for each in shown.values()} == {
         f"hailuo-{video.key[:16]}{ending}" for ending in ("", "-poster", "-progress")
     }

@@ -57,12 +57,12 @@ async def compare(emulator: FalEmulator, storage: Path) -> tuple[Comparison, str
     return comparison, seen[0]
 
 
-def artifacts_by_key(run_id: str) -> dict[str, Any]:
+def artifacts_by_key(run_id: str, what: str = "data") -> dict[str, Any]:
     """What a flow run's artifacts hold."""
     api = get_current_settings().api.url
     chosen = {"artifacts": {"flow_run_id": {"any_": [run_id]}}}
     answer = httpx.post(f"{api}/artifacts/filter", json=chosen).raise_for_status()
-    return {each["key"]: each["data"] for each in answer.json()}
+    return {each["key"]: each[what] for each in answer.json()}
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -82,6 +82,8 @@ async def test_two_videos_a_clip_and_a_card(red: FalEmulator, tmp_path: Path) ->
     strip = Image.open(BytesIO(b64decode(content)))
     assert [colour_at(strip, x, 150) for x in (240, 720)] == [RED, RED]
     assert len(content) < 100_000  # Prefect's UI prints it
+    told = artifacts_by_key(run_id, "description")
+    assert told[CARD_KEY] == told[POSTERS_KEY] == r"A red fox \| leaps."
 
 
 @pytest.mark.usefixtures("prefect_server")

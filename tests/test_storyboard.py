@@ -49,7 +49,7 @@ async def film(
 async def test_scenes_become_one_clip(red: FalEmulator, tmp_path: Path) -> None:
     """In their order, their pictures copied as they are; the card and the scenes are in the UI."""
     scenes: list[str | Scene] = ["A fox.", Scene(prompt="An owl.", take=2), "A hare."]
-    board, run_id = await film(red, scenes, tmp_path / "videos", title="Three animals")
+    board, run_id = await film(red, scenes, tmp_path / "videos", title="Three *animals*")
     assert [(each.prompt, each.take) for each in board.videos] == [
         ("A fox.", "0"),
         ("An owl.", "2"),
@@ -64,6 +64,8 @@ async def test_scenes_become_one_clip(red: FalEmulator, tmp_path: Path) -> None:
     assert shown[SCENES_KEY].startswith("data:image/jpeg;base64,")
     assert "| 2 | An owl. | hailuo-2.3-pro | $0.49 |" in shown[CARD_KEY]
     assert "nothing (at fal, $1.47)" in shown[CARD_KEY]
+    told = artifacts_by_key(run_id, "description")
+    assert told[CARD_KEY] == told[SCENES_KEY] == r"Three \*animals\*"
 
 
 @pytest.mark.usefixtures("prefect_server")
