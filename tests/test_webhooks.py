@@ -13,6 +13,8 @@ import pytest
 from databases import run_sql
 from deployments import until
 from file_server import smallest_video
+from picture_ground import Served, serving_pictures
+from raw_server import HurriedClock
 from receivers import serving, told_at
 from roads import OWL, Hundredfold, generate, order_of, timed
 
@@ -20,9 +22,11 @@ from prefect_hailuo import webhook_app
 from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content, repeat_webhook
 from prefect_hailuo.emulator.signing import WebhookSigner
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
-from prefect_hailuo.errors import Billed, ConfigurationError, ContentPolicyError
+from prefect_hailuo.errors import Billed, ConfigurationError, ContentPolicyError, UnreachableError
 from prefect_hailuo.fal.messages import Ticket
-from prefect_hailuo.fal.webhooks import MOST_BYTES
+from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.fal.webhook_keys import FAILED_SECONDS, WebhookKeys
+from prefect_hailuo.fal.webhooks import JWKS_PATH, MOST_BYTES, Signed
 from prefect_hailuo.loop import process_loop
 from prefect_hailuo.steps import acquiring, batching, waiting
 from prefect_hailuo.sweep import sweep
@@ -248,6 +252,24 @@ def test_a_receiver_without_fals_keys_asks_to_be_called_again(ledger_url: str) -
         block = gone.credentials()
     with serving(webhook_app(block)) as url:
         assert call(gone, url, "emulator-1") == 503
+
+
+async def test_keys_that_could_not_be_had_are_asked_for_some_seconds_later() -> None:
+    """While fal is down, its calls do not have it asked for each; then the keys are fetched."""
+    clock = HurriedClock()
+    with serving_pictures() as server:  # any web server does
+        server.files[JWKS_PATH] = Served(status=503)
+        keys = WebhookKeys(server.url, "fal", clock)
+        signed = Signed("request", "user", "0", b"")
+        async with open_http() as http:
+            for _ in range(3):
+                with pytest.raises(UnreachableError, match="HTTP 503"):
+                    await keys.check(signed, b"", http)
+            assert len(server.requests) == 1
+            await clock.sleep(FAILED_SECONDS)
+            with pytest.raises(UnreachableError):
+                await keys.check(signed, b"", http)
+        assert len(server.requests) == 2
 
 
 def test_the_address_is_no_part_of_the_key(slow: FalEmulator, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import httpx
 from pydantic import ValidationError
 
 from prefect_hailuo.clock import Clock, SystemClock
-from prefect_hailuo.errors import MalformedReplyError, UnreachableError
+from prefect_hailuo.errors import FalError, MalformedReplyError, UnreachableError
 from prefect_hailuo.fal.messages import EMULATOR_HEADER, Realm
 from prefect_hailuo.fal.webhooks import JWKS_PATH, KeySet, RefusedCallError, Signed
 
@@ -20,6 +20,10 @@ KEPT_SECONDS = 24 * 3600.0
 AGAIN_SECONDS = 60.0
 """How soon they are fetched again for a signature that none of them made: fal may have changed
 them, and whoever sends wrong ones must not have fal asked for each."""
+
+FAILED_SECONDS = 5.0
+"""How long it is believed that they cannot be had: while fal is down, its calls, which it repeats,
+do not wait for one attempt each."""
 
 FETCH_SECONDS = 10.0
 
@@ -39,6 +43,8 @@ class WebhookKeys:
         self._clock: Clock = clock or SystemClock()
         self._keys: Sequence[bytes] = ()
         self._fetched_at = -math.inf
+        self._failure: FalError | None = None
+        self._failed_at = -math.inf
         self._fetching = anyio.Lock()
 
     async def check(self, signed: Signed, body: bytes, http: httpx.AsyncClient) -> None:
@@ -58,13 +64,23 @@ class WebhookKeys:
             return
         async with self._fetching:
             if self._age > AGAIN_SECONDS:
-                await self._fetch(http)
+                await self._fetch_unless_failed(http)
         if not signed.is_by(self._keys, body):
             raise RefusedCallError("The signature is not fal's.", 401)
 
     @property
     def _age(self) -> float:
         return self._clock.now() - self._fetched_at
+
+    async def _fetch_unless_failed(self, http: httpx.AsyncClient) -> None:
+        if self._failure and self._clock.now() - self._failed_at < FAILED_SECONDS:
+            raise type(self._failure)(self._failure.message)
+        self._failure = None
+        try:
+            await self._fetch(http)
+        except FalError as error:
+            self._failure, self._failed_at = error.with_traceback(None), self._clock.now()
+            raise
 
     async def _fetch(self, http: httpx.AsyncClient) -> None:
         try:
