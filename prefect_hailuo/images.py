@@ -174,7 +174,7 @@ def _as_text(given: object) -> str:
     if isinstance(given, bytes | bytearray | memoryview):
         return _inline(bytes(given))
     if isinstance(given, Path):
-        return str(given.expanduser().absolute())
+        return str(_at_home(given).absolute())
     if not isinstance(given, str):
         raise ValueError("a picture is a URL, a path, bytes or a data: URI")
     if not given.strip():
@@ -186,6 +186,13 @@ def _as_text(given: object) -> str:
         return given
     scheme = _SCHEME.match(given.strip())
     return _checked_url(given.strip(), scheme[1].lower()) if scheme else _as_text(Path(given))
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~somebody
+        raise ValueError(f"{path} is in a home that is not known; write its whole path") from None
 
 
 def _inline(content: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -177,8 +178,10 @@ def _beside(folder: Path | None, picture: Any) -> Any:
     """A picture's path that is meant from where the rows are; any other as it is."""
     if folder is None or not isinstance(picture, str) or ":" in picture:
         return picture
-    path = folder / Path(picture).expanduser()
-    return str(path) if path.exists() else picture
+    with suppress(RuntimeError):  # ~somebody, who has no home here; the input says so
+        path = folder / Path(picture).expanduser()
+        return str(path) if path.exists() else picture
+    return picture
 
 
 def _sorted_out(row: RawRow, headed: bool) -> tuple[dict[str, Any], dict[str, str]]:

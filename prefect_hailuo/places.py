@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from prefect_hailuo.disk import on_disk
+from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.folders import Folder, make_directory, refused_place, try_out
 from prefect_hailuo.name_templates import NameTemplate
 
@@ -111,13 +112,22 @@ class Directory(Place):
     Args:
         path: The directory.
 
+    Raises:
+        ConfigurationError: It is in the home of somebody who has none here.
+
     Example:
         >>> Directory("videos").path_of("fox.mp4").name
         'fox.mp4'
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._root = Path(path).expanduser().absolute()
+        try:
+            self._root = Path(path).expanduser().absolute()
+        except RuntimeError:
+            raise ConfigurationError(
+                f"The directory {path} is in a home that is not known; nothing was bought.",
+                cure="Write its whole path.",
+            ) from None
 
     @property
     def label(self) -> str:

@@ -51,6 +51,7 @@ def test_every_kind_becomes_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("s3://bucket/fox.png", "s3:// cannot be read"),
         ("https:///fox.png", "names no host"),
         ("https://me:secret@example.com/fox.png", "user name"),
+        ("~nobody-here/fox.png", "a home that is not known; write its whole path"),
         (7, "a URL, a path, bytes"),
     ],
 )

@@ -192,6 +192,8 @@ def test_a_picture_is_looked_for_beside_the_rows(
     assert named == [str(tmp_path / "fox.png"), "https://example.com/fox.png"]
     complaints = refusal_of(tmp_path / "rows.csv", "\n".join(rows))
     assert complaints == ["line 4: image_url: it is missing; fill it in"]
+    rows[1] = "a,tests-image-to-video,~nobody-here/fox.png"
+    assert "a home that is not known" in refusal_of(tmp_path / "rows.csv", "\n".join(rows[:2]))[0]
 
 
 @pytest.mark.parametrize("login", ["", "me:hush-hush@"])

@@ -16,7 +16,7 @@ from children import WITHOUT_PREFECT, run_python
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.errors import Billed, StorageError
+from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.folders import draft_name
 from prefect_hailuo.loop import process_loop
 from prefect_hailuo.orders import make_order
@@ -200,3 +200,5 @@ def test_a_place_is_the_same_however_it_is_spelled(
     places = [Directory("out"), Directory(tmp_path / "out"), Directory("~/out")]
     assert {place.label for place in places} == {f"directory:{tmp_path.as_posix()}/out"}
     assert {place.path_of("clip.mp4") for place in places} == {tmp_path / "out" / "clip.mp4"}
+    with pytest.raises(ConfigurationError, match="a home that is not known"):
+        Directory("~nobody-here/out")
