@@ -17,6 +17,7 @@ from prefect_hailuo.fal.patience import pause_seconds
 from prefect_hailuo.fal.replies import retry_after
 from prefect_hailuo.image_checks import check_size
 from prefect_hailuo.images import DATA, decode_data_uri, is_identity, is_url, shown
+from prefect_hailuo.picture_addresses import Reach, find_reach
 
 FETCH_SECONDS = 60.0
 """How long a URL is tried, its repetitions included."""
@@ -107,9 +108,10 @@ async def _repeat(fetch: Callable[[], Awaitable[bytes]], deadline: Deadline) -> 
 
 
 async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
-    at = url
+    at, before = url, None
     for _ in range(MOST_REDIRECTS + 1):
         try:
+            before = await _checked_reach(at, before, url)
             async with http.stream("GET", at, headers=AS_IT_IS) as response:
                 if not response.is_redirect:
                     _check_answer(response, url)
@@ -119,6 +121,15 @@ async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
             # Not its words, which may show the URL's query.
             raise _unreachable(url, type(error).__name__) from None
     raise _unusable(url, f"it was redirected more than {MOST_REDIRECTS} times")
+
+
+async def _checked_reach(at: str, before: Reach | None, url: str) -> Reach:
+    reach = await find_reach(httpx.URL(at))
+    if reach is Reach.NEVER:
+        raise _unusable(url, "it leads to an address at which clouds keep a machine's secrets")
+    if before is Reach.PUBLIC and reach is Reach.PRIVATE:
+        raise _unusable(url, "it was redirected from a public address into a private network")
+    return reach
 
 
 def _next(response: httpx.Response, at: str, url: str) -> str:

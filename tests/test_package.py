@@ -86,7 +86,7 @@ ROOMS = [
     *("schemas", "drift"),
     *("key", "name_templates", "boxes", "measures", "mp4", "media", "disk", "folders"),
     *("places", "video", "ledger"),
-    *("drafts", "events", "download", "picture_reading", "pictures"),
+    *("drafts", "events", "download", "picture_addresses", "picture_reading", "pictures"),
     *("loop", "naming", "provenance", "storing"),
     *("gate", "approved", "order", "settling", "keeping"),
     *("parking", "hearing", "waiting"),

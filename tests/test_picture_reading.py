@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from picture_ground import PictureServer, Served, noisy_picture, plain_picture, serving_pictures
 from roads import Hundredfold
@@ -98,6 +99,34 @@ async def test_redirects_come_to_an_end(server: PictureServer) -> None:
     assert "more than 5 times" in (await refusal(f"{server.url}/round.png")).message
     for name in ("file", "login"):
         assert "no plain web address" in (await refusal(f"{server.url}/{name}.png")).message
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "2852039166", "[fe80::1]", "[::ffff:169.254.169.254]"]
+)
+async def test_no_clouds_secrets_are_asked_for(server: PictureServer, host: str) -> None:
+    """However the address is written, and whether the URL or a redirect names it."""
+    there = f"http://{host}/latest/meta-data/{SECRET}"
+    server.files["/still.png"] = Served(status=302, headers={"Location": there})
+    for url in (there, f"{server.url}/still.png"):
+        error = await refusal(url)
+        assert "at which clouds keep" in error.message
+        assert not error.retryable
+
+
+async def test_no_redirect_leads_into_a_private_network(server: PictureServer) -> None:
+    """A public server cannot have this machine ask its neighbours; it can send it elsewhere."""
+    content = plain_picture()
+    old, new = "http://93.184.216.34/old.png", "http://93.184.216.35/new.png"
+    near = {"Location": f"{server.url}/new.png"}
+    server.files |= {old: Served(status=302, headers=near), "/new.png": Served(content)}
+    server.files[new] = Served(content)
+    async with httpx.AsyncClient(proxy=server.url) as http:  # by which those are within reach
+        with pytest.raises(ImageError, match="into a private network"):
+            await read_picture(old, http)
+        assert len(server.requests) == 1
+        server.files[old] = Served(status=302, headers={"Location": new})
+        assert await read_picture(old, http) == content
 
 
 async def test_what_is_too_large_is_not_read_to_its_end(server: PictureServer) -> None:
