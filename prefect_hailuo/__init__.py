@@ -62,6 +62,7 @@ __all__ = [
     "asubmit_video",
     "asuspend_for_video",
     "await_for_video",
+    "buying_only",
     "cancel_generations",
     "check_camera_commands",
     "download_video",
@@ -94,6 +95,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from prefect_hailuo.approval import Question, aask_approval, ask_approval
+    from prefect_hailuo.approved import buying_only
     from prefect_hailuo.as_completed import (
         agenerate_videos_as_completed,
         generate_videos_as_completed,
@@ -236,6 +238,7 @@ else:
         "asubmit_video": "step_tasks",
         "asuspend_for_video": "suspending",
         "await_for_video": "step_tasks",
+        "buying_only": "approved",
         "cancel_generations": "hooks",
         "check_camera_commands": "camera",
         "download_video": "step_tasks",

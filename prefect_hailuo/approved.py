@@ -59,17 +59,22 @@ def name_of_any_picture(input: VideoInput, realm: Realm, take: int | str) -> str
 def buying_only(names: Collection[str] | None) -> Iterator[None]:
     """Let what is asked for meanwhile buy nothing but some purchases; None: whatever it likes.
 
-    What is there already, or on its way, may be had all the same, for it is bought.
+    What is there already, or on its way, may be had all the same, for it is bought. It holds for
+    tasks that are called, or submitted to Prefect's default task runner, which stays in this
+    process; those that run elsewhere know nothing of it.
 
     Args:
-        names: As `purchase_name` and `name_of_any_picture` make them.
+        names: The purchases of an `Estimate`, as a person was asked about them.
 
     Example:
-        >>> from prefect_hailuo import Hailuo02ProTextToVideo, generate_video
+        >>> from prefect_hailuo import Hailuo02ProTextToVideo, estimate, generate_video
         >>> from prefect_hailuo.emulator import FalEmulator
-        >>> with FalEmulator(speed=1000, clip="plain") as emulator, buying_only([]):
-        ...     owl = Hailuo02ProTextToVideo(prompt="An owl.")
-        ...     generate_video(owl, credentials=emulator.credentials())
+        >>> owl, fox = (Hailuo02ProTextToVideo(prompt=each) for each in ("An owl.", "A fox."))
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     with buying_only(estimate(owl, credentials=mine).purchases):
+        ...         video = generate_video(owl, credentials=mine)
+        ...         generate_video(fox, credentials=mine)
         Traceback (most recent call last):
         ...
         prefect_hailuo.errors.NotApprovedError: It is not among what was approved, ...

@@ -11,6 +11,7 @@ from typing import Literal
 import anyio
 from anyio.to_thread import run_sync
 
+from prefect_hailuo.approved import purchase_name
 from prefect_hailuo.blocks import Credentials, resolve_credentials
 from prefect_hailuo.camera import camera_warnings
 from prefect_hailuo.endpoints import VideoInput
@@ -92,6 +93,12 @@ class Estimate:
     def unpriced(self) -> int:
         """How many that cost something have no known price, and are not in the total."""
         return sum(line.cost_usd is None for line in self.lines)
+
+    @property
+    def purchases(self) -> frozenset[str]:
+        """The names of all that costs something: of `Question.purchases` and `buying_only`."""
+        costly = (line for line in self.lines if line.cost_usd != 0)
+        return frozenset(purchase_name(line.key, line.cost_usd) for line in costly)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from anyio.to_thread import run_sync
 from pydantic import BaseModel, ConfigDict, Field
 
-from prefect_hailuo.approved import name_of_any_picture, purchase_name
+from prefect_hailuo.approved import name_of_any_picture
 from prefect_hailuo.blocks import Credentials
 from prefect_hailuo.budget import Budget
 from prefect_hailuo.catalogue import BatchItem
@@ -190,18 +190,16 @@ async def make_plan(
         scope=scope,
         limits=tuple(await _limits(estimate.realm, scope, budget)),
         notes=estimate.notes,
-        purchases=frozenset(_purchases(estimate, makes_pictures)),
+        purchases=_of_any_pictures(estimate) if makes_pictures else estimate.purchases,
     )
 
 
-def _purchases(estimate: Estimate, makes_pictures: bool) -> Iterator[str]:
-    for line in estimate.lines:
-        if line.cost_usd == ZERO:
-            continue
-        if makes_pictures:
-            yield name_of_any_picture(line.input, estimate.realm, line.take)
-        else:
-            yield purchase_name(line.key, line.cost_usd)
+def _of_any_pictures(estimate: Estimate) -> frozenset[str]:
+    return frozenset(
+        name_of_any_picture(line.input, estimate.realm, line.take)
+        for line in estimate.lines
+        if line.cost_usd != 0
+    )
 
 
 def _parts(estimate: Estimate) -> list[ModelPlan]:

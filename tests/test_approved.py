@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from picture_ground import plain_picture, saved
+from prefect import flow
 from roads import generate
 from test_batch_flow import answer, runs_of
 from test_joining import RED
@@ -16,7 +17,14 @@ from test_joining import shot as film
 
 from flows.batch import batch
 from flows.storyboard import storyboard
-from prefect_hailuo import Hailuo02ProTextToVideo, approval, submit_video
+from prefect_hailuo import (
+    Hailuo02ProTextToVideo,
+    approval,
+    buying_only,
+    estimate,
+    generate_videos,
+    submit_video,
+)
 from prefect_hailuo.batch_summary import BatchSummary
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.emulator.common_faults import fail_inside
@@ -73,6 +81,20 @@ async def test_what_was_under_way_is_not_bought_anew(tiny: FalEmulator, tmp_path
     summary = await approved(f"owl {tmp_path.name}", fails, rows=rows, credentials=mine)
     assert (summary.done, summary.failed, tiny.charged) == (1, 1, 1)
     assert "not among what was approved" in summary.failures[0]
+
+
+def test_a_flow_of_ones_own_can_be_held_to_it(tiny: FalEmulator, tmp_path: Path) -> None:
+    """By the names that an estimate gives; also tasks that it submits."""
+    options: dict[str, Any] = {"credentials": tiny.credentials(), "storage": tmp_path}
+
+    @flow
+    def campaign() -> list[int]:
+        planned = estimate([OWL], credentials=options["credentials"])
+        with buying_only(planned.purchases):
+            shots = [generate_videos.submit([OWL, (OWL, 2)], **options)]
+            return [len(each.result().videos) for each in shots]
+
+    assert (campaign(), tiny.charged) == ([1], 1)
 
 
 async def test_a_shard_buys_what_its_parent_was_allowed(tiny: FalEmulator, tmp_path: Path) -> None:
