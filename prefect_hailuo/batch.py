@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -30,6 +31,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.pacing import CROWD
 from prefect_hailuo.generation import Road
+from prefect_hailuo.hindrances import Hindrances
 from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import Failure, VideoOutcome, VideoOutcomes
@@ -81,6 +83,7 @@ class Batch:
         self._patience_seconds = max((each.timeout_seconds for each in orders), default=0.0)
         self._moved_at = self._started_at
         self._doorway = Doorway()
+        self._hindrances = Hindrances(self._clock)
         self._orders = orders
         self._courses: list[Course] = []
         self._news: list[VideoOutcome] = []
@@ -147,14 +150,15 @@ class Batch:
             passage = await self._doorway.enter()
             if self._concerns_all:
                 return
-            course.begun, course.arrived = True, passage.arrive
+            course.begun, course.arrived = True, partial(self._note_arrival, passage)
             carrying.start_soon(self._carry, course, passage)
 
     async def _carry(self, course: Course, passage: Passage) -> None:
         order = course.order
         try:
             road = Road(order.access, order.ledger, self._connections, course.see, watched=False)
-            course.end(await road.bring(order))
+            bring = partial(road.bring, order)
+            course.end(await self._hindrances.outlast(bring, course.hinder))
         except RunCancelledError as error:
             # Of the batch, not of this one alone: whoever waits for it knows what to do.
             self._cancelled = error
@@ -185,6 +189,10 @@ class Batch:
     def _note_movement(self) -> None:
         self._moved_at = self._clock.now()
 
+    def _note_arrival(self, passage: Passage) -> None:
+        self._hindrances.note_arrival()
+        passage.arrive()
+
     def _end_the_rest(self) -> None:
         for course in self._courses:
             if not course.ended:
@@ -194,6 +202,8 @@ class Batch:
     def _why_not(self, course: Course) -> HailuoError:
         if self._concerns_all and not course.begun:
             return _not_tried(self._concerns_all)
+        if course.hindrance:
+            return course.hindrance
         return GenerationTimeoutError(
             f"Nothing of the batch came any further for {self._patience_seconds:g} seconds.",
             billed=None if course.begun else Billed.NO,

@@ -58,6 +58,7 @@ def generate_videos(
     killed is run again as it is, and goes on. Equal inputs of the same take are one video. One
     that fails does not stop the others; only where all would fail alike (a bad key, no credit, no
     ledger, no place to store) no more are begun, and the rest say that they were not tried.
+    That fal wants fewer submissions for now (429), or is out of reach for a while, is waited out.
 
     Args:
         inputs: What to generate, of any models: inputs, `(input, take)`, or `BatchItem`s with

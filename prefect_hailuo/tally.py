@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
-from prefect_hailuo.errors import Billed
+from prefect_hailuo.errors import Billed, HailuoError
 from prefect_hailuo.events import Adopted, Attached, Progress, Reused, Submitted
 from prefect_hailuo.fal.messages import InQueue, Realm, Ticket
 from prefect_hailuo.order import Order
@@ -107,6 +107,7 @@ class Course:
     reused: bool = False
     video: Video | None = None
     failure: Failure | None = None
+    hindrance: HailuoError | None = None
 
     def __post_init__(self) -> None:
         self._price = self.order.input.price_usd
@@ -124,6 +125,10 @@ class Course:
             case Reused():
                 self.reused = True
                 self.arrived()
+
+    def hinder(self, error: HailuoError) -> None:
+        """Take note of what keeps it from being bought for now."""
+        self.hindrance = error
 
     def end(self, result: Video | Failure) -> None:
         """Take note of how it ended."""
@@ -170,7 +175,7 @@ class Course:
         return self.paid_for if self._price is None else 0
 
     def _is_at_fal(self, ticket: Ticket) -> None:
-        self.ticket, self.standing = ticket, "queued"
+        self.ticket, self.standing, self.hindrance = ticket, "queued", None
         self.arrived()
         self.moved()
 

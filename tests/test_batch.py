@@ -225,10 +225,12 @@ def test_a_ledger_that_is_held_stops_no_batch_for_ever(
     assert (tiny.charged, time.monotonic() - begun > 0.5) == (3, True)
 
 
-def test_a_transient_refusal_is_the_outcome_of_one(tiny: FalEmulator, tmp_path: Path) -> None:
-    """A 429 for one of them: it may be tried again, and the rest are made."""
+def test_a_refusal_that_does_not_pass_is_the_outcome_of_one(
+    tiny: FalEmulator, tmp_path: Path
+) -> None:
+    """A 429 for one of them whenever it is tried, until nothing else moves: the rest are made."""
     tiny.faults.add(refuse("submit", 429, prompt="Shot 2.", count=None))
-    outcomes = carry(tiny, shots(4), storage=tmp_path)
+    outcomes = carry(tiny, shots(4), storage=tmp_path, timeout_seconds=5)
     assert kinds(outcomes) == ["video", "video", "RateLimitedError", "video"]
     assert outcomes[2].failure is not None
     assert outcomes[2].failure.retryable

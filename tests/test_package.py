@@ -92,7 +92,7 @@ ROOMS = [
     *("parking", "hearing", "waiting"),
     "collecting",
     *("acquiring", "reusing", "generation", "resolving", "sweeping", "receiving"),
-    *("outcomes", "tally", "batch"),
+    *("outcomes", "tally", "hindrances", "batch"),
     *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
     *("leases", "slot_errors", "account_limit"),
     *("orders", "quoting", "estimating", "drift_watch", "caching", "approval"),
