@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from typing_extensions import Self
 
 from prefect_hailuo.errors import StorageError
+from prefect_hailuo.folders import write_whole
 from prefect_hailuo.measures import Probe
 from prefect_hailuo.mp4 import examine_mp4
 
@@ -51,7 +51,7 @@ class Draft:
         self.path = path
         self.size = 0
         self._digest = hashlib.sha256()
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._dropped = False
 
     def __enter__(self) -> Self:
@@ -90,10 +90,7 @@ class Draft:
         with self._blaming_the_disk():
             if self._file is None:
                 self._file = self.path.open("wb", buffering=0)
-            # Not buffered, for the pieces are large: it may take several calls to write one.
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            write_whole(self._file, chunk)  # not buffered, for the pieces are large
         self._digest.update(chunk)
         self.size += len(chunk)
 

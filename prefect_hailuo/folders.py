@@ -1,4 +1,9 @@
-"""A directory's files: whole or not there, and on the disk when a call returns."""
+"""A directory's files: whole or not there, and on the disk when the work on them is over.
+
+Each call of the system that may wait gives up the interpreter, which a busy loop takes and does not
+give back for milliseconds: dozens of them for a file were a tenth of a second. So there are no more
+of them than it takes, and none to see what the next one will tell anyway.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,34 +31,43 @@ CURE_BEFORE_BUYING = "Make it so, or pass another storage; nothing was bought."
 class Folder:
     """A directory's files, for worker threads: each call waits for the disk.
 
+    What was kept and written outlives a power cut once `finish` has returned.
+
     Args:
         root: The directory.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._changed: dict[Path, None] = {}
 
     def keep(self, file: Path, name: str) -> None:
-        """Move a file into place, in one step, and make sure that it outlives a power cut."""
+        """Move a file into place, in one step."""
         target = self._root / name
         with _blaming(target):
-            with file.open("rb") as complete:
-                os.fsync(complete.fileno())
+            _flush(file)
             self._make_folders(target)
-            _move(file, target)
+            self._move(file, target)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file, in one step, and make sure that it outlives a power cut."""
+        """Write a small file, in one step."""
         make_directory(self._root)
         target = self._root / name
         # Not beside the target: what a killed process leaves is in one place, where it is hidden.
-        with _blaming(target), _draft(self._root / target.name) as draft:
-            with draft.open("wb") as made:
-                made.write(content)
-                made.flush()
+        draft = self._root / draft_name(target.name)
+        with _blaming(target), _dropping(draft):
+            with draft.open("wb", buffering=0) as made:
+                write_whole(made, content)
                 os.fsync(made.fileno())
             self._make_folders(target)
-            _move(draft, target)
+            self._move(draft, target)
+
+    def finish(self) -> None:
+        """Make sure that all names that were given are on the disk, each directory's at once."""
+        for directory in self._changed:
+            with _blaming(directory):
+                _names_of(directory).flush()
+        self._changed.clear()
 
     def read(self, name: str) -> bytes | None:
         """A small file's content."""
@@ -82,7 +97,12 @@ class Folder:
         """Make the folders that a name leads through, and see that they outlive a power cut."""
         for folder in reversed(target.relative_to(self._root).parents[:-1]):
             make_directory(self._root / folder)
-            _names_of((self._root / folder).parent).flush()
+            self._changed[(self._root / folder).parent] = None
+
+    def _move(self, source: Path, target: Path) -> None:
+        """Give a file that is on the disk its name."""
+        source.replace(target)
+        self._changed[target.parent] = None
 
 
 def refused_place(message: str) -> StorageError:
@@ -110,6 +130,8 @@ def make_directory(path: Path) -> None:
     Raises:
         StorageError: It cannot be made.
     """
+    if path.is_dir():
+        return
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -118,18 +140,27 @@ def make_directory(path: Path) -> None:
 
 def try_out(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    with _draft(directory / "check") as draft:
+    draft = directory / draft_name("check")
+    with _dropping(draft):
         draft.write_bytes(b"Nothing yet.")
+        draft.unlink()
+
+
+def write_whole(file: FileIO, content: bytes | bytearray) -> None:
+    """Write to a file that has no buffer, which may take several calls."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 @contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """A path beside the target to make it ready at; nothing is left there."""
-    draft = target.with_name(draft_name(target.name))
+def _dropping(draft: Path) -> Iterator[None]:
+    """Leave nothing of a draft where it could not be made whole, or not be moved."""
     try:
-        yield draft
-    finally:
+        yield
+    except BaseException:
         draft.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
@@ -138,12 +169,6 @@ def _blaming(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"{target} cannot be written: {error}.") from error
-
-
-def _move(source: Path, target: Path) -> None:
-    """Give a file that is on the disk its name, and see that the name is, too."""
-    source.replace(target)
-    _names_of(target.parent).flush()
 
 
 class _Names:

@@ -216,12 +216,11 @@ class Road:
             yield name
 
     async def _find(self, order: Order, reusing: Reusing, waiter: str, slot: Slot) -> Attempt:
-        """The attempt to go on with: one that is stored needs no claim."""
+        """The attempt to go on with: one that is known to be stored needs no claim."""
         latest = await self._ledger.claims.latest(order.key)
         if latest is None:
             await self._look_around(order, reusing, waiter)
-            latest = await self._ledger.claims.latest(order.key)
-        if latest is not None and latest.fate is Fate.STORED:
+        elif latest.fate is Fate.STORED:
             return latest
         return await self._acquire(order, waiter, slot)
 

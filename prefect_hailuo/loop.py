@@ -271,8 +271,8 @@ class ProcessLoop:
                 pictures=Pictures(await stack.enter_async_context(open_http())),
                 supervisor=Supervisor(),
                 rate=rate,
-                submissions=anyio.Semaphore(SUBMISSIONS_AT_ONCE),
-                till=anyio.Semaphore(POSTS_AT_ONCE),
+                submissions=anyio.Semaphore(SUBMISSIONS_AT_ONCE, fast_acquire=True),
+                till=anyio.Semaphore(POSTS_AT_ONCE, fast_acquire=True),
                 ledgers=await stack.enter_async_context(open_ledgers()),
             )
             self._portal = await stack.enter_async_context(BlockingPortal())

@@ -168,4 +168,10 @@ class Directory(Place):
 
     async def work(self, job: Callable[[Shelf], T]) -> T:
         """Do several things with the directory's files in one of the disk's worker threads."""
-        return await on_disk(job, Folder(self._root))
+        return await on_disk(_finished, job, Folder(self._root))
+
+
+def _finished(job: Callable[[Shelf], T], folder: Folder) -> T:
+    done = job(folder)
+    folder.finish()
+    return done

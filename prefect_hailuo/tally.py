@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -110,7 +110,7 @@ class Course:
     hindrance: HailuoError | None = None
 
     def __post_init__(self) -> None:
-        self._price = self.order.input.price_usd
+        self.price_usd = self.order.input.price_usd
 
     def see(self, event: object) -> None:
         """Take note of an event of the road."""
@@ -164,16 +164,6 @@ class Course:
         free = self.failure is not None and self.failure.billed is Billed.NO
         return max(0, self.bought - free)
 
-    @property
-    def price_usd(self) -> Decimal:
-        """What this run bought of it, by the catalogue."""
-        return (self._price or Decimal(0)) * self.paid_for
-
-    @property
-    def unpriced(self) -> int:
-        """How many of those have no known price."""
-        return self.paid_for if self._price is None else 0
-
     def _is_at_fal(self, ticket: Ticket) -> None:
         self.ticket, self.standing, self.hindrance = ticket, "queued", None
         self.arrived()
@@ -196,7 +186,8 @@ def count(courses: Sequence[Course], seconds: float) -> Counts:
         seconds: How long it has been going on.
     """
     standing = Counter(each.standing for each in courses)
-    bought = [each for each in courses if each.bought]
+    spent, spent_unpriced = _cost(each for each in courses if each.bought and each.ended)
+    reserved, reserved_unpriced = _cost(each for each in courses if each.bought and not each.ended)
     positions = [each.position for each in courses if each.position is not None]
     return Counts(
         total=len(courses),
@@ -205,19 +196,24 @@ def count(courses: Sequence[Course], seconds: float) -> Counts:
         failed=standing["failed"],
         running=standing["running"],
         queued=standing["queued"],
-        bought=sum(each.bought for each in bought),
-        spent_usd=_sum(each for each in bought if each.ended),
-        reserved_usd=_sum(each for each in bought if not each.ended),
+        bought=sum(each.bought for each in courses),
+        spent_usd=spent,
+        reserved_usd=reserved,
         last_position=max(positions, default=None),
         seconds=seconds,
         left_seconds=_seconds_left(courses, seconds),
         realm=courses[0].order.access.realm,
-        unpriced=sum(each.unpriced for each in bought),
+        unpriced=spent_unpriced + reserved_unpriced,
     )
 
 
-def _sum(courses: Iterable[Course]) -> Decimal:
-    return sum((each.price_usd for each in courses), Decimal(0))
+def _cost(courses: Iterable[Course]) -> tuple[Decimal, int]:
+    """What this run bought of them, by the catalogue, and how many of those have no known price."""
+    paid: defaultdict[Decimal | None, int] = defaultdict(int)  # thousands, of a few prices
+    for each in courses:
+        paid[each.price_usd] += each.paid_for
+    unpriced = paid.pop(None, 0)
+    return sum((price * many for price, many in paid.items() if price), Decimal(0)), unpriced
 
 
 def _seconds_left(courses: Sequence[Course], seconds: float) -> float:

@@ -9,33 +9,22 @@ import argparse
 import asyncio
 import gc
 import resource
-import runpy
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
-from pathlib import Path
 
 from benchmarks.lean_fal.site import LeanSite
 from benchmarks.lean_fal.wire import Connection
+from prefect_hailuo.emulator.clip import render
+from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Picture
 
-CLIP_BYTES = 16 * 1024
+TINY = Picture(192, 108, frames_per_second=24, duration_seconds=2, source="")
 """Long enough to be a download, short enough that ten thousand do not measure the disk."""
 
 
-def tiny_clip() -> bytes:
-    """A complete MP4 by its boxes, which passes every check of a download."""
-    # The tests' own function, from its file: the tests are no package to import from.
-    ground = runpy.run_path(str(Path(__file__).parents[2] / "tests" / "file_server.py"))
-    clip: bytes = ground["smallest_video"](bytes(CLIP_BYTES))
-    return clip
-
-
-def drawn_clip() -> bytes:
-    """A real H.264 video, as the emulator draws it: 1080p, six seconds."""
-    from prefect_hailuo.emulator.clip import render
-    from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
-
-    return render(Hailuo02ProTextToVideo.endpoint, "Thousands in flight.")
+def draw_clip(picture: Picture | None = None) -> bytes:
+    """A real H.264 video, as the emulator draws it; by default, 1080p and six seconds."""
+    return render(Hailuo02ProTextToVideo.endpoint, "Thousands in flight.", picture)
 
 
 async def serve(port: int, clip: bytes, *, is_child: bool) -> None:
@@ -74,7 +63,7 @@ def main() -> None:
     options = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    clip = drawn_clip() if options.clip == "drawn" else tiny_clip()
+    clip = draw_clip(TINY if options.clip == "tiny" else None)
     with suppress(KeyboardInterrupt):
         _run(serve(options.port, clip, is_child=options.child))
 

@@ -101,6 +101,10 @@ def parse(response: httpx.Response, adapter: TypeAdapter[T], access: Access) -> 
     Raises:
         MalformedReplyError: It is not such a message; the error shows what came.
     """
+    try:
+        return adapter.validate_json(response.content)
+    except ValidationError:
+        pass  # as a text, for it may be of another encoding; and to be shown
     return parse_text(response.text, adapter, access, f"HTTP {response.status_code}")
 
 

@@ -99,7 +99,7 @@ class ReadingClient(httpx.AsyncClient):
     ) -> None:
         super().__init__(transport=transport, **settings)
         self._rate = rate
-        self._gate = anyio.Semaphore(at_once)
+        self._gate = anyio.Semaphore(at_once, fast_acquire=True)
         self._direct = transport
 
     async def send(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
+from typing import Any
 
 from sqlalchemy import Boolean, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from prefect_hailuo.ledger.attempts import Attempt, latest_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.grouping import Group
-from prefect_hailuo.ledger.statements import among, insert_into, lock_key
+from prefect_hailuo.ledger.prepared import Texts, prepared, texts_for
+from prefect_hailuo.ledger.statements import among, lock_key
 from prefect_hailuo.ledger.tables import attempt, database_now, file
 from prefect_hailuo.video import Video
 
@@ -76,24 +79,33 @@ async def put_files(connection: AsyncConnection, those: Sequence[Kept]) -> None:
         }
         for each in those
     ]
-    put = insert_into(connection, file).values(
+    await connection.execute(_putting(texts_for(connection)), rows)
+
+
+@cache
+def _putting(texts: Texts) -> Any:
+    put = texts.insert(file).values(
         {name: bindparam(name) for name in ("key", "place", "number", "video")}
     )
     news = {"number": put.excluded.number, "video": put.excluded.video, "stored_at": NOW}
     replaced = (file.c.number == put.excluded.number) | bindparam("counts", type_=Boolean)
-    put = put.values(stored_at=NOW).on_conflict_do_update(
+    return put.values(stored_at=NOW).on_conflict_do_update(
         index_elements=[file.c.key, file.c.place], set_=news, where=replaced
     )
-    await connection.execute(put, rows)
 
 
 async def _counted(connection: AsyncConnection, keys: Collection[str]) -> dict[str, int]:
     """The number of each key's attempt that counts."""
-    found = await connection.execute(
-        select(attempt.c.key, attempt.c.number, attempt.c.billed, attempt.c.duplicate)
-        .where(among(connection, attempt.c.key, keys))
-        .order_by(attempt.c.key, attempt.c.number)
-    )
+    found = await _numbers(connection, keys)
     of_keys = groupby(found, key=lambda row: row.key)
     latest = {key: latest_of(list(rows)) for key, rows in of_keys}
     return {key: one.number for key, one in latest.items() if one is not None}
+
+
+@prepared
+def _numbers(keys: Texts) -> Any:
+    return (
+        select(attempt.c.key, attempt.c.number, attempt.c.billed, attempt.c.duplicate)
+        .where(keys.have(attempt.c.key))
+        .order_by(attempt.c.key, attempt.c.number)
+    )

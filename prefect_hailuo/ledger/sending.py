@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import Double, bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import RunCancelledError
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.statements import among, lock_keys
+from prefect_hailuo.ledger.prepared import Texts, prepared
+from prefect_hailuo.ledger.statements import lock_keys
 from prefect_hailuo.ledger.tables import attempt, database_now
 from prefect_hailuo.ledger.waiters import cancelled_among, unwanted_among
 from prefect_hailuo.ledger.wishes import Run
@@ -59,21 +61,26 @@ async def _begin(connection: AsyncConnection, those: Sequence[Beginning]) -> set
     begun: set[str | None] = set()
     for seconds in {each.lease_seconds for each in those}:
         mine = [each.mine for each in those if each.lease_seconds == seconds]
-        # `sending` too: through a proxy, which is sent a request of its own first, it is asked
-        # twice for one POST.
-        held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
-        owned = among(connection, attempt.c.owner, [one.owner for one in mine if one.owner])
-        changed = await connection.execute(
-            update(attempt)
-            # An owner's name is of one attempt only; by the key it is found soon.
-            .where(among(connection, attempt.c.key, [one.key for one in mine]), owned, held)
-            .where(attempt.c.lease_until > database_now())
-            .values(
-                fate=Fate.SENDING,
-                sent_at=database_now(),
-                lease_until=database_now() + seconds,
-            )
-            .returning(attempt.c.owner)
-        )
-        begun |= set(changed.scalars())
+        owners = [one.owner for one in mine if one.owner]
+        keys = [one.key for one in mine]
+        begun |= set((await _beginning(connection, keys, owners=owners, seconds=seconds)).scalars())
     return begun
+
+
+@prepared
+def _beginning(keys: Texts) -> Any:
+    # `sending` too: through a proxy, which is sent a request of its own first, it is asked twice
+    # for one POST.
+    held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
+    # An owner's name is of one attempt only; by the key it is found soon.
+    owned = keys.have(attempt.c.key) & keys.named("owners").have(attempt.c.owner)
+    return (
+        update(attempt)
+        .where(owned, held, attempt.c.lease_until > database_now())
+        .values(
+            fate=Fate.SENDING,
+            sent_at=database_now(),
+            lease_until=database_now() + bindparam("seconds", type_=Double),
+        )
+        .returning(attempt.c.owner)
+    )

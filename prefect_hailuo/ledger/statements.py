@@ -6,34 +6,26 @@ lock each other out: all keys first, then attempts and waiters, then the scopes 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ARRAY,
     Column,
     ColumnElement,
     CursorResult,
-    String,
     Table,
-    Text,
-    any_,
     bindparam,
-    collate,
-    func,
     literal,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.selectable import TableValuedAlias
 
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
+from prefect_hailuo.ledger.prepared import Texts, prepared, texts_for
 from prefect_hailuo.ledger.tables import attempt, database_now, generation
 
 IS_THIS = (attempt.c.key == bindparam("this_key")) & (attempt.c.number == bindparam("this_number"))
@@ -57,9 +49,12 @@ def this(one: Attempt) -> dict[str, Any]:
     return {"this_key": one.key, "this_number": one.number}
 
 
+_NOW = select(database_now())
+
+
 async def now_in(connection: AsyncConnection) -> float:
     """The database's time; to be asked after the locks, for waiting for them took some."""
-    return float((await connection.execute(select(database_now()))).scalar_one())
+    return float((await connection.execute(_NOW)).scalar_one())
 
 
 async def lock_key(connection: AsyncConnection, key: str) -> int:
@@ -70,13 +65,18 @@ async def lock_key(connection: AsyncConnection, key: str) -> int:
 
 async def lock_keys(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
     """Lock the rows of some generations, those that there are."""
-    found = await connection.execute(
+    found = await _locking(connection, keys)
+    return {key: Locked(attempts, consented) for key, attempts, consented in found}
+
+
+@prepared
+def _locking(keys: Texts) -> Any:
+    return (
         select(generation.c.key, generation.c.attempts, generation.c.consented)
-        .where(among(connection, generation.c.key, keys))
-        .order_by(in_order(connection, generation.c.key))
+        .where(keys.have(generation.c.key))
+        .order_by(keys.sorting(generation.c.key))
         .with_for_update()
     )
-    return {key: Locked(attempts, consented) for key, attempts, consented in found}
 
 
 async def lock_or_make_key(connection: AsyncConnection, key: str) -> None:
@@ -87,13 +87,16 @@ async def lock_or_make_key(connection: AsyncConnection, key: str) -> None:
 
 async def make_keys(connection: AsyncConnection, keys: Iterable[str]) -> set[str]:
     """Make the rows of generations that are not there yet, in their order; those that were made."""
-    new = listed(connection, sorted(set(keys)))
-    rows = select(new.c.value, literal(0), literal(0), database_now()).where(
-        new.c.value.is_not(None)
-    )
+    return set((await _making(connection, sorted(set(keys)))).scalars())
+
+
+@prepared
+def _making(keys: Texts) -> Any:
+    new = keys.table().c.value
+    rows = select(new, literal(0), literal(0), database_now()).where(new.is_not(None))
     names = ["key", "attempts", "consented", "created_at"]
-    made = insert_once(connection, generation).from_select(names, rows)
-    return set((await connection.execute(made.returning(generation.c.key))).scalars())
+    made = keys.insert(generation).on_conflict_do_nothing().from_select(names, rows)
+    return made.returning(generation.c.key)
 
 
 async def attempts_of(connection: AsyncConnection, key: str) -> list[Attempt]:
@@ -105,13 +108,16 @@ async def attempts_of_keys(
     connection: AsyncConnection, keys: Iterable[str]
 ) -> defaultdict[str, list[Attempt]]:
     """The attempts of each of some keys in their order."""
-    found = await connection.execute(
-        select(attempt).where(among(connection, attempt.c.key, keys)).order_by(attempt.c.number)
-    )
+    found = await _attempts(connection, keys)
     attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
     for one in all_attempts(found):
         attempts[one.key].append(one)
     return attempts
+
+
+@prepared
+def _attempts(keys: Texts) -> Any:
+    return select(attempt).where(keys.have(attempt.c.key)).order_by(attempt.c.number)
 
 
 def all_attempts(found: CursorResult[Any]) -> list[Attempt]:
@@ -163,25 +169,15 @@ def is_attempt(one: Attempt) -> ColumnElement[bool]:
 
 def insert_once(connection: AsyncConnection, table: Table) -> Any:
     """An INSERT that lets a row be which is there already."""
-    return insert_into(connection, table).on_conflict_do_nothing()
-
-
-def insert_into(connection: AsyncConnection, table: Table) -> Any:
-    """An INSERT that may say what to do about a row which is there already."""
-    dialect: Any = postgresql if is_postgresql(connection) else sqlite
-    return dialect.insert(table)
+    return texts_for(connection).insert(table).on_conflict_do_nothing()
 
 
 def among(
     connection: AsyncConnection, column: Column[Any], values: Iterable[str]
 ) -> ColumnElement[bool]:
-    """The condition that a column holds one of some texts, as one parameter: there may be many.
-
-    Besides, the statement is the same for any number of them, and prepared once.
-    """
-    if is_postgresql(connection):
-        return column == any_(literal(list(values), ARRAY(String)))
-    return column.in_(select(listed(connection, values).c.value))
+    """The condition that a column holds one of some texts, for a statement that is seldom made."""
+    texts = texts_for(connection)
+    return texts.have(column).unique_params({texts.name: texts.given(values)})
 
 
 def is_one_of(column: Column[Any], values: Iterable[Any]) -> ColumnElement[bool]:
@@ -190,22 +186,3 @@ def is_one_of(column: Column[Any], values: Iterable[Any]) -> ColumnElement[bool]
     SQLAlchemy's own `in_` cannot be executed with many parameters.
     """
     return or_(*(column == value for value in values))
-
-
-def listed(connection: AsyncConnection, values: Iterable[str]) -> TableValuedAlias:
-    """Some texts as a table, with a column `value`."""
-    if is_postgresql(connection):
-        return (
-            func.unnest(literal(list(values), ARRAY(String))).table_valued("value").render_derived()
-        )
-    return func.json_each(literal(json.dumps(list(values)), Text)).table_valued("value")
-
-
-def in_order(connection: AsyncConnection, column: Column[str]) -> ColumnElement[str]:
-    """What to sort by for Python's own order, whatever a database's language is."""
-    return collate(column, "C") if is_postgresql(connection) else column
-
-
-def is_postgresql(connection: AsyncConnection) -> bool:
-    """Which of the two databases it is."""
-    return connection.dialect.name == "postgresql"

@@ -13,11 +13,11 @@ from prefect_hailuo.errors import Billed
 from prefect_hailuo.fal.messages import Realm, Ticket
 from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.prepared import Texts, prepared
 from prefect_hailuo.ledger.rows import NEWLY_SUBMITTED, add_like, as_accepted
 from prefect_hailuo.ledger.statements import (
     IS_THIS,
     all_attempts,
-    among,
     attempts_of_keys,
     is_attempt,
     latest_attempt,
@@ -52,12 +52,15 @@ async def owners_of(
 ) -> dict[Request, Attempt]:
     """The attempts that have some requests."""
     wanted = set(requests)
-    found = await connection.execute(
-        select(attempt)
-        .where(attempt.c.realm.in_(sorted({realm for realm, _ in wanted})))
-        .where(among(connection, attempt.c.request_id, {each for _, each in wanted}))
-    )
+    realms, ids = {realm for realm, _ in wanted}, {each for _, each in wanted}
+    found = await _owners(connection, ids, realms=realms)
     return {(one.realm, one.request_id or ""): one for one in all_attempts(found)}
+
+
+@prepared
+def _owners(ids: Texts) -> Any:
+    realms = ids.named("realms")
+    return select(attempt).where(realms.have(attempt.c.realm), ids.have(attempt.c.request_id))
 
 
 async def accept_all(connection: AsyncConnection, those: Sequence[Accepted]) -> list[Attempt]:

@@ -20,7 +20,7 @@ class Turns:
     """
 
     def __init__(self, places: int, patience_seconds: float) -> None:
-        self._places = anyio.Semaphore(places)
+        self._places = anyio.Semaphore(places, fast_acquire=True)
         self._patience_seconds = patience_seconds
         self._served_at = anyio.current_time()
 

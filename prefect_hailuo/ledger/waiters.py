@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, case, exists, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,14 +16,9 @@ from prefect_hailuo.ledger.attempts import Attempt, attempt_of
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.grouping import Group
+from prefect_hailuo.ledger.prepared import Texts, prepared, texts_for
 from prefect_hailuo.ledger.rows import UNBILLED
-from prefect_hailuo.ledger.statements import (
-    among,
-    in_order,
-    insert_once,
-    is_attempt,
-    is_postgresql,
-)
+from prefect_hailuo.ledger.statements import among, insert_once, is_attempt
 from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, waiter
 from prefect_hailuo.ledger.wishes import Run, Wish
 
@@ -66,9 +62,21 @@ async def keep_waiters(connection: AsyncConnection, wishes: Sequence[Wish], now:
 
 async def end_waiters(connection: AsyncConnection, keys: Collection[str]) -> None:
     """Write down that whoever waited for some keys has a video, or an error in its place."""
-    those = among(connection, waiter.c.key, keys) & waiter.c.ended_at.is_(None)
-    await _lock(connection, those)
-    await connection.execute(update(waiter).where(those).values(ended_at=database_now()))
+    if texts_for(connection).postgresql:  # in their order, before they are changed
+        await _locking(connection, keys)
+    await _ending(connection, keys)
+
+
+@prepared
+def _locking(keys: Texts) -> Any:
+    those = keys.have(waiter.c.key) & waiter.c.ended_at.is_(None)
+    return select(waiter.c.id).where(those).order_by(keys.sorting(waiter.c.id)).with_for_update()
+
+
+@prepared
+def _ending(keys: Texts) -> Any:
+    those = keys.have(waiter.c.key) & waiter.c.ended_at.is_(None)
+    return update(waiter).where(those).values(ended_at=database_now())
 
 
 async def cancelled_among(connection: AsyncConnection, runs: Iterable[Run]) -> set[str]:
@@ -76,24 +84,29 @@ async def cancelled_among(connection: AsyncConnection, runs: Iterable[Run]) -> s
     ids = {each for run in runs for each in run.ids}
     if not ids:
         return set()
-    found = await connection.execute(
-        select(cancelled_run.c.flow_run_id).where(
-            among(connection, cancelled_run.c.flow_run_id, ids)
-        )
-    )
-    return set(found.scalars())
+    return set((await _cancelled(connection, ids)).scalars())
+
+
+@prepared
+def _cancelled(flow_runs: Texts) -> Any:
+    named = cancelled_run.c.flow_run_id
+    return select(named).where(flow_runs.have(named))
 
 
 async def unwanted_among(connection: AsyncConnection, keys: Collection[str]) -> set[str]:
     """Those of some keys for which there were waiters, and all of them were cancelled."""
+    return set((await _given_up(connection, keys)).scalars())
+
+
+@prepared
+def _given_up(keys: Texts) -> Any:
     wanting = func.count(case((_wants(), 1)))
-    found = await connection.execute(
+    return (
         select(waiter.c.key)
-        .where(among(connection, waiter.c.key, keys))
+        .where(keys.have(waiter.c.key))
         .group_by(waiter.c.key)
         .having(func.count(waiter.c.cancelled_at) > 0, wanting == 0)
     )
-    return set(found.scalars())
 
 
 class Waiters:
@@ -247,9 +260,10 @@ class Waiters:
 
 async def _lock(connection: AsyncConnection, those: ColumnElement[bool]) -> None:
     """Lock waiters before they are changed, in their order: see `statements`."""
-    if is_postgresql(connection):
-        order = in_order(connection, waiter.c.id)
-        await connection.execute(select(waiter.c.id).where(those).order_by(order).with_for_update())
+    texts = texts_for(connection)
+    if texts.postgresql:
+        locking = select(waiter.c.id).where(those).order_by(texts.sorting(waiter.c.id))
+        await connection.execute(locking.with_for_update())
 
 
 async def _unwanted(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Attempt]:
