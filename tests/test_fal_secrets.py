@@ -194,7 +194,7 @@ async def test_come_what_may_the_key_is_in_one_header_only(
     assert {request.headers["authorization"] for request in requests} == {f"Key {KEY}"}
     assert not [each for each in requests if SECRET.encode() in without_authorization(each)]
     assert not [each for each in told if SECRET in each]
-    assert "HTTP Request: POST" in caplog.text
+    assert "send_request_headers" in caplog.text
     assert SECRET not in "".join([caplog.text, *capfd.readouterr()])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -147,7 +148,7 @@ class AsyncFalClient:
                 nothing was bought.
             SubmitUnknownError: It went out, and what became of it is not known.
         """
-        url = httpx.URL(self.access.hosts.submit_url(endpoint))
+        url = _known(self.access.hosts.submit_url(endpoint))
         if webhook_url:
             url = url.copy_merge_params({"fal_webhook": webhook_url})
         response = await post_once(
@@ -338,6 +339,12 @@ def _opened(http: httpx.AsyncClient | None) -> httpx.AsyncClient:
     if http is None:
         raise RuntimeError("Use the client as a context manager: async with client: ...")
     return http
+
+
+@lru_cache(maxsize=64)
+def _known(url: str) -> httpx.URL:
+    """An endpoint's URL, taken apart once, and not for each of thousands of submissions."""
+    return httpx.URL(url)
 
 
 def _with_logs(url: str, logs: bool) -> httpx.URL:

@@ -80,13 +80,48 @@ class Rate:
             await self._clock.sleep(mine - now)
 
 
-class ReadingClient(httpx.AsyncClient):
+class DirectClient(httpx.AsyncClient):
+    """A client that hands its requests to its transport as they are.
+
+    Without redirects, cookies and a login, all that httpx does in between is for nothing, and takes
+    as long as aiohttp does for the rest.
+
+    Args:
+        transport: The transport; None: httpx's own, with the environment's proxies, as httpx does.
+        settings: As for `httpx.AsyncClient`.
+    """
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport | None = None, **settings: Any
+    ) -> None:
+        super().__init__(transport=transport, **settings)
+        self._direct = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **options: Any
+    ) -> httpx.Response:
+        """Send a request."""
+        if self._direct is None:
+            return await super().send(request, stream=stream, **options)
+        response = await self._direct.handle_async_request(request)
+        response.request = request
+        if not stream:
+            try:
+                await response.aread()
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+                raise
+        return response
+
+
+class ReadingClient(DirectClient):
     """A client whose requests wait for their turn before they get into the pool's way.
 
     Args:
         rate: The rate that all requests keep to.
         at_once: How many may be under way; streams do not count.
-        transport: The transport; None: httpx's own, with the environment's proxies.
+        transport: As for `DirectClient`.
         settings: As for `httpx.AsyncClient`.
     """
 
@@ -97,10 +132,9 @@ class ReadingClient(httpx.AsyncClient):
         transport: httpx.AsyncBaseTransport | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(transport=transport, **settings)
+        super().__init__(transport, **settings)
         self._rate = rate
         self._gate = anyio.Semaphore(at_once, fast_acquire=True)
-        self._direct = transport
 
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **options: Any
@@ -108,22 +142,9 @@ class ReadingClient(httpx.AsyncClient):
         """Send a request when it is its turn."""
         await self._rate.turn()
         if stream:
-            return await self._hand_on(request, stream=True, **options)
+            return await super().send(request, stream=True, **options)
         async with self._gate:
-            return await self._hand_on(request, **options)
-
-    async def _hand_on(
-        self, request: httpx.Request, *, stream: bool = False, **options: Any
-    ) -> httpx.Response:
-        if self._direct is None:
-            return await super().send(request, stream=stream, **options)
-        # Without redirects, cookies and a login, all that httpx does in between is for nothing, and
-        # takes as long as aiohttp does for the rest.
-        response = await self._direct.handle_async_request(request)
-        response.request = request
-        if not stream:
-            await response.aread()
-        return response
+            return await super().send(request, **options)
 
 
 def open_http(limits: httpx.Limits = LIMITS) -> httpx.AsyncClient:
@@ -134,7 +155,7 @@ def open_http(limits: httpx.Limits = LIMITS) -> httpx.AsyncClient:
     Args:
         limits: How many connections there may be.
     """
-    return httpx.AsyncClient(limits=limits, mounts=DIRECT, **_common())
+    return DirectClient(**_own(limits), **_common())
 
 
 def open_reading(rate: Rate | None = None, at_once: int = QUESTIONS_AT_ONCE) -> ReadingClient:
@@ -146,11 +167,15 @@ def open_reading(rate: Rate | None = None, at_once: int = QUESTIONS_AT_ONCE) -> 
         rate: The rate that it keeps to.
         at_once: How many requests may be under way, beside streams.
     """
-    if getproxies():
-        own: dict[str, Any] = {"limits": LIMITS, "mounts": DIRECT}
-    else:
-        own = {"transport": _light_transport()}
+    own = _own(LIMITS) if getproxies() else {"transport": _light_transport()}
     return ReadingClient(rate or Rate(), at_once, **own, **_common())
+
+
+def _own(limits: httpx.Limits) -> dict[str, Any]:
+    """httpx's own transport; with the environment's proxies, if it names any."""
+    if getproxies():
+        return {"limits": limits, "mounts": DIRECT}
+    return {"transport": httpx.AsyncHTTPTransport(verify=_certificates(), limits=limits)}
 
 
 def _light_transport() -> httpx.AsyncBaseTransport:
