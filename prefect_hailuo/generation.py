@@ -19,7 +19,7 @@ from prefect_hailuo.errors import (
     RequestNotFoundError,
     VideoExpiredError,
 )
-from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
+from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
 from prefect_hailuo.fal.platform import PlatformClient
@@ -67,8 +67,6 @@ class Road:
         self._emit = emit
         self._clock: Clock = clock or SystemClock()
         self._ledger = connections.ledgers.at(ledger)
-        self._client = connections.client(access, self._clock)
-        self._platform = PlatformClient(access, connections.http, self._clock)
         self._collecting = Collecting(
             access, self._ledger, connections, emit, self._clock, watched=watched
         )
@@ -157,7 +155,7 @@ class Road:
         Raises:
             FalError: fal refused to.
         """
-        answer = await self._client.cancel(ticket)
+        answer = await self._client().cancel(ticket)
         one = await self._known(ticket)
         if one is not None:
             await self._ledger.waiters.record_cancellation(one, answer)
@@ -180,7 +178,7 @@ class Road:
             with suppress(HailuoError):
                 if not await self._ledger.waiters.is_unwanted(one.key):
                     return  # somebody wants it again
-                answer = await self._client.cancel(one.open_ticket(), timeout_seconds=20)
+                answer = await self._client().cancel(one.open_ticket(), timeout_seconds=20)
                 await self._ledger.waiters.record_cancellation(one, answer)
 
     async def _watch(self, ticket: Ticket, seconds: float) -> None:
@@ -190,6 +188,9 @@ class Road:
         )
         with suppress(Exception):  # whoever wants the video is told
             await collecting.wait(ticket, seconds)
+
+    def _client(self) -> AsyncFalClient:
+        return self._connections.client(self._access, self._clock)
 
     def _storing(self, order: Order) -> Storing:
         downloads = self._connections.downloads
@@ -228,7 +229,8 @@ class Road:
         """Before a key is first bought: look where it may be though this ledger never saw it."""
         wish = order.wish(waiter)
         if not await reusing.enter_unrecorded(wish):
-            await self._ledger.beginnings.look_back(wish, self._platform, order.reconcile_seconds)
+            platform = PlatformClient(self._access, self._connections.http, self._clock)
+            await self._ledger.beginnings.look_back(wish, platform, order.reconcile_seconds)
 
     async def _acquire(self, order: Order, waiter: str, slot: Slot) -> Attempt:
         """The attempt; where it was bought, with a slot that is to be freed once it has ended."""

@@ -82,7 +82,7 @@ class BatchProgress:
     news: Sequence[VideoOutcome]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Course:
     """One generation of a batch, as its events tell how it goes.
 
@@ -108,6 +108,7 @@ class Course:
     video: Video | None = None
     failure: Failure | None = None
     hindrance: HailuoError | None = None
+    price_usd: Decimal | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.price_usd = self.order.input.price_usd

@@ -152,12 +152,12 @@ class _Watch:
         self._emit = emit
         self._expected = find_input_class(ticket.endpoint).endpoint.expected_seconds
         self._status: Status | None = None
-        self._known: set[LogLine] = set()
+        self._known: frozenset[LogLine] = frozenset()  # one for all, until something is logged
 
     def see(self, status: Status) -> None:
         news = [line for line in status.logs or [] if line not in self._known]
         if news:
-            self._known.update(news)
+            self._known |= set(news)
             self._emit(Logged(news))
         seen = status.model_copy(update={"logs": None})
         if seen != self._status:

@@ -104,12 +104,13 @@ class AsyncFalClient:
         self.clock: Clock = clock or SystemClock()
         self._given = (http, purchases or http)
         self._http, self._purchases = self._given
-        self._stack = AsyncExitStack()
+        self._stack: AsyncExitStack | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.access.hosts.queue_url!r}, {self.access.realm!r})"
 
     async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
         if self._http is None:
             self._http = await self._stack.enter_async_context(open_reading())
         if self._purchases is None:
@@ -118,7 +119,8 @@ class AsyncFalClient:
 
     async def __aexit__(self, *_: object) -> None:
         self._http, self._purchases = self._given
-        await self._stack.aclose()
+        if self._stack is not None:
+            await self._stack.aclose()
 
     async def submit(
         self,

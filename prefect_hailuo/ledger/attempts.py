@@ -13,7 +13,7 @@ from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
 from prefect_hailuo.ledger.fates import RERUN, Fate, Rerun
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One row: an intent to POST, and everything that became of it.
 
