@@ -91,9 +91,7 @@ class DirectClient(httpx.AsyncClient):
         settings: As for `httpx.AsyncClient`.
     """
 
-    def __init__(
-        self, transport: httpx.AsyncBaseTransport | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, **settings: Any) -> None:
         super().__init__(transport=transport, **settings)
         self._direct = transport
 
