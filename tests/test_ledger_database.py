@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -18,6 +19,7 @@ from sqlalchemy import text
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import Billed, LedgerError
 from prefect_hailuo.ledger import database
+from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.loop import process_loop
 
@@ -89,6 +91,41 @@ async def test_cancelled_callers_leave_the_ledger_in_order(each_ledger: str) -> 
     alone = "SELECT key FROM hailuo_generation g WHERE attempts <> (SELECT count(*) {})"
     torn = run_sql(each_ledger, alone.format("FROM hailuo_attempt a WHERE a.key = g.key"))
     assert torn == []
+
+
+@pytest.mark.parametrize("gone", ["moved", "moved while a connection is lost"])
+async def test_a_ledger_that_was_taken_away_is_not_begun_anew(tmp_path: Path, gone: str) -> None:
+    """An empty one would not know what was bought: all fails until it is back, and then goes on."""
+    file = tmp_path / "a ledger % of ours" / "ledger.db"
+    async with ledger_at(f"sqlite:///{file}") as ledger:
+        await intended(ledger, wish())
+        with moved_away(file):
+            if "lost" in gone:
+                await lose_connections(ledger.database)
+            for number in range(20):
+                with pytest.raises(LedgerError):
+                    await ledger.claims.claim(wish(f"key {number}"))
+            assert not file.exists()
+        assert await decided(ledger, wish()) == "Wait"
+
+
+@contextmanager
+def moved_away(file: Path) -> Iterator[None]:
+    """A ledger's files, somewhere else for a while."""
+    aside = file.parent / "aside"
+    aside.mkdir()
+    for each in file.parent.glob("ledger.db*"):
+        each.rename(aside / each.name)
+    yield
+    for each in aside.iterdir():
+        each.replace(file.parent / each.name)
+
+
+async def lose_connections(database: Database) -> None:
+    """What the pool does after an error that a connection does not survive."""
+    opened = await database._open()
+    async with opened.engine.connect() as connection:
+        await connection.invalidate()
 
 
 def a_file_that_is_no_database(folder: Path) -> str:

@@ -26,6 +26,7 @@ CONTENDERS = {
     "ours-tasks": "ours:tasks",
     "floor": "bare_loop:fly",
     "floor-httpx": "bare_loop:fly_over_httpx",
+    "floor-durable": "bare_loop:fly_durably",
     "fal-client-gather": "around_fal_client:gathered",
     "prefect-map": "prefect_around_fal_client:mapped",
     "prefect-gather": "prefect_around_fal_client:gathered",

@@ -12,6 +12,7 @@ OURS = "prefect-hailuo"
 OURS_TENFOLD = "prefect-hailuo, ten times as many"
 FLOOR = "floor: aiohttp alone"
 FLOOR_HTTPX = "floor: aiohttp, POSTs by httpx"
+FLOOR_DURABLE = "floor: the same, all written down"
 FAL_CLIENT = "fal_client, gather"
 PREFECT_MAP = "Prefect sync .map, fal_client"
 PREFECT_GATHER = "Prefect async gather, fal_client"
@@ -108,6 +109,7 @@ PLAIN_1000 = Row(
         _ours("ours-plain", 1000),
         Entry(FLOOR, "floor", 1000),
         Entry(FLOOR_HTTPX, "floor-httpx", 1000),
+        Entry(FLOOR_DURABLE, "floor-durable", 1000),
         Entry(FAL_CLIENT, "fal-client-gather", 1000, is_slow=True),
     ),
     TEN_SECONDS,
@@ -124,6 +126,7 @@ BATCH_1000 = Row(
         _ours("ours-batch", 1000, in_prefect=True),
         Entry(FLOOR, "floor", 1000),
         Entry(FLOOR_HTTPX, "floor-httpx", 1000),
+        Entry(FLOOR_DURABLE, "floor-durable", 1000),
         Entry(PREFECT_MAP, "prefect-map", 1000, in_prefect=True),
     ),
     TEN_SECONDS,
@@ -156,6 +159,7 @@ BATCH_10000 = Row(
         _ours("ours-batch", 10_000, in_prefect=True),
         Entry(FLOOR, "floor", 10_000),
         Entry(FLOOR_HTTPX, "floor-httpx", 10_000),
+        Entry(FLOOR_DURABLE, "floor-durable", 10_000),
     ),
     TWO_MINUTES,
 )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import anyio
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import event
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -199,8 +199,11 @@ class Database:
             event.listen(engine.sync_engine, "connect", _prepare_postgresql)
             return engine
         self.address.file.parent.mkdir(parents=True, exist_ok=True)
+        # Made here, and only here: a connection that is opened anew, where the file was taken away
+        # meanwhile, must not make an empty one, in which nothing was ever bought.
+        self.address.file.touch()
         engine = create_async_engine(
-            url,
+            _of_existing(self.address.file, make_url(url)),
             pool_size=SQLITE_CONNECTIONS,
             max_overflow=0,
             pool_timeout=BUSY_SECONDS,
@@ -215,6 +218,11 @@ class Database:
         return LedgerError(
             f"The ledger at {self.address.name} cannot be used ({type(seen).__name__}: {seen})."
         )
+
+
+def _of_existing(file: Path, url: URL) -> URL:
+    """SQLite's URL of a file that has to be there."""
+    return url.set(database=file.as_uri(), query={**url.query, "mode": "rw", "uri": "true"})
 
 
 def was_deadlocked(error: LedgerError) -> bool:
