@@ -154,7 +154,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--skip-peers", action="store_true", help="only what the goals need")
     add("--single-seconds", type=_positive, default=SINGLE.load.seconds, help="of the row single")
     add("--clip", choices=("tiny", "drawn"), default="tiny", help="28 kB, or 1080p of 220 kB")
-    add("--profile", metavar="FOLDER", help="where to write what the CPU time of each run went on")
+    add(
+        "--profile",
+        metavar="FOLDER",
+        help="where to write what CPU time went on; it is slower then",
+    )
     add("--scale", type=_positive, default=1.0, help="multiplies the counts, to try it out")
     add("--hurry", type=_positive, default=1.0, help="divides the durations, to try it out")
     return parser

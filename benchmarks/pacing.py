@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--count", type=int, default=Size.count)
     add("--streams", type=int, default=Size.streams)
     add("--seed", type=int, default=Size.seed)
-    add("--submitted-in", type=float, default=0.0, help="seconds that submitting takes")
+    add("--submitted-in", type=float, default=10.0, help="seconds that submitting takes")
     add("--json", action="store_true", help="print all figures as the last line of the output")
     return parser
 

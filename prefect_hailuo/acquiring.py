@@ -11,6 +11,7 @@ from typing_extensions import assert_never
 
 from prefect_hailuo.camera import check_camera_commands
 from prefect_hailuo.clock import Clock, Deadline
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import (
     Billed,
     FalError,
@@ -40,7 +41,6 @@ from prefect_hailuo.ledger.wishes import (
     Reuse,
     Wait,
 )
-from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.order import Order
 from prefect_hailuo.parking import parked_error
 from prefect_hailuo.settling import body_to_send

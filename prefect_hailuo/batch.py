@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 
 from prefect_hailuo.clock import Clock, SystemClock
 from prefect_hailuo.collector import seldom_collecting
+from prefect_hailuo.connections import Connections, Emit, ignore
 from prefect_hailuo.errors import (
     BadKeyError,
     Billed,
@@ -32,7 +33,6 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.pacing import CROWD
 from prefect_hailuo.generation import Road
 from prefect_hailuo.hindrances import Hindrances
-from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import Failure, VideoOutcome, VideoOutcomes
 from prefect_hailuo.places import Place

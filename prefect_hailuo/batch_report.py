@@ -24,6 +24,7 @@ from slugify import slugify
 
 from prefect_hailuo.batch_summary import BatchSummary
 from prefect_hailuo.blocks import Credentials, resolve_credentials
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.contact_sheet import (
     MOST_PICTURES,
     PAGE_ENTRIES,
@@ -36,7 +37,7 @@ from prefect_hailuo.contact_sheet import (
 )
 from prefect_hailuo.entries import Entry, as_csv, as_table
 from prefect_hailuo.errors import HailuoError, MissingExtraError
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.media import poster, require_media
 from prefect_hailuo.places import Place
 from prefect_hailuo.plan import Plan

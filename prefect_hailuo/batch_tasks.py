@@ -22,8 +22,8 @@ from prefect_hailuo.blocks import Credentials
 from prefect_hailuo.budget import Budget
 from prefect_hailuo.caching import repeat_if_free
 from prefect_hailuo.catalogue import Wanted, make_orders
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import ConfigurationError, RequestCancelledError
-from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.order import OnAmbiguous, OnLost, Order
 from prefect_hailuo.outcomes import VideoOutcomes
 from prefect_hailuo.steps import Step, aperform, batching, perform

@@ -10,11 +10,12 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 from typing_extensions import Self
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import MissingKeyError
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access, Hosts
 from prefect_hailuo.fal.messages import EMULATOR_KEY, Realm
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.prefect_calls import load_block
 from prefect_hailuo.settings import current_settings
 from prefect_hailuo.sync_client import FalClient

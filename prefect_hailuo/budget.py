@@ -10,9 +10,10 @@ from pydantic import Field, HttpUrl, model_validator
 from typing_extensions import Self
 
 from prefect_hailuo.blocks import LOGO_URL
+from prefect_hailuo.connections import Connections, Emit, Job
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.wishes import Limits
-from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.settings import current_settings
 
 if TYPE_CHECKING:

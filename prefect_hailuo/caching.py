@@ -16,6 +16,7 @@ from prefect.results import ResultStore
 from prefect.tasks import Task
 from pydantic import ValidationError
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import (
     BatchError,
@@ -25,7 +26,7 @@ from prefect_hailuo.errors import (
     NotReadyError,
     StorageError,
 )
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import make_order
 from prefect_hailuo.settling import settle

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from prefect_hailuo.clock import Clock, Deadline
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import (
     Billed,
     FalError,
@@ -29,7 +30,6 @@ from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempts import Attempt, moment
 from prefect_hailuo.ledger.durations import latest_durations
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.parking import parked_error
 from prefect_hailuo.waiting import is_forgotten, wait_for
 

@@ -12,10 +12,10 @@ from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.disk import on_disk
 from prefect_hailuo.drafts import Arrival, Download, Draft
 from prefect_hailuo.errors import DownloadError, VideoExpiredError
+from prefect_hailuo.fal.dates import retry_after
 from prefect_hailuo.fal.hosts import is_private_enough
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.patience import pause_seconds
-from prefect_hailuo.fal.replies import retry_after
 from prefect_hailuo.folders import CHUNK_BYTES, draft_name
 from prefect_hailuo.places import Place, Shelf
 

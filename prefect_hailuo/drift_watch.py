@@ -9,11 +9,12 @@ import anyio
 from anyio.to_thread import run_sync
 
 from prefect_hailuo.blocks import Credentials, FalCredentials, resolve_credentials
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.drift import Difference, DriftReport, compare
 from prefect_hailuo.endpoints import CATALOGUE, VideoInput, find_input_class
 from prefect_hailuo.errors import HailuoError, MissingKeyError
 from prefect_hailuo.fal.documents import ModelDocument, read_document
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.quoting import quote
 
 ASKED_AT_ONCE = 4

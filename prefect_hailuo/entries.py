@@ -16,13 +16,14 @@ from anyio.to_thread import run_sync
 
 from prefect_hailuo.blocks import Credentials, resolve_credentials
 from prefect_hailuo.catalogue import BatchItem
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import Billed, ImageError
 from prefect_hailuo.images import Source, shown
 from prefect_hailuo.key import generation_key
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.outcomes import Failure, VideoOutcomes
 from prefect_hailuo.settings import current_settings
 from prefect_hailuo.settling import settle_input

@@ -14,6 +14,7 @@ from anyio.to_thread import run_sync
 from prefect_hailuo.approved import purchase_name
 from prefect_hailuo.blocks import Credentials, resolve_credentials
 from prefect_hailuo.camera import camera_warnings
+from prefect_hailuo.connections import Connections, Emit, Job
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import ImageError
 from prefect_hailuo.fal.hosts import Access
@@ -23,7 +24,7 @@ from prefect_hailuo.key import canonical_take, generation_key
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.fates import Rerun
 from prefect_hailuo.ledger.standing import Standing, is_parked
-from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.pictures import Pictures
 from prefect_hailuo.quoting import Quote, quotes_of

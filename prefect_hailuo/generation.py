@@ -12,6 +12,7 @@ import anyio
 from prefect_hailuo.acquiring import Acquiring
 from prefect_hailuo.clock import Clock, SystemClock
 from prefect_hailuo.collecting import Collecting, ForgottenError
+from prefect_hailuo.connections import Connections, Emit, ignore
 from prefect_hailuo.errors import (
     Billed,
     HailuoError,
@@ -29,7 +30,6 @@ from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.wishes import Run
-from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import Order
 from prefect_hailuo.reusing import Reusing
 from prefect_hailuo.settling import settle

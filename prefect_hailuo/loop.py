@@ -19,35 +19,19 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
-import httpx
 from anyio.from_thread import BlockingPortal
 
-from prefect_hailuo.clock import Clock
-from prefect_hailuo.download import Downloads
-from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.supervising import Supervisor
-from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading
-from prefect_hailuo.ledger.ledgers import Ledgers, open_ledgers
-from prefect_hailuo.pictures import Pictures
+from prefect_hailuo.connections import Connections, Emit, Job, ignore, open_connections
 
 T = TypeVar("T")
 
 GRACE_SECONDS = 20.0
 """How long a cancelled job is waited for. A submission under way is not interrupted, and its
 ticket is worth the wait; Prefect kills a cancelled process after 30 s."""
-
-SUBMISSIONS_AT_ONCE = 250
-"""How many purchases are under way at once: enough to share the ledger's transactions, and few
-enough for each to be over long before its lease is."""
-
-POSTS_AT_ONCE = 48
-"""How many of them are being sent: httpcore looks at all that are at every change of its pool."""
 
 EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for the loop to end."""
@@ -59,34 +43,6 @@ class StoppedError(BaseException):
     Not an `Exception` on purpose: Prefect would retry the task, and so buy anew what was
     cancelled a moment ago.
     """
-
-
-@dataclass(frozen=True)
-class Connections:
-    """What the jobs of a process share."""
-
-    http: httpx.AsyncClient
-    """For fal's API."""
-    purchases: httpx.AsyncClient
-    """For what is sent once, and only once."""
-    downloads: Downloads
-    """For what fal serves; apart, so that downloads and questions do not starve each other."""
-    pictures: Pictures
-    """What inputs name: read, checked, and brought to fal."""
-    supervisor: Supervisor
-    """Decides when fal is asked about each request that the process waits for."""
-    rate: Rate
-    """How many requests a second fal's API is sent."""
-    submissions: anyio.Semaphore
-    """Counts the purchases that may still be begun; who waits for it has claimed nothing yet."""
-    till: anyio.Semaphore
-    """Counts the POSTs that may still be sent at once."""
-    ledgers: Ledgers
-    """The ledgers that were opened."""
-
-    def client(self, access: Access, clock: Clock | None = None) -> AsyncFalClient:
-        """An account's client on these connections."""
-        return AsyncFalClient(access, self.http, clock, self.purchases)
 
 
 class Watch:
@@ -104,13 +60,6 @@ class Watch:
 
 
 UNWATCHED = Watch()
-
-Emit = Callable[[object], None]
-Job = Callable[[Connections, Emit], Awaitable[T]]
-
-
-def ignore(event: object) -> None:
-    """Handle an event by doing nothing."""
 
 
 async def aignore(event: object) -> None:
@@ -262,19 +211,8 @@ class ProcessLoop:
 
     async def _serve(self) -> None:
         # Left in the reverse order: first the jobs end, then the connections that they use.
-        rate = Rate()
         async with AsyncExitStack() as stack:
-            self._connections = Connections(
-                http=await stack.enter_async_context(open_reading(rate)),
-                purchases=await stack.enter_async_context(open_http(FRESH)),
-                downloads=Downloads(await stack.enter_async_context(open_reading())),
-                pictures=Pictures(await stack.enter_async_context(open_http())),
-                supervisor=Supervisor(),
-                rate=rate,
-                submissions=anyio.Semaphore(SUBMISSIONS_AT_ONCE, fast_acquire=True),
-                till=anyio.Semaphore(POSTS_AT_ONCE, fast_acquire=True),
-                ledgers=await stack.enter_async_context(open_ledgers()),
-            )
+            self._connections = await stack.enter_async_context(open_connections())
             self._portal = await stack.enter_async_context(BlockingPortal())
             self._started.set_result(None)
             await self._portal.sleep_until_stopped()

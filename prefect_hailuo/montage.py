@@ -18,11 +18,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import ConfigurationError, StorageError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.folders import draft_name, file_sha256
 from prefect_hailuo.key import KEY_CHARACTERS_IN_NAME, file_stem
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.media import probe
 from prefect_hailuo.naming import record_name
 from prefect_hailuo.orders import find_place

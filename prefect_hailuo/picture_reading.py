@@ -13,8 +13,8 @@ import httpx
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.disk import on_disk
 from prefect_hailuo.errors import HailuoError, ImageError
+from prefect_hailuo.fal.dates import retry_after
 from prefect_hailuo.fal.patience import pause_seconds
-from prefect_hailuo.fal.replies import retry_after
 from prefect_hailuo.image_checks import check_size
 from prefect_hailuo.images import DATA, decode_data_uri, is_identity, is_url, shown
 from prefect_hailuo.picture_addresses import Reach, find_reach

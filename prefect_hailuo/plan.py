@@ -13,10 +13,11 @@ from prefect_hailuo.approved import name_of_any_picture
 from prefect_hailuo.blocks import Credentials
 from prefect_hailuo.budget import Budget
 from prefect_hailuo.catalogue import BatchItem
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.estimating import Estimate, Line, aestimate
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.budgets import Allowance
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.money import dollars, told_usd
 from prefect_hailuo.settings import current_settings
 

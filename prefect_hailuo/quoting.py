@@ -8,11 +8,12 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 from prefect_hailuo.blocks import Credentials, resolve_credentials
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.endpoints import Endpoint, Variant, find_input_class
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import LivePrice, PlatformClient
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 
 Offer = tuple[Endpoint, Variant]
 """An endpoint, and which of its variants."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
+from prefect_hailuo.connections import Connections
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.fal.webhook_keys import WebhookKeys
 from prefect_hailuo.fal.webhooks import Call, RefusedCallError, Signed, call_in, check_realm_of
@@ -13,7 +14,6 @@ from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.loop import Connections
 
 EARLY_SECONDS = 2.0
 """How long a request is looked for whose ticket may be on its way into the ledger; after that, fal

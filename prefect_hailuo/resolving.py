@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from prefect_hailuo.connections import Connections
 from prefect_hailuo.errors import (
     AbandonedError,
     Billed,
@@ -26,7 +27,6 @@ from prefect_hailuo.ledger.imported import move_imported
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reconciling import body_digest_of
 from prefect_hailuo.ledger.standing import is_parked
-from prefect_hailuo.loop import Connections
 
 FAL_SECONDS = 30.0
 """How long fal is asked about a request."""

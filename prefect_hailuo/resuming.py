@@ -18,9 +18,10 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from prefect_hailuo.connections import Connections, Emit, Job
 from prefect_hailuo.fal.messages import Completed, Realm, Ticket
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.runs import QUESTION_SECONDS
 
 Request = tuple[str, str]

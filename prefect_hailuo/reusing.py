@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefect_hailuo.collecting import Collecting, ForgottenError
+from prefect_hailuo.connections import Emit
 from prefect_hailuo.errors import VideoExpiredError
 from prefect_hailuo.events import Reused
 from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.wishes import Wish
-from prefect_hailuo.loop import Emit
 from prefect_hailuo.naming import video_name
 from prefect_hailuo.order import Order
 from prefect_hailuo.storing import Storing

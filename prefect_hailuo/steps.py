@@ -14,6 +14,7 @@ from anyio.to_thread import run_sync
 
 from prefect_hailuo.artifacts import Teller
 from prefect_hailuo.batch_telling import BatchTeller
+from prefect_hailuo.connections import Connections, Emit, Job
 from prefect_hailuo.errors import HailuoError, RunCancelledError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
@@ -21,7 +22,7 @@ from prefect_hailuo.fal.messages import Cancellation, Completed, Output, Ticket
 from prefect_hailuo.keeping import Keeping
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.wishes import Run
-from prefect_hailuo.loop import Connections, Emit, Job, StoppedError, process_loop
+from prefect_hailuo.loop import StoppedError, process_loop
 from prefect_hailuo.notices import Subject, tell_error
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import find_place

@@ -11,6 +11,7 @@ from typing import TypeVar
 import anyio
 
 from prefect_hailuo.clock import Clock
+from prefect_hailuo.connections import Emit, ignore
 from prefect_hailuo.disk import on_disk
 from prefect_hailuo.download import DOWNLOAD_SECONDS, Downloads
 from prefect_hailuo.drafts import Download
@@ -25,7 +26,6 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.events import Stored
 from prefect_hailuo.fal.messages import Completed, File, Output, Ticket
 from prefect_hailuo.folders import draft_name
-from prefect_hailuo.loop import Emit, ignore
 from prefect_hailuo.media import poster_data_uri, probe
 from prefect_hailuo.naming import name_and_key
 from prefect_hailuo.places import Place, Shelf

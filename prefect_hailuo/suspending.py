@@ -9,11 +9,12 @@ from prefect import get_run_logger, suspend_flow_run
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import Pause
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import Billed, ConfigurationError
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.resuming import pause_key, resume
 from prefect_hailuo.settings import current_settings
 

@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 
 from prefect_hailuo.assets import materialize
 from prefect_hailuo.blocks import FalCredentials, resolve_credentials
+from prefect_hailuo.connections import Connections, Emit, Job
 from prefect_hailuo.errors import (
     Billed,
     ConfigurationError,
@@ -23,7 +24,7 @@ from prefect_hailuo.events import Event, Stored
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.key import shown_key
-from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.notices import Subject, tell_completed, tell_error
 from prefect_hailuo.orders import find_place
 from prefect_hailuo.resuming import resume_over

@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from prefect_hailuo.clock import Clock, SystemClock
 from prefect_hailuo.collecting import Collecting, ForgottenError
+from prefect_hailuo.connections import Connections, Emit, ignore
 from prefect_hailuo.endpoints import model_name
 from prefect_hailuo.errors import (
     DownloadError,
@@ -34,7 +35,6 @@ from prefect_hailuo.ledger.fates import Fate
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reconciling import Reconciling
 from prefect_hailuo.ledger.recorded import storable
-from prefect_hailuo.loop import Connections, Emit, ignore
 from prefect_hailuo.order import FindPlace
 from prefect_hailuo.places import Place
 from prefect_hailuo.storing import Storing

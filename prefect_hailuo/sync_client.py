@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import (
@@ -14,7 +15,7 @@ from prefect_hailuo.fal.messages import (
     SynchronousReply,
     Ticket,
 )
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 
 T = TypeVar("T")
 

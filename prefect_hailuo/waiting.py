@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from prefect_hailuo.clock import Deadline
+from prefect_hailuo.connections import Emit
 from prefect_hailuo.endpoints import find_input_class
 from prefect_hailuo.errors import HailuoError, RequestNotFoundError, about
 from prefect_hailuo.events import Logged, Progress
@@ -25,7 +26,6 @@ from prefect_hailuo.fal.messages import (
 )
 from prefect_hailuo.fal.supervising import Supervisor
 from prefect_hailuo.hearing import hear_of
-from prefect_hailuo.loop import Emit
 
 if TYPE_CHECKING:
     from prefect_hailuo.ledger.told import Told

@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.wishes import Run
-from prefect_hailuo.loop import Connections, Emit, StoppedError, Watch, process_loop
+from prefect_hailuo.loop import StoppedError, Watch, process_loop
 from prefect_hailuo.runs import cancelled_runs
 
 ASK_SECONDS = 2.0

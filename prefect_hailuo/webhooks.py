@@ -12,9 +12,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from prefect_hailuo.blocks import Credentials, resolve_credentials
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.webhooks import MOST_BYTES, RefusedCallError
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.receiving import Receiving, Taken
 from prefect_hailuo.resuming import resume
 from prefect_hailuo.settings import current_settings

@@ -14,11 +14,12 @@ from children import WITHOUT_PREFECT
 from databases import address_of
 from pydantic import SecretStr
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
 from prefect_hailuo.fal.hosts import Access, Hosts
 from prefect_hailuo.fal.messages import EMULATOR_KEY
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import VideoOutcomes
 from prefect_hailuo.places import Directory

@@ -19,6 +19,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from prefect_hailuo.connections import Connections, Emit, Job
 from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal import transport
@@ -27,7 +28,7 @@ from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.generation import Road
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.wishes import Limits
-from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.places import Directory
 from prefect_hailuo.video import Video

@@ -11,7 +11,8 @@ import anyio
 import pytest
 from children import Child, run_python
 
-from prefect_hailuo.loop import Connections, Emit, ProcessLoop
+from prefect_hailuo.connections import Connections, Emit
+from prefect_hailuo.loop import ProcessLoop
 
 PRELUDE = """\
 import asyncio, logging, os, signal, sys, threading, time, warnings

@@ -11,10 +11,11 @@ import anyio
 
 from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, Video
 from prefect_hailuo.clock import Clock
+from prefect_hailuo.connections import Connections, Emit, Job, ignore
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.generation import Road
-from prefect_hailuo.loop import Connections, Emit, Job, ignore, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.orders import make_order
 from prefect_hailuo.steps import generating

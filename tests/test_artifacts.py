@@ -28,10 +28,11 @@ from prefect_hailuo import (
 )
 from prefect_hailuo.artifacts import card, escape
 from prefect_hailuo.clock import SystemClock
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
 from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.pacing import CROWD
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.waiting import PROGRESS_SECONDS
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from roads import FOX, generate, order_of
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, Fault, fail_inside, refuse
 from prefect_hailuo.errors import Billed, FalError, FalFaultError
 from prefect_hailuo.generation import Road
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.steps import acquiring
 
 TYPED = {"X-Fal-Error-Type": "runner_server_error"}

@@ -18,12 +18,13 @@ from raw_server import RawServer, Reply
 from roads import generate
 
 from prefect_hailuo.clock import SystemClock
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.download import STALL_SECONDS, Downloads
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import DownloadError
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.transport import open_reading
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.places import Directory
 
 VIDEO = smallest_video()

@@ -21,6 +21,7 @@ from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, an
 from roads import FOX, OWL, order_of, path_of, record_of
 from sqlalchemy import text
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.errors import (
     ConfigurationError,
@@ -38,7 +39,7 @@ from prefect_hailuo.hooks import cancel_generations
 from prefect_hailuo.ledger import database
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.wishes import Run
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.naming import name_apart
 from prefect_hailuo.settings import current_settings
 from prefect_hailuo.steps import acquiring, generating, perform

@@ -9,6 +9,7 @@ import pytest
 from raw_server import HurriedClock
 from roads import FOX, OWL, Hundredfold, generate, names, order_of, timed
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import (
     FalEmulator,
     Fault,
@@ -29,7 +30,7 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.events import Progress
 from prefect_hailuo.fal.messages import Completed, InQueue
 from prefect_hailuo.generation import Road
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.steps import acquiring
 
 

@@ -14,10 +14,11 @@ from file_server import smallest_video
 from roads import FOX, OWL, Hundredfold, generate, names, order_of, path_of, record_of, timed
 
 from prefect_hailuo import Ticket, Video
+from prefect_hailuo.connections import POSTS_AT_ONCE, Connections, Emit, Job
 from prefect_hailuo.emulator import FalEmulator, edit
 from prefect_hailuo.events import Logged, Progress, Stored, Submitted
 from prefect_hailuo.fal.messages import Completed
-from prefect_hailuo.loop import POSTS_AT_ONCE, Connections, Emit, Job, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.places import Directory
 from prefect_hailuo.steps import fetching, generating, storing
 from prefect_hailuo.waiting import PROGRESS_SECONDS

@@ -160,6 +160,18 @@ def test_a_profile_finds_who_is_busy(tmp_path: Path) -> None:
     assert first.endswith("tests/test_in_flight.py:be_busy")
 
 
+def test_a_profile_outlives_threads(tmp_path: Path) -> None:
+    """A thread that ends in the moment in which it is looked at does not end the profile."""
+    sampler = Sampler()
+    sampler.start()
+    for _ in range(300):
+        threading.Thread(target=be_busy, args=(0.001,)).start()
+    be_busy(0.3)
+    sampler.stop()
+    sampler.report(tmp_path / "profile.txt")
+    assert float((tmp_path / "profile.txt").read_text().split()[0]) > 0.25
+
+
 def be_busy(seconds: float) -> None:
     """Use CPU time."""
     end = time.thread_time() + seconds

@@ -11,6 +11,7 @@ from databases import run_sql
 from ledger_ground import ledger_at
 from roads import FOX, OWL, generate, order_of
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import (
     FalEmulator,
     Fault,
@@ -23,7 +24,7 @@ from prefect_hailuo.emulator import (
 from prefect_hailuo.errors import HailuoError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.ledger.rebuilding import Rebuilt
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.order import Order
 from prefect_hailuo.steps import acquiring, perform
 

@@ -21,10 +21,11 @@ from prefect_hailuo import (
     fetch_video,
     wait_for_video,
 )
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.name_templates import (
     LONGEST,
     NAME_BYTES,

@@ -15,6 +15,7 @@ from pydantic import PrivateAttr
 from roads import generate, names, order_of
 
 from prefect_hailuo import Ticket
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import (
     FalEmulator,
     ManualClock,
@@ -25,7 +26,7 @@ from prefect_hailuo.emulator import (
 from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError, StorageError
 from prefect_hailuo.events import Attached, Submitted
 from prefect_hailuo.generation import Road
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.places import Directory
 from prefect_hailuo.steps import fetching, generating, storing, waiting
 

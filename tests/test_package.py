@@ -78,7 +78,8 @@ def _imported_by(node: ast.AST) -> list[str]:
 
 ROOMS = [
     *("errors", "images", "image_checks", "endpoints", "camera", "clock", "collector"),
-    *("fal.messages", "money", "fal.hosts", "fal.concealing", "fal.replies", "fal.patience"),
+    *("fal.messages", "money", "fal.hosts", "fal.concealing", "fal.dates"),
+    *("fal.replies", "fal.patience"),
     *("fal.light", "fal.transport", "fal.purchase", "fal.client", "fal.uploads"),
     *("fal.pacing", "fal.positions", "fal.spots", "fal.lanes", "fal.supervising", "fal.following"),
     *("fal.pages", "fal.platform", "fal.documents"),
@@ -87,7 +88,7 @@ ROOMS = [
     *("key", "name_templates", "boxes", "measures", "mp4", "media", "disk", "folders"),
     *("places", "video", "ledger"),
     *("drafts", "events", "download", "picture_addresses", "picture_reading", "pictures"),
-    *("loop", "naming", "provenance", "storing"),
+    *("connections", "loop", "naming", "provenance", "storing"),
     *("gate", "approved", "order", "settling", "keeping"),
     *("parking", "hearing", "waiting"),
     "collecting",

@@ -23,12 +23,13 @@ from roads import generate, order_of, path_of, record_of
 
 from prefect_hailuo import Budget
 from prefect_hailuo.batch import Batch
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import Billed, BudgetError, ImageError
 from prefect_hailuo.estimating import estimate
 from prefect_hailuo.images import data_uri
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.naming import name_and_key
 from prefect_hailuo.order import Order
 from prefect_hailuo.outcomes import VideoOutcomes

@@ -16,11 +16,12 @@ from picture_ground import Shot, declare, noisy_picture, plain_picture, saved, s
 from roads import generate, order_of
 from workers import wait_until
 
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, delay, drop_after_accepting
 from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.estimating import estimate
 from prefect_hailuo.ledger.wishes import Buy
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.settling import body_to_send, settle
 from prefect_hailuo.steps import acquiring
 

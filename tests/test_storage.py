@@ -27,10 +27,11 @@ from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 from pydantic import SecretStr
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, Video
+from prefect_hailuo.connections import Connections, Emit, ignore
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.events import Reused
-from prefect_hailuo.loop import Connections, Emit, ignore, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.orders import make_order
 from prefect_hailuo.places import Directory
 from prefect_hailuo.steps import generating

@@ -16,6 +16,7 @@ from raw_server import BODY, ENDPOINT
 from roads import FOX, Hundredfold, generate, order_of
 
 from prefect_hailuo.clock import Deadline
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, Fault, ManualClock, cut, refuse
 from prefect_hailuo.events import Logged, Progress
 from prefect_hailuo.fal.client import AsyncFalClient
@@ -25,7 +26,7 @@ from prefect_hailuo.fal.pacing import CROWD
 from prefect_hailuo.fal.supervising import Supervisor
 from prefect_hailuo.generation import Road
 from prefect_hailuo.ledger.durations import latest_durations
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 
 COUNT = 100
 

@@ -56,9 +56,12 @@ class Sampler:
             self._look(count=True)
 
     def _look(self, *, count: bool) -> None:
-        # All of them are alive, for none can end while this thread holds the interpreter.
+        known = {each.ident: each.native_id for each in threading.enumerate()}
         for thread, frame in sys._current_frames().items():
-            used = time.clock_gettime(time.pthread_getcpuclockid(thread))
+            try:
+                used = time.clock_gettime(_clock_of(known[thread] or 0))
+            except (KeyError, OSError):
+                continue  # it has just ended
             seconds = used - self._used.get(thread, 0.0)
             self._used[thread] = used
             if count and seconds > 0 and thread != self._thread.ident:
@@ -78,6 +81,12 @@ class Sampler:
         total = sum(self._alone.values()) or 1
         ranked = sorted(seconds.items(), key=lambda each: -each[1])[:LINES]
         return "".join(f"{each / total:6.1%}  {name}\n" for name, each in ranked)
+
+
+def _clock_of(native_id: int) -> int:
+    """The clock of a thread's CPU time, as Linux numbers them. Of a thread that has ended it is an
+    error, where `time.pthread_getcpuclockid` crashes the process."""
+    return (~native_id << 3) | 6
 
 
 def _name(frame: FrameType) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 import httpx
 
 from prefect_hailuo.checkup.findings import Finding, Surroundings, ok, problem, refused, warning
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import (
     BadKeyError,
@@ -16,9 +17,9 @@ from prefect_hailuo.errors import (
     NoCreditError,
     RealmMismatchError,
 )
+from prefect_hailuo.fal.dates import answered_at
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.replies import answered_at
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 
 ANSWER_SECONDS = 15.0
 """How long fal may take to answer."""

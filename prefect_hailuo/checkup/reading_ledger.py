@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefect_hailuo.checkup.findings import Finding, Surroundings, ok, refused, warning
+from prefect_hailuo.connections import Connections, Emit, Job
 from prefect_hailuo.errors import LedgerError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.address import ALLOW_SETTING, LedgerAddress
@@ -16,7 +17,7 @@ from prefect_hailuo.ledger.disks import (
     is_shared,
     mounts_here,
 )
-from prefect_hailuo.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.settings import current_settings
 
 MOST_LOOKED_AT = 100

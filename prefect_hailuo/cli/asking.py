@@ -8,11 +8,12 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from prefect_hailuo.blocks import resolve_credentials
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.loop import Connections, Emit, process_loop
+from prefect_hailuo.loop import process_loop
 from prefect_hailuo.settings import current_settings
 
 T = TypeVar("T")

@@ -21,6 +21,7 @@ from prefect_hailuo.cli.asking import (
     realm_of,
 )
 from prefect_hailuo.cli.printing import console, plain, say, say_json, table, usd
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.endpoints import model_name
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.hosts import Access
@@ -31,7 +32,6 @@ from prefect_hailuo.ledger.earlier import HISTORY_DAYS
 from prefect_hailuo.ledger.exchange import Header, Merged
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.rebuilding import Outcome, Rebuilt
-from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.settings import current_settings
 
 OUTCOMES: dict[Outcome, str] = {

@@ -17,13 +17,13 @@ from prefect_hailuo.cli.asking import (
 )
 from prefect_hailuo.cli.printing import say, say_json
 from prefect_hailuo.cli.storytelling import rerun_of, story_document
+from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.key import shown_key
 from prefect_hailuo.ledger.attempts import Attempt
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.reading import Story
-from prefect_hailuo.loop import Connections, Emit
 from prefect_hailuo.resolving import Resolving
 
 

@@ -16,16 +16,15 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, field_
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.errors import Billed, HailuoError
 from prefect_hailuo.fal.concealing import without_key
+from prefect_hailuo.fal.dates import answered_at, in_utc
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Message, Output
 from prefect_hailuo.fal.pages import Page, next_cursor, parse_page
 from prefect_hailuo.fal.patience import read_patiently
 from prefect_hailuo.fal.replies import (
-    answered_at,
     check_realm,
     check_request_realm,
     error_of,
-    in_utc,
 )
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
