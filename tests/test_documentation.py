@@ -72,7 +72,7 @@ def test_the_commands_page_has_every_command(site: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     """What it is, how to try it, where to read on."""
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 165
 
 
 def snippet(language: str, page: str) -> str:
