@@ -69,14 +69,16 @@ async def end_waiters(connection: AsyncConnection, keys: Collection[str]) -> Non
 
 @prepared
 def _locking(keys: Texts) -> Any:
-    those = keys.have(waiter.c.key) & waiter.c.ended_at.is_(None)
-    return select(waiter.c.id).where(those).order_by(keys.sorting(waiter.c.id)).with_for_update()
+    return _to_lock(keys, _waiting_for(keys))
 
 
 @prepared
 def _ending(keys: Texts) -> Any:
-    those = keys.have(waiter.c.key) & waiter.c.ended_at.is_(None)
-    return update(waiter).where(those).values(ended_at=database_now())
+    return update(waiter).where(_waiting_for(keys)).values(ended_at=database_now())
+
+
+def _waiting_for(keys: Texts) -> ColumnElement[bool]:
+    return keys.have(waiter.c.key) & waiter.c.ended_at.is_(None)
 
 
 async def cancelled_among(connection: AsyncConnection, runs: Iterable[Run]) -> set[str]:
@@ -262,8 +264,11 @@ async def _lock(connection: AsyncConnection, those: ColumnElement[bool]) -> None
     """Lock waiters before they are changed, in their order: see `statements`."""
     texts = texts_for(connection)
     if texts.postgresql:
-        locking = select(waiter.c.id).where(those).order_by(texts.sorting(waiter.c.id))
-        await connection.execute(locking.with_for_update())
+        await connection.execute(_to_lock(texts, those))
+
+
+def _to_lock(texts: Texts, those: ColumnElement[bool]) -> Any:
+    return select(waiter.c.id).where(those).order_by(texts.sorting(waiter.c.id)).with_for_update()
 
 
 async def _unwanted(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Attempt]:
