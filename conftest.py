@@ -21,10 +21,9 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 from prefect_hailuo import FalCredentials
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.ledger.address import Allowance
-from prefect_hailuo.loop import process_loop
 
 pytest_plugins = [
     *("databases", "prefect_servers", "process_loops", "scenes", "side_by_side"),

@@ -32,13 +32,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
-from prefect_hailuo.fal.messages import Completed, File, Output, Ticket
+from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
+from prefect_hailuo.ledger.attempt import Limits, Prepare, Wish
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.wishes import Limits, Prepare, Wish
-from prefect_hailuo.video import Video
+from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo
+from prefect_hailuo.models.video import Video
+from prefect_hailuo.ticket import Ticket
 
 FOX = Hailuo23ProTextToVideo(prompt="A red fox crosses a snowy field.")
 OUTPUT = Output(video=File(url="https://v3.fal.media/files/fox.mp4"))

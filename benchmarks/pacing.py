@@ -3,7 +3,7 @@
     python -m benchmarks.pacing
     python -m benchmarks.pacing --scenario queued,constant,drops --count 10000
 
-No connection is opened and no time is waited: the policy (`prefect_hailuo.fal.pacing` and `lanes`)
+No connection is opened and no time is waited: the policy (`prefect_hailuo.fal.follow` and `lanes`)
 is driven on virtual time, against a queue that gives positions and streams as fal does. Requests
 are what each generation costs in all: POST, questions, streams, result, download. "Seen late" is
 the time from the end of a request until the process knows of it.
@@ -28,9 +28,8 @@ from benchmarks.pacing_runs.queue import Request, SimulatedQueue
 from benchmarks.pacing_runs.scenarios import EXPECTED_SECONDS, SCENARIOS, Scenario
 from benchmarks.pacing_runs.timeline import Timeline
 from benchmarks.pacing_runs.waiting import Process, Waiter
-from prefect_hailuo.fal.lanes import Lane
+from prefect_hailuo.fal.follow import Durations, Lane
 from prefect_hailuo.fal.messages import InQueue
-from prefect_hailuo.fal.pacing import Durations
 
 COLUMNS = {
     "scenario": "scenario",

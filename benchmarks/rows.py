@@ -18,7 +18,7 @@ from prefect_hailuo.emulator import (
     refuse,
     stop_when_cancelled,
 )
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
 FOR_EVER = 3600.0
 LONG_DOWNLOAD_BYTES = 64 * 2**20

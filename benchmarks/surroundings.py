@@ -21,8 +21,8 @@ from prefect.testing.utilities import prefect_test_harness
 from benchmarks.staying_inside import ROOT, without_accounts
 from benchmarks.staying_inside import stay_inside as stay_inside
 from prefect_hailuo.emulator.clip import render
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
 from prefect_hailuo.ledger.address import Allowance
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
 WORTHLESS_KEY = "benchmark:worthless-secret"
 SERVER_START_SECONDS = 120

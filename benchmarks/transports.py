@@ -45,8 +45,8 @@ from benchmarks.flights.flight import WORTHLESS_KEY
 from benchmarks.lean_fal.load import Load
 from benchmarks.lean_fal.process import LeanFal, lean_fal
 from benchmarks.staying_inside import stay_inside
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
-from prefect_hailuo.fal.light import LightTransport
+from prefect_hailuo.fal.light_transport import LightTransport
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
 HEADERS = {"Authorization": f"Key {WORTHLESS_KEY}"}
 HTTPX, LIGHT, FLOOR = "httpx", "httpx on aiohttp", "aiohttp alone"

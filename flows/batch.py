@@ -26,25 +26,30 @@ from prefect_hailuo import (
     askip_missed_slot,
     slot_take,
 )
-from prefect_hailuo.approval import aapproved_in, aask_approval
-from prefect_hailuo.approved import buying_only
-from prefect_hailuo.batch_report import publish_plan, report_batch
-from prefect_hailuo.batch_summary import BatchSummary, add_up, sum_up
-from prefect_hailuo.choices import AnyModel
-from prefect_hailuo.endpoints import CATALOGUE
-from prefect_hailuo.entries import entries_of_ledger, entries_of_outcomes
+from prefect_hailuo.engine.order import buying_only
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
-from prefect_hailuo.flow_command import (
+from prefect_hailuo.flows.command import (
     add_approval_options,
     add_purchase_options,
     flow_parser,
     run_flow_command,
 )
-from prefect_hailuo.manifest import Defaults, Manifest, make_manifest, rows_of
-from prefect_hailuo.plan import Plan, make_plan
-from prefect_hailuo.plan_approval import not_approved, question_of
-from prefect_hailuo.row_files import is_row_file, read_rows, rows_of_list
-from prefect_hailuo.sharding import run_shards, saved_name, split_parameters, tell_summary
+from prefect_hailuo.flows.plan import Plan, make_plan, not_approved, question_of
+from prefect_hailuo.flows.report import BatchSummary, add_up, publish_plan, report_batch, sum_up
+from prefect_hailuo.flows.rows import (
+    AnyModel,
+    Defaults,
+    Manifest,
+    is_row_file,
+    make_manifest,
+    read_rows,
+    rows_of,
+    rows_of_list,
+)
+from prefect_hailuo.flows.shards import run_shards, saved_name, split_parameters, tell_summary
+from prefect_hailuo.flows.sheet import entries_of_ledger, entries_of_outcomes
+from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.tasks.approval import aapproved_in, aask_approval
 
 MODELS = [each.endpoint.name for each in CATALOGUE.values()]
 

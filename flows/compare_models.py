@@ -22,20 +22,19 @@ from prefect_hailuo import (
     askip_missed_slot,
     slot_take,
 )
-from prefect_hailuo.approved import buying_only
-from prefect_hailuo.choices import TextModel, text_models
-from prefect_hailuo.comparison import Comparison, name_of, publish_comparison
-from prefect_hailuo.endpoints import VideoInput, find_input_class
+from prefect_hailuo.engine.order import buying_only
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
-from prefect_hailuo.flow_command import (
+from prefect_hailuo.flows.command import (
     add_approval_options,
     add_purchase_options,
     flow_parser,
     run_flow_command,
 )
-from prefect_hailuo.media import require_media
-from prefect_hailuo.plan import Plan, make_plan
-from prefect_hailuo.plan_approval import aapprove_plan, not_approved
+from prefect_hailuo.flows.comparison import Comparison, name_of, publish_comparison
+from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
+from prefect_hailuo.flows.rows import TextModel, text_models
+from prefect_hailuo.media.probe import require_media
+from prefect_hailuo.models.catalogue import VideoInput, find_input_class
 
 BOTH_PRO = ["hailuo-2.3-pro", "hailuo-02-pro"]
 

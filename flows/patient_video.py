@@ -25,10 +25,10 @@ from prefect_hailuo import (
     suspend_for_video,
     wait_for_video,
 )
-from prefect_hailuo.choices import TextModel, text_models
-from prefect_hailuo.endpoints import find_input_class
-from prefect_hailuo.flow_command import add_purchase_options, flow_parser, run_flow_command
-from prefect_hailuo.suspending import check_suspendable
+from prefect_hailuo.flows.command import add_purchase_options, flow_parser, run_flow_command
+from prefect_hailuo.flows.rows import TextModel, text_models
+from prefect_hailuo.models.catalogue import find_input_class
+from prefect_hailuo.tasks.suspension import check_suspendable
 
 # A run that was resumed goes on with its own ticket. Where that is not to be had, on another
 # machine or after a clean-up, the ledger knows it all the same, and nothing is bought twice.

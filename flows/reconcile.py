@@ -12,10 +12,10 @@ from typing import Literal
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from prefect_hailuo.blocks import FalCredentials, resolve_credentials
-from prefect_hailuo.flow_command import flow_parser, run_flow_command
-from prefect_hailuo.schedules import skip_missed_slot
-from prefect_hailuo.sweep import SweepReport, sweep
+from prefect_hailuo.flows.command import flow_parser, run_flow_command
+from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
+from prefect_hailuo.tasks.schedule import skip_missed_slot
+from prefect_hailuo.tasks.sweep import SweepReport, sweep
 
 
 @flow(name="reconcile")

@@ -12,14 +12,13 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from prefect_hailuo import FalCredentials
-from prefect_hailuo.choices import AnyModel
-from prefect_hailuo.drift import DriftReport
-from prefect_hailuo.drift_watch import watch_schemas
-from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import SchemaDriftError
-from prefect_hailuo.flow_command import flow_parser, run_flow_command
-from prefect_hailuo.notices import tell_drift
-from prefect_hailuo.schedules import skip_missed_slot
+from prefect_hailuo.flows.command import flow_parser, run_flow_command
+from prefect_hailuo.flows.drift import DriftReport, watch_schemas
+from prefect_hailuo.flows.rows import AnyModel
+from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.runs.events import tell_drift
+from prefect_hailuo.tasks.schedule import skip_missed_slot
 
 MOST_TOLD = 50
 """Differences that the event carries; the artifact and the result have all."""

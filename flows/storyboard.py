@@ -17,21 +17,18 @@ from prefect import flow, get_run_logger
 from pydantic import Field, TypeAdapter, ValidationError
 
 from prefect_hailuo import FalCredentials, ajoin_videos, askip_missed_slot, slot_take
-from prefect_hailuo.approved import buying_only
-from prefect_hailuo.choices import TextModel, text_models
+from prefect_hailuo.engine.order import buying_only
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
-from prefect_hailuo.flow_command import (
+from prefect_hailuo.flows.command import (
     add_approval_options,
     add_purchase_options,
     flow_parser,
     run_flow_command,
 )
-from prefect_hailuo.media import require_media
-from prefect_hailuo.plan import Plan, make_plan
-from prefect_hailuo.plan_approval import aapprove_plan, not_approved
-from prefect_hailuo.scenes import Scene, Script
-from prefect_hailuo.shooting import Shooting
-from prefect_hailuo.storyboards import Storyboard, publish_storyboard
+from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
+from prefect_hailuo.flows.rows import TextModel, text_models
+from prefect_hailuo.flows.storyboard import Scene, Script, Shooting, Storyboard, publish_storyboard
+from prefect_hailuo.media.probe import require_media
 
 Scenes = Annotated[list[str | Scene], Field(min_length=1)]
 

@@ -12,10 +12,10 @@ from typing import Literal, get_args
 from prefect import flow
 
 from prefect_hailuo import FalCredentials, Video, generate_video, skip_missed_slot, slot_take
-from prefect_hailuo.choices import TextModel, text_models
-from prefect_hailuo.endpoints import VideoInput, find_input_class
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.flow_command import add_purchase_options, flow_parser, run_flow_command
+from prefect_hailuo.flows.command import add_purchase_options, flow_parser, run_flow_command
+from prefect_hailuo.flows.rows import TextModel, text_models
+from prefect_hailuo.models.catalogue import VideoInput, find_input_class
 
 MODELS = text_models()
 

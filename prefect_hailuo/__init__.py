@@ -94,19 +94,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from prefect_hailuo.approval import Question, aask_approval, ask_approval
-    from prefect_hailuo.approved import buying_only
-    from prefect_hailuo.as_completed import (
-        agenerate_videos_as_completed,
-        generate_videos_as_completed,
-    )
-    from prefect_hailuo.batch_tasks import agenerate_videos, generate_videos
-    from prefect_hailuo.blocks import FalCredentials
-    from prefect_hailuo.budget import Budget
-    from prefect_hailuo.caching import GenerationCachePolicy
-    from prefect_hailuo.camera import CAMERA_COMMANDS, check_camera_commands
-    from prefect_hailuo.catalogue import BatchItem
-    from prefect_hailuo.endpoints import (
+    from prefect_hailuo.engine.order import buying_only
+    from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
+    from prefect_hailuo.models.camera import CAMERA_COMMANDS, check_camera_commands
+    from prefect_hailuo.models.catalogue import (
         Hailuo02FastImageToVideo,
         Hailuo02ProImageToVideo,
         Hailuo02ProTextToVideo,
@@ -119,13 +110,20 @@ if TYPE_CHECKING:
         Hailuo23StandardImageToVideo,
         Hailuo23StandardTextToVideo,
     )
-    from prefect_hailuo.estimating import Estimate, aestimate, estimate
-    from prefect_hailuo.fal.messages import Ticket
-    from prefect_hailuo.hooks import cancel_generations
-    from prefect_hailuo.images import ImageSource
-    from prefect_hailuo.jobs import HailuoVideoJob, HailuoVideoRun
-    from prefect_hailuo.montage import Clip
-    from prefect_hailuo.montage_tasks import (
+    from prefect_hailuo.models.image import ImageSource
+    from prefect_hailuo.models.video import Video
+    from prefect_hailuo.runs.blocks import Budget, FalCredentials
+    from prefect_hailuo.runs.estimate import Estimate, aestimate, estimate
+    from prefect_hailuo.runs.orders import BatchItem, GenerationCachePolicy
+    from prefect_hailuo.tasks.approval import Question, aask_approval, ask_approval
+    from prefect_hailuo.tasks.batch import (
+        agenerate_videos,
+        agenerate_videos_as_completed,
+        generate_videos,
+        generate_videos_as_completed,
+    )
+    from prefect_hailuo.tasks.clips import (
+        Clip,
         ajoin_videos,
         alast_frame,
         ashow_side_by_side,
@@ -133,9 +131,34 @@ if TYPE_CHECKING:
         last_frame,
         show_side_by_side,
     )
-    from prefect_hailuo.outcomes import VideoOutcome, VideoOutcomes
-    from prefect_hailuo.schedules import askip_missed_slot, skip_missed_slot, slot_take
-    from prefect_hailuo.step_tasks import (
+    from prefect_hailuo.tasks.generate import agenerate_video, generate_video
+    from prefect_hailuo.tasks.hailuo import (
+        ahailuo_02_fast_image_to_video,
+        ahailuo_02_pro_image_to_video,
+        ahailuo_02_pro_text_to_video,
+        ahailuo_02_standard_image_to_video,
+        ahailuo_02_standard_text_to_video,
+        ahailuo_23_fast_pro_image_to_video,
+        ahailuo_23_fast_standard_image_to_video,
+        ahailuo_23_pro_image_to_video,
+        ahailuo_23_pro_text_to_video,
+        ahailuo_23_standard_image_to_video,
+        ahailuo_23_standard_text_to_video,
+        hailuo_02_fast_image_to_video,
+        hailuo_02_pro_image_to_video,
+        hailuo_02_pro_text_to_video,
+        hailuo_02_standard_image_to_video,
+        hailuo_02_standard_text_to_video,
+        hailuo_23_fast_pro_image_to_video,
+        hailuo_23_fast_standard_image_to_video,
+        hailuo_23_pro_image_to_video,
+        hailuo_23_pro_text_to_video,
+        hailuo_23_standard_image_to_video,
+        hailuo_23_standard_text_to_video,
+    )
+    from prefect_hailuo.tasks.jobs import HailuoVideoJob, HailuoVideoRun
+    from prefect_hailuo.tasks.schedule import askip_missed_slot, skip_missed_slot, slot_take
+    from prefect_hailuo.tasks.steps import (
         adownload_video,
         afetch_video,
         asubmit_video,
@@ -145,128 +168,93 @@ if TYPE_CHECKING:
         submit_video,
         wait_for_video,
     )
-    from prefect_hailuo.suspending import asuspend_for_video, suspend_for_video
-    from prefect_hailuo.tasks.generating import agenerate_video, generate_video
-    from prefect_hailuo.tasks.image_02 import (
-        ahailuo_02_pro_image_to_video,
-        ahailuo_02_standard_image_to_video,
-        hailuo_02_pro_image_to_video,
-        hailuo_02_standard_image_to_video,
-    )
-    from prefect_hailuo.tasks.image_02_fast import (
-        ahailuo_02_fast_image_to_video,
-        hailuo_02_fast_image_to_video,
-    )
-    from prefect_hailuo.tasks.image_23 import (
-        ahailuo_23_pro_image_to_video,
-        ahailuo_23_standard_image_to_video,
-        hailuo_23_pro_image_to_video,
-        hailuo_23_standard_image_to_video,
-    )
-    from prefect_hailuo.tasks.image_23_fast import (
-        ahailuo_23_fast_pro_image_to_video,
-        ahailuo_23_fast_standard_image_to_video,
-        hailuo_23_fast_pro_image_to_video,
-        hailuo_23_fast_standard_image_to_video,
-    )
-    from prefect_hailuo.tasks.text_02 import (
-        ahailuo_02_pro_text_to_video,
-        ahailuo_02_standard_text_to_video,
-        hailuo_02_pro_text_to_video,
-        hailuo_02_standard_text_to_video,
-    )
-    from prefect_hailuo.tasks.text_23 import (
-        ahailuo_23_pro_text_to_video,
-        ahailuo_23_standard_text_to_video,
-        hailuo_23_pro_text_to_video,
-        hailuo_23_standard_text_to_video,
-    )
-    from prefect_hailuo.video import Video
-    from prefect_hailuo.webhooks import webhook_app
+    from prefect_hailuo.tasks.suspension import asuspend_for_video, suspend_for_video, webhook_app
+    from prefect_hailuo.tasks.sweep import cancel_generations
+    from prefect_hailuo.ticket import Ticket
 else:
     # Kept from type checkers, for whom a module with a `__getattr__` has every name.
     _HOMES = {
-        "BatchItem": "catalogue",
-        "Budget": "budget",
-        "CAMERA_COMMANDS": "camera",
-        "Clip": "montage",
-        "Estimate": "estimating",
-        "FalCredentials": "blocks",
-        "GenerationCachePolicy": "caching",
-        "Hailuo02FastImageToVideo": "endpoints",
-        "Hailuo02ProImageToVideo": "endpoints",
-        "Hailuo02ProTextToVideo": "endpoints",
-        "Hailuo02StandardImageToVideo": "endpoints",
-        "Hailuo02StandardTextToVideo": "endpoints",
-        "Hailuo23FastProImageToVideo": "endpoints",
-        "Hailuo23FastStandardImageToVideo": "endpoints",
-        "Hailuo23ProImageToVideo": "endpoints",
-        "Hailuo23ProTextToVideo": "endpoints",
-        "Hailuo23StandardImageToVideo": "endpoints",
-        "Hailuo23StandardTextToVideo": "endpoints",
-        "HailuoVideoJob": "jobs",
-        "HailuoVideoRun": "jobs",
-        "ImageSource": "images",
-        "Question": "approval",
-        "Ticket": "fal.messages",
-        "Video": "video",
-        "VideoOutcome": "outcomes",
-        "VideoOutcomes": "outcomes",
-        "aask_approval": "approval",
-        "adownload_video": "step_tasks",
-        "aestimate": "estimating",
-        "afetch_video": "step_tasks",
-        "agenerate_video": "tasks.generating",
-        "agenerate_videos": "batch_tasks",
-        "agenerate_videos_as_completed": "as_completed",
-        "ahailuo_02_fast_image_to_video": "tasks.image_02_fast",
-        "ahailuo_02_pro_image_to_video": "tasks.image_02",
-        "ahailuo_02_pro_text_to_video": "tasks.text_02",
-        "ahailuo_02_standard_image_to_video": "tasks.image_02",
-        "ahailuo_02_standard_text_to_video": "tasks.text_02",
-        "ahailuo_23_fast_pro_image_to_video": "tasks.image_23_fast",
-        "ahailuo_23_fast_standard_image_to_video": "tasks.image_23_fast",
-        "ahailuo_23_pro_image_to_video": "tasks.image_23",
-        "ahailuo_23_pro_text_to_video": "tasks.text_23",
-        "ahailuo_23_standard_image_to_video": "tasks.image_23",
-        "ahailuo_23_standard_text_to_video": "tasks.text_23",
-        "ajoin_videos": "montage_tasks",
-        "alast_frame": "montage_tasks",
-        "ashow_side_by_side": "montage_tasks",
-        "askip_missed_slot": "schedules",
-        "ask_approval": "approval",
-        "asubmit_video": "step_tasks",
-        "asuspend_for_video": "suspending",
-        "await_for_video": "step_tasks",
-        "buying_only": "approved",
-        "cancel_generations": "hooks",
-        "check_camera_commands": "camera",
-        "download_video": "step_tasks",
-        "estimate": "estimating",
-        "fetch_video": "step_tasks",
-        "generate_video": "tasks.generating",
-        "generate_videos": "batch_tasks",
-        "generate_videos_as_completed": "as_completed",
-        "hailuo_02_fast_image_to_video": "tasks.image_02_fast",
-        "hailuo_02_pro_image_to_video": "tasks.image_02",
-        "hailuo_02_pro_text_to_video": "tasks.text_02",
-        "hailuo_02_standard_image_to_video": "tasks.image_02",
-        "hailuo_02_standard_text_to_video": "tasks.text_02",
-        "hailuo_23_fast_pro_image_to_video": "tasks.image_23_fast",
-        "hailuo_23_fast_standard_image_to_video": "tasks.image_23_fast",
-        "hailuo_23_pro_image_to_video": "tasks.image_23",
-        "hailuo_23_pro_text_to_video": "tasks.text_23",
-        "hailuo_23_standard_image_to_video": "tasks.image_23",
-        "hailuo_23_standard_text_to_video": "tasks.text_23",
-        "join_videos": "montage_tasks",
-        "last_frame": "montage_tasks",
-        "show_side_by_side": "montage_tasks",
-        "skip_missed_slot": "schedules",
-        "slot_take": "schedules",
-        "submit_video": "step_tasks",
-        "suspend_for_video": "suspending",
-        "wait_for_video": "step_tasks",
-        "webhook_app": "webhooks",
+        "BatchItem": "runs.orders",
+        "Budget": "runs.blocks",
+        "CAMERA_COMMANDS": "models.camera",
+        "Clip": "tasks.clips",
+        "Estimate": "runs.estimate",
+        "FalCredentials": "runs.blocks",
+        "GenerationCachePolicy": "runs.orders",
+        "Hailuo02FastImageToVideo": "models.catalogue",
+        "Hailuo02ProImageToVideo": "models.catalogue",
+        "Hailuo02ProTextToVideo": "models.catalogue",
+        "Hailuo02StandardImageToVideo": "models.catalogue",
+        "Hailuo02StandardTextToVideo": "models.catalogue",
+        "Hailuo23FastProImageToVideo": "models.catalogue",
+        "Hailuo23FastStandardImageToVideo": "models.catalogue",
+        "Hailuo23ProImageToVideo": "models.catalogue",
+        "Hailuo23ProTextToVideo": "models.catalogue",
+        "Hailuo23StandardImageToVideo": "models.catalogue",
+        "Hailuo23StandardTextToVideo": "models.catalogue",
+        "HailuoVideoJob": "tasks.jobs",
+        "HailuoVideoRun": "tasks.jobs",
+        "ImageSource": "models.image",
+        "Question": "tasks.approval",
+        "Ticket": "ticket",
+        "Video": "models.video",
+        "VideoOutcome": "engine.outcome",
+        "VideoOutcomes": "engine.outcome",
+        "aask_approval": "tasks.approval",
+        "adownload_video": "tasks.steps",
+        "aestimate": "runs.estimate",
+        "afetch_video": "tasks.steps",
+        "agenerate_video": "tasks.generate",
+        "agenerate_videos": "tasks.batch",
+        "agenerate_videos_as_completed": "tasks.batch",
+        "ahailuo_02_fast_image_to_video": "tasks.hailuo",
+        "ahailuo_02_pro_image_to_video": "tasks.hailuo",
+        "ahailuo_02_pro_text_to_video": "tasks.hailuo",
+        "ahailuo_02_standard_image_to_video": "tasks.hailuo",
+        "ahailuo_02_standard_text_to_video": "tasks.hailuo",
+        "ahailuo_23_fast_pro_image_to_video": "tasks.hailuo",
+        "ahailuo_23_fast_standard_image_to_video": "tasks.hailuo",
+        "ahailuo_23_pro_image_to_video": "tasks.hailuo",
+        "ahailuo_23_pro_text_to_video": "tasks.hailuo",
+        "ahailuo_23_standard_image_to_video": "tasks.hailuo",
+        "ahailuo_23_standard_text_to_video": "tasks.hailuo",
+        "ajoin_videos": "tasks.clips",
+        "alast_frame": "tasks.clips",
+        "ashow_side_by_side": "tasks.clips",
+        "ask_approval": "tasks.approval",
+        "askip_missed_slot": "tasks.schedule",
+        "asubmit_video": "tasks.steps",
+        "asuspend_for_video": "tasks.suspension",
+        "await_for_video": "tasks.steps",
+        "buying_only": "engine.order",
+        "cancel_generations": "tasks.sweep",
+        "check_camera_commands": "models.camera",
+        "download_video": "tasks.steps",
+        "estimate": "runs.estimate",
+        "fetch_video": "tasks.steps",
+        "generate_video": "tasks.generate",
+        "generate_videos": "tasks.batch",
+        "generate_videos_as_completed": "tasks.batch",
+        "hailuo_02_fast_image_to_video": "tasks.hailuo",
+        "hailuo_02_pro_image_to_video": "tasks.hailuo",
+        "hailuo_02_pro_text_to_video": "tasks.hailuo",
+        "hailuo_02_standard_image_to_video": "tasks.hailuo",
+        "hailuo_02_standard_text_to_video": "tasks.hailuo",
+        "hailuo_23_fast_pro_image_to_video": "tasks.hailuo",
+        "hailuo_23_fast_standard_image_to_video": "tasks.hailuo",
+        "hailuo_23_pro_image_to_video": "tasks.hailuo",
+        "hailuo_23_pro_text_to_video": "tasks.hailuo",
+        "hailuo_23_standard_image_to_video": "tasks.hailuo",
+        "hailuo_23_standard_text_to_video": "tasks.hailuo",
+        "join_videos": "tasks.clips",
+        "last_frame": "tasks.clips",
+        "show_side_by_side": "tasks.clips",
+        "skip_missed_slot": "tasks.schedule",
+        "slot_take": "tasks.schedule",
+        "submit_video": "tasks.steps",
+        "suspend_for_video": "tasks.suspension",
+        "wait_for_video": "tasks.steps",
+        "webhook_app": "tasks.suspension",
     }
 
     def __getattr__(name: str) -> object:

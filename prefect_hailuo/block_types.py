@@ -6,8 +6,7 @@ until it is touched.
 
 from __future__ import annotations
 
-from prefect_hailuo.blocks import FalCredentials
-from prefect_hailuo.budget import Budget
-from prefect_hailuo.jobs import HailuoVideoJob
+from prefect_hailuo.runs.blocks import Budget, FalCredentials
+from prefect_hailuo.tasks.jobs import HailuoVideoJob
 
 __all__ = ["Budget", "FalCredentials", "HailuoVideoJob"]

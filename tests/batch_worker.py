@@ -14,15 +14,14 @@ from children import WITHOUT_PREFECT
 from databases import address_of
 from pydantic import SecretStr
 
-from prefect_hailuo.connections import Connections, Emit
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.order import Order
+from prefect_hailuo.engine.outcome import VideoOutcomes
 from prefect_hailuo.fal.hosts import Access, Hosts
 from prefect_hailuo.fal.messages import EMULATOR_KEY
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.order import Order
-from prefect_hailuo.outcomes import VideoOutcomes
-from prefect_hailuo.places import Directory
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
+from prefect_hailuo.storage.place import Directory
 
 
 def order_of(prompt: str, url: str, ledger: str, folder: str) -> Order:
@@ -43,7 +42,7 @@ def work(url: str, ledger: str, folder: str, first: str, last: str) -> None:
     orders = [order_of(f"Shot {n}.", url, ledger, folder) for n in range(int(first), int(last))]
 
     async def job(connections: Connections, emit: Emit) -> VideoOutcomes:
-        from prefect_hailuo.batch import Batch
+        from prefect_hailuo.engine.batch import Batch
 
         return await Batch(orders, connections, emit).run()
 

@@ -21,8 +21,8 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from prefect_hailuo.fal.messages import Realm
 from prefect_hailuo.ledger.address import LedgerAddress, ledger_address
+from prefect_hailuo.ticket import Realm
 
 T = TypeVar("T")
 

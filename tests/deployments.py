@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelling, Scheduled
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.emulator.generations import State
+from prefect_hailuo.emulator.queue import State
 
 HERE = Path(__file__).parent
 

@@ -9,14 +9,23 @@ from typing import Any
 
 from databases import Row, address_of, run_sql
 
-from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
 from prefect_hailuo.errors import FalFaultError, HailuoError, RequestCancelledError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
-from prefect_hailuo.fal.messages import Completed, File, Output, Realm, Ticket
-from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.fal.messages import Completed, File, Output
+from prefect_hailuo.ledger.attempt import (
+    Attach,
+    Attempt,
+    Buy,
+    Decision,
+    Reconcile,
+    Reuse,
+    Wait,
+    Wish,
+)
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.wishes import Attach, Buy, Decision, Reconcile, Reuse, Wait, Wish
-from prefect_hailuo.video import Video
+from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo
+from prefect_hailuo.models.video import Video
+from prefect_hailuo.ticket import Realm, Ticket
 
 FOX = Hailuo23ProTextToVideo(prompt="A red fox crosses a snowy field.")
 

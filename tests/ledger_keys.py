@@ -8,9 +8,8 @@ import ledger_ground
 from ledger_ground import latest, sending
 
 from prefect_hailuo.errors import AbandonedError
-from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.attempt import Attempt, Wish
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.wishes import Wish
 
 A, B, C = "a" * 64, "ab" + "0" * 62, "c" * 64
 """Three keys; the first two begin alike."""

@@ -16,8 +16,8 @@ from ledger_walk_ledger import Rooms
 from ledger_walk_people import Canceller, Decider
 from ledger_walk_workers import Worker
 
-from prefect_hailuo.endpoints import Hailuo23ProTextToVideo
-from prefect_hailuo.ledger.wishes import Limits, Run, Wish
+from prefect_hailuo.ledger.attempt import Limits, Run, Wish
+from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo
 
 OWL = Hailuo23ProTextToVideo(prompt="An owl lands.")
 

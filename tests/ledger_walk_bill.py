@@ -13,7 +13,7 @@ from ledger_ground import PRICE
 from ledger_walk_fal import Fal
 
 from prefect_hailuo.errors import Billed
-from prefect_hailuo.ledger.fates import RERUN, Fate
+from prefect_hailuo.ledger.attempt import RERUN, Fate
 from prefect_hailuo.ledger.tables import MICRODOLLARS
 
 OPEN = (Fate.SENDING, Fate.AMBIGUOUS)

@@ -16,9 +16,10 @@ from prefect_hailuo.errors import (
     RateLimitedError,
     SubmitUnknownError,
 )
-from prefect_hailuo.fal.messages import Cancellation, Ticket
+from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.fal.platform import History, PastRequest, PlatformClient
-from prefect_hailuo.ledger.attempts import Attempt, moment
+from prefect_hailuo.ledger.attempt import Attempt, moment
+from prefect_hailuo.ticket import Ticket
 
 QUEUED, RUNNING, DONE, FAILED, REMOVED = "queued", "running", "done", "failed", "removed"
 

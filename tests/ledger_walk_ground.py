@@ -10,8 +10,7 @@ from ledger_walk_fal import Fal
 from ledger_walk_ledger import Rooms
 
 from prefect_hailuo.errors import HailuoError
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.wishes import Run, Wish
+from prefect_hailuo.ledger.attempt import Attempt, Run, Wish
 
 Steps = AsyncIterator[str]
 

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prefect_hailuo.ledger.budgets import Budgets
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.reconciling import Reconciling
 from prefect_hailuo.ledger.records import Records
+from prefect_hailuo.ledger.search import Reconciling
 from prefect_hailuo.ledger.waiters import Waiters
 
 

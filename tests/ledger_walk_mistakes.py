@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from prefect_hailuo.errors import HailuoError, UnreachableError
-from prefect_hailuo.fal.messages import Ticket
-from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.attempt import NOBODY, Attempt, Decision, Run, Wish
 from prefect_hailuo.ledger.claims import Claims
-from prefect_hailuo.ledger.reconciling import Finding, Reconciling
 from prefect_hailuo.ledger.records import Records
-from prefect_hailuo.ledger.wishes import NOBODY, Decision, Run, Wish
+from prefect_hailuo.ledger.search import Finding, Reconciling
+from prefect_hailuo.ticket import Ticket
 
 VOID_SENDING = """
 UPDATE hailuo_attempt SET fate = 'failed', billed = 'no', cost_usd = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ledger_walk_ground import Actor, Steps
 
 from prefect_hailuo.errors import AbandonedError
-from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.attempt import Fate
 
 
 class Canceller(Actor):

@@ -16,20 +16,21 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
-from prefect_hailuo.fal.messages import Completed, Ticket
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.rows import NEVER_SENT
-from prefect_hailuo.ledger.wishes import (
+from prefect_hailuo.fal.messages import Completed
+from prefect_hailuo.ledger.attempt import (
     Attach,
+    Attempt,
     Buy,
     Decision,
+    Fate,
     Prepare,
     Reconcile,
     Reuse,
     Wait,
     Wish,
 )
+from prefect_hailuo.ledger.tables import NEVER_SENT
+from prefect_hailuo.ticket import Ticket
 
 
 class Worker(Actor):

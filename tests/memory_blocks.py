@@ -11,7 +11,7 @@ from prefect.blocks.core import Block
 from prefect.filesystems import WritableFileSystem
 from pydantic import PrivateAttr, SecretStr
 
-from prefect_hailuo.storage import MARKER
+from prefect_hailuo.runs.storage import MARKER
 
 
 class AsyncMemory(WritableFileSystem):

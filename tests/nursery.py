@@ -19,19 +19,18 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from prefect_hailuo.connections import Connections, Emit, Job
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+from prefect_hailuo.engine.loop import Connections, Emit, Job, process_loop
+from prefect_hailuo.engine.order import Order
+from prefect_hailuo.engine.road import Road
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal import transport
 from prefect_hailuo.fal.hosts import Access, Hosts
-from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.generation import Road
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.ledger.wishes import Limits
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.order import Order
-from prefect_hailuo.places import Directory
-from prefect_hailuo.video import Video
+from prefect_hailuo.ledger.attempt import Limits
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
+from prefect_hailuo.models.video import Video
+from prefect_hailuo.storage.place import Directory
+from prefect_hailuo.ticket import Realm
 
 PRELOADED = (
     *("aiosqlite", "alembic.command", "alembic.config", "anyio._backends._asyncio"),

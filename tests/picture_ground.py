@@ -18,8 +18,8 @@ from typing import ClassVar
 
 from PIL import Image
 
-from prefect_hailuo.endpoints import CATALOGUE, Endpoint, Hailuo02ProTextToVideo, VideoInput
-from prefect_hailuo.images import ImageSource
+from prefect_hailuo.models.catalogue import CATALOGUE, Endpoint, Hailuo02ProTextToVideo, VideoInput
+from prefect_hailuo.models.image import ImageSource
 
 
 class Shot(VideoInput):

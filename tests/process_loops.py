@@ -11,14 +11,13 @@ import anyio
 import pytest
 from children import Child, run_python
 
-from prefect_hailuo.connections import Connections, Emit
-from prefect_hailuo.loop import ProcessLoop
+from prefect_hailuo.engine.loop import Connections, Emit, ProcessLoop
 
 PRELUDE = """\
 import asyncio, logging, os, signal, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 import anyio
-from prefect_hailuo.loop import process_loop
+from prefect_hailuo.engine.loop import process_loop
 
 # Python warns of a fork beside threads from 3.12 on; that it goes well is what is shown here.
 warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)

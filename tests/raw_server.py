@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from typing_extensions import Self
 
 from prefect_hailuo.fal.hosts import Access, Hosts
-from prefect_hailuo.fal.messages import Realm, Ticket
+from prefect_hailuo.ticket import Realm, Ticket
 
 KEY = "11112222-3333-4444-5555-666677778888:5ec4e75ec4e75ec4e75ec4e75ec4e75e"
 """A key like fal's: an id, which is no secret, and a secret."""

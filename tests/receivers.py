@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from starlette.applications import Starlette
 
-from prefect_hailuo.emulator.web_server import WebServer, listen
+from prefect_hailuo.emulator.server import WebServer, listen
 
 WEBHOOK_URL = "PREFECT_INTEGRATIONS_HAILUO_WEBHOOK_URL"
 

@@ -11,15 +11,14 @@ import anyio
 
 from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, Video
 from prefect_hailuo.clock import Clock
-from prefect_hailuo.connections import Connections, Emit, Job, ignore
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.endpoints import VideoInput
-from prefect_hailuo.generation import Road
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.order import Order
-from prefect_hailuo.orders import make_order
-from prefect_hailuo.steps import generating
-from prefect_hailuo.storage import Storage
+from prefect_hailuo.engine.loop import Connections, Emit, Job, ignore, process_loop
+from prefect_hailuo.engine.order import Order
+from prefect_hailuo.engine.road import Road
+from prefect_hailuo.models.catalogue import VideoInput
+from prefect_hailuo.runs.orders import make_order
+from prefect_hailuo.runs.steps import generating
+from prefect_hailuo.runs.storage import Storage
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")
 OWL = Hailuo23ProTextToVideo(prompt="An owl lands.", prompt_optimizer=False)

@@ -25,7 +25,7 @@ from prefect.settings import Settings
 from sybil import Example
 
 from prefect_hailuo.cli import app
-from prefect_hailuo.settings import PREFIX, HailuoSettings
+from prefect_hailuo.runs.settings import PREFIX, HailuoSettings
 
 ROOT = Path(__file__).parent.parent
 

@@ -22,15 +22,11 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_servers import free_port
 
-from prefect_hailuo import (
-    Hailuo02ProTextToVideo,
-    account_limit,
-    generate_video,
-    submit_video,
-)
+from prefect_hailuo import Hailuo02ProTextToVideo, generate_video, submit_video
 from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.errors import GenerationTimeoutError
-from prefect_hailuo.leases import Leases
+from prefect_hailuo.runs import limit
+from prefect_hailuo.runs.limit import Leases
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -53,7 +49,7 @@ def limited(
 ) -> Iterator[Callable[[int], None]]:
     """Makes the limit that the setting names; it is gone after the test."""
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_CONCURRENCY_LIMIT", NAME)
-    monkeypatch.setattr(account_limit, "_limits", {})  # it knows of no other test's limit
+    monkeypatch.setattr(limit, "_limits", {})  # it knows of no other test's limit
 
     def make(slots: int) -> None:
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=NAME, limit=slots))
@@ -159,14 +155,14 @@ def test_others_get_their_turn(
         return batch.done()
 
     with ThreadPoolExecutor() as threads, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(account_limit, "TURN_SECONDS", 0.0)
-        patch.setattr(account_limit, "CHANCE_SECONDS", inf)
+        patch.setattr(limit, "TURN_SECONDS", 0.0)
+        patch.setattr(limit, "CHANCE_SECONDS", inf)
         batch = threads.submit(carry, still, shots(6), storage=tmp_path)
         until("one is at fal", lambda: still.submissions)
         others = until("another has it", lend_after_another)
         assert len(still.submissions) < 6
         patch.undo()
-        [ours] = account_limit._limits.values()
+        [ours] = limit._limits.values()
         ours._ask_at = 0.0
         client.release_concurrency_slots_with_lease(others)
         until("the rest are made", all_made)
@@ -183,7 +179,7 @@ def test_what_prefect_took_back_is_counted_on_no_more(
     assert (leases.slots, leases.limit, leases.borrow(client, 1)) == (3, 3, None)
     client.release_concurrency_slots_with_lease(leases.held[0].id)
     before = leases.held[1].renewed
-    monkeypatch.setattr("prefect_hailuo.leases.RENEW_SECONDS", 0.0)
+    monkeypatch.setattr("prefect_hailuo.runs.limit.RENEW_SECONDS", 0.0)
     leases.renew(client)
     assert (leases.slots, taken(client), leases.held[0].renewed > before) == (2, 2, True)
 
@@ -219,7 +215,7 @@ def test_without_prefect_nothing_is_bought(
 ) -> None:
     """After a while, for a short outage is waited out."""
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_CONCURRENCY_LIMIT", NAME)
-    monkeypatch.setattr(account_limit, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(limit, "PATIENCE_SECONDS", 0.5)
     monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
     gone = f"http://127.0.0.1:{free_port()}/api"
     with temporary_settings({PREFECT_API_URL: gone}):
@@ -249,7 +245,7 @@ def test_hundreds_ask_prefect_a_few_times(
     with FalEmulator(speed=1000, concurrency=300, clip=smallest_video()) as emulator:
         assert kinds(carry(emulator, shots(300), storage=tmp_path)) == ["video"] * 300
         assert emulator.charged == 300
-    until("all was given back", lambda: account_limit.THREAD not in threads())
+    until("all was given back", lambda: limit.THREAD not in threads())
     assert 0 < calls[0] <= 30
 
 

@@ -19,9 +19,9 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from prefect_hailuo import approval
-from prefect_hailuo.approval import Question, aask_approval, ask_approval
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
+from prefect_hailuo.tasks import approval
+from prefect_hailuo.tasks.approval import Question, aask_approval, ask_approval
 
 DEAR = Question(
     cost_usd=Decimal("9.80"), above_usd=Decimal(5), plan="| 20 | clips |", subject="clips"

@@ -19,17 +19,17 @@ from flows.batch import batch
 from flows.storyboard import storyboard
 from prefect_hailuo import (
     Hailuo02ProTextToVideo,
-    approval,
     buying_only,
     estimate,
     generate_videos,
     submit_video,
 )
-from prefect_hailuo.batch_summary import BatchSummary
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import fail_inside
+from prefect_hailuo.emulator.app import fail_inside
 from prefect_hailuo.errors import HailuoError
-from prefect_hailuo.scenes import Scene
+from prefect_hailuo.flows.report import BatchSummary
+from prefect_hailuo.flows.storyboard import Scene
+from prefect_hailuo.tasks import approval
 
 FOX: dict[str, Any] = {"prompt": "A fox.", "model": "hailuo-02-pro"}
 OWL = Hailuo02ProTextToVideo(prompt="An owl.")

@@ -26,14 +26,13 @@ from prefect_hailuo import (
     hailuo_23_pro_text_to_video,
     submit_video,
 )
-from prefect_hailuo.artifacts import card, escape
 from prefect_hailuo.clock import SystemClock
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
-from prefect_hailuo.fal.messages import Ticket
-from prefect_hailuo.fal.pacing import CROWD
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.waiting import PROGRESS_SECONDS
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.wait import PROGRESS_SECONDS
+from prefect_hailuo.fal.follow import CROWD
+from prefect_hailuo.runs.cards import card, escape
+from prefect_hailuo.ticket import Ticket
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -16,10 +16,10 @@ from roads import FOX
 from s3_servers import Bucket
 
 from prefect_hailuo import Video, generate_video, generate_videos
-from prefect_hailuo.assets import asset_key
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.storage import StorageBlock
+from prefect_hailuo.runs.events import asset_key
+from prefect_hailuo.runs.storage import StorageBlock
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -19,15 +19,15 @@ from prefect_hailuo import (
     Budget,
     Hailuo23ProTextToVideo,
 )
-from prefect_hailuo.batch import FIRST_AT_ONCE
 from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.emulator.common_faults import (
+from prefect_hailuo.emulator.app import (
     delay,
     fail_inside,
     refuse,
     refuse_content,
     refuse_without_credit,
 )
+from prefect_hailuo.engine.batch import FIRST_AT_ONCE
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError, StorageError
 
 FOX = Hailuo23ProTextToVideo(prompt="A red fox.")

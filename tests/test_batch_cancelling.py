@@ -17,13 +17,12 @@ from prefect import flow
 from test_cancelling import cancel, in_a_thread, this_run
 
 from prefect_hailuo import Ticket, VideoOutcomes, agenerate_videos, generate_videos
-from prefect_hailuo.catalogue import make_orders
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, ManualClock
+from prefect_hailuo.engine.loop import Connections, Emit, StoppedError, process_loop
+from prefect_hailuo.engine.road import Road
 from prefect_hailuo.fal.messages import Cancellation
-from prefect_hailuo.generation import Road
-from prefect_hailuo.ledger.wishes import Run
-from prefect_hailuo.loop import StoppedError, process_loop
+from prefect_hailuo.ledger.attempt import Run
+from prefect_hailuo.runs.orders import make_orders
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

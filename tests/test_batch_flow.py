@@ -20,11 +20,13 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from flows.batch import batch, main
-from prefect_hailuo import Budget, approval, batch_report
-from prefect_hailuo.batch_summary import BatchSummary
+from prefect_hailuo import Budget
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import refuse_content
+from prefect_hailuo.emulator.app import refuse_content
 from prefect_hailuo.errors import NotApprovedError
+from prefect_hailuo.flows import report
+from prefect_hailuo.flows.report import BatchSummary
+from prefect_hailuo.tasks import approval
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -98,7 +100,7 @@ async def test_a_report_that_cannot_be_made_loses_nothing(
     tiny: FalEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was paid for is returned all the same."""
-    monkeypatch.setattr(batch_report, "as_csv", lambda entries: 1 / 0)
+    monkeypatch.setattr(report, "as_csv", lambda entries: 1 / 0)
     summary = await batch(["A fox."], storage=str(tmp_path), credentials=tiny.credentials())
     assert (summary.done, summary.csv) == (1, None)
 

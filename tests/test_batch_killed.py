@@ -14,7 +14,7 @@ from file_server import smallest_video
 from workers import wait_until
 
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import delay
+from prefect_hailuo.emulator.app import delay
 
 MANY = 60
 

@@ -11,8 +11,9 @@ from pydantic import SecretStr, ValidationError
 from test_errors import CLASSES, TICKET
 
 from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, Video, VideoOutcome
-from prefect_hailuo.batch_telling import describe_counts
-from prefect_hailuo.endpoints import VideoInput
+from prefect_hailuo.engine.events import Attached, Progress, Reused, Submitted
+from prefect_hailuo.engine.order import Order
+from prefect_hailuo.engine.outcome import Course, Failure, count
 from prefect_hailuo.errors import (
     Billed,
     ContentPolicyError,
@@ -23,14 +24,12 @@ from prefect_hailuo.errors import (
     ParkedError,
     Problem,
 )
-from prefect_hailuo.events import Attached, Progress, Reused, Submitted
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import InProgress, InQueue
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.order import Order
-from prefect_hailuo.outcomes import Failure
-from prefect_hailuo.places import Directory
-from prefect_hailuo.tally import Course, count
+from prefect_hailuo.models.catalogue import VideoInput
+from prefect_hailuo.runs.cards import describe_counts
+from prefect_hailuo.storage.place import Directory
 
 FOX = Hailuo23ProTextToVideo(prompt="A red fox.")
 KEY = "5ec3e7:k3y"

@@ -16,7 +16,7 @@ from prefect_hailuo import (
     generate_videos,
 )
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import (
+from prefect_hailuo.emulator.app import (
     fail_inside,
     refuse_content,
 )

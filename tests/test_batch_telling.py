@@ -18,10 +18,10 @@ from prefect.runtime import flow_run
 from test_artifacts import artifacts_of
 
 from prefect_hailuo import Hailuo02ProTextToVideo, VideoOutcomes, generate_videos
-from prefect_hailuo.batch_telling import MOST_FAILURES
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import refuse_content, refuse_without_credit
-from prefect_hailuo.watching import ASK_SECONDS
+from prefect_hailuo.emulator.app import refuse_content, refuse_without_credit
+from prefect_hailuo.runs.cancellation import ASK_SECONDS
+from prefect_hailuo.runs.cards import MOST_FAILURES
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -13,7 +13,7 @@ from prefect_hailuo import FalCredentials, HailuoVideoJob
 from prefect_hailuo.emulator import LOCKED_KEY, FalEmulator
 from prefect_hailuo.errors import BadKeyError, InsecureHostError, MissingKeyError, NoCreditError
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.sync_client import FalClient
+from prefect_hailuo.runs.blocks import FalClient
 
 KEY = "0b5f2d9e:3a7c41d8f29b4e60"
 

@@ -20,7 +20,7 @@ from prefect_hailuo import (
     hailuo_02_pro_text_to_video,
 )
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.events import Cautioned
+from prefect_hailuo.engine.events import Cautioned
 
 MISSPELT = "[Pan lef] A red fox at dawn."
 WARNING = "[Pan lef] is no camera command of MiniMax's; did you mean [Pan left]?"

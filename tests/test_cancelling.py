@@ -24,8 +24,8 @@ from prefect.states import Cancelling
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, generate_video
 from prefect_hailuo.emulator import FalEmulator, ManualClock, delay
-from prefect_hailuo.loop import StoppedError
-from prefect_hailuo.sweep import sweep
+from prefect_hailuo.engine.loop import StoppedError
+from prefect_hailuo.tasks.sweep import sweep
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -13,7 +13,7 @@ import pytest
 
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.models.catalogue import CATALOGUE
 
 COMMAND = str(Path(sys.executable).parent / "prefect-hailuo")
 

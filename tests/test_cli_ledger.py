@@ -12,9 +12,7 @@ from ledger_keys import A, B, C, parked, wish
 
 from prefect_hailuo.errors import ContentPolicyError
 from prefect_hailuo.fal.messages import Cancellation
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.fates import RERUN, Rerun
-from prefect_hailuo.ledger.wishes import Run
+from prefect_hailuo.ledger.attempt import RERUN, Attempt, Rerun, Run
 
 NASTY = "[bold]A fox[/bold] :fox: \x1b[31m\x9b2J\u202ered\nand white"
 

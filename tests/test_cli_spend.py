@@ -12,7 +12,7 @@ from ledger_keys import A, B, C, parked, wish
 
 from prefect_hailuo.emulator import FalEmulator, edit
 from prefect_hailuo.errors import InputRefusedError
-from prefect_hailuo.ledger.wishes import Limits
+from prefect_hailuo.ledger.attempt import Limits
 
 HAILUO_02 = "fal-ai/minimax/hailuo-02/pro/text-to-video"
 

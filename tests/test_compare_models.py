@@ -21,8 +21,10 @@ from prefect.utilities.callables import parameter_schema
 from test_joining import RED, colour_at, shot
 
 from flows.compare_models import BOTH_PRO, compare_models, main
-from prefect_hailuo.choices import text_models
-from prefect_hailuo.comparison import (
+from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.errors import BatchError, ConfigurationError
+from prefect_hailuo.flows.comparison import (
     CARD_KEY,
     POSTERS_KEY,
     Comparison,
@@ -30,10 +32,8 @@ from prefect_hailuo.comparison import (
     name_of,
     seconds_taken,
 )
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import refuse_content
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
-from prefect_hailuo.errors import BatchError, ConfigurationError
+from prefect_hailuo.flows.rows import text_models
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
 SCRIPT = Path(__file__).parent.parent / "flows" / "compare_models.py"
 

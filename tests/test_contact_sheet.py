@@ -15,21 +15,25 @@ from batches import carry, shots
 from memory_blocks import SyncMemory
 from PIL import Image
 
-from prefect_hailuo import BatchItem, Hailuo02ProTextToVideo, Video, batch_report
-from prefect_hailuo.batch_report import Report, write_report
-from prefect_hailuo.contact_sheet import PAGE_ENTRIES, Cell, draw_sheet, page_names
+from prefect_hailuo import BatchItem, Hailuo02ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.entries import (
+from prefect_hailuo.errors import MissingExtraError
+from prefect_hailuo.flows import report as report_module
+from prefect_hailuo.flows.report import Report, write_report
+from prefect_hailuo.flows.sheet import (
+    PAGE_ENTRIES,
+    Cell,
     Entry,
     as_csv,
     as_table,
+    draw_sheet,
     entries_of_ledger,
     entries_of_outcomes,
+    page_names,
 )
-from prefect_hailuo.errors import MissingExtraError
-from prefect_hailuo.media import MOST_JPEG_BYTES
-from prefect_hailuo.places import Directory
-from prefect_hailuo.storage import StorageBlock
+from prefect_hailuo.media.probe import MOST_JPEG_BYTES
+from prefect_hailuo.runs.storage import StorageBlock
+from prefect_hailuo.storage.place import Directory
 
 EVIL = "=HYPERLINK(1) <script>alert(1)</script> 夜 \"'&"
 
@@ -81,7 +85,7 @@ async def test_a_block_keeps_the_report_beside_its_videos(
     emulator: FalEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Posters are then made of what is read back, within bounds."""
-    monkeypatch.setattr(batch_report, "MOST_READ_BACK", 1)
+    monkeypatch.setattr(report_module, "MOST_READ_BACK", 1)
 
     block = SyncMemory()
     place = StorageBlock(block)
@@ -107,7 +111,7 @@ def test_without_pictures_there_are_still_a_table_and_a_csv(
     def refuse() -> None:
         raise MissingExtraError("PyAV is not installed.")
 
-    monkeypatch.setattr(batch_report, "require_media", refuse)
+    monkeypatch.setattr(report_module, "require_media", refuse)
     found, page = report(entries, tmp_path)
     assert found.sheet_jpeg is None
     assert "A fox." in page

@@ -17,16 +17,21 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from roads import FOX, OWL, generate, order_of
 
 from prefect_hailuo import FalCredentials
-from prefect_hailuo.checkup import versions
-from prefect_hailuo.checkup.asking_prefect import check_server
-from prefect_hailuo.checkup.configuring import check_settings
-from prefect_hailuo.checkup.examining import examine
-from prefect_hailuo.checkup.findings import Finding, Surroundings, make_checks, ok
+from prefect_hailuo.cli import checks
+from prefect_hailuo.cli.checks import (
+    Finding,
+    Surroundings,
+    check_server,
+    check_settings,
+    make_checks,
+    ok,
+)
+from prefect_hailuo.cli.doctor import examine
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
-from prefect_hailuo.emulator.common_faults import refuse
+from prefect_hailuo.emulator.app import refuse
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import ConfigurationError, ParkedError
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.steps import acquiring
+from prefect_hailuo.runs.steps import acquiring
 
 SECRET = "5ec3e7-1d5a:7h15-15-7h3-53cr37-p4r7"
 
@@ -41,7 +46,7 @@ def no_server() -> Iterator[None]:
 @pytest.fixture
 def as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is installed on a developer's machine, is what is needed."""
-    monkeypatch.setattr(versions, "requires", lambda package: [])
+    monkeypatch.setattr(checks, "requires", lambda package: [])
 
 
 def found(check: str, *arguments: Any, **options: Any) -> list[Finding]:
@@ -62,8 +67,8 @@ def test_on_a_machine_that_is_well_there_is_no_problem(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each thing is looked at, and the command ends with 0, however busy the machine is."""
-    monkeypatch.setattr("prefect_hailuo.checkup.asking_prefect.ANSWER_SECONDS", 60.0)
-    monkeypatch.setattr("prefect_hailuo.checkup.asking_fal.ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr("prefect_hailuo.cli.checks.PREFECT_ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr("prefect_hailuo.cli.checks.ANSWER_SECONDS", 60.0)
     ran = run("doctor", "--emulator", tiny.url, "--timeout", "90")
     assert (ran.code, ran.err) == (0, ""), ran
     assert "no problems" in ran.words
@@ -110,7 +115,7 @@ def test_a_fal_that_cannot_be_reached_is_told(
     no_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key is not blamed for it."""
-    monkeypatch.setattr("prefect_hailuo.checkup.asking_fal.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("prefect_hailuo.cli.checks.ANSWER_SECONDS", 1.0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -205,7 +210,7 @@ def test_a_disk_without_room_is_told(
     no_server: None, tiny: FalEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In time, and with how many videos there is room for."""
-    room = "prefect_hailuo.checkup.looking_at_places"
+    room = "prefect_hailuo.cli.checks"
     monkeypatch.setattr(f"{room}.LOW_BYTES", 1e18)
     assert found("storage", tiny.credentials(), tmp_path)[0].verdict == "warning"
     monkeypatch.setattr(f"{room}.OUT_BYTES", 1e18)
@@ -238,9 +243,9 @@ def test_the_limit_that_the_settings_name_is_looked_at(
 
 def test_a_package_of_the_wrong_release_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is needed is read from what the package itself declares."""
-    monkeypatch.setattr(versions, "requires", lambda package: ["fastapi>=0.139,<0.155"])
-    monkeypatch.setattr(versions, "_installed", lambda name: "0.155")
-    told = of("packages", versions.check_versions(Surroundings()))
+    monkeypatch.setattr(checks, "requires", lambda package: ["fastapi>=0.139,<0.155"])
+    monkeypatch.setattr(checks, "_installed", lambda name: "0.155")
+    told = of("packages", checks.check_versions(Surroundings()))
     assert told.verdict == "problem"
     assert "fastapi 0.155 is installed, and fastapi<0.155,>=0.139 is needed" in told.says
     assert told.cure.startswith("pip install -U prefect-hailuo ")
@@ -248,10 +253,10 @@ def test_a_package_of_the_wrong_release_is_a_problem(monkeypatch: pytest.MonkeyP
 
 def test_a_missing_extra_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not everybody wants posters."""
-    there = versions._installed
-    monkeypatch.setattr(versions, "_installed", lambda name: None if name == "av" else there(name))
-    monkeypatch.setattr(versions, "requires", lambda package: ['av>=14; extra == "media"'])
-    told = of("media", versions.check_versions(Surroundings()))
+    there = checks._installed
+    monkeypatch.setattr(checks, "_installed", lambda name: None if name == "av" else there(name))
+    monkeypatch.setattr(checks, "requires", lambda package: ['av>=14; extra == "media"'])
+    told = of("media", checks.check_versions(Surroundings()))
     assert (told.verdict, "prefect-hailuo[media]" in told.cure) == ("warning", True)
 
 

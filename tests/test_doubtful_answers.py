@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 from roads import FOX, generate, order_of
 
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, Fault, fail_inside, refuse
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.road import Road
 from prefect_hailuo.errors import Billed, FalError, FalFaultError
-from prefect_hailuo.generation import Road
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.steps import acquiring
+from prefect_hailuo.ledger.attempt import Attempt, Fate
+from prefect_hailuo.runs.steps import acquiring
 
 TYPED = {"X-Fal-Error-Type": "runner_server_error"}
 

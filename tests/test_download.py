@@ -16,15 +16,14 @@ from raw_server import HTML, TICKET, HurriedClock, RawServer, Reply, answer, clo
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, Ticket
 from prefect_hailuo.clock import Clock
-from prefect_hailuo.download import DOWNLOAD_SECONDS, MOST_ATTEMPTS, Downloads
 from prefect_hailuo.emulator import FalEmulator, Fault, cut, expire_file, wrong_bytes
 from prefect_hailuo.errors import Billed, DownloadError, StorageError, VideoExpiredError
 from prefect_hailuo.fal.messages import File, Output
 from prefect_hailuo.fal.transport import open_http, open_reading
-from prefect_hailuo.folders import CHUNK_BYTES
-from prefect_hailuo.places import Directory
-from prefect_hailuo.storing import Storing
-from prefect_hailuo.video import Video
+from prefect_hailuo.models.video import Video
+from prefect_hailuo.storage.download import DOWNLOAD_SECONDS, MOST_ATTEMPTS, Downloads
+from prefect_hailuo.storage.place import CHUNK_BYTES, Directory
+from prefect_hailuo.storage.store import Storing
 
 VIDEO = smallest_video()
 LENGTH = len(VIDEO)
@@ -33,10 +32,10 @@ GOOD = answer(200, VIDEO, {"Content-Type": "video/mp4"})
 DOWNLOAD_LONG_VIDEO = """
     import asyncio, re, sys
     from pathlib import Path
-    from prefect_hailuo.download import Downloads
+    from prefect_hailuo.storage.download import Downloads
     from prefect_hailuo.fal.messages import File
     from prefect_hailuo.fal.transport import open_http, open_reading
-    from prefect_hailuo.places import Directory
+    from prefect_hailuo.storage.place import Directory
 
     def peak():
         return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

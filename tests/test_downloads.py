@@ -18,14 +18,13 @@ from raw_server import RawServer, Reply
 from roads import generate
 
 from prefect_hailuo.clock import SystemClock
-from prefect_hailuo.connections import Connections, Emit
-from prefect_hailuo.download import STALL_SECONDS, Downloads
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.errors import DownloadError
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.transport import open_reading
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.places import Directory
+from prefect_hailuo.storage.download import STALL_SECONDS, Downloads
+from prefect_hailuo.storage.place import Directory
 
 VIDEO = smallest_video()
 ENDLESS = Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + VIDEO, "trickle")
@@ -34,10 +33,10 @@ DOWNLOAD_TWENTY = """
     import re, sys
     from pathlib import Path
     import anyio
-    from prefect_hailuo.download import Downloads
+    from prefect_hailuo.storage.download import Downloads
     from prefect_hailuo.fal.messages import File
     from prefect_hailuo.fal.transport import open_reading
-    from prefect_hailuo.places import Directory
+    from prefect_hailuo.storage.place import Directory
 
     def peak():
         return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

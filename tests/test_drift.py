@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
-from prefect_hailuo.drift import Difference, DriftReport, compare
-from prefect_hailuo.drift_watch import awatch_schemas, watch_schemas
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import edit, garble, refuse
-from prefect_hailuo.emulator.openapi import document
-from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.emulator.app import edit, garble, refuse
+from prefect_hailuo.emulator.routes import document
 from prefect_hailuo.errors import RequestRefusedError, UnknownEndpointError
-from prefect_hailuo.fal.documents import Metadata, ModelDocument
-from prefect_hailuo.schemas import fields_of
+from prefect_hailuo.fal.platform import Metadata, ModelDocument
+from prefect_hailuo.flows.drift import (
+    Difference,
+    DriftReport,
+    awatch_schemas,
+    compare,
+    fields_of,
+    watch_schemas,
+)
+from prefect_hailuo.models.catalogue import CATALOGUE
 
 MODEL = "hailuo-02-pro"
 ENDPOINT = Hailuo02ProTextToVideo.endpoint

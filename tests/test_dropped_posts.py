@@ -23,9 +23,9 @@ from workers import Nursery, Workers, is_whole
 
 from prefect_hailuo import Video
 from prefect_hailuo.emulator import FalEmulator, Fault, drop_after_accepting, drop_before_accepting
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import ParkedError
 from prefect_hailuo.fal import client as fal_client
-from prefect_hailuo.loop import process_loop
 
 SAMPLE = ("closed", "reset", "cut in the body", "502 HTML", "200 HTML", "404 HTML")
 

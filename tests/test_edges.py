@@ -21,8 +21,9 @@ from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, an
 from roads import FOX, OWL, order_of, path_of, record_of
 from sqlalchemy import text
 
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, ManualClock
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.sweep import SweepRow
 from prefect_hailuo.errors import (
     ConfigurationError,
     FalFaultError,
@@ -30,21 +31,17 @@ from prefect_hailuo.errors import (
     LedgerError,
     SubmitUnknownError,
 )
-from prefect_hailuo.fal import purchase
+from prefect_hailuo.fal import post
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.hooks import cancel_generations
 from prefect_hailuo.ledger import database
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.wishes import Run
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.naming import name_apart
-from prefect_hailuo.settings import current_settings
-from prefect_hailuo.steps import acquiring, generating, perform
-from prefect_hailuo.sweep import _preparing, sweep
-from prefect_hailuo.sweeping import SweepRow
+from prefect_hailuo.ledger.attempt import Attempt, Run
+from prefect_hailuo.runs.settings import current_settings
+from prefect_hailuo.runs.steps import acquiring, generating, perform
+from prefect_hailuo.storage.names import name_apart
+from prefect_hailuo.tasks.sweep import _preparing, cancel_generations, sweep
 
 MANY_CANCELLED = """
 INSERT INTO hailuo_waiter (id, key, realm, lease_until, started_at, cancelled_at)
@@ -84,7 +81,7 @@ async def test_an_httpcore_that_does_not_stop_at_the_gate_is_not_trusted(
     reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was sent without a word in the ledger is of unknown fate, answered or not."""
-    monkeypatch.setattr(purchase, "FIRST_BYTE", "what another release calls it")
+    monkeypatch.setattr(post, "FIRST_BYTE", "what another release calls it")
     with RawServer(reply) as server:
         async with AsyncFalClient(server.access()) as client:
             with pytest.raises(SubmitUnknownError):

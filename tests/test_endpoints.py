@@ -13,7 +13,8 @@ import pytest
 from pydantic import Field, ValidationError
 
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.endpoints import (
+from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.models.catalogue import (
     CATALOGUE,
     PICTURE_1080P,
     Endpoint,
@@ -24,7 +25,6 @@ from prefect_hailuo.endpoints import (
     VideoInput,
     find_input_class,
 )
-from prefect_hailuo.fal.client import AsyncFalClient
 
 PAGES = Path(__file__).parent / "emulator" / "pages"
 """fal's pages of the two endpoints, word for word."""

@@ -10,14 +10,12 @@ import pytest
 from roads import FOX, order_of
 
 from prefect_hailuo import Ticket
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, delay
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.order import Order
 from prefect_hailuo.errors import ParkedError
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.wishes import Buy
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.order import Order
-from prefect_hailuo.steps import generating
+from prefect_hailuo.ledger.attempt import Attempt, Buy
+from prefect_hailuo.runs.steps import generating
 
 
 def give_away(order: Order, request_id: str) -> Attempt | None:

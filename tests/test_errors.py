@@ -17,7 +17,7 @@ from prefect_hailuo.errors import (
     Problem,
     about,
 )
-from prefect_hailuo.fal.messages import Ticket
+from prefect_hailuo.ticket import Ticket
 
 TICKET = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
 ALL = sorted(

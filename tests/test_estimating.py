@@ -13,10 +13,10 @@ from roads import FOX, OWL, generate, order_of
 
 from prefect_hailuo import Budget, Estimate, Hailuo02ProTextToVideo, aestimate, estimate
 from prefect_hailuo.emulator import FalEmulator, edit
-from prefect_hailuo.endpoints import VideoInput
 from prefect_hailuo.errors import BudgetError, MissingKeyError
-from prefect_hailuo.key import generation_key
-from prefect_hailuo.quoting import quote
+from prefect_hailuo.models.catalogue import VideoInput
+from prefect_hailuo.models.key import generation_key
+from prefect_hailuo.runs.estimate import quote
 
 
 def states(told: Estimate) -> list[str]:

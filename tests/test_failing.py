@@ -9,7 +9,6 @@ import pytest
 from raw_server import HurriedClock
 from roads import FOX, OWL, Hundredfold, generate, names, order_of, timed
 
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import (
     FalEmulator,
     Fault,
@@ -19,6 +18,9 @@ from prefect_hailuo.emulator import (
     refuse_content,
     time_out,
 )
+from prefect_hailuo.engine.events import Progress
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.road import Road
 from prefect_hailuo.errors import (
     Billed,
     ContentPolicyError,
@@ -27,11 +29,8 @@ from prefect_hailuo.errors import (
     GenerationTimeoutError,
     RequestCancelledError,
 )
-from prefect_hailuo.events import Progress
 from prefect_hailuo.fal.messages import Completed, InQueue
-from prefect_hailuo.generation import Road
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.steps import acquiring
+from prefect_hailuo.runs.steps import acquiring
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ from prefect_hailuo.emulator import (
 )
 from prefect_hailuo.errors import Billed, FalError, GenerationTimeoutError
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.following import follow
-from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Ticket
-from prefect_hailuo.fal.supervising import Supervisor
+from prefect_hailuo.fal.follow import Supervisor, follow
+from prefect_hailuo.fal.messages import Completed, InProgress, InQueue
+from prefect_hailuo.ticket import Ticket
 
 Status = InQueue | InProgress | Completed
 

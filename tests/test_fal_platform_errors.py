@@ -28,7 +28,7 @@ from prefect_hailuo.errors import (
     RealmMismatchError,
     RequestRefusedError,
 )
-from prefect_hailuo.fal import pages
+from prefect_hailuo.fal import platform
 from prefect_hailuo.fal.messages import EMULATOR_HEADER
 
 REFUSALS: dict[str, tuple[Reply, type[HailuoError], str]] = {
@@ -105,7 +105,7 @@ async def test_pages_that_go_round_in_circles_are_an_error(cursors: list[str]) -
 
 async def test_pages_that_never_end_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new cursor each time is followed often, but not for ever."""
-    monkeypatch.setattr(pages, "MOST_PAGES", 5)
+    monkeypatch.setattr(platform, "MOST_PAGES", 5)
     server = RawServer(*[page([item(f"r{n}")], f"c{n}") for n in range(9)])
     with server, pytest.raises(MalformedReplyError, match="do not end: 5 were read"):
         await history_of(server)

@@ -15,11 +15,11 @@ from raw_server import (
 )
 
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import (
     MalformedReplyError,
     RequestRefusedError,
 )
+from prefect_hailuo.models.catalogue import CATALOGUE
 
 
 async def test_prices_are_those_of_the_catalogue() -> None:

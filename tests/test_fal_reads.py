@@ -36,7 +36,7 @@ from prefect_hailuo.errors import (
     GenerationTimeoutError,
     RateLimitedError,
 )
-from prefect_hailuo.fal import patience
+from prefect_hailuo.fal import retry
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.messages import Cancellation, Completed, InProgress, InQueue
 
@@ -139,7 +139,7 @@ async def test_fal_is_not_asked_without_a_pause() -> None:
         async with AsyncFalClient(server.access(), clock=clock) as client:
             with pytest.raises(GenerationTimeoutError):
                 await client.status(TICKET, timeout_seconds=60)
-    assert len(server.requests) <= 60 / patience.FIRST_PAUSE_SECONDS
+    assert len(server.requests) <= 60 / retry.FIRST_PAUSE_SECONDS
 
 
 async def test_fal_is_asked_less_and_less_often() -> None:
@@ -149,8 +149,8 @@ async def test_fal_is_asked_less_and_less_often() -> None:
         async with AsyncFalClient(server.access(), clock=clock) as client:
             with pytest.raises(GenerationTimeoutError):
                 await client.status(TICKET, timeout_seconds=1800)
-    assert clock.slept[0] <= patience.FIRST_PAUSE_SECONDS
-    assert max(clock.slept) <= patience.LONGEST_PAUSE_SECONDS
+    assert clock.slept[0] <= retry.FIRST_PAUSE_SECONDS
+    assert max(clock.slept) <= retry.LONGEST_PAUSE_SECONDS
     assert len(server.requests) < 300
 
 

@@ -10,7 +10,8 @@ from raw_server import BODY, ENDPOINT, RawServer, access_to, answer, event, even
 from prefect_hailuo.emulator import EMULATOR_KEY, FalEmulator
 from prefect_hailuo.errors import Billed, RealmMismatchError
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.messages import EMULATOR_HEADER, Realm, Ticket
+from prefect_hailuo.fal.messages import EMULATOR_HEADER
+from prefect_hailuo.ticket import Realm, Ticket
 
 Call = Callable[[AsyncFalClient, Ticket], Awaitable[object]]
 

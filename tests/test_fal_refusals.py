@@ -21,7 +21,8 @@ from prefect_hailuo.emulator import (
 )
 from prefect_hailuo.errors import Billed, FalError, InputRefusedError
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.messages import Cancellation, Ticket
+from prefect_hailuo.fal.messages import Cancellation
+from prefect_hailuo.ticket import Ticket
 
 
 def in_seconds(seconds: int) -> str:

@@ -30,16 +30,17 @@ from raw_server import (
 from tblib.pickling_support import install
 
 from prefect_hailuo.clock import Deadline
-from prefect_hailuo.download import Downloads
 from prefect_hailuo.emulator import FalEmulator, foreign_urls
 from prefect_hailuo.errors import DownloadError, HailuoError
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.following import follow
-from prefect_hailuo.fal.messages import Cancellation, Completed, Ticket
+from prefect_hailuo.fal.follow import follow
+from prefect_hailuo.fal.messages import Cancellation, Completed
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.places import Directory
-from prefect_hailuo.storing import Storing
-from prefect_hailuo.sync_client import FalClient
+from prefect_hailuo.runs.blocks import FalClient
+from prefect_hailuo.storage.download import Downloads
+from prefect_hailuo.storage.place import Directory
+from prefect_hailuo.storage.store import Storing
+from prefect_hailuo.ticket import Ticket
 
 Call = Callable[[AsyncFalClient, Ticket], Awaitable[object]]
 

@@ -23,7 +23,8 @@ from prefect_hailuo.errors import (
     StreamDroppedError,
 )
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Ticket
+from prefect_hailuo.fal.messages import Completed, InProgress, InQueue
+from prefect_hailuo.ticket import Ticket
 
 Status = InQueue | InProgress | Completed
 

@@ -43,7 +43,8 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal import client as fal_client
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.messages import Completed, Ticket
+from prefect_hailuo.fal.messages import Completed
+from prefect_hailuo.ticket import Ticket
 
 Purchase = Callable[[AsyncFalClient], Awaitable[object]]
 

@@ -18,8 +18,9 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.messages import Cancellation, Completed, InProgress, InQueue, Ticket
-from prefect_hailuo.sync_client import FalClient
+from prefect_hailuo.fal.messages import Cancellation, Completed, InProgress, InQueue
+from prefect_hailuo.runs.blocks import FalClient
+from prefect_hailuo.ticket import Ticket
 
 TICKET = Ticket(endpoint=ENDPOINT, request_id="r1")
 

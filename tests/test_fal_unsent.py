@@ -10,7 +10,7 @@ from raw_server import BODY, ENDPOINT, HTML, RawServer, Reply, access_to, answer
 
 from prefect_hailuo.errors import Billed, UnreachableError
 from prefect_hailuo.fal import client as fal_client
-from prefect_hailuo.fal import purchase
+from prefect_hailuo.fal import post
 from prefect_hailuo.fal.client import AsyncFalClient
 
 
@@ -37,7 +37,7 @@ async def test_a_connection_that_does_not_come_about_bought_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server too busy to take the connection was sent nothing."""
-    monkeypatch.setattr(purchase, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(post, "CONNECT_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as busy:
         address = busy.getsockname()
         with socket.create_connection(address):  # fills the queue of connections

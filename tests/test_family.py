@@ -21,12 +21,12 @@ from prefect_hailuo import (
     estimate,
 )
 from prefect_hailuo.emulator import FalEmulator, edit
-from prefect_hailuo.emulator.outcomes import validate
-from prefect_hailuo.endpoints import CATALOGUE, Endpoint, Variant, VideoInput
+from prefect_hailuo.emulator.outcome import validate
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.images import data_uri
-from prefect_hailuo.key import generation_key
-from prefect_hailuo.quoting import quote
+from prefect_hailuo.models.catalogue import CATALOGUE, Endpoint, Variant, VideoInput
+from prefect_hailuo.models.image import data_uri
+from prefect_hailuo.models.key import generation_key
+from prefect_hailuo.runs.estimate import quote
 
 FACTS = [kind.endpoint for kind in CATALOGUE.values()]
 each_of_all = pytest.mark.parametrize("facts", FACTS, ids=lambda facts: facts.name)

@@ -14,14 +14,13 @@ from file_server import smallest_video
 from roads import FOX, OWL, Hundredfold, generate, names, order_of, path_of, record_of, timed
 
 from prefect_hailuo import Ticket, Video
-from prefect_hailuo.connections import POSTS_AT_ONCE, Connections, Emit, Job
 from prefect_hailuo.emulator import FalEmulator, edit
-from prefect_hailuo.events import Logged, Progress, Stored, Submitted
+from prefect_hailuo.engine.events import Logged, Progress, Stored, Submitted
+from prefect_hailuo.engine.loop import POSTS_AT_ONCE, Connections, Emit, Job, process_loop
+from prefect_hailuo.engine.wait import PROGRESS_SECONDS
 from prefect_hailuo.fal.messages import Completed
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.places import Directory
-from prefect_hailuo.steps import fetching, generating, storing
-from prefect_hailuo.waiting import PROGRESS_SECONDS
+from prefect_hailuo.runs.steps import fetching, generating, storing
+from prefect_hailuo.storage.place import Directory
 
 MEASURES = {"width", "height", "duration_seconds", "frames_per_second", "codec"}
 
@@ -31,13 +30,13 @@ GENERATE_WITHOUT = """
         sys.modules[name] = {module}
     from pathlib import Path
     from pydantic import SecretStr
-    from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+    from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
     from prefect_hailuo.fal.hosts import Access, Hosts
-    from prefect_hailuo.generation import Road
+    from prefect_hailuo.engine.road import Road
     from prefect_hailuo.ledger.address import ledger_address
-    from prefect_hailuo.loop import process_loop
-    from prefect_hailuo.order import Order
-    from prefect_hailuo.places import Directory
+    from prefect_hailuo.engine.loop import process_loop
+    from prefect_hailuo.engine.order import Order
+    from prefect_hailuo.storage.place import Directory
 
     url, folder, ledger_url = sys.argv[1:]
     fox = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")

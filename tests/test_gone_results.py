@@ -8,8 +8,8 @@ import pytest
 from roads import FOX, Hundredfold, generate, order_of, timed
 
 from prefect_hailuo.emulator import FalEmulator, expire_result, fail_inside, refuse
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import FalFaultError, ParkedError
-from prefect_hailuo.loop import process_loop
 
 GONE = {"status": "NOT_FOUND"}
 

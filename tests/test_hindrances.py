@@ -10,9 +10,9 @@ from file_server import smallest_video
 
 from prefect_hailuo.clock import SystemClock
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import refuse
+from prefect_hailuo.emulator.app import refuse
 from prefect_hailuo.errors import Billed, RateLimitedError, UnreachableError
-from prefect_hailuo.hindrances import Hindrances
+from prefect_hailuo.fal.retry import Hindrances
 
 MANY = 60
 

@@ -14,7 +14,7 @@ from raw_server import ENDPOINT, KEY, SECRET, access_to
 
 from prefect_hailuo.errors import ConfigurationError, InsecureHostError, UnknownEndpointError
 from prefect_hailuo.fal.hosts import Access, Hosts
-from prefect_hailuo.fal.messages import Ticket
+from prefect_hailuo.ticket import Ticket
 
 PRIVATE = [
     "https://queue.fal.run",

@@ -10,7 +10,7 @@ import pytest
 from picture_ground import Shot as Pictured
 from pydantic import BaseModel, ValidationError
 
-from prefect_hailuo.images import ImageSource, decode_data_uri, image_fields, image_sources
+from prefect_hailuo.models.image import ImageSource, decode_data_uri, image_fields, image_sources
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(30)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from test_media import clip
 
 from prefect_hailuo.errors import DownloadError, StorageError
-from prefect_hailuo.joining import join_files
+from prefect_hailuo.media.coding import join_files
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 180, 30), (30, 30, 200)
 Colour = tuple[int, int, int]

@@ -13,9 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, VideoInput
-from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.key import canonical_take, file_stem, generation_key
+from prefect_hailuo.models.catalogue import (
+    Hailuo02ProTextToVideo,
+    Hailuo23ProTextToVideo,
+    VideoInput,
+)
+from prefect_hailuo.models.key import canonical_take, file_stem, generation_key
+from prefect_hailuo.ticket import Realm
 
 FOX = "A red fox crosses a snowy field."
 
@@ -74,8 +78,8 @@ def test_the_key_of_a_designed_shot_is_frozen() -> None:
 def test_keys_are_the_same_in_every_process() -> None:
     """Python hashes strings differently in each process; keys do not change with that."""
     code = (
-        "from prefect_hailuo.endpoints import Hailuo23ProTextToVideo as Input\n"
-        "from prefect_hailuo.key import generation_key\n"
+        "from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo as Input\n"
+        "from prefect_hailuo.models.key import generation_key\n"
         f"print(generation_key(Input(prompt={FOX!r}), realm='fal'))"
     )
     env = {**os.environ, "PYTHONHASHSEED": "12345"}

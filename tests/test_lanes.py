@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_hailuo.fal.lanes import ASKED_A_SECOND, WOKEN_AT_ONCE, Lane
+from prefect_hailuo.fal.follow import (
+    ASKED_A_SECOND,
+    CROWD,
+    DEAF_SECONDS,
+    WOKEN_AT_ONCE,
+    Durations,
+    Lane,
+    Plan,
+    Queue,
+    Spot,
+)
 from prefect_hailuo.fal.messages import Completed, InProgress, InQueue
-from prefect_hailuo.fal.pacing import CROWD, Durations, Plan
-from prefect_hailuo.fal.positions import Queue
-from prefect_hailuo.fal.spots import DEAF_SECONDS, Spot
 
 SECONDS = 60.0
 

@@ -19,8 +19,9 @@ from benchmarks.lean_fal.process import LeanFal, lean_fal
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.messages import Cancellation, Completed, InQueue, Status, Ticket
-from prefect_hailuo.mp4 import check_mp4
+from prefect_hailuo.fal.messages import Cancellation, Completed, InQueue, Status
+from prefect_hailuo.media.mp4 import check_mp4
+from prefect_hailuo.ticket import Ticket
 
 ENDPOINT = Hailuo02ProTextToVideo.endpoint.id
 KEY = {"Authorization": f"Key {WORTHLESS_KEY}"}

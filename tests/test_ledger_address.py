@@ -13,10 +13,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from prefect_hailuo.errors import Billed, LedgerError
-from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.ledger import disks
-from prefect_hailuo.ledger.address import Allowance, LedgerAddress, check_disk, ledger_address
-from prefect_hailuo.ledger.disks import Mount, file_system_of, parse_mounts
+from prefect_hailuo.ledger import address
+from prefect_hailuo.ledger.address import (
+    Allowance,
+    LedgerAddress,
+    Mount,
+    check_disk,
+    file_system_of,
+    ledger_address,
+    parse_mounts,
+)
+from prefect_hailuo.ticket import Realm
 
 HOME = Path("/home/fox/.prefect/hailuo")
 
@@ -39,8 +46,8 @@ def a_plain_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One with a single lasting disk, whatever these tests run on. Returns its mount table."""
     table = tmp_path / "mountinfo"
     table.write_text("27 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n")
-    monkeypatch.setattr(disks, "MOUNT_TABLE", table)
-    monkeypatch.setattr(disks, "CONTAINER_MARKS", ())
+    monkeypatch.setattr(address, "MOUNT_TABLE", table)
+    monkeypatch.setattr(address, "CONTAINER_MARKS", ())
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     return table
 
@@ -345,12 +352,12 @@ def test_a_container_is_known_by_its_marks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str
 ) -> None:
     """Docker and Podman leave a file, Kubernetes sets a variable."""
-    assert not disks.in_container()
+    assert not address.in_container()
     if mark == "file":
-        monkeypatch.setattr(disks, "CONTAINER_MARKS", (tmp_path,))
+        monkeypatch.setattr(address, "CONTAINER_MARKS", (tmp_path,))
     else:
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    assert disks.in_container()
+    assert address.in_container()
 
 
 def test_importing_the_address_does_not_import_sqlalchemy() -> None:

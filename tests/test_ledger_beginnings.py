@@ -31,11 +31,9 @@ from prefect_hailuo.errors import FalError, ParkedError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.earlier import HISTORY_DAYS
-from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Wish
+from prefect_hailuo.ledger.beginning import HISTORY_DAYS
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.wishes import Wish
 
 HOUR = 3600.0
 

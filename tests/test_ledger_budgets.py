@@ -39,9 +39,8 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.messages import Cancellation
-from prefect_hailuo.ledger.attempts import Attempt
+from prefect_hailuo.ledger.attempt import Attempt, Limits, Wish
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.wishes import Limits, Wish
 
 ONE = Limits(total_usd=PRICE)
 """A budget for one video."""

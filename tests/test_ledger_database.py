@@ -17,11 +17,11 @@ from roads import Hundredfold, generate, order_of, timed
 from sqlalchemy import text
 
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, LedgerError
 from prefect_hailuo.ledger import database
+from prefect_hailuo.ledger.attempt import Fate
 from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.loop import process_loop
 
 BREAK_DOWN = """
 CREATE FUNCTION break_down() RETURNS trigger LANGUAGE plpgsql AS

@@ -29,13 +29,12 @@ from roads import FOX, names
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator, lose_answer
 from prefect_hailuo.errors import HailuoError, InputRefusedError
-from prefect_hailuo.ledger.exchange import TABLES
-from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.attempt import Fate, Limits, Run
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.tables import metadata
-from prefect_hailuo.ledger.wishes import Limits, Run
-from prefect_hailuo.orders import make_order
-from prefect_hailuo.steps import generating, perform
+from prefect_hailuo.ledger.upkeep.exchange import TABLES
+from prefect_hailuo.runs.orders import make_order
+from prefect_hailuo.runs.steps import generating, perform
 
 SECRET = "0123456789abcdef-secret"
 

@@ -27,10 +27,8 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.messages import Cancellation
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.fates import RERUN, Fate, Rerun
+from prefect_hailuo.ledger.attempt import RERUN, Attempt, Fate, Rerun, Wish
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.wishes import Wish
 
 NO, YES, UNKNOWN = Billed.NO, Billed.YES, Billed.UNKNOWN
 

@@ -12,7 +12,7 @@ from databases import run_sql
 from ledger_ground import PRICE, ledger_at, wish
 from test_ledger_groups import all_decided
 
-from prefect_hailuo.ledger.wishes import Limits
+from prefect_hailuo.ledger.attempt import Limits
 
 HERE = Path(__file__).parent
 
@@ -24,7 +24,7 @@ RACING = """
     from decimal import Decimal
     sys.path.insert(0, sys.argv[2])
     from ledger_ground import decided, ledger_at, wish
-    from prefect_hailuo.ledger.wishes import Limits
+    from prefect_hailuo.ledger.attempt import Limits
 
     async def race(number):
         shared = [wish(f"shared {each}", waiter=f"{number} {each}") for each in range(150)]

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from prefect_hailuo.errors import LedgerError
-from prefect_hailuo.ledger.grouping import Group
+from prefect_hailuo.ledger.database import Group
 
 
 @dataclass

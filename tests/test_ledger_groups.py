@@ -33,9 +33,8 @@ from sqlalchemy import event, text
 from prefect_hailuo.errors import RunCancelledError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.ledger import database
-from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.attempt import Fate, Limits, Run, Wish
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.wishes import Limits, Run, Wish
 
 MANY = 600
 

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 from sqlalchemy.engine import Connection, make_url
 
 from prefect_hailuo.errors import LedgerError
-from prefect_hailuo.ledger.migrating import MIGRATIONS, REVISIONS
+from prefect_hailuo.ledger.database import MIGRATIONS, REVISIONS
 from prefect_hailuo.ledger.tables import VERSION_TABLE, metadata
 
 PROCESSES = 20
@@ -29,7 +29,7 @@ MANY_PROCESSES = """
     from pydantic import SecretStr
     from prefect_hailuo.ledger.address import LedgerAddress
     from prefect_hailuo.ledger.ledger import Ledger
-    from prefect_hailuo.ledger.wishes import Limits
+    from prefect_hailuo.ledger.attempt import Limits
 
     url, processes = sys.argv[1], int(sys.argv[2])
 

@@ -11,9 +11,9 @@ from ledger_ground import attempts_of, decided, ledger_at, stored, wish
 from picture_ground import Shot
 
 from prefect_hailuo.errors import BudgetError
-from prefect_hailuo.images import data_uri, identity_of, upload_name
-from prefect_hailuo.key import generation_key
-from prefect_hailuo.ledger.wishes import Limits, Wish, digest_of
+from prefect_hailuo.ledger.attempt import Limits, Wish, digest_of
+from prefect_hailuo.models.image import data_uri, identity_of, upload_name
+from prefect_hailuo.models.key import generation_key
 
 ABC = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 INLINE = data_uri(b"abc", "image/png")

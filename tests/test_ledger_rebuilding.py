@@ -11,7 +11,6 @@ from databases import run_sql
 from ledger_ground import ledger_at
 from roads import FOX, OWL, generate, order_of
 
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import (
     FalEmulator,
     Fault,
@@ -21,12 +20,12 @@ from prefect_hailuo.emulator import (
     refuse_content,
     time_out,
 )
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.order import Order
 from prefect_hailuo.errors import HailuoError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
-from prefect_hailuo.ledger.rebuilding import Rebuilt
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.order import Order
-from prefect_hailuo.steps import acquiring, perform
+from prefect_hailuo.ledger.upkeep.rebuild import Rebuilt
+from prefect_hailuo.runs.steps import acquiring, perform
 
 LoseLedger = Callable[[], None]
 

@@ -13,18 +13,16 @@ from file_server import smallest_video
 from ledger_ground import FOX, attempts_of, claimed, decided, end_leases, latest, ledger_at, wish
 
 from prefect_hailuo.emulator import FalEmulator, refuse
-from prefect_hailuo.endpoints import Hailuo23ProTextToVideo, VideoInput
 from prefect_hailuo.errors import SubmitUnknownError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Wish
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.reconciling import Finding, Reconciling
-from prefect_hailuo.ledger.wishes import Wish
+from prefect_hailuo.ledger.search import Finding, Reconciling
+from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo, VideoInput
+from prefect_hailuo.ticket import Ticket
 
 OWL = Hailuo23ProTextToVideo(prompt="An owl lands.")
 

@@ -40,8 +40,7 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.messages import Cancellation, Completed
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.attempt import Attempt, Fate
 from prefect_hailuo.ledger.ledger import Ledger
 
 LOST = SubmitUnknownError("The answer was lost.")

@@ -8,8 +8,7 @@ import anyio
 from ledger_ground import OUTPUT, failed, latest, ledger_at, stored, submitted, succeeded, wish
 
 from prefect_hailuo.fal.messages import Completed
-from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.wishes import Run
+from prefect_hailuo.ledger.attempt import Fate, Run
 
 FAILED = Completed(error="Invalid status code: 422")
 

@@ -19,9 +19,8 @@ from ledger_ground import (
 from prefect_hailuo.errors import Billed
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Cancellation
-from prefect_hailuo.ledger.fates import Fate
+from prefect_hailuo.ledger.attempt import Fate, Run
 from prefect_hailuo.ledger.waiters import WAITER_LEASE_SECONDS
-from prefect_hailuo.ledger.wishes import Run
 
 ONE = Run("one", "parent of one")
 TWO = Run("two")

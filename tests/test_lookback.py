@@ -17,16 +17,15 @@ from roads import Hundredfold, generate, order_of, timed
 from test_ledger_reconciling import Scene
 
 from prefect_hailuo import Hailuo23ProTextToVideo, Video
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, Fault, delay, drop_after_accepting, edit, refuse
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.order import Order
+from prefect_hailuo.engine.sweep import Resolving
 from prefect_hailuo.errors import GenerationTimeoutError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.order import Order
-from prefect_hailuo.resolving import Resolving
-from prefect_hailuo.steps import acquiring, perform
+from prefect_hailuo.ledger.attempt import Attempt
+from prefect_hailuo.runs.steps import acquiring, perform
 
 COMPOSED = Hailuo23ProTextToVideo(prompt="A caf\u00e9.")
 DECOMPOSED = Hailuo23ProTextToVideo(prompt="A cafe\u0301.")

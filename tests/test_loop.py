@@ -12,9 +12,8 @@ import anyio.to_thread
 import pytest
 from process_loops import count_to_three, run_program, thread_name
 
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.loop import ProcessLoop, process_loop
+from prefect_hailuo.engine.loop import Connections, Emit, ProcessLoop, process_loop
 
 
 async def test_callers_on_several_event_loops_share_it() -> None:

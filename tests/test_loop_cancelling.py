@@ -14,7 +14,7 @@ import anyio
 import pytest
 from process_loops import Waiting, buy, count_to_three
 
-from prefect_hailuo.loop import ProcessLoop, StoppedError
+from prefect_hailuo.engine.loop import ProcessLoop, StoppedError
 
 
 class Terminated(BaseException):

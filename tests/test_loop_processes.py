@@ -11,7 +11,7 @@ import pytest
 from process_loops import run_program, thread_name
 
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.loop import process_loop
+from prefect_hailuo.engine.loop import process_loop
 
 # Forks
 

@@ -12,10 +12,16 @@ from typing import Any
 import pytest
 from picture_ground import Shot, plain_picture
 
-from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.manifest import Defaults, Manifest, make_manifest, rows_of
-from prefect_hailuo.row_files import read_rows, rows_of_list
+from prefect_hailuo.flows.rows import (
+    Defaults,
+    Manifest,
+    make_manifest,
+    read_rows,
+    rows_of,
+    rows_of_list,
+)
+from prefect_hailuo.models.catalogue import CATALOGUE
 
 DEFAULTS = Defaults("hailuo-2.3-pro")
 

@@ -11,10 +11,9 @@ import pytest
 from av.video.stream import VideoStream
 
 from prefect_hailuo.emulator.clip import render
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
-from prefect_hailuo.measures import Probe
-from prefect_hailuo.media import probe
-from prefect_hailuo.mp4 import examine_mp4
+from prefect_hailuo.media.mp4 import Probe, examine_mp4
+from prefect_hailuo.media.probe import probe
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
 

@@ -17,8 +17,8 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from prefect_hailuo.errors import DownloadError
-from prefect_hailuo.measures import Probe
-from prefect_hailuo.media import poster, poster_data_uri, probe, require_media
+from prefect_hailuo.media.mp4 import Probe
+from prefect_hailuo.media.probe import poster, poster_data_uri, probe, require_media
 
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
 
@@ -273,8 +273,8 @@ def test_probing_needs_no_pillow(answers: list[list[str | bool]]) -> None:
 FORK = """
 import os, pathlib, sys, warnings
 from prefect_hailuo.emulator.clip import render
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
-from prefect_hailuo.media import poster
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
+from prefect_hailuo.media.probe import poster
 
 warnings.simplefilter("ignore", DeprecationWarning)
 path = pathlib.Path(sys.argv[1])

@@ -17,9 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_hailuo.boxes import MOST_BOXES
 from prefect_hailuo.errors import Billed, DownloadError
-from prefect_hailuo.mp4 import MOST_MOOV_BYTES, check_mp4
+from prefect_hailuo.media.mp4 import MOST_BOXES, MOST_MOOV_BYTES, check_mp4
 
 INDEX_LAST, INDEX_FIRST = "", "faststart"
 ONE_FRAGMENT, MANY_FRAGMENTS = "frag_keyframe+empty_moov", "frag_every_frame"

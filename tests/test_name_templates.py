@@ -21,21 +21,20 @@ from prefect_hailuo import (
     fetch_video,
     wait_for_video,
 )
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.name_templates import (
+from prefect_hailuo.runs.orders import make_order
+from prefect_hailuo.runs.steps import generating
+from prefect_hailuo.runs.storage import Storage
+from prefect_hailuo.storage.names import (
     LONGEST,
     NAME_BYTES,
     PART_BYTES,
     NameTemplate,
     parse_template,
 )
-from prefect_hailuo.orders import make_order
-from prefect_hailuo.steps import generating
-from prefect_hailuo.storage import Storage
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")
 

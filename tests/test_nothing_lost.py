@@ -15,7 +15,6 @@ from pydantic import PrivateAttr
 from roads import generate, names, order_of
 
 from prefect_hailuo import Ticket
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import (
     FalEmulator,
     ManualClock,
@@ -23,12 +22,12 @@ from prefect_hailuo.emulator import (
     drop_after_accepting,
     expire_file,
 )
+from prefect_hailuo.engine.events import Attached, Submitted
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.road import Road
 from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError, StorageError
-from prefect_hailuo.events import Attached, Submitted
-from prefect_hailuo.generation import Road
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.places import Directory
-from prefect_hailuo.steps import fetching, generating, storing, waiting
+from prefect_hailuo.runs.steps import fetching, generating, storing, waiting
+from prefect_hailuo.storage.place import Directory
 
 FORGET_THE_RESULT = """
     UPDATE hailuo_attempt

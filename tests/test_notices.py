@@ -23,9 +23,9 @@ from prefect_hailuo import (
     generate_videos,
 )
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
-from prefect_hailuo.emulator.common_faults import refuse_content
+from prefect_hailuo.emulator.app import refuse_content
 from prefect_hailuo.errors import BudgetError, ContentPolicyError, HailuoError, ParkedError
-from prefect_hailuo.notices import MOST_FAILURES
+from prefect_hailuo.runs.events import MOST_FAILURES
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -215,7 +215,7 @@ def test_a_video_is_not_lost_over_an_event(
     def refuse(*arguments: Any, **keywords: Any) -> None:
         raise RuntimeError("no events today")
 
-    monkeypatch.setattr("prefect_hailuo.notices.emit_event", refuse)
+    monkeypatch.setattr("prefect_hailuo.runs.events.emit_event", refuse)
     made: list[Any] = []
     with caplog.at_level(logging.WARNING):
         in_a_flow(lambda: made.append(make(tiny, tmp_path)))
@@ -228,7 +228,7 @@ def test_outside_of_a_run_nothing_is_sent(
 ) -> None:
     """For that, Prefect would start a server."""
     sent: list[object] = []
-    monkeypatch.setattr("prefect_hailuo.notices.emit_event", sent.append)
+    monkeypatch.setattr("prefect_hailuo.runs.events.emit_event", sent.append)
     mine = tiny.credentials()
     assert generate_video.fn(FOX, credentials=mine, storage=tmp_path).is_there()
     assert not sent

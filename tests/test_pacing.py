@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.pacing import Size, simulate
 from benchmarks.pacing_runs.scenarios import SCENARIOS
-from prefect_hailuo.fal.lanes import ASKED_A_SECOND
-from prefect_hailuo.fal.pacing import (
+from prefect_hailuo.fal.follow import (
+    ASKED_A_SECOND,
     CROWD,
     FEW,
     LONGEST_UNHEARD_SECONDS,

@@ -18,9 +18,9 @@ from prefect.runtime import flow_run
 
 from prefect_hailuo import HailuoVideoJob, agenerate_video, generate_video, generate_videos
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import ImageError
-from prefect_hailuo.video import Video
+from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.models.video import Video
 
 PATIENCE_SECONDS = 60
 

@@ -17,12 +17,11 @@ from roads import Hundredfold
 
 from prefect_hailuo.emulator import FalEmulator, refuse
 from prefect_hailuo.errors import BadKeyError, Billed, ImageError
+from prefect_hailuo.fal.client import KEPT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.fal.uploads import KEPT_SECONDS
-from prefect_hailuo.image_checks import Image
-from prefect_hailuo.picture_reading import read_picture
-from prefect_hailuo.pictures import SHELF_BYTES, Pictures
+from prefect_hailuo.models.image import Image
+from prefect_hailuo.storage.pictures import SHELF_BYTES, Pictures, read_picture
 
 SECRET = "?X-Amz-Signature=hush-hush"
 

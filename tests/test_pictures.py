@@ -22,18 +22,17 @@ from picture_ground import (
 from roads import generate, order_of, path_of, record_of
 
 from prefect_hailuo import Budget
-from prefect_hailuo.batch import Batch
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.engine.batch import Batch
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.order import Order
+from prefect_hailuo.engine.outcome import VideoOutcomes
 from prefect_hailuo.errors import Billed, BudgetError, ImageError
-from prefect_hailuo.estimating import estimate
-from prefect_hailuo.images import data_uri
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.naming import name_and_key
-from prefect_hailuo.order import Order
-from prefect_hailuo.outcomes import VideoOutcomes
-from prefect_hailuo.steps import acquiring
+from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.models.image import data_uri
+from prefect_hailuo.runs.estimate import estimate
+from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.storage.names import name_and_key
 
 
 @pytest.fixture(autouse=True)

@@ -16,14 +16,13 @@ from picture_ground import Shot, declare, noisy_picture, plain_picture, saved, s
 from roads import generate, order_of
 from workers import wait_until
 
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, delay, drop_after_accepting
-from prefect_hailuo.endpoints import CATALOGUE
-from prefect_hailuo.estimating import estimate
-from prefect_hailuo.ledger.wishes import Buy
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.settling import body_to_send, settle
-from prefect_hailuo.steps import acquiring
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.order import body_to_send, settle
+from prefect_hailuo.ledger.attempt import Buy
+from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.runs.estimate import estimate
+from prefect_hailuo.runs.steps import acquiring
 
 BUY = """
     import sys
@@ -31,11 +30,11 @@ BUY = """
     from pydantic import SecretStr
     from picture_ground import Shot, declare
     from prefect_hailuo.fal.hosts import Access, Hosts
-    from prefect_hailuo.generation import Road
+    from prefect_hailuo.engine.road import Road
     from prefect_hailuo.ledger.address import ledger_address
-    from prefect_hailuo.loop import process_loop
-    from prefect_hailuo.order import Order
-    from prefect_hailuo.places import Directory
+    from prefect_hailuo.engine.loop import process_loop
+    from prefect_hailuo.engine.order import Order
+    from prefect_hailuo.storage.place import Directory
 
     url, folder, ledger_url, picture = sys.argv[1:]
     declare()

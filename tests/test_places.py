@@ -16,12 +16,11 @@ from children import WITHOUT_PREFECT, run_python
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
-from prefect_hailuo.folders import draft_name
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.orders import make_order
-from prefect_hailuo.places import Directory
-from prefect_hailuo.steps import generating
+from prefect_hailuo.runs.orders import make_order
+from prefect_hailuo.runs.steps import generating
+from prefect_hailuo.storage.place import Directory, draft_name
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")
 
@@ -31,7 +30,7 @@ UNWRITABLE = ["a-file/videos", "/proc/videos", "/dev/null/videos"]
 KEEP_ON_AND_ON = """
     import sys, anyio
     from pathlib import Path
-    from prefect_hailuo.places import Directory
+    from prefect_hailuo.storage.place import Directory
 
     async def keep_on_and_on(root):
         place = Directory(root)
@@ -48,7 +47,7 @@ KEEP_ON_AND_ON = """
 WRITE_TOO_MUCH = """
     import resource, sys, anyio
     from prefect_hailuo.errors import StorageError
-    from prefect_hailuo.places import Directory
+    from prefect_hailuo.storage.place import Directory
 
     async def write_too_much(root):
         try:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from prefect_hailuo import BatchItem, Budget, FalCredentials, Hailuo02ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.plan import ModelPlan, Plan, make_plan
+from prefect_hailuo.flows.plan import ModelPlan, Plan, make_plan
 
 REAL = FalCredentials(api_key=SecretStr("id:secret"))
 

@@ -14,10 +14,10 @@ from test_joining import RED, shot
 
 from flows import compare_models as comparing
 from flows import storyboard as filming
-from prefect_hailuo import approval
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import NotApprovedError
-from prefect_hailuo.plan import Plan
+from prefect_hailuo.flows.plan import Plan
+from prefect_hailuo.tasks import approval
 
 DEAR: list[tuple[Flow[..., Any], Any]] = [
     (comparing.compare_models, "A fox."),

@@ -19,7 +19,7 @@ from workers import Nursery, Outcome, Workers, is_whole, wait_until
 
 from prefect_hailuo import Video
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.loop import process_loop
+from prefect_hailuo.engine.loop import process_loop
 
 PROCESSES = 50
 CALLERS = 20

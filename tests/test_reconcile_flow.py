@@ -18,11 +18,11 @@ from roads import FOX, OWL, generate, order_of
 from flows.reconcile import main, reconcile
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import MissingKeyError, ParkedError
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.orders import make_order
-from prefect_hailuo.steps import acquiring
-from prefect_hailuo.sweep import asweep, sweep
+from prefect_hailuo.runs.orders import make_order
+from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.tasks.sweep import asweep, sweep
 
 
 def tables() -> list[Any]:

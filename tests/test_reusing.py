@@ -14,10 +14,10 @@ from roads import FOX, generate, names, order_of, path_of, record_of, timed
 
 from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator, expire_file, refuse
+from prefect_hailuo.engine.events import Reused
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, DownloadError, StorageError, VideoExpiredError
-from prefect_hailuo.events import Reused
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.places import Directory
+from prefect_hailuo.storage.place import Directory
 
 
 def test_what_is_there_is_found_and_not_bought(tmp_path: Path, tiny: FalEmulator) -> None:

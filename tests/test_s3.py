@@ -21,11 +21,11 @@ from prefect_hailuo import (
     hailuo_02_pro_text_to_video,
 )
 from prefect_hailuo.emulator import FalEmulator, expire_file
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, StorageError, VideoExpiredError
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.orders import make_order
-from prefect_hailuo.steps import generating
-from prefect_hailuo.storage import MARKER, Storage, StorageBlock
+from prefect_hailuo.runs.orders import make_order
+from prefect_hailuo.runs.steps import generating
+from prefect_hailuo.runs.storage import MARKER, Storage, StorageBlock
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")
 

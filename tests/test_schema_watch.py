@@ -12,10 +12,10 @@ from prefect.deployments.runner import RunnerDeployment
 from test_artifacts import artifacts_of
 
 from flows.schema_watch import main, schema_watch
-from prefect_hailuo.drift import DriftReport
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import edit
+from prefect_hailuo.emulator.app import edit
 from prefect_hailuo.errors import SchemaDriftError
+from prefect_hailuo.flows.drift import DriftReport
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

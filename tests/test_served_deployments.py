@@ -22,7 +22,7 @@ from served_flows import MAP_AT_ONCE
 
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import delay
-from prefect_hailuo.sweep import sweep
+from prefect_hailuo.tasks.sweep import sweep
 
 pytest_plugins = ["served_fixtures"]
 

@@ -29,12 +29,13 @@ from pydantic import SecretStr
 from talking import talking_to
 
 from flows.batch import batch, main
-from prefect_hailuo import FalCredentials, sharding
-from prefect_hailuo.batch_summary import BatchSummary
+from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.emulator.common_faults import refuse_content
+from prefect_hailuo.emulator.app import refuse_content
 from prefect_hailuo.errors import ConfigurationError, HailuoError
-from prefect_hailuo.sharding import run_shards, split_parameters
+from prefect_hailuo.flows import shards
+from prefect_hailuo.flows.report import BatchSummary
+from prefect_hailuo.flows.shards import run_shards, split_parameters
 
 ROOT = Path(__file__).parent.parent
 
@@ -215,7 +216,7 @@ async def test_a_killed_shard_is_told_and_goes_on_when_it_is_run_again(
 ) -> None:
     """Only it is started again, and goes on; a later batch finds all, and buys nothing, whatever
     the deployment would fill in."""
-    monkeypatch.setattr(sharding, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(shards, "POLL_SECONDS", 0.2)
     for name, value in served.settings.items():  # as its workers have them
         monkeypatch.setenv(name, value)
     told: list[str] = []

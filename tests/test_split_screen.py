@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_joining import BLUE, GREEN, RED, colour_at, pictures, shot
 
-from prefect_hailuo.split_screen import WIDTH, place_side_by_side
+from prefect_hailuo.media.coding import WIDTH, place_side_by_side
 
 
 def test_two_stand_beside_each_other(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from prefect_hailuo import (
     wait_for_video,
 )
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import (
+from prefect_hailuo.emulator.app import (
     cut,
     drop_after_accepting,
     refuse,

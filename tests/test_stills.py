@@ -12,11 +12,11 @@ from PIL import Image
 from test_media import clip, coded, greys
 
 from prefect_hailuo.errors import DownloadError
-from prefect_hailuo.stills import last_picture
+from prefect_hailuo.media.frames import last_picture
 
 AGAIN = """
 import pathlib, sys
-from prefect_hailuo.stills import last_picture
+from prefect_hailuo.media.frames import last_picture
 sys.stdout.buffer.write(last_picture(pathlib.Path(sys.argv[1])))
 """
 

@@ -27,15 +27,14 @@ from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 from pydantic import SecretStr
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, Video
-from prefect_hailuo.connections import Connections, Emit, ignore
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.engine.events import Reused
+from prefect_hailuo.engine.loop import Connections, Emit, ignore, process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
-from prefect_hailuo.events import Reused
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.orders import make_order
-from prefect_hailuo.places import Directory
-from prefect_hailuo.steps import generating
-from prefect_hailuo.storage import Storage, StorageBlock, resolve_storage
+from prefect_hailuo.runs.orders import make_order
+from prefect_hailuo.runs.steps import generating
+from prefect_hailuo.runs.storage import Storage, StorageBlock, resolve_storage
+from prefect_hailuo.storage.place import Directory
 
 Handle = Callable[[object], None]
 

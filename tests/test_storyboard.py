@@ -15,12 +15,18 @@ from test_compare_models import artifacts_by_key
 from test_joining import RED, packets, shot
 
 from flows.storyboard import main, storyboard
-from prefect_hailuo.choices import text_models
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import refuse_content
+from prefect_hailuo.emulator.app import refuse_content
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
-from prefect_hailuo.scenes import Scene, Script
-from prefect_hailuo.storyboards import CARD_KEY, SCENES_KEY, Storyboard, storyboard_card
+from prefect_hailuo.flows.rows import text_models
+from prefect_hailuo.flows.storyboard import (
+    CARD_KEY,
+    SCENES_KEY,
+    Scene,
+    Script,
+    Storyboard,
+    storyboard_card,
+)
 
 SCRIPT = Path(__file__).parent.parent / "flows" / "storyboard.py"
 

@@ -11,16 +11,15 @@ from picture_ground import Shot
 from test_joining import RED, shot
 from test_storyboard import film
 
-from prefect_hailuo.choices import text_models
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.common_faults import refuse_content
-from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.emulator.app import refuse_content
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
-from prefect_hailuo.images import data_uri, identity_of
-from prefect_hailuo.plan import Plan, make_plan
-from prefect_hailuo.scenes import Scene, Script
-from prefect_hailuo.shooting import Shooting
-from prefect_hailuo.stills import last_picture
+from prefect_hailuo.flows.plan import Plan, make_plan
+from prefect_hailuo.flows.rows import text_models
+from prefect_hailuo.flows.storyboard import Scene, Script, Shooting
+from prefect_hailuo.media.frames import last_picture
+from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.models.image import data_uri, identity_of
 
 MODEL = Shot.endpoint.name
 PROMPTS = ["A fox.", "It runs.", "An owl.", "It lands.", "It sleeps."]

@@ -16,17 +16,15 @@ from raw_server import BODY, ENDPOINT
 from roads import FOX, Hundredfold, generate, order_of
 
 from prefect_hailuo.clock import Deadline
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator, Fault, ManualClock, cut, refuse
-from prefect_hailuo.events import Logged, Progress
+from prefect_hailuo.engine.events import Logged, Progress
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.road import Road
 from prefect_hailuo.fal.client import AsyncFalClient
-from prefect_hailuo.fal.following import follow
-from prefect_hailuo.fal.messages import Completed, InProgress, Status, Ticket
-from prefect_hailuo.fal.pacing import CROWD
-from prefect_hailuo.fal.supervising import Supervisor
-from prefect_hailuo.generation import Road
-from prefect_hailuo.ledger.durations import latest_durations
-from prefect_hailuo.loop import process_loop
+from prefect_hailuo.fal.follow import CROWD, Supervisor, follow
+from prefect_hailuo.fal.messages import Completed, InProgress, Status
+from prefect_hailuo.ledger.records import latest_durations
+from prefect_hailuo.ticket import Ticket
 
 COUNT = 100
 
@@ -36,13 +34,13 @@ FLY_WITH_FEW_DESCRIPTORS = """
     from pathlib import Path
     import anyio
     from pydantic import SecretStr
-    from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+    from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
     from prefect_hailuo.fal.hosts import Access, Hosts
-    from prefect_hailuo.generation import Road
+    from prefect_hailuo.engine.road import Road
     from prefect_hailuo.ledger.address import ledger_address
-    from prefect_hailuo.loop import process_loop
-    from prefect_hailuo.order import Order
-    from prefect_hailuo.places import Directory
+    from prefect_hailuo.engine.loop import process_loop
+    from prefect_hailuo.engine.order import Order
+    from prefect_hailuo.storage.place import Directory
 
     url, folder, ledger_url = sys.argv[1:]
     access = Access(

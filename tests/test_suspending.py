@@ -19,11 +19,12 @@ from prefect.flow_engine import run_flow
 from receivers import serving, told_at
 
 from flows.patient_video import main, patient_video
-from prefect_hailuo import suspending, webhook_app
+from prefect_hailuo import webhook_app
 from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content
 from prefect_hailuo.errors import ConfigurationError, ContentPolicyError
-from prefect_hailuo.resuming import resume
-from prefect_hailuo.sweep import sweep
+from prefect_hailuo.tasks import suspension
+from prefect_hailuo.tasks.suspension import resume
+from prefect_hailuo.tasks.sweep import sweep
 
 NOBODY = "http://127.0.0.1:1/nobody"
 
@@ -110,7 +111,7 @@ def test_a_call_that_comes_before_the_suspension_is_not_lost(
         until("it was told", lambda: [each.status for each in fal.webhook_deliveries] == [200])
         suspend_flow_run(**options)
 
-    monkeypatch.setattr(suspending, "suspend_flow_run", suspend_late)
+    monkeypatch.setattr(suspension, "suspend_flow_run", suspend_late)
     mine = start()
     assert run(client, mine) == "suspended"
     assert state(client, mine) == "Resuming"

@@ -29,8 +29,8 @@ from prefect_hailuo import (
     hailuo_23_pro_text_to_video,
 )
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.endpoints import CATALOGUE
 from prefect_hailuo.errors import ConfigurationError, MissingKeyError
+from prefect_hailuo.models.catalogue import CATALOGUE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

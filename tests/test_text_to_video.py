@@ -15,7 +15,7 @@ from prefect.utilities.callables import parameter_schema
 from flows.text_to_video import MODELS, main, text_to_video
 from prefect_hailuo import Budget, Video
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.models.catalogue import CATALOGUE
 
 SCRIPT = Path(__file__).parent.parent / "flows" / "text_to_video.py"
 

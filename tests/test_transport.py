@@ -16,12 +16,11 @@ from raw_server import BODY, RawServer, Reply, answer, closed_port, events
 from roads import generate, order_of
 
 from benchmarks.transports import FLOOR, HTTPX, LIGHT, choice
-from prefect_hailuo.connections import Connections, Emit
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.fal.light import LightTransport
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.road import Road
+from prefect_hailuo.fal.light_transport import LightTransport
 from prefect_hailuo.fal.transport import DIRECT, Rate, open_http, open_reading
-from prefect_hailuo.generation import Road
-from prefect_hailuo.loop import process_loop
 
 ROOT = Path(__file__).parent.parent
 

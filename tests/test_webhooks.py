@@ -20,16 +20,15 @@ from roads import OWL, Hundredfold, generate, order_of, timed
 
 from prefect_hailuo import webhook_app
 from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content, repeat_webhook
-from prefect_hailuo.emulator.signing import WebhookSigner
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+from prefect_hailuo.emulator.emulation import WebhookSigner
+from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, ContentPolicyError, UnreachableError
-from prefect_hailuo.fal.messages import Ticket
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.fal.webhook_keys import FAILED_SECONDS, WebhookKeys
-from prefect_hailuo.fal.webhooks import JWKS_PATH, MOST_BYTES, Signed
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.steps import acquiring, batching, waiting
-from prefect_hailuo.sweep import sweep
+from prefect_hailuo.fal.webhooks import FAILED_SECONDS, JWKS_PATH, MOST_BYTES, Signed, WebhookKeys
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
+from prefect_hailuo.runs.steps import acquiring, batching, waiting
+from prefect_hailuo.tasks.sweep import sweep
+from prefect_hailuo.ticket import Ticket
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from receivers import WEBHOOK_URL, told_at
 from roads import order_of
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.steps import acquiring
+from prefect_hailuo.engine.loop import process_loop
+from prefect_hailuo.runs.steps import acquiring
 
 COMMAND = str(Path(sys.executable).parent / "prefect-hailuo")
 

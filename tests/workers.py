@@ -17,7 +17,7 @@ from pathlib import Path
 from children import WITHOUT_PREFECT
 from nursery import Errand, written
 
-from prefect_hailuo.video import Video
+from prefect_hailuo.models.video import Video
 
 PATIENCE_SECONDS = 120.0
 

@@ -24,7 +24,7 @@ import anyio
 from benchmarks.flights import one_loop
 from benchmarks.flights.flight import WORTHLESS_KEY, Flight, Wanted
 from benchmarks.flights.journal import Forgetful, Journal, Keeper
-from prefect_hailuo.connections import POSTS_AT_ONCE
+from prefect_hailuo.engine.loop import POSTS_AT_ONCE
 from prefect_hailuo.fal.transport import FRESH, open_http
 
 HEADERS = {"Authorization": f"Key {WORTHLESS_KEY}"}

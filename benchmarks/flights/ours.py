@@ -17,10 +17,10 @@ from prefect_hailuo import (
     agenerate_video,
     agenerate_videos,
 )
-from prefect_hailuo.catalogue import make_orders
-from prefect_hailuo.endpoints import VideoInput, find_input_class
-from prefect_hailuo.loop import process_loop
-from prefect_hailuo.steps import batching
+from prefect_hailuo.engine.loop import process_loop
+from prefect_hailuo.models.catalogue import VideoInput, find_input_class
+from prefect_hailuo.runs.orders import make_orders
+from prefect_hailuo.runs.steps import batching
 
 
 def plain(flight: Flight, wanted: Wanted) -> int:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from benchmarks.lean_fal.site import LeanSite
 from benchmarks.lean_fal.wire import Connection
 from prefect_hailuo.emulator.clip import render
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Picture
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo, Picture
 
 TINY = Picture(192, 108, frames_per_second=24, duration_seconds=2, source="")
 """Long enough to be a download, short enough that ten thousand do not measure the disk."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from prefect_hailuo.fal.pacing import Plan
+from prefect_hailuo.fal.follow import Plan
 
 BESIDES = 3
 """The requests of each generation that are none of the waiting's: POST, result, download."""

@@ -8,9 +8,8 @@ from benchmarks.pacing_runs.figures import Tally
 from benchmarks.pacing_runs.queue import Request, SimulatedQueue
 from benchmarks.pacing_runs.scenarios import Scenario
 from benchmarks.pacing_runs.timeline import Timeline
-from prefect_hailuo.fal.lanes import Lane
+from prefect_hailuo.fal.follow import Lane, Spot
 from prefect_hailuo.fal.messages import Completed, Status
-from prefect_hailuo.fal.spots import Spot
 
 ANSWER_SECONDS = 0.05
 """How long a question takes."""

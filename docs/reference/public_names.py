@@ -12,7 +12,7 @@ from typing import Any
 
 import prefect_hailuo
 from prefect_hailuo.cli import app
-from prefect_hailuo.settings import PREFIX, HailuoSettings
+from prefect_hailuo.runs.settings import PREFIX, HailuoSettings
 
 MARK = re.compile(r"^public: (.+)$", re.MULTILINE)
 

@@ -9,18 +9,11 @@ from importlib.metadata import version
 
 from cyclopts import App
 
-from prefect_hailuo.cli.doctoring import doctor
-from prefect_hailuo.cli.emulating import emulator
-from prefect_hailuo.cli.estimating import estimate
-from prefect_hailuo.cli.exchanging import export, import_
-from prefect_hailuo.cli.listing import list_, show
-from prefect_hailuo.cli.modelling import models
-from prefect_hailuo.cli.printing import plain
-from prefect_hailuo.cli.pruning import prune
-from prefect_hailuo.cli.receiving import webhooks
-from prefect_hailuo.cli.reconciling import reconcile
-from prefect_hailuo.cli.resolving import resolve
-from prefect_hailuo.cli.spending import spend
+from prefect_hailuo.cli.doctor import doctor
+from prefect_hailuo.cli.ledger import export, import_, list_, prune, reconcile, resolve, show
+from prefect_hailuo.cli.money import estimate, models, spend
+from prefect_hailuo.cli.serve import emulator, webhooks
+from prefect_hailuo.cli.show import plain
 from prefect_hailuo.errors import HailuoError
 
 app = App(

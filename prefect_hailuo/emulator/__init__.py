@@ -8,8 +8,7 @@ What goes wrong at fal goes wrong here on request, by the names in `common_fault
     emulator.faults.add(drop_after_accepting("submit"))
 """
 
-from prefect_hailuo.emulator.clock import ManualClock
-from prefect_hailuo.emulator.common_faults import (
+from prefect_hailuo.emulator.app import (
     bare_result,
     cut,
     delay,
@@ -32,13 +31,11 @@ from prefect_hailuo.emulator.common_faults import (
     time_out,
     wrong_bytes,
 )
-from prefect_hailuo.emulator.emulation import MediaRequest
+from prefect_hailuo.emulator.clock import ManualClock
+from prefect_hailuo.emulator.emulation import Delivery, MediaRequest, Upload
 from prefect_hailuo.emulator.faults import Fault, FaultPlan
-from prefect_hailuo.emulator.generations import State, Submission
-from prefect_hailuo.emulator.server import LOCKED_KEY, FalEmulator
-from prefect_hailuo.emulator.serving import serve
-from prefect_hailuo.emulator.signing import Delivery
-from prefect_hailuo.emulator.uploads import Upload
+from prefect_hailuo.emulator.queue import State, Submission
+from prefect_hailuo.emulator.server import LOCKED_KEY, FalEmulator, serve
 from prefect_hailuo.fal.messages import EMULATOR_KEY
 
 __all__ = [

@@ -9,17 +9,232 @@ models, pricing, or `generation`: what the model does), what happens, and which 
 that kind it befalls: from the `nth` on, `count` of them (None for all), of one `endpoint`, of
 prompts that contain a text. Requests are counted from when the fault is added; what the model does
 with a generation is settled when its submission is accepted.
+
+What a client's HTTP request is about, told from its method and path.
+
+The kinds of things that go wrong, on the wire and in the model.
 """
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import parse_qs
 
-from prefect_hailuo.emulator.calls import Call, Kind
-from prefect_hailuo.emulator.mishaps import Happening
+from starlette.types import Scope
+
+from prefect_hailuo.emulator.outcome import Outcome
+
+Kind = Literal[
+    "submit",
+    "status",
+    "stream",
+    "result",
+    "cancel",
+    "media",
+    "run",
+    "history",
+    "models",
+    "pricing",
+    "upload",
+    "other",
+]
+"""What a request is for."""
+
+COUNTED: tuple[Kind, ...] = ("submit", "status", "stream", "result", "cancel", "media")
+"""The kinds that the statistics count."""
+
+_BELOW_APP = r"/[^/]+/[^/]+/requests/(?P<request_id>[^/]+)"
+_ROUTES: tuple[tuple[Kind, frozenset[str], re.Pattern[str]], ...] = (
+    ("media", frozenset({"GET", "HEAD"}), re.compile(r"/files/(?P<request_id>[^/]+)/[^/]+")),
+    ("run", frozenset({"POST"}), re.compile(r"/run/(?P<endpoint>.+)")),
+    ("history", frozenset({"GET"}), re.compile(r"/platform/v1/models/requests/by-endpoint")),
+    ("models", frozenset({"GET"}), re.compile(r"/platform/v1/models")),
+    ("pricing", frozenset({"GET"}), re.compile(r"/platform/v1/models/pricing")),
+    (
+        "upload",
+        frozenset({"POST", "PUT"}),
+        re.compile(r"/rest/storage/upload/initiate|/cdn/files/upload|/storage/.+"),
+    ),
+    ("other", frozenset({"GET", "POST"}), re.compile(r"/(_emulator|api|rest|platform)(/.*)?")),
+    ("status", frozenset({"GET"}), re.compile(_BELOW_APP + "/status")),
+    ("stream", frozenset({"GET"}), re.compile(_BELOW_APP + "/status/stream")),
+    ("result", frozenset({"GET"}), re.compile(_BELOW_APP)),
+    ("cancel", frozenset({"PUT"}), re.compile(_BELOW_APP + "/cancel")),
+    ("submit", frozenset({"POST"}), re.compile(r"/(?P<endpoint>.+)")),
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A client's request, as far as faults choose by it.
+
+    Args:
+        kind: What it is for.
+        request_id: The id of the generation that it is about, if its path names one.
+        endpoint: The endpoint's id, if it is known.
+        prompt: The prompt of what is submitted or asked about, if it is known.
+    """
+
+    kind: Kind
+    request_id: str | None = None
+    endpoint: str | None = None
+    prompt: str | None = None
+
+
+def call_of(scope: Scope) -> Call:
+    """What an HTTP request is for."""
+    for kind, methods, pattern in _ROUTES:
+        match = pattern.fullmatch(scope["path"])
+        if match and scope["method"] in methods:
+            named = match.groupdict()
+            endpoint = named.get("endpoint") or _endpoint_asked_about(scope)
+            return Call(kind, named.get("request_id"), endpoint)
+    return Call("other")
+
+
+def _endpoint_asked_about(scope: Scope) -> str | None:
+    """The endpoint that a question to the platform API names, if it is one."""
+    named = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("endpoint_id", [])
+    return named[0] if len(named) == 1 else None
+
+
+@dataclass(frozen=True)
+class Delay:
+    """The answer comes late.
+
+    Args:
+        seconds: Of the machine's time.
+        after_accepting: Whether the emulator has done its part before the delay, or only after.
+    """
+
+    seconds: float
+    after_accepting: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Another answer than the true one.
+
+    Args:
+        status: HTTP status.
+        body: A JSON value, or raw bytes.
+        headers: Such as `{"Retry-After": "2"}`.
+        after_accepting: Whether the request was carried out all the same.
+    """
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    after_accepting: bool = False
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The connection is closed without an answer.
+
+    Args:
+        after_accepting: Whether the request was carried out all the same.
+        reset: Whether the client sees a reset (RST) instead of an orderly end.
+    """
+
+    after_accepting: bool
+    reset: bool = False
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The answer breaks off.
+
+    Args:
+        at: How many bytes of the body arrive.
+        with_length: Whether the answer had announced the length of the whole; else it is chunked.
+        looks_whole: Whether a chunked answer ends as if it were complete.
+    """
+
+    at: int
+    with_length: bool = True
+    looks_whole: bool = False
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The true JSON answer, changed.
+
+    Args:
+        change: Is given the decoded body, returns what to send instead.
+    """
+
+    change: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The model fails, in place of making a video.
+
+    Args:
+        outcome: How it ends.
+    """
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class BackToQueue:
+    """fal loses the runner and queues the request again.
+
+    Args:
+        after_seconds: Emulator seconds of work before that.
+        times: How often it happens to a request.
+    """
+
+    after_seconds: float
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class StopWhenCancelled:
+    """The model heeds a cancellation while it works. By default it ignores it, completes and is
+    charged: the dearer of the two readings that fal's documentation leaves open."""
+
+
+@dataclass(frozen=True)
+class RepeatWebhook:
+    """The webhook is delivered more than once.
+
+    Args:
+        times: How often in all.
+    """
+
+    times: int = 2
+
+
+WireMishap = Delay | Answer | Drop | Cut | Edit
+ModelMishap = Fail | BackToQueue | StopWhenCancelled | RepeatWebhook
+Happening = WireMishap | ModelMishap
+
+
+@dataclass
+class HistoryRules:
+    """How the request history misbehaves; a test sets what it wants.
+
+    Args:
+        lag_seconds: After how long a request is listed at all, in the reader's seconds.
+        omits_queued: Whether a request is listed only once work on it has begun.
+        omits_payloads: Whether inputs and outputs are left out although they were asked for.
+        page_size: How many items a page has at most, whatever was asked for.
+        skew_seconds: By how much fal's clock is ahead, in the history and in every `Date` header.
+    """
+
+    lag_seconds: float = 0.0
+    omits_queued: bool = False
+    omits_payloads: bool = False
+    page_size: int | None = None
+    skew_seconds: float = 0.0
+
 
 Place = Kind | Literal["generation"]
 """Where a fault strikes: a kind of request, or the model's work on a generation."""

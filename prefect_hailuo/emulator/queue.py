@@ -3,6 +3,10 @@
 Whoever looks first settles what has happened since the last look: ends of runs are popped from
 a heap in order, and every end lets the next in line begin at that very instant. So a thousand
 requests cost nothing while nobody asks, and O(log n) each in all.
+
+One request, as the emulator keeps it.
+
+The line in front of the models: first come, first served.
 """
 
 from __future__ import annotations
@@ -10,15 +14,229 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Callable
+from bisect import bisect_left, insort
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from enum import Enum
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from prefect_hailuo.emulator.clock import Clock
-from prefect_hailuo.emulator.generations import Generation, State
-from prefect_hailuo.emulator.outcomes import CANCELLED, NOT_STARTED_IN_TIME, Outcome
-from prefect_hailuo.emulator.waiting import WaitingLine
+from prefect_hailuo.emulator.clock import Alarm, Clock
+from prefect_hailuo.emulator.outcome import CANCELLED, NOT_STARTED_IN_TIME, Outcome
 from prefect_hailuo.fal.messages import Cancellation
+from prefect_hailuo.models.catalogue import Endpoint, Picture, VideoInput
+
+_UNIT_PLACES = 4
+
+
+class State(str, Enum):
+    """Where a request is; fal's words."""
+
+    IN_QUEUE = "IN_QUEUE"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a test may know of a request that the emulator accepted.
+
+    Args:
+        number: Counts the accepted requests, from 1.
+        request_id: Its id.
+        endpoint: fal's endpoint id.
+        body: The input as it came.
+        headers: The headers that it came with, names in lower case.
+        account: The API key that it came with.
+        state: Where it was when this was asked.
+    """
+
+    number: int
+    request_id: str
+    endpoint: str
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+    account: str
+    state: State
+
+
+Durations = float | int | Callable[[Submission], float] | None
+"""Seconds of emulator time that a generation takes: fixed, by its submission, or the endpoint's."""
+
+
+@dataclass(frozen=True)
+class Twists:
+    """What a plan of faults has in store for one generation.
+
+    Args:
+        back_to_queue_after: Seconds of work after each of which it goes back to the queue.
+        stops_when_cancelled: Whether the model heeds a cancellation while it works.
+        webhook_deliveries: How often its webhook is delivered.
+    """
+
+    back_to_queue_after: tuple[float, ...] = ()
+    stops_when_cancelled: bool = False
+    webhook_deliveries: int = 1
+
+
+@dataclass(eq=False)
+class Generation:
+    """A request and its fate. Instants are in seconds of emulator time.
+
+    Args:
+        number: Counts the accepted requests, from 1.
+        request_id: Its id.
+        input_class: The endpoint's input class.
+        body: The input as it came.
+        headers: The headers that it came with, names in lower case.
+        account: The API key that it came with.
+        submitted_at: When it was accepted.
+        sent_at: The same by the world's calendar.
+        outcome: How it ends, unless it is cancelled.
+        duration: Seconds of work that it takes.
+        twists: What befalls it on the way.
+        start_within: Seconds within which work must begin, or it fails; None for no limit.
+        webhook: Where to tell of its end.
+        planted: Whether a test put it there as somebody else's.
+    """
+
+    number: int
+    request_id: str
+    input_class: type[VideoInput]
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+    account: str
+    submitted_at: float
+    sent_at: datetime
+    outcome: Outcome
+    duration: float = 0.0
+    twists: Twists = field(default_factory=Twists)
+    start_within: float | None = None
+    webhook: str | None = None
+    planted: bool = False
+    state: State = State.IN_QUEUE
+    place: int = -1
+    runs: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    alarms: set[Alarm] = field(default_factory=set)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The facts of its endpoint."""
+        return self.input_class.endpoint
+
+    @property
+    def prompt(self) -> str:
+        """Its prompt, or nothing if the input has none."""
+        prompt = self.body.get("prompt")
+        return prompt if isinstance(prompt, str) else ""
+
+    @property
+    def price_usd(self) -> Decimal | None:
+        """What fal charges for a video of it, in US dollars; None where that is not known."""
+        return self.endpoint.price_usd(self.body)
+
+    @property
+    def picture(self) -> Picture:
+        """What its video looks like; for a body that the model refuses, what its defaults give."""
+        return (self.endpoint.variant(self.body) or self.endpoint.default).picture
+
+    @property
+    def billable_units(self) -> Decimal:
+        """What `x-fal-billable-units` says: videos or seconds, 0 if nothing is charged.
+
+        fal has one price a unit for an endpoint: where a setting makes a video dearer by other
+        rules, it is taken to be more units.
+        """
+        unit = self.endpoint.default.price
+        if not self.outcome.charged:
+            return Decimal(0)
+        if unit is None or self.price_usd is None:
+            return Decimal(1)
+        return round(self.price_usd / unit.usd, _UNIT_PLACES).normalize()
+
+    def working_seconds(self) -> float:
+        """How long the run that begins now will last, in seconds."""
+        if self.runs < len(self.twists.back_to_queue_after):
+            return self.twists.back_to_queue_after[self.runs]
+        return self.duration if self.outcome.seconds is None else self.outcome.seconds
+
+    def worked_seconds(self) -> float | None:
+        """How long its last run lasted, in seconds; None if it has not ended, or never began."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.started_at
+
+    def goes_back(self) -> bool:
+        """Whether the present run ends in the queue again."""
+        return self.runs <= len(self.twists.back_to_queue_after)
+
+    def submission(self) -> Submission:
+        """What a test may know of it."""
+        return Submission(
+            number=self.number,
+            request_id=self.request_id,
+            endpoint=self.endpoint.id,
+            body=self.body,
+            headers=self.headers,
+            account=self.account,
+            state=self.state,
+        )
+
+
+Waiter = TypeVar("Waiter")
+
+
+class WaitingLine(Generic[Waiter]):
+    """A line whose members know their position, and may leave from the middle.
+
+    Joining costs O(1), a position O(log n), and leaving early little more.
+
+    Example:
+        >>> line = WaitingLine[str]()
+        >>> fox, owl, elk = line.join("fox"), line.join("owl"), line.join("elk")
+        >>> line.leave(owl)
+        >>> line.position(elk), line.pop(), line.position(elk), len(line)
+        (1, 'fox', 0, 1)
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Waiter] = {}
+        self._left_early: list[int] = []
+        self._next_number = 0
+        self._head = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, waiter: Waiter) -> int:
+        """Stand at the end; returns the number by which to ask and to leave."""
+        number = self._next_number
+        self._next_number += 1
+        self._waiting[number] = waiter
+        return number
+
+    def leave(self, number: int) -> None:
+        """Leave without having been served."""
+        del self._waiting[number]
+        insort(self._left_early, number)
+
+    def position(self, number: int) -> int:
+        """How many wait before this one; 0 is next."""
+        gone = bisect_left(self._left_early, number) - bisect_left(self._left_early, self._head)
+        return number - self._head - gone
+
+    def pop(self) -> Waiter:
+        """Serve the one whose turn it is."""
+        while self._head not in self._waiting:
+            self._head += 1
+        del self._left_early[: bisect_left(self._left_early, self._head)]
+        waiter = self._waiting.pop(self._head)
+        self._head += 1
+        return waiter
+
 
 _START_LIMIT = 0
 """Stands where events carry the number of a run (1 and up): this one is the limit to begin."""

@@ -1,15 +1,78 @@
-"""fal's JSON, as its queue sends it."""
+"""fal's JSON, as its queue sends it.
+
+What the model says while it works.
+
+What comes out of a generation: the model's own answer.
+
+The status of a request as server-sent events.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
+import anyio
 from starlette.responses import Response
 
-from prefect_hailuo.emulator.generations import Generation, State
-from prefect_hailuo.emulator.model_logs import log_window
-from prefect_hailuo.emulator.queue import Simulation
+from prefect_hailuo.emulator.clock import Alarm
+from prefect_hailuo.emulator.emulation import Emulation
+from prefect_hailuo.emulator.queue import Generation, Simulation, State
+from prefect_hailuo.fal.messages import EMULATOR_PREFIX
+
+LOG_WINDOW = 5
+"""fal shows a moving window of the log; how many lines fit into it here."""
+
+_MARK = "Made by the emulator of prefect_hailuo: no model is asked, nothing is charged"
+_LINES = (
+    (0.02, "Loading the model"),
+    (0.10, "Reading the prompt"),
+    (0.20, "Generating:  20%"),
+    (0.40, "Generating:  40%"),
+    (0.60, "Generating:  60%"),
+    (0.80, "Generating:  80%"),
+    (0.90, "Generating: 100%"),
+    (0.95, "Encoding the video"),
+)
+"""When, as a share of the work, a line is said."""
+
+
+def log_window(generation: Generation, now: float, speed: float) -> list[dict[str, Any]]:
+    """The lines that fal would show now: the last few of those that were said."""
+    if generation.started_at is None:
+        return []
+    said = [line for line in _schedule(generation) if line[0] <= _end(generation, now)]
+    return [_line(generation, instant, text, speed) for instant, text in said[-LOG_WINDOW:]]
+
+
+def next_line_at(generation: Generation, now: float) -> float | None:
+    """The instant of the next line to come, if the model works and has more to say."""
+    if generation.state is not State.IN_PROGRESS:
+        return None
+    return next((instant for instant, _ in _schedule(generation) if instant > now), None)
+
+
+def _schedule(generation: Generation) -> list[tuple[float, str]]:
+    started = generation.started_at or 0.0
+    lines = [(started + share * generation.duration, text) for share, text in _LINES]
+    return [(started, _MARK), *lines] if _is_marked(generation) else lines
+
+
+def _is_marked(generation: Generation) -> bool:
+    return generation.request_id.startswith(EMULATOR_PREFIX)
+
+
+def _end(generation: Generation, now: float) -> float:
+    return now if generation.ended_at is None else generation.ended_at
+
+
+def _line(generation: Generation, instant: float, text: str, speed: float) -> dict[str, Any]:
+    said = generation.sent_at + timedelta(seconds=(instant - generation.submitted_at) / speed)
+    timestamp = said.isoformat().replace("+00:00", "Z")
+    return {"message": text, "level": "INFO", "source": "USER", "timestamp": timestamp}
 
 
 class JSON(Response):
@@ -102,3 +165,100 @@ def error_text(generation: Generation) -> str:
 def is_expired(generation: Generation, now: float, kept_seconds: float) -> bool:
     """Whether a result has been dropped."""
     return generation.ended_at is not None and now > generation.ended_at + kept_seconds
+
+
+VIDEO_FILE_NAME = "output.mp4"
+
+
+async def result_of(generation: Generation, emulation: Emulation) -> Response:
+    """The model's answer to a request that is completed.
+
+    Raises:
+        MissingExtraError: The video has to be drawn, and PyAV or Pillow is not installed.
+    """
+    outcome = generation.outcome
+    body = await video_output(generation, emulation) if outcome.is_video else outcome.body
+    headers = {
+        "x-fal-request-id": generation.request_id,
+        "x-fal-billable-units": f"{generation.billable_units:f}",
+    }
+    return JSON(body, outcome.status, {**headers, **outcome.headers()})
+
+
+async def video_output(generation: Generation, emulation: Emulation) -> dict[str, Any]:
+    """The output of a generation that went well."""
+    size = len(await emulation.video(generation))
+    video = {
+        "url": video_url(generation, emulation.url),
+        "content_type": "video/mp4",
+        "file_name": VIDEO_FILE_NAME,
+        "file_size": size,
+    }
+    return {"video": video}
+
+
+def video_url(generation: Generation, url: str) -> str:
+    """Where a generation's video is."""
+    return f"{url}/files/{generation.request_id}/{VIDEO_FILE_NAME}"
+
+
+COMMENT_SECONDS = 15.0
+"""By fal's documentation: after how much silence a stream says a comment. The machine's time."""
+
+_POSITION_SECONDS = 1.0
+_SHORTEST_NAP_SECONDS = 0.2
+
+
+@contextmanager
+def news_of(generation: Generation, emulation: Emulation) -> Iterator[Alarm]:
+    """An alarm that rings whenever something happens to a generation."""
+    with emulation.alarms.new() as alarm:
+        generation.alarms.add(alarm)
+        try:
+            yield alarm
+        finally:
+            generation.alarms.discard(alarm)
+
+
+async def wait_until_completed(generation: Generation, emulation: Emulation) -> bool:
+    """Return once a generation is over, or, with False, when the emulator ends before that."""
+    with news_of(generation, emulation) as alarm:
+        while not emulation.alarms.stopped:
+            emulation.queue.settle()
+            if generation.state is State.COMPLETED:
+                return True
+            await alarm.sleep()
+    return False
+
+
+async def status_events(
+    generation: Generation, emulation: Emulation, with_logs: bool
+) -> AsyncIterator[bytes]:
+    """The frames of a status stream: each change as it comes, the last when it is over."""
+    told = b""
+    with news_of(generation, emulation) as alarm:
+        while not emulation.alarms.stopped:
+            now = emulation.queue.settle()
+            state = generation.state
+            body = as_json(status_of(generation, emulation.queue, now, with_logs=with_logs))
+            if body != told:
+                yield b"data: " + body + b"\n\n"
+                told = body
+            if state is State.COMPLETED:
+                return
+            if not await _sleep(alarm, _next_look(generation, emulation, now, with_logs)):
+                yield b": ping\n\n"
+
+
+async def _sleep(alarm: Alarm, until: float | None) -> bool:
+    with anyio.move_on_after(COMMENT_SECONDS) as silence:
+        await alarm.sleep(until)
+    return not silence.cancelled_caught
+
+
+def _next_look(
+    generation: Generation, emulation: Emulation, now: float, with_logs: bool
+) -> float | None:
+    if generation.state is State.IN_QUEUE:
+        return now + max(_POSITION_SECONDS, _SHORTEST_NAP_SECONDS * emulation.clock.speed)
+    return next_line_at(generation, now) if with_logs else None

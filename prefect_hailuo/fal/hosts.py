@@ -1,19 +1,26 @@
-"""Where fal is, and which addresses may be given the API key."""
+"""Where fal is, and which addresses may be given the API key.
+
+httpx's errors without the key: they show what came, which may repeat what was sent.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
 import re
+import traceback
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
 
 from prefect_hailuo.errors import ConfigurationError, InsecureHostError, UnknownEndpointError
-from prefect_hailuo.fal.messages import Realm, Ticket
+from prefect_hailuo.ticket import Realm, Ticket
 
 PLAIN_CHARACTERS = 2000
 """Addresses that are longer than this are looked at more closely."""
@@ -228,3 +235,32 @@ def _checked_endpoint(endpoint: str) -> str:
             cure="Pass one such as 'fal-ai/minimax/hailuo-02/pro/text-to-video'.",
         )
     return endpoint
+
+
+T = TypeVar("T")
+
+
+async def without_key(sending: Awaitable[T], access: Access) -> T:
+    """What comes of talking to fal; no error of httpx's that it ends with repeats the key.
+
+    httpx shows what it could not understand, and that may be our own request's head.
+
+    Raises:
+        httpx.HTTPError: It failed.
+    """
+    try:
+        return await sending
+    except httpx.HTTPError as error:
+        seen = concealed(error, access)
+    raise seen  # out here, for else the error that shows the key would be its context
+
+
+def concealed(error: httpx.HTTPError, access: Access) -> httpx.HTTPError:
+    """An error of httpx's, or one that says the same, where it or what led to it shows the key."""
+    shown = "".join(traceback.format_exception(error))
+    if access.conceal(shown) != shown:
+        return type(error)(access.conceal(str(error)))
+    with suppress(RuntimeError):  # it has no request
+        # Whoever hands errors on whole, as Dask does, would hand on the header that has the key.
+        error.request = httpx.Request(error.request.method, error.request.url)
+    return error

@@ -178,7 +178,7 @@ def _own(limits: httpx.Limits) -> dict[str, Any]:
 
 def _light_transport() -> httpx.AsyncBaseTransport:
     # Here, for aiohttp takes a while to load: whoever only imports the package does not wait.
-    from prefect_hailuo.fal.light import LightTransport
+    from prefect_hailuo.fal.light_transport import LightTransport
 
     return LightTransport(_certificates())
 

@@ -44,5 +44,5 @@ lost: `reconciling`; from before the ledger began: `beginnings`, `earlier`, `imp
 `budgets`, `purses`, `spending`. Who waits: `waiters`; what nobody looks after: `unfinished`. The
 database: `address`, `disks`, `database`, `turns`, `grouping`, `migrating`, `tables`, `statements`.
 For people: `reading`, `standing`, `exchange`, `rebuilding`, `past`, `pruning`. The road that uses
-all this is `prefect_hailuo.acquiring`.
+all this is `prefect_hailuo.engine.acquire`.
 """

@@ -2,23 +2,30 @@
 
 What counts is what the attempts cost: their cost where it is known, and their estimate until then,
 so that an intent reserves its money by being there, and what cost nothing releases it.
+
+What scopes may still spend while claims are decided: locked, added up once, and then counted on.
+
+A scope's row stays locked until the claims' transaction ends, so that no two share what is left.
+
+What was spent, and on what: dollars by day, model or scope.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prefect_hailuo.fal.messages import Realm
-from prefect_hailuo.ledger.attempts import moment
+from prefect_hailuo.errors import Billed, BudgetError, ConfigurationError
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Limits, Wish, attempt_of, is_parked, moment
 from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.statements import insert_once, now_in
-from prefect_hailuo.ledger.tables import attempt, budget, database_now
-from prefect_hailuo.ledger.wishes import Limits
+from prefect_hailuo.ledger.tables import attempt, budget, database_now, insert_once, now_in
+from prefect_hailuo.ticket import Realm
 
 EVER = float("-inf")
 """When the period began that has no beginning."""
@@ -155,3 +162,230 @@ def _starts(now: float) -> dict[str, float]:
         "month": today.replace(day=1).timestamp(),
         "total": EVER,
     }
+
+
+@dataclass
+class OpenBudget:
+    """One scope's money, in the hands of a transaction that has locked it.
+
+    Args:
+        realm: fal or emulator.
+        scope: The scope.
+        limits: Its limits; None as long as it has none and the first purchase may bring its own.
+        begun: The limits with which its row was made just now; None if it was there before.
+        spent: What is spent or reserved by period, for those periods that matter.
+    """
+
+    realm: Realm
+    scope: str
+    limits: Limits | None
+    begun: Limits | None
+    spent: dict[str, Decimal]
+
+    def take(self, wish: Wish) -> None:
+        """Reserve a purchase's money, if the limits allow it.
+
+        Raises:
+            BudgetError: A limit does not allow it; or there is one, and no price is known.
+            ConfigurationError: The caller believes the limits to be others.
+        """
+        limits = self.check(wish)
+        if wish.limits is not None:
+            self.limits = limits
+        for period in self.spent:
+            self.spent[period] += wish.estimated_usd or Decimal(0)
+
+    def check(self, wish: Wish) -> Limits:
+        """See whether the limits allow a purchase; returns them.
+
+        Raises:
+            BudgetError, ConfigurationError: As `take` does.
+        """
+        limits = self._limits_for(wish)
+        for allowance in allowances_of(limits, self.spent):
+            _check(wish, allowance)
+        return limits
+
+    def _limits_for(self, wish: Wish) -> Limits:
+        if self.limits is None:
+            return wish.limits or Limits()
+        if wish.limits not in (None, self.limits):
+            raise ConfigurationError(
+                f"The limits of the scope {self.scope!r} are {_written(self.limits)} in the "
+                f"ledger, not {_written(wish.limits)}; nothing was bought.",
+                cure="A limit lives with its scope: change it for everybody with budget.apply(), "
+                "or pass the scope's name alone.",
+            )
+        return self.limits
+
+
+OpenBudgets = dict[tuple[Realm, str], OpenBudget]
+
+
+async def open_budgets(
+    connection: AsyncConnection, wishes: Iterable[Wish], now: float
+) -> OpenBudgets:
+    """Lock the scopes that some purchases would be on, in their order, and add up what is spent."""
+    asked: dict[tuple[Realm, str], list[Limits]] = {}
+    for wish in wishes:
+        limits = asked.setdefault((wish.realm, wish.scope), [])
+        if wish.limits is not None and wish.limits not in limits:
+            limits.append(wish.limits)
+    return {which: await _open(connection, *which, asked[which], now) for which in sorted(asked)}
+
+
+async def close_budgets(connection: AsyncConnection, purses: OpenBudgets) -> None:
+    """Keep the limits that a first purchase brought; those of a refused one are not the scope's."""
+    for purse in purses.values():
+        if purse.begun is None or purse.begun == purse.limits:
+            continue
+        which = is_scope(purse.realm, purse.scope)
+        if purse.limits is None:
+            await connection.execute(budget.delete().where(which))
+        else:
+            await connection.execute(budget.update().where(which).values(**vars(purse.limits)))
+
+
+async def _open(
+    connection: AsyncConnection, realm: Realm, scope: str, asked: list[Limits], now: float
+) -> OpenBudget:
+    made = asked and await start_budget(connection, realm, scope, asked[0])
+    if made:
+        spent = await spent_in(connection, realm, scope, asked, now)
+        return OpenBudget(realm, scope, None, asked[0], spent)
+    found = await connection.execute(limits_of(realm, scope).with_for_update())
+    row = found.mappings().first()
+    limits = Limits(**row) if row else Limits()
+    spent = await spent_in(connection, realm, scope, [limits], now)
+    return OpenBudget(realm, scope, limits, None, spent)
+
+
+def _check(wish: Wish, allowance: Allowance) -> None:
+    if wish.estimated_usd is None:
+        raise BudgetError(
+            f"The scope {wish.scope!r} has a limit, and the price of {wish.endpoint} is not "
+            "known; nothing was bought.",
+            cure="Use an endpoint with a price, or another scope.",
+        )
+    if wish.estimated_usd > allowance.left_usd:
+        raise BudgetError(_figures(wish, allowance))
+
+
+def _figures(wish: Wish, allowance: Allowance) -> str:
+    period = "in all" if allowance.period == "total" else f"a {allowance.period}"
+    return (
+        f"This video costs about ${wish.estimated_usd}, and the scope {wish.scope!r} has "
+        f"${allowance.left_usd} left: its limit is ${allowance.limit_usd} {period}, of which "
+        f"${allowance.spent_usd} is spent or reserved. Nothing was bought."
+    )
+
+
+def _written(limits: Limits) -> str:
+    named = (f"{name}={usd}" for name, usd in vars(limits).items() if usd is not None)
+    return ", ".join(named) or "none"
+
+
+By = Literal["day", "model", "scope"]
+
+SpendingKind = Literal["settled", "reserved", "parked", "unknown"]
+"""Where an attempt's money is: spent for certain; set aside for what is under way; set aside for
+what waits for a person; or spent for all that is known."""
+
+VIDEOS = (Fate.SUCCEEDED, Fate.STORED)
+
+# Left out: what may be large, and says nothing of money.
+LARGE = ("body", "labels", "ticket", "completed", "output")
+
+
+@dataclass
+class Spent:
+    """What one day, model or scope took, in US dollars, by the catalogue's prices.
+
+    Args:
+        group: Which day (UTC), endpoint or scope.
+        settled_usd: Spent for certain.
+        reserved_usd: Set aside for what is under way.
+        parked_usd: Set aside for what waits for a person's decision.
+        unknown_usd: Of what ended, and nobody knows whether fal charged for it.
+        videos: How many videos there are of it.
+        unpriced: How many attempts are not in the figures, for their price is not known.
+    """
+
+    group: str
+    settled_usd: Decimal = field(default=Decimal(0))
+    reserved_usd: Decimal = field(default=Decimal(0))
+    parked_usd: Decimal = field(default=Decimal(0))
+    unknown_usd: Decimal = field(default=Decimal(0))
+    videos: int = 0
+    unpriced: int = 0
+
+    @property
+    def total_usd(self) -> Decimal:
+        """What it takes of a budget: all of it."""
+        return self.settled_usd + self.reserved_usd + self.parked_usd + self.unknown_usd
+
+    def add(self, one: Attempt) -> None:
+        """Count an attempt."""
+        name = f"{kind_of(one)}_usd"
+        setattr(self, name, getattr(self, name) + one.counted_usd)
+        self.videos += one.fate in VIDEOS
+        self.unpriced += one.cost_usd is None and one.estimated_usd is None
+
+
+class Spending:
+    """Adds up what was spent.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def spent(
+        self,
+        realm: Realm,
+        by: By = "scope",
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Spent]:
+        """What was spent, by the time of the intents, as budgets count it.
+
+        Args:
+            realm: In this realm.
+            by: What to add up by.
+            since: From this time on.
+            until: Before this time.
+        """
+        columns = [column for column in attempt.c if column.name not in LARGE]
+        question = select(*columns).where(attempt.c.realm == realm)
+        if since is not None:
+            question = question.where(attempt.c.intended_at >= since.timestamp())
+        if until is not None:
+            question = question.where(attempt.c.intended_at < until.timestamp())
+        groups: dict[str, Spent] = {}
+        async with self._database.reading() as connection:
+            for row in (await connection.execute(question)).mappings():
+                one = _small_attempt(row)
+                group = _group_of(one, by)
+                groups.setdefault(group, Spent(group)).add(one)
+        return [groups[group] for group in sorted(groups)]
+
+
+def kind_of(one: Attempt) -> SpendingKind:
+    """Where an attempt's money is."""
+    if is_parked(one):
+        return "parked"
+    if one.cost_usd is not None or one.billed in (Billed.YES, Billed.NO):
+        return "settled"
+    return "unknown" if one.fate in (Fate.FAILED, Fate.CANCELLED) else "reserved"
+
+
+def _group_of(one: Attempt, by: By) -> str:
+    if by == "day":
+        return f"{moment(one.intended_at):%Y-%m-%d}"
+    return one.endpoint if by == "model" else one.scope
+
+
+def _small_attempt(row: Mapping[Any, Any]) -> Attempt:
+    return attempt_of({**row, **dict.fromkeys(LARGE)})

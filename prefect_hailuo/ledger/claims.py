@@ -2,52 +2,270 @@
 
 Read `Claims._claim_all` from top to bottom: it is all there is to it. Claims that come at once are
 decided in one transaction, one after another; one that comes alone is a group of one.
+
+Keys that a transaction has locked, and what it is going to write about them.
+
+Claims are decided one after another on what is here, so that each sees what those before it came
+to; then all is written at once.
+
+The last thing before a POST: many intents at once are turned into what may be on its way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import Double, bindparam, delete, exists, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import assert_never
 
-from prefect_hailuo.errors import HailuoError
-from prefect_hailuo.ledger.attempts import Attempt, attempt_of, latest_of
-from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.drafts import Draft, Drafts, open_drafts
-from prefect_hailuo.ledger.fates import Fate, Rerun
-from prefect_hailuo.ledger.grouping import Group
-from prefect_hailuo.ledger.purses import Purses, close_purses, open_purses
-from prefect_hailuo.ledger.rules import (
-    check_account,
-    check_approved,
-    check_number,
-    may_replace,
-    raised,
-)
-from prefect_hailuo.ledger.sending import Beginning, begin_all, was_cancelled
-from prefect_hailuo.ledger.statements import (
-    among,
-    attempts_of_keys,
-    latest_attempt,
-    lock_key,
-    now_in,
-)
-from prefect_hailuo.ledger.tables import attempt, database_now, generation
-from prefect_hailuo.ledger.waiters import cancelled_among, keep_waiters
-from prefect_hailuo.ledger.wishes import (
+from prefect_hailuo.errors import Billed, HailuoError, RunCancelledError
+from prefect_hailuo.ledger.attempt import (
     NOBODY,
     Attach,
+    Attempt,
     Buy,
     Decision,
+    Fate,
     Prepare,
     Reconcile,
+    Rerun,
     Reuse,
     Run,
     Wait,
     Wish,
+    attempt_of,
+    check_account,
+    check_approved,
+    check_number,
+    latest_of,
+    may_replace,
+    raised,
 )
+from prefect_hailuo.ledger.budgets import OpenBudgets, close_budgets, open_budgets
+from prefect_hailuo.ledger.database import Database, Group
+from prefect_hailuo.ledger.tables import (
+    IS_THIS,
+    Locked,
+    Texts,
+    among,
+    as_void,
+    attempt,
+    attempt_as_written,
+    attempts_of_keys,
+    database_now,
+    file,
+    generation,
+    latest_attempt,
+    lock_key,
+    lock_keys,
+    make_keys,
+    now_in,
+    prepared,
+    this,
+)
+from prefect_hailuo.ledger.waiters import cancelled_among, keep_waiters, unwanted_among
+
+
+@dataclass
+class Draft:
+    """One locked key: what is known of it, with what is about to be written.
+
+    Args:
+        attempts: Its attempts in their order.
+        count: How many there ever were.
+        consented: How many there were when a consent was given, or 0.
+    """
+
+    attempts: list[Attempt]
+    count: int
+    consented: int
+
+    @property
+    def latest(self) -> Attempt | None:
+        """The attempt that counts."""
+        return latest_of(self.attempts)
+
+    def change(self, one: Attempt, **values: Any) -> Attempt:
+        """Let an attempt be another."""
+        changed = replace(one, **values)
+        self.attempts[self.attempts.index(one)] = changed
+        return changed
+
+
+@dataclass
+class Drafts:
+    """The keys of some wishes, locked.
+
+    Args:
+        by_key: Each key's.
+        made: The keys that no call had asked for before.
+    """
+
+    by_key: Mapping[str, Draft]
+    made: set[str]
+    _intents: list[dict[str, Any]] = field(default_factory=list)
+    _ambiguous: list[Attempt] = field(default_factory=list)
+
+    def intend(self, wish: Wish, now: float, until: float) -> Attempt:
+        """A new attempt, its caller's to POST until its lease ends."""
+        draft = self.by_key[wish.key]
+        draft.count += 1
+        row = {
+            **wish.asked(),
+            "number": draft.count,
+            "fate": Fate.INTENDED,
+            "owner": uuid4().hex,
+            "intended_at": now,
+            "lease_until": until,
+            "estimated_usd": wish.estimated_usd,
+            "duplicate": False,
+            "adopted": False,
+        }
+        self._intents.append(row)
+        draft.attempts.append(mine := attempt_as_written(row))
+        return mine
+
+    async def void_dead(self, connection: AsyncConnection, keys: Iterable[str]) -> None:
+        """Void the intents that stand in some keys' way: their owners never began to send.
+
+        At once, for what they reserved may then be spent.
+        """
+        ahead = [self.by_key[key].latest for key in set(keys)]
+        dead = [one for one in ahead if one is not None and one.fate is Fate.INTENDED]
+        for one in dead:
+            self.by_key[one.key].change(one, fate=Fate.FAILED, billed=Billed.NO)
+        if dead:
+            voided = update(attempt).where(IS_THIS, attempt.c.fate == Fate.INTENDED)
+            await connection.execute(voided.values(as_void()), [this(one) for one in dead])
+
+    def make_ambiguous(self, one: Attempt) -> Attempt:
+        """An attempt that may have been sent by an owner who is dead."""
+        self._ambiguous.append(one)
+        return self.by_key[one.key].change(one, fate=Fate.AMBIGUOUS)
+
+    async def write(self, connection: AsyncConnection) -> None:
+        """Write all of it down, in a few statements."""
+        if self._ambiguous:
+            changed = update(attempt).where(IS_THIS, attempt.c.fate == Fate.SENDING)
+            those = [this(one) for one in self._ambiguous]
+            await connection.execute(changed.values(fate=Fate.AMBIGUOUS), those)
+        if self._intents:
+            await connection.execute(insert(attempt), self._intents)
+            await connection.execute(_COUNTED, self._counts())
+        await self._forget_unused(connection)
+
+    def _counts(self) -> list[dict[str, Any]]:
+        keys = {row["key"] for row in self._intents}
+        return [{"this_key": key, "count": self.by_key[key].count} for key in sorted(keys)]
+
+    async def _forget_unused(self, connection: AsyncConnection) -> None:
+        """Leave nothing of a wish that was refused."""
+        unused = [key for key in self.made if not self.by_key[key].attempts]
+        if unused:
+            await connection.execute(
+                delete(generation)
+                .where(among(connection, generation.c.key, unused))
+                .where(~exists().where(file.c.key == generation.c.key))
+            )
+
+
+_COUNTED = (
+    update(generation)
+    .where(generation.c.key == bindparam("this_key"))
+    .values(attempts=bindparam("count"))
+)
+
+
+async def open_drafts(connection: AsyncConnection, keys: Iterable[str]) -> Drafts:
+    """Lock some keys, made if need be, and see what is known of them."""
+    wanted = sorted(set(keys))
+    made = await make_keys(connection, wanted)
+    locked = await lock_keys(connection, wanted)
+    while missing := [key for key in wanted if key not in locked]:
+        # Whoever had made it meanwhile has dropped it again.
+        made |= await make_keys(connection, missing)
+        locked |= await lock_keys(connection, missing)
+    return Drafts(await _drafts(connection, locked, made), made)
+
+
+async def _drafts(
+    connection: AsyncConnection, locked: Mapping[str, Locked], made: set[str]
+) -> dict[str, Draft]:
+    known = set(locked) - made
+    attempts = await attempts_of_keys(connection, known) if known else {}
+    return {key: Draft(attempts.get(key, []), *counts) for key, counts in locked.items()}
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Somebody who is about to send.
+
+    Args:
+        mine: The attempt, as its claim gave it.
+        lease_seconds: How long its owner counts as alive from now on.
+        run: Who claimed it.
+    """
+
+    mine: Attempt
+    lease_seconds: float
+    run: Run
+
+
+async def begin_all(
+    connection: AsyncConnection, those: Sequence[Beginning]
+) -> list[bool | Exception]:
+    """Let those begin to send whose attempts are still theirs, and still wanted."""
+    keys = {each.mine.key for each in those}
+    # A claim that finds the lease ended must not void what is being changed here.
+    await lock_keys(connection, keys)
+    cancelled = await cancelled_among(connection, (each.run for each in those))
+    unwanted = await unwanted_among(connection, keys)
+    wanted = [each for each in those if each.mine.key not in unwanted]
+    begun = await _begin(connection, [each for each in wanted if not each.run.among(cancelled)])
+    return [
+        was_cancelled(each.run) if each.run.among(cancelled) else each.mine.owner in begun
+        for each in those
+    ]
+
+
+def was_cancelled(run: Run) -> RunCancelledError:
+    """The error for a flow run that is known to be cancelled."""
+    return RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
+
+
+async def _begin(connection: AsyncConnection, those: Sequence[Beginning]) -> set[str | None]:
+    """The owners of those that were theirs."""
+    begun: set[str | None] = set()
+    for seconds in {each.lease_seconds for each in those}:
+        mine = [each.mine for each in those if each.lease_seconds == seconds]
+        owners = [one.owner for one in mine if one.owner]
+        keys = [one.key for one in mine]
+        begun |= set((await _beginning(connection, keys, owners=owners, seconds=seconds)).scalars())
+    return begun
+
+
+@prepared
+def _beginning(keys: Texts) -> Any:
+    # `sending` too: through a proxy, which is sent a request of its own first, it is asked twice
+    # for one POST.
+    held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
+    # An owner's name is of one attempt only; by the key it is found soon.
+    owned = keys.have(attempt.c.key) & keys.named("owners").have(attempt.c.owner)
+    return (
+        update(attempt)
+        .where(owned, held, attempt.c.lease_until > database_now())
+        .values(
+            fate=Fate.SENDING,
+            sent_at=database_now(),
+            lease_until=database_now() + bindparam("seconds", type_=Double),
+        )
+        .returning(attempt.c.owner)
+    )
+
 
 LEASE_SECONDS = 45.0
 """How long an owner counts as alive, from its claim, and again from its first byte; longer than
@@ -90,10 +308,10 @@ class Claims:
             now = await now_in(connection)
             buying = [wish for wish in wishes if _is_to_buy(wish, drafts.by_key[wish.key], now)]
             await drafts.void_dead(connection, (wish.key for wish in buying))
-            purses = await open_purses(connection, buying, now)
+            purses = await open_budgets(connection, buying, now)
             deciding = _Deciding(drafts, purses, cancelled, now)
             answers = [deciding.answer(wish) for wish in wishes]
-            await close_purses(connection, purses)
+            await close_budgets(connection, purses)
             await drafts.write(connection)
             await keep_waiters(connection, _decided(wishes, answers), now)
         return answers
@@ -192,7 +410,7 @@ class _Deciding:
     """Decides about wishes, one after another: each sees what those before it came to."""
 
     drafts: Drafts
-    purses: Purses
+    purses: OpenBudgets
     cancelled: set[str]
     now: float
 

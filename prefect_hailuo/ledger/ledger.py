@@ -1,24 +1,26 @@
-"""One ledger, with all that can be asked of it."""
+"""One ledger, with all that can be asked of it.
+
+The ledgers that a process has open: one engine each, shared by all that run on its loop.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
 from sqlalchemy import false, update
 
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.ledger.beginnings import Beginnings
-from prefect_hailuo.ledger.budgets import Budgets
+from prefect_hailuo.ledger.beginning import Beginnings
+from prefect_hailuo.ledger.budgets import Budgets, Spending
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.exchange import Exchange
-from prefect_hailuo.ledger.files import Files
-from prefect_hailuo.ledger.pruning import Pruning
-from prefect_hailuo.ledger.reading import Reading
-from prefect_hailuo.ledger.rebuilding import Rebuilding
-from prefect_hailuo.ledger.records import Records
-from prefect_hailuo.ledger.spending import Spending
+from prefect_hailuo.ledger.records import Files, Records, Told
 from prefect_hailuo.ledger.tables import attempt
-from prefect_hailuo.ledger.told import Told
-from prefect_hailuo.ledger.unfinished import Unfinished
+from prefect_hailuo.ledger.upkeep.exchange import Exchange, Pruning
+from prefect_hailuo.ledger.upkeep.reading import Reading, Unfinished
+from prefect_hailuo.ledger.upkeep.rebuild import Rebuilding
 from prefect_hailuo.ledger.waiters import Waiters
 
 
@@ -74,3 +76,50 @@ class Ledger:
     async def close(self) -> None:
         """Close its connections."""
         await self.database.close()
+
+
+RENEWAL_SECONDS = 30.0
+"""How often the leases of those who wait are prolonged; a quarter of a lease."""
+
+
+class Ledgers:
+    """Opens each ledger once."""
+
+    def __init__(self) -> None:
+        self._open: dict[LedgerAddress, Ledger] = {}
+
+    def at(self, address: LedgerAddress) -> Ledger:
+        """The ledger at an address; it is connected when it is first used."""
+        if address not in self._open:
+            self._open[address] = Ledger(address)
+        return self._open[address]
+
+    async def close(self) -> None:
+        """Close those that are open; whoever wants one again opens it anew."""
+        while self._open:
+            _, ledger = self._open.popitem()
+            await ledger.close()
+
+    async def keep_leases(self) -> None:
+        """Prolong the leases of this process's waiters, for ever."""
+        while True:
+            await anyio.sleep(RENEWAL_SECONDS)
+            for ledger in list(self._open.values()):
+                # The next time is soon enough; and what went wrong here would end the loop, with
+                # every job on it.
+                with suppress(Exception):
+                    await ledger.waiters.renew()
+
+
+@asynccontextmanager
+async def open_ledgers() -> AsyncIterator[Ledgers]:
+    """The ledgers of a process; they are closed at the end."""
+    ledgers = Ledgers()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledgers.keep_leases)
+        try:
+            yield ledgers
+        finally:
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await ledgers.close()

@@ -1,41 +1,397 @@
-"""What became of an attempt, written down as it becomes known. Nothing here buys."""
+"""What became of an attempt, written down as it becomes known. Nothing here buys.
+
+How long an endpoint's requests took, as the ledger recorded it.
+
+How attempts end otherwise than with a video, and what that says of the money.
+
+Where the video of a key is kept: one row a place.
+
+Giving attempts their tickets: one request is never given to two, and none is dropped.
+
+What fal's calls told of requests, and who waits to hear it: nobody has to ask fal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import bindparam, update
+import anyio
+from sqlalchemy import Boolean, ColumnElement, bindparam, case, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prefect_hailuo.errors import Billed, HailuoError
-from prefect_hailuo.fal.messages import Completed, Output, Realm, Ticket
-from prefect_hailuo.ledger.attempts import Attempt
-from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.endings import Ended, end_all
-from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.files import Kept, put_files
-from prefect_hailuo.ledger.grouping import Group
-from prefect_hailuo.ledger.recorded import describe, storable
-from prefect_hailuo.ledger.rows import UNBILLED, add_attempt, from_file
-from prefect_hailuo.ledger.standing import DECIDABLE
-from prefect_hailuo.ledger.statements import (
+from prefect_hailuo.errors import Billed, HailuoError, RequestCancelledError
+from prefect_hailuo.fal.messages import Completed, Output
+from prefect_hailuo.ledger.attempt import (
+    DECIDABLE,
+    Attempt,
+    Fate,
+    Wish,
+    attempt_of,
+    describe,
+    latest_of,
+    storable,
+)
+from prefect_hailuo.ledger.database import Database, Group
+from prefect_hailuo.ledger.tables import (
     IS_THIS,
+    NEWLY_SUBMITTED,
+    UNBILLED,
+    Texts,
+    add_attempt,
+    add_like,
+    all_attempts,
+    among,
+    as_accepted,
+    attempt,
+    attempts_of_keys,
+    database_now,
+    file,
+    from_file,
     is_attempt,
     is_one_of,
     latest_attempt,
+    lock_key,
     lock_keys,
     lock_or_make_key,
+    now_in,
     owned_requests,
+    prepared,
+    texts_for,
     this,
+    void_consent,
     void_consents,
+    waiter,
 )
-from prefect_hailuo.ledger.tables import attempt, database_now
-from prefect_hailuo.ledger.tickets import Accepted, Request, accept_all, adopt, owners_of
 from prefect_hailuo.ledger.waiters import end_waiters
-from prefect_hailuo.ledger.wishes import Wish
-from prefect_hailuo.video import Video
+from prefect_hailuo.models.video import Video
+from prefect_hailuo.ticket import Realm, Ticket
+
+LATEST = 50
+"""How many are asked for: more would tell of a time when fal was slower, or quicker."""
+
+
+async def latest_durations(database: Database, endpoint: str) -> list[float]:
+    """How long fal said that the latest stored requests of an endpoint ran, the latest last.
+
+    Args:
+        database: The ledger's.
+        endpoint: fal's endpoint id.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    asked = (
+        select(attempt.c.completed)
+        .where(attempt.c.realm == "fal", attempt.c.fate == Fate.STORED)
+        .where(attempt.c.endpoint == endpoint)
+        .order_by(attempt.c.submitted_at.desc())
+        .limit(LATEST)
+    )
+    async with database.reading() as connection:
+        found = (await connection.execute(asked)).scalars().all()
+    said = (Completed.model_validate(each or {}).inference_seconds for each in reversed(found))
+    return [seconds for seconds in said if seconds and seconds > 0]
+
+
+BASES = {Billed.NO: "unbilled", Billed.YES: "estimate", Billed.UNKNOWN: "unknown"}
+"""What a cost is known by, where nothing but the end is known."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt, and the error that it ended with."""
+
+    one: Attempt
+    error: HailuoError
+
+    def row(self) -> dict[str, Any]:
+        """The end, as parameters."""
+        cancelled = isinstance(self.error, RequestCancelledError)
+        return {
+            **this(self.one),
+            "new_fate": Fate.CANCELLED if cancelled else Fate.FAILED,
+            "new_billed": self.error.billed,
+            "new_error": describe(self.error),
+            "new_basis": BASES[self.error.billed],
+        }
+
+
+async def end_all(
+    connection: AsyncConnection,
+    those: Sequence[Ended],
+    from_fates: Sequence[Fate],
+    *held: ColumnElement[bool],
+) -> bool:
+    """Write down some attempts' ends; whether the only one still was as the conditions say."""
+    await lock_keys(connection, {each.one.key for each in those})
+    basis = bindparam("new_basis", type_=attempt.c.cost_basis.type)
+    ending = update(attempt).where(IS_THIS, is_one_of(attempt.c.fate, from_fates), *held)
+    changed = await connection.execute(
+        ending.values(
+            fate=bindparam("new_fate"),
+            billed=bindparam("new_billed"),
+            error=bindparam("new_error"),
+            ended_at=database_now(),
+            cost_usd=case((basis == "unbilled", 0), (basis == "estimate", attempt.c.estimated_usd)),
+            cost_basis=basis,
+            parked_at=None,
+            parked_because=None,
+        ),
+        [each.row() for each in those],
+    )
+    return changed.rowcount == 1
+
+
+NOW = database_now()
+
+
+class Files:
+    """Knows the places that hold a video.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reading: Group[str, list[Video]] = Group(self._of_all)
+
+    async def of(self, key: str) -> list[Video]:
+        """The videos that a key is stored as, one a place, the latest first."""
+        return await self._reading(key)
+
+    async def _of_all(self, keys: Sequence[str]) -> list[list[Video]]:
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(file.c.key, file.c.video)
+                .where(among(connection, file.c.key, keys))
+                .order_by(file.c.stored_at.desc())
+            )
+            videos: defaultdict[str, list[Video]] = defaultdict(list)
+            for key, video in found:
+                videos[key].append(Video.model_validate(video))
+        return [list(videos[key]) for key in keys]
+
+    async def add(self, one: Attempt, video: Video) -> None:
+        """Write down another place that holds a copy."""
+        async with self._database.writing() as connection:
+            # As whoever stores it does: a new row of a file locks its key's row anyway, but late.
+            await lock_key(connection, one.key)
+            await put_files(connection, [Kept(one, video)])
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An attempt's video, in some place."""
+
+    one: Attempt
+    video: Video
+
+
+async def put_files(connection: AsyncConnection, those: Sequence[Kept]) -> None:
+    """Write down where videos are; what is known of the attempt that counts is not replaced."""
+    counted = await _counted(connection, {each.one.key for each in those})
+    rows = [
+        {
+            "key": each.one.key,
+            "place": each.video.storage,
+            "number": each.one.number,
+            "video": each.video.model_dump(mode="json"),
+            "counts": counted.get(each.one.key, each.one.number) == each.one.number,
+        }
+        for each in those
+    ]
+    await connection.execute(_putting(texts_for(connection)), rows)
+
+
+@cache
+def _putting(texts: Texts) -> Any:
+    put = texts.insert(file).values(
+        {name: bindparam(name) for name in ("key", "place", "number", "video")}
+    )
+    news = {"number": put.excluded.number, "video": put.excluded.video, "stored_at": NOW}
+    replaced = (file.c.number == put.excluded.number) | bindparam("counts", type_=Boolean)
+    return put.values(stored_at=NOW).on_conflict_do_update(
+        index_elements=[file.c.key, file.c.place], set_=news, where=replaced
+    )
+
+
+async def _counted(connection: AsyncConnection, keys: Collection[str]) -> dict[str, int]:
+    """The number of each key's attempt that counts."""
+    found = await _numbers(connection, keys)
+    of_keys = groupby(found, key=lambda row: row.key)
+    latest = {key: latest_of(list(rows)) for key, rows in of_keys}
+    return {key: one.number for key, one in latest.items() if one is not None}
+
+
+@prepared
+def _numbers(keys: Texts) -> Any:
+    return (
+        select(attempt.c.key, attempt.c.number, attempt.c.billed, attempt.c.duplicate)
+        .where(keys.have(attempt.c.key))
+        .order_by(attempt.c.key, attempt.c.number)
+    )
+
+
+Request = tuple[Realm, str]
+"""A realm, and fal's id of a request."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An attempt whose POST was answered with a ticket."""
+
+    mine: Attempt
+    ticket: Ticket
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+        return self.mine.realm, self.ticket.request_id
+
+
+async def owners_of(
+    connection: AsyncConnection, requests: Iterable[Request]
+) -> dict[Request, Attempt]:
+    """The attempts that have some requests."""
+    wanted = set(requests)
+    realms, ids = {realm for realm, _ in wanted}, {each for _, each in wanted}
+    found = await _owners(connection, ids, realms=realms)
+    return {(one.realm, one.request_id or ""): one for one in all_attempts(found)}
+
+
+@prepared
+def _owners(ids: Texts) -> Any:
+    realms = ids.named("realms")
+    return select(attempt).where(realms.have(attempt.c.realm), ids.have(attempt.c.request_id))
+
+
+async def accept_all(connection: AsyncConnection, those: Sequence[Accepted]) -> list[Attempt]:
+    """Give each attempt its ticket; the attempts that hold them then.
+
+    The ticket of an attempt that was given another request becomes a further attempt, shown as a
+    duplicate.
+    """
+    keys = {each.mine.key for each in those}
+    locked = await lock_keys(connection, keys)
+    owners = await owners_of(connection, (each.request for each in those))
+    attempts = await attempts_of_keys(connection, keys)
+    now = await now_in(connection)
+    given: list[Attempt] = []
+    for each in those:
+        if each.request in owners:
+            continue
+        siblings = attempts[each.mine.key]
+        here = [one for one in siblings if one.number == each.mine.number and not one.request_id]
+        if here:
+            one = _given(here[0], each.ticket, siblings, now)
+            siblings[siblings.index(here[0])] = one
+            given.append(one)
+        else:
+            one = await add_like(connection, each.mine, each.ticket, duplicate=True, adopted=False)
+            siblings.append(one)
+        owners[each.request] = one
+    await _write(connection, given)
+    await void_consents(connection, given, locked)
+    return [owners[each.request] for each in those]
+
+
+async def adopt(connection: AsyncConnection, one: Attempt, ticket: Ticket) -> Attempt | None:
+    """Give an attempt a request that a person names; None where that cannot be."""
+    await lock_key(connection, one.key)
+    owner = (await owners_of(connection, [(one.realm, ticket.request_id)])).get(
+        (one.realm, ticket.request_id)
+    )
+    if owner is not None:
+        return await _revive(connection, owner, ticket) if owner.key == one.key else None
+    latest = await latest_attempt(connection, one.key)
+    if latest is None or latest.number != one.number:
+        return None
+    if one.request_id is None and (given := await _adopted(connection, one, ticket)) is not None:
+        return given
+    return await add_like(connection, one, ticket, duplicate=False, adopted=True)
+
+
+def _given(one: Attempt, ticket: Ticket, siblings: Sequence[Attempt], now: float) -> Attempt:
+    """An attempt with its ticket, whatever it was taken for meanwhile: there is a request now.
+
+    A late owner's request is shown as a duplicate, if a later attempt has one that cost money.
+    """
+    replaced = any(
+        later.number > one.number and later.request_id and later.billed is not Billed.NO
+        for later in siblings
+    )
+    return replace(
+        one,
+        **NEWLY_SUBMITTED,
+        request_id=ticket.request_id,
+        ticket=ticket,
+        submitted_at=now,
+        adopted=False,
+        duplicate=one.duplicate or replaced,
+    )
+
+
+_GIVING = (
+    update(attempt)
+    .where(IS_THIS, attempt.c.request_id.is_(None))
+    .values(
+        **NEWLY_SUBMITTED,
+        request_id=bindparam("new_request"),
+        ticket=bindparam("new_ticket"),
+        submitted_at=bindparam("now"),
+        duplicate=bindparam("replaced"),
+        adopted=False,
+    )
+)
+
+
+async def _write(connection: AsyncConnection, given: Sequence[Attempt]) -> None:
+    rows = [
+        {
+            **this(one),
+            "new_request": one.request_id,
+            "new_ticket": one.open_ticket().model_dump(mode="json"),
+            "now": one.submitted_at,
+            "replaced": one.duplicate,
+        }
+        for one in given
+    ]
+    if rows:
+        await connection.execute(_GIVING, rows)
+
+
+async def _revive(connection: AsyncConnection, owner: Attempt, ticket: Ticket) -> Attempt:
+    """An attempt whose request a person has found to be good, though it was taken for failed."""
+    if owner.fate not in (Fate.FAILED, Fate.CANCELLED):
+        return owner
+    changed = await connection.execute(
+        update(attempt).where(is_attempt(owner)).values(as_accepted(ticket)).returning(attempt)
+    )
+    await void_consent(connection, owner)
+    return attempt_of(changed.mappings().one())
+
+
+async def _adopted(connection: AsyncConnection, one: Attempt, ticket: Ticket) -> Attempt | None:
+    values: dict[str, Any] = {**as_accepted(ticket), "adopted": True}
+    missing = attempt.c.request_id.is_(None)
+    changed = await connection.execute(
+        update(attempt).where(is_attempt(one), missing).values(values).returning(attempt)
+    )
+    row = changed.mappings().first()
+    if row is None:
+        return None
+    await void_consent(connection, one)
+    return attempt_of(row)
+
 
 UNKNOWN = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
 """Fates in which it is open, for all but the owner, whether there is a request."""
@@ -252,3 +608,98 @@ _LOSING = (
     .where(IS_THIS, is_one_of(attempt.c.fate, [Fate.INTENDED, Fate.SENDING]))
     .values(fate=Fate.AMBIGUOUS, error=bindparam("why"))
 )
+
+
+LOOK_SECONDS = 1.0
+"""How often the ledger is looked at for all that a process waits for."""
+
+LOOKED_FOR_A_SECOND = 2_000
+"""How many requests are looked for in a second: of more, all are looked for less often."""
+
+
+class Told:
+    """Hears of ends that somebody else has written down.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waited: defaultdict[Request, set[asyncio.Future[Completed]]] = defaultdict(set)
+        self._looking: asyncio.Task[None] | None = None
+
+    async def note(self, one: Attempt, completed: Completed) -> None:
+        """Write down that a request is over, where its result is yet to be asked for."""
+        news = attempt.c.completed.is_(None) & (attempt.c.fate == Fate.SUBMITTED)
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(attempt)
+                .where(is_attempt(one), news)
+                .values(completed=completed.model_dump(mode="json", exclude={"logs"}))
+            )
+
+    async def output_of(self, ticket: Ticket) -> Output | None:
+        """A request's result, if it is written down."""
+        mine = (attempt.c.realm == ticket.realm) & (attempt.c.request_id == ticket.request_id)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(select(attempt.c.output).where(mine))).scalar()
+        return None if found is None else Output.model_validate(found)
+
+    async def runs_wanting(self, key: str) -> list[str]:
+        """The flow runs that have waited for a key, and were not cancelled; the latest first."""
+        ran = waiter.c.flow_run_id
+        theirs = (waiter.c.key == key) & ran.is_not(None) & waiter.c.cancelled_at.is_(None)
+        asked = select(ran).where(theirs).order_by(waiter.c.started_at.desc())
+        async with self._database.reading() as connection:
+            return list(dict.fromkeys((await connection.execute(asked)).scalars()))
+
+    async def over(self, requests: Collection[Request]) -> dict[Request, Completed]:
+        """Those of some requests that are over, and how they ended."""
+        wanted = set(requests)
+        if not wanted:
+            return {}
+        asked = select(
+            attempt.c.realm, attempt.c.request_id, attempt.c.completed, attempt.c.error
+        ).where(
+            attempt.c.realm.in_(sorted({realm for realm, _ in wanted})),
+            (attempt.c.fate != Fate.SUBMITTED) | attempt.c.completed.is_not(None),
+        )
+        async with self._database.reading() as connection:
+            ids = among(connection, attempt.c.request_id, {each for _, each in wanted})
+            found = (await connection.execute(asked.where(ids))).all()
+        ended = {(row.realm, row.request_id): _completed(row.completed, row.error) for row in found}
+        return {each: ended[each] for each in wanted if each in ended}
+
+    async def hear(self, request: Request) -> Completed:
+        """Wait until the ledger says that a request is over: one question for all who wait."""
+        mine: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
+        self._waited[request].add(mine)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        try:
+            return await mine
+        finally:
+            self._waited[request].discard(mine)
+            if not self._waited[request]:
+                del self._waited[request]
+            if not self._waited and self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
+
+    async def _look(self) -> None:
+        while True:
+            # What goes wrong here may pass, and fal is asked now and then all the same.
+            with suppress(Exception):
+                for request, completed in (await self.over(tuple(self._waited))).items():
+                    for each in self._waited.get(request, ()):
+                        if not each.done():
+                            each.set_result(completed)
+            await anyio.sleep(max(LOOK_SECONDS, len(self._waited) / LOOKED_FOR_A_SECOND))
+
+
+def _completed(completed: dict[str, Any] | None, error: dict[str, Any] | None) -> Completed:
+    if completed is not None:
+        return Completed.model_validate(completed)
+    said = error or {}
+    return Completed(error=said.get("message"), error_type=said.get("error_type"))

@@ -1,15 +1,36 @@
-"""The ledger's tables, and its way to write money, time and JSON."""
+"""The ledger's tables, and its way to write money, time and JSON.
+
+Statements that are made once for each kind of database, and run many times.
+
+To make one, and to find out that it is the same as before, takes SQLAlchemy three times as long as
+SQLite takes to run it.
+
+Rows of attempts that are made of what is known otherwise than from a POST.
+
+The few statements that more than one part of the ledger makes.
+
+Whoever locks several keys does so in one statement, in the keys' order, so that no two transactions
+lock each other out: all keys first, then attempts and waiters, then the scopes of budgets.
+"""
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
+    CursorResult,
     Double,
     ForeignKeyConstraint,
     Index,
@@ -20,10 +41,28 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    any_,
+    bindparam,
+    collate,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import TableValuedAlias
+
+from prefect_hailuo.errors import Billed, UnreachableError
+from prefect_hailuo.fal.messages import File, Output
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Wish, attempt_of, describe, latest_of
+from prefect_hailuo.models.video import Video, ticket_of
+from prefect_hailuo.ticket import Realm, Ticket
 
 MICRODOLLARS = Decimal(1_000_000)
 
@@ -183,3 +222,343 @@ origin = Table(
     Column("id", Integer, primary_key=True),
     Column("began_at", Double, nullable=False),
 )
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Some texts as one parameter of a statement: there may be many, and any number of them.
+
+    Args:
+        postgresql: Which of the two databases it is for.
+        name: The parameter's name.
+    """
+
+    postgresql: bool
+    name: str = "texts"
+
+    def have(self, column: Column[Any]) -> ColumnElement[bool]:
+        """The condition that a column holds one of them."""
+        if self.postgresql:
+            return column == any_(bindparam(self.name, type_=ARRAY(String)))
+        return column.in_(select(self.table().c.value))
+
+    def table(self) -> TableValuedAlias:
+        """They as a table, with a column `value`."""
+        if self.postgresql:
+            array = bindparam(self.name, type_=ARRAY(String))
+            return func.unnest(array).table_valued("value").render_derived()
+        return func.json_each(bindparam(self.name, type_=Text)).table_valued("value")
+
+    def named(self, name: str) -> Texts:
+        """Other texts, as a parameter of their own."""
+        return Texts(self.postgresql, name)
+
+    def sorting(self, column: Column[str]) -> ColumnElement[str]:
+        """What to sort by for Python's own order, whatever a database's language is."""
+        return collate(column, "C") if self.postgresql else column
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that may say what to do about a row which is there already."""
+        dialect: Any = postgresql if self.postgresql else sqlite
+        return dialect.insert(table)
+
+    def given(self, values: Iterable[str]) -> Any:
+        """The parameter's value."""
+        return list(values) if self.postgresql else json.dumps(list(values))
+
+
+def texts_for(connection: AsyncConnection) -> Texts:
+    """Some texts as a parameter for a connection's database."""
+    return Texts(connection.dialect.name == "postgresql")
+
+
+Execute = Callable[..., Awaitable[CursorResult[Any]]]
+
+
+def prepared(make: Callable[[Texts], Any]) -> Execute:
+    """A statement to be executed with a connection, some texts, and further parameters by name.
+
+    Args:
+        make: Makes the statement.
+    """
+    made = cache(make)
+
+    async def execute(
+        connection: AsyncConnection, texts: Iterable[str], **more: Iterable[str] | float
+    ) -> CursorResult[Any]:
+        which = texts_for(connection)
+        values = {
+            name: each if isinstance(each, float) else which.given(each)
+            for name, each in {which.name: texts, **more}.items()
+        }
+        return await connection.execute(made(which), values)
+
+    return execute
+
+
+NEVER_SENT = UnreachableError(
+    "Its process ended before anything was sent.", cure="Run it again.", billed=Billed.NO
+)
+
+UNBILLED = {"billed": Billed.NO, "cost_usd": 0, "cost_basis": "unbilled"}
+"""What a row says of an attempt that cost nothing: its money is released."""
+
+
+NEWLY_SUBMITTED: dict[str, Any] = {
+    "fate": Fate.SUBMITTED,
+    "billed": None,
+    "ended_at": None,
+    "error": None,
+    "parked_at": None,
+    "parked_because": None,
+    "cost_usd": None,
+    "cost_basis": None,
+}
+"""What a row says of an attempt which has just been given a request, whatever it said before."""
+
+
+def as_accepted(ticket: Ticket) -> dict[str, Any]:
+    """What a row says of an attempt whose request is known."""
+    return {
+        **NEWLY_SUBMITTED,
+        "request_id": ticket.request_id,
+        "ticket": ticket.model_dump(mode="json"),
+        "submitted_at": database_now(),
+    }
+
+
+def as_void() -> dict[str, Any]:
+    """What a row says of an intent whose owner never began to send, and after this cannot."""
+    return {
+        **UNBILLED,
+        "fate": Fate.FAILED,
+        "error": describe(NEVER_SENT),
+        "ended_at": database_now(),
+    }
+
+
+async def add_like(
+    connection: AsyncConnection, like: Attempt, ticket: Ticket, *, duplicate: bool, adopted: bool
+) -> Attempt:
+    """A further attempt of the same key, for a request that is known already."""
+    row = {
+        **_copied(like),
+        **as_accepted(ticket),
+        "lease_until": 0.0,
+        "duplicate": duplicate,
+        "adopted": adopted,
+    }
+    return await add_attempt(connection, row)
+
+
+async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> Attempt:
+    """A further attempt of a key, whose generation's row is locked."""
+    changed = await connection.execute(
+        update(generation)
+        .where(generation.c.key == row["key"])
+        .values(attempts=generation.c.attempts + 1)
+        .returning(generation.c.attempts)
+    )
+    numbered = {**row, "number": changed.scalar_one()}
+    added = await connection.execute(insert(attempt).values(numbered).returning(attempt))
+    return attempt_of(added.mappings().one())
+
+
+def attempt_as_written(row: Mapping[str, Any]) -> Attempt:
+    """The attempt of a row that is about to be written, as it will be read."""
+    usd = row["estimated_usd"]
+    # In whole millionths of a dollar, as the table keeps it.
+    read = usd and Decimal(int((usd * MICRODOLLARS).to_integral_value())) / MICRODOLLARS
+    return attempt_of({**dict.fromkeys(attempt.c.keys()), **row, "estimated_usd": read})
+
+
+def _copied(like: Attempt) -> dict[str, Any]:
+    names = (
+        *("key", "realm", "endpoint", "account", "credentials", "place", "scope", "take"),
+        *("body", "body_digest", "labels", "intended_at", "estimated_usd"),
+    )
+    return {name: getattr(like, name) for name in names}
+
+
+def from_file(wish: Wish, video: Video) -> dict[str, Any]:
+    """The attempt that a stored video's own record tells of."""
+    bought_at = (video.submitted_at or video.stored_at).timestamp()
+    return {
+        **wish.asked(),
+        "account": video.account or wish.account,
+        "labels": video.labels,
+        "fate": Fate.STORED,
+        "billed": Billed.YES,
+        "intended_at": bought_at,
+        "submitted_at": bought_at,
+        "ended_at": video.stored_at.timestamp(),
+        "lease_until": 0.0,
+        "request_id": video.request_id,
+        "ticket": ticket_of(video).model_dump(mode="json"),
+        "output": Output(video=File(url=video.url)).model_dump(mode="json"),
+        "estimated_usd": video.price_usd,
+        "cost_usd": video.price_usd,
+        "cost_basis": "estimate",
+        "duplicate": False,
+        "adopted": True,
+    }
+
+
+IS_THIS = (attempt.c.key == bindparam("this_key")) & (attempt.c.number == bindparam("this_number"))
+"""The condition that a row is the attempt which `this` names: for many at once."""
+
+
+class Locked(NamedTuple):
+    """What a generation's row says, once it is locked.
+
+    Args:
+        attempts: How many attempts there were.
+        consented: How many there were when a consent was given, or 0.
+    """
+
+    attempts: int
+    consented: int
+
+
+def this(one: Attempt) -> dict[str, Any]:
+    """An attempt as the parameters of `IS_THIS`."""
+    return {"this_key": one.key, "this_number": one.number}
+
+
+_NOW = select(database_now())
+
+
+async def now_in(connection: AsyncConnection) -> float:
+    """The database's time; to be asked after the locks, for waiting for them took some."""
+    return float((await connection.execute(_NOW)).scalar_one())
+
+
+async def lock_key(connection: AsyncConnection, key: str) -> int:
+    """Lock a generation's row; how many attempts there were when a consent was given, or 0."""
+    locked = await lock_keys(connection, [key])
+    return locked[key].consented if key in locked else 0
+
+
+async def lock_keys(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
+    """Lock the rows of some generations, those that there are."""
+    found = await _locking(connection, keys)
+    return {key: Locked(attempts, consented) for key, attempts, consented in found}
+
+
+@prepared
+def _locking(keys: Texts) -> Any:
+    return (
+        select(generation.c.key, generation.c.attempts, generation.c.consented)
+        .where(keys.have(generation.c.key))
+        .order_by(keys.sorting(generation.c.key))
+        .with_for_update()
+    )
+
+
+async def lock_or_make_key(connection: AsyncConnection, key: str) -> None:
+    """Lock a generation's row, made if need be."""
+    await make_keys(connection, [key])
+    await lock_key(connection, key)
+
+
+async def make_keys(connection: AsyncConnection, keys: Iterable[str]) -> set[str]:
+    """Make the rows of generations that are not there yet, in their order; those that were made."""
+    return set((await _making(connection, sorted(set(keys)))).scalars())
+
+
+@prepared
+def _making(keys: Texts) -> Any:
+    new = keys.table().c.value
+    rows = select(new, literal(0), literal(0), database_now()).where(new.is_not(None))
+    names = ["key", "attempts", "consented", "created_at"]
+    made = keys.insert(generation).on_conflict_do_nothing().from_select(names, rows)
+    return made.returning(generation.c.key)
+
+
+async def attempts_of(connection: AsyncConnection, key: str) -> list[Attempt]:
+    """The attempts of a key in their order."""
+    return (await attempts_of_keys(connection, [key]))[key]
+
+
+async def attempts_of_keys(
+    connection: AsyncConnection, keys: Iterable[str]
+) -> defaultdict[str, list[Attempt]]:
+    """The attempts of each of some keys in their order."""
+    found = await _attempts(connection, keys)
+    attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+    for one in all_attempts(found):
+        attempts[one.key].append(one)
+    return attempts
+
+
+@prepared
+def _attempts(keys: Texts) -> Any:
+    return select(attempt).where(keys.have(attempt.c.key)).order_by(attempt.c.number)
+
+
+def all_attempts(found: CursorResult[Any]) -> list[Attempt]:
+    """The attempts that a result holds the rows of."""
+    names = tuple(found.keys())
+    return [attempt_of(dict(zip(names, row, strict=True))) for row in found]
+
+
+async def latest_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
+    """The attempt of a key that counts: see `latest_of`."""
+    return latest_of(await attempts_of(connection, key))
+
+
+async def owned_requests(
+    connection: AsyncConnection, realm: Realm, request_ids: Collection[str]
+) -> set[str]:
+    """Those of some requests that attempts have: one request is never given to two."""
+    found = await connection.execute(
+        select(attempt.c.request_id).where(
+            attempt.c.realm == realm, among(connection, attempt.c.request_id, request_ids)
+        )
+    )
+    return set(found.scalars())
+
+
+async def void_consent(connection: AsyncConnection, found: Attempt) -> None:
+    """A request has turned up: a consent to replace it was given for its not being there."""
+    await connection.execute(
+        update(generation)
+        # That of the attempt which replaces it may still fail at no cost.
+        .where(generation.c.key == found.key, generation.c.consented >= found.number)
+        .values(consented=0)
+    )
+
+
+async def void_consents(
+    connection: AsyncConnection, found: Iterable[Attempt], locked: dict[str, Locked]
+) -> None:
+    """The same for many, whose keys are locked: hardly ever is there any."""
+    for one in found:
+        if one.key in locked and locked[one.key].consented >= one.number:
+            await void_consent(connection, one)
+
+
+def is_attempt(one: Attempt) -> ColumnElement[bool]:
+    """The condition that a row is this attempt's."""
+    return (attempt.c.key == one.key) & (attempt.c.number == one.number)
+
+
+def insert_once(connection: AsyncConnection, table: Table) -> Any:
+    """An INSERT that lets a row be which is there already."""
+    return texts_for(connection).insert(table).on_conflict_do_nothing()
+
+
+def among(
+    connection: AsyncConnection, column: Column[Any], values: Iterable[str]
+) -> ColumnElement[bool]:
+    """The condition that a column holds one of some texts, for a statement that is seldom made."""
+    texts = texts_for(connection)
+    return texts.have(column).unique_params({texts.name: texts.given(values)})
+
+
+def is_one_of(column: Column[Any], values: Iterable[Any]) -> ColumnElement[bool]:
+    """The condition that a column holds one of a few values, also where many rows are changed.
+
+    SQLAlchemy's own `in_` cannot be executed with many parameters.
+    """
+    return or_(*(column == value for value in values))

@@ -11,16 +11,23 @@ from sqlalchemy import ColumnElement, case, exists, func, or_, select, true, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.fal.client import FRESH_SECONDS
-from prefect_hailuo.fal.messages import Cancellation, Realm
-from prefect_hailuo.ledger.attempts import Attempt, attempt_of
-from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.fates import Fate
-from prefect_hailuo.ledger.grouping import Group
-from prefect_hailuo.ledger.prepared import Texts, prepared, texts_for
-from prefect_hailuo.ledger.rows import UNBILLED
-from prefect_hailuo.ledger.statements import among, insert_once, is_attempt
-from prefect_hailuo.ledger.tables import attempt, cancelled_run, database_now, waiter
-from prefect_hailuo.ledger.wishes import Run, Wish
+from prefect_hailuo.fal.messages import Cancellation
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Run, Wish, attempt_of
+from prefect_hailuo.ledger.database import Database, Group
+from prefect_hailuo.ledger.tables import (
+    UNBILLED,
+    Texts,
+    among,
+    attempt,
+    cancelled_run,
+    database_now,
+    insert_once,
+    is_attempt,
+    prepared,
+    texts_for,
+    waiter,
+)
+from prefect_hailuo.ticket import Realm
 
 WAITER_LEASE_SECONDS = 120.0
 """How long a waiter counts as waiting; its process renews it."""

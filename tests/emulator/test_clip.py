@@ -15,10 +15,9 @@ from av.video.frame import VideoFrame
 from PIL import Image, ImageChops
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.emulator.clip import render
-from prefect_hailuo.emulator.panel import draw_panel
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
+from prefect_hailuo.emulator.clip import draw_panel, render
 from prefect_hailuo.errors import MissingExtraError
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo
 
 from .asking import Asking
 

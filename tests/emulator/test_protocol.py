@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from prefect_hailuo.emulator import LOCKED_KEY, FalEmulator, ManualClock
-from prefect_hailuo.endpoints import CATALOGUE
+from prefect_hailuo.models.catalogue import CATALOGUE
 
 from .asking import HAILUO_02, HAILUO_23, Asking
 

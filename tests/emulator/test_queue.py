@@ -8,12 +8,10 @@ from datetime import datetime, timezone
 import pytest
 
 from prefect_hailuo.emulator import ManualClock, State
-from prefect_hailuo.emulator.generations import Generation, Twists
-from prefect_hailuo.emulator.outcomes import VIDEO, Outcome
-from prefect_hailuo.emulator.queue import Simulation
-from prefect_hailuo.emulator.waiting import WaitingLine
-from prefect_hailuo.endpoints import Hailuo02ProTextToVideo
+from prefect_hailuo.emulator.outcome import VIDEO, Outcome
+from prefect_hailuo.emulator.queue import Generation, Simulation, Twists, WaitingLine
 from prefect_hailuo.fal.messages import Cancellation
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
 
 def request(

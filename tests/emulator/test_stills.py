@@ -14,10 +14,9 @@ from roads import generate, path_of
 
 from prefect_hailuo import Hailuo02FastImageToVideo, Hailuo23ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.clip import render
-from prefect_hailuo.emulator.stills import Stills
-from prefect_hailuo.endpoints import CATALOGUE
-from prefect_hailuo.images import data_uri
+from prefect_hailuo.emulator.clip import Stills, render
+from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.models.image import data_uri
 
 from .asking import Asking
 from .test_clip import decode, differ

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from prefect_hailuo.emulator import FalEmulator, ManualClock, go_back_to_queue, streams
+from prefect_hailuo.emulator import FalEmulator, ManualClock, go_back_to_queue, replies
 
 from .asking import Asking
 
@@ -99,7 +99,7 @@ def test_going_back_to_the_queue_is_told(
 
 def test_silence_is_broken_by_comments(fal: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing happens a stream says a comment now and then, so that it is not cut."""
-    monkeypatch.setattr(streams, "COMMENT_SECONDS", 0.05)
+    monkeypatch.setattr(replies, "COMMENT_SECONDS", 0.05)
     with stream(fal, fal.buy()) as reply:
         lines = (line for line in reply.iter_lines() if line)
         assert [next(lines)[:6], next(lines)[:6], next(lines)[:6]] == ["data: ", ": ping", ": ping"]

@@ -1,0 +1,79 @@
+"""What a generation tells on its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect_hailuo.fal.messages import LogLine, Status
+from prefect_hailuo.models.video import Video
+from prefect_hailuo.ticket import Ticket
+
+
+@dataclass(frozen=True)
+class Reused:
+    """The video was there already; nothing was bought."""
+
+    video: Video
+
+
+@dataclass(frozen=True)
+class Attached:
+    """The request was there already, at fal or on its way; nothing was bought."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True)
+class Searching:
+    """The generation may have been bought, and is looked for in fal's request history."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The request was found in fal's request history; nothing was bought."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True)
+class Cautioned:
+    """About to be bought, although something in the input may not do what it was meant to."""
+
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """fal accepted the request."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The request is waited for; seconds are counted from when the waiting began."""
+
+    ticket: Ticket
+    status: Status
+    elapsed_seconds: float
+    expected_seconds: float
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The model said something new."""
+
+    lines: list[LogLine]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The video is in its place; `poster` is a small picture of it, as a data URI."""
+
+    video: Video
+    poster: str | None
+
+
+Event = Reused | Attached | Searching | Adopted | Cautioned | Submitted | Progress | Logged | Stored

@@ -1,0 +1,302 @@
+"""What a caller wants, as a value.
+
+From an order that names pictures to one that says what they are, and to the body that is sent.
+
+Until its pictures were looked at, an order has no key: a path says nothing of what it leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, Protocol, TypeVar
+
+import anyio
+
+from prefect_hailuo.errors import ImageError
+from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.ledger.address import LedgerAddress
+from prefect_hailuo.ledger.attempt import NOBODY, RECONCILE_SECONDS, Limits, Run, Wish
+from prefect_hailuo.models.catalogue import VideoInput
+from prefect_hailuo.models.image import Image, image_sources
+from prefect_hailuo.models.key import (
+    canonical_take,
+    generation_key,
+    name_of_any_picture,
+    purchase_name,
+)
+from prefect_hailuo.storage.download import MOST_DOWNLOADS
+from prefect_hailuo.storage.pictures import Pictures
+from prefect_hailuo.storage.place import Directory, Place
+from prefect_hailuo.ticket import Ticket
+
+OnAmbiguous = Literal["park", "resubmit"]
+OnLost = Literal["raise", "resubmit"]
+
+AnInput = TypeVar("AnInput", bound=VideoInput)
+
+FindPlace = Callable[[str], Place | None]
+
+
+def find_directory(label: str) -> Place | None:
+    """The place that a label names, if it is a directory of this machine."""
+    return Directory.labelled(label)
+
+
+def with_images(input: AnInput, images: Mapping[str, Image]) -> AnInput:
+    """An input that names its pictures by what they are, and so says the same on every machine."""
+    if not images:
+        return input
+    return input.model_copy(update={name: image.identity for name, image in images.items()})
+
+
+class Gate(Protocol):
+    """Counts slots, on the package's loop."""
+
+    async def enter(self, seconds: float) -> None:
+        """Take a slot, once one is free.
+
+        Args:
+            seconds: How long to wait for one.
+
+        Raises:
+            GenerationTimeoutError: None was free for so long; nothing was bought.
+            ConcurrencyLimitError: Nobody can say whether one is free; nothing was bought.
+        """
+
+    def leave(self) -> None:
+        """Give a slot back."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a caller wants.
+
+    Args:
+        input: What to generate.
+        access: Whose account pays, and where.
+        place: Where the video is to be kept.
+        ledger: Where it is written down.
+        take: Which of several videos of the same input.
+        timeout_seconds: How long to wait for fal.
+        labels: The caller's own words for it, kept in the records.
+        scope: Whose budget it is on.
+        limits: That scope's limits, as the caller knows them; None: as the ledger knows them.
+        credentials: The saved credentials block's name, if it is one.
+        run: Who asks.
+        on_ambiguous: What to do about an attempt that may have been bought and is not found:
+            `park` it with an error, or `resubmit`, which may pay twice.
+        on_lost: What to do about a stored video that is nowhere any more: `raise` an error, or
+            `resubmit`, which pays again.
+        reconcile_seconds: How long a lost request is looked for.
+        find_place: Finds the places that the ledger names.
+        poster: Whether somebody will look at a poster of the video.
+        download_connections: How many videos the process may download at once, from now on.
+        webhook_url: Where fal is to tell of the end; None: nowhere, so that fal is asked.
+        images: What the pictures of the input are, by field, once they were looked at; the road
+            does that first.
+        gate: Caps how many generations of the account are at fal at once; None: nothing does.
+        approved: The names of all that may be bought, where a person was asked; None: anything.
+    """
+
+    input: VideoInput
+    access: Access
+    place: Place
+    ledger: LedgerAddress
+    take: int | str = 0
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    labels: Mapping[str, str] = field(default_factory=dict)
+    scope: str = "default"
+    limits: Limits | None = None
+    credentials: str | None = None
+    run: Run = NOBODY
+    on_ambiguous: OnAmbiguous = "park"
+    on_lost: OnLost = "raise"
+    reconcile_seconds: float = RECONCILE_SECONDS
+    find_place: FindPlace = find_directory
+    poster: bool = True
+    download_connections: int = MOST_DOWNLOADS
+    webhook_url: str | None = None
+    images: Mapping[str, Image] = field(default_factory=dict)
+    gate: Gate | None = None
+    approved: frozenset[str] | None = None
+
+    @cached_property
+    def is_settled(self) -> bool:
+        """Whether it is known what all its pictures are; without, its key is none."""
+        return self.images.keys() == image_sources(self.input).keys()
+
+    @cached_property
+    def settled_input(self) -> VideoInput:
+        """The input, its pictures named by what they are: so it is recorded."""
+        return with_images(self.input, self.images)
+
+    @cached_property
+    def key(self) -> str:
+        """The generation's key; made once, for it is asked for on every step of the road."""
+        return generation_key(self.settled_input, realm=self.access.realm, take=self.take)
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether it may be bought."""
+        if self.approved is None or purchase_name(self.key, self.input.price_usd) in self.approved:
+            return True
+        realm = self.access.realm
+        return name_of_any_picture(self.settled_input, realm, self.take) in self.approved
+
+    def wish(self, waiter: str, body: Mapping[str, Any] | None = None) -> Wish:
+        """The order as the ledger takes it.
+
+        Args:
+            waiter: The call's name in the ledger.
+            body: The exact body to send; None: the order's own, which cannot be sent before its
+                pictures were brought to fal, and a slot was taken, where that is capped.
+        """
+        if not self.is_settled:
+            raise ValueError("Its pictures were not looked at, so nobody knows what is wanted.")
+        return Wish(
+            key=self.key,
+            realm=self.access.realm,
+            endpoint=self.input.endpoint.id,
+            body=self.settled_input.body() if body is None else body,
+            is_ready=body is not None or not (self.images or self.gate),
+            take=canonical_take(self.take),
+            account=self.access.account,
+            waiter=waiter,
+            credentials=self.credentials,
+            place=self.place.label,
+            scope=self.scope,
+            limits=self.limits,
+            estimated_usd=self.input.price_usd,
+            labels=dict(self.labels),
+            run=self.run,
+            is_approved=self.is_approved,
+        )
+
+    def named(self, ticket: Ticket) -> Ticket:
+        """A ticket, with what it was asked for."""
+        return ticket.model_copy(
+            update={
+                "input": self.settled_input.body(),
+                "take": canonical_take(self.take),
+                "labels": dict(self.labels),
+                "webhook_url": self.webhook_url,
+            }
+        )
+
+
+async def look_at(input: VideoInput, pictures: Pictures) -> dict[str, Image]:
+    """What the pictures of an input are, by field.
+
+    Raises:
+        ImageError: One of them cannot be had, or the models do not take it.
+    """
+    sources = image_sources(input)
+    return {name: await pictures.look(source) for name, source in sources.items()}
+
+
+async def settle_input(input: AnInput, pictures: Pictures) -> AnInput:
+    """The input that names its pictures by what they are.
+
+    Raises:
+        ImageError: One of them cannot be had, or the models do not take it.
+    """
+    return with_images(input, await look_at(input, pictures))
+
+
+async def settle(order: Order, pictures: Pictures) -> Order:
+    """The order, with its pictures looked at.
+
+    Raises:
+        ImageError: One of them cannot be had, or the models do not take it.
+    """
+    if order.is_settled:
+        return order
+    return replace(order, images=await look_at(order.input, pictures))
+
+
+async def settle_all(
+    orders: Sequence[Order], pictures: Pictures
+) -> list[tuple[Order, ImageError | None]]:
+    """Each order with its pictures looked at; or with what is wrong with one of them."""
+    sources = {source for order in orders for source in image_sources(order.input).values()}
+    found: dict[str, Image] = {}
+    flaws: dict[str, ImageError] = {}
+
+    async def look(source: str) -> None:
+        try:
+            found[source] = await pictures.look(source)
+        except ImageError as error:
+            flaws[source] = error
+
+    async with anyio.create_task_group() as tasks:
+        for source in sources:
+            tasks.start_soon(look, source)
+    return [_settled(order, found, flaws) for order in orders]
+
+
+def _settled(
+    order: Order, found: Mapping[str, Image], flaws: Mapping[str, ImageError]
+) -> tuple[Order, ImageError | None]:
+    sources = image_sources(order.input)
+    flaw = next((flaws[source] for source in sources.values() if source in flaws), None)
+    if flaw is not None or order.is_settled:
+        return order, flaw
+    return replace(order, images={name: found[each] for name, each in sources.items()}), None
+
+
+async def body_to_send(order: Order, pictures: Pictures) -> Mapping[str, Any]:
+    """The exact body to send for a settled order, its pictures uploaded where they are large.
+
+    Raises:
+        HailuoError: One of them could not be brought to fal; nothing was bought.
+    """
+    sources = image_sources(order.input)
+    sent = {
+        name: await pictures.sendable(sources[name], image, order.access)
+        for name, image in order.images.items()
+    }
+    return {**order.input.body(), **sent}
+
+
+_allowed: ContextVar[frozenset[str] | None] = ContextVar("hailuo_approved", default=None)
+
+
+@contextmanager
+def buying_only(names: Collection[str] | None) -> Iterator[None]:
+    """Let what is asked for meanwhile buy nothing but some purchases; None: whatever it likes.
+
+    What is there already, or on its way, may be had all the same, for it is bought. It holds for
+    tasks that are called, or submitted to Prefect's default task runner, which stays in this
+    process; those that run elsewhere know nothing of it.
+
+    Args:
+        names: The purchases of an `Estimate`, as a person was asked about them.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo02ProTextToVideo, estimate, generate_video
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> owl, fox = (Hailuo02ProTextToVideo(prompt=each) for each in ("An owl.", "A fox."))
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     with buying_only(estimate(owl, credentials=mine).purchases):
+        ...         video = generate_video(owl, credentials=mine)
+        ...         generate_video(fox, credentials=mine)
+        Traceback (most recent call last):
+        ...
+        prefect_hailuo.errors.NotApprovedError: It is not among what was approved, ...
+    """
+    before = _allowed.set(None if names is None else frozenset(names))
+    try:
+        yield
+    finally:
+        _allowed.reset(before)
+
+
+def allowed_purchases() -> frozenset[str] | None:
+    """The names of what may be bought here; None: anything."""
+    return _allowed.get()

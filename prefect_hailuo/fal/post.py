@@ -1,0 +1,189 @@
+"""Where money is spent: one POST, sent once, and what its answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import anyio
+import anyio.lowlevel
+import httpx
+from pydantic import TypeAdapter
+
+from prefect_hailuo.errors import (
+    Billed,
+    FalError,
+    MalformedReplyError,
+    SubmitUnknownError,
+    UnreachableError,
+)
+from prefect_hailuo.fal.hosts import Access, without_key
+from prefect_hailuo.fal.messages import Accepted, Output
+from prefect_hailuo.fal.replies import check_realm, check_request_realm, error_of, excerpt, parse
+from prefect_hailuo.fal.transport import CONNECT_SECONDS
+
+T = TypeVar("T")
+
+# By httpx's own transport these are raised before a connection stood, so that nothing was sent.
+NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+DEFINITE_REFUSALS = frozenset({401, 403, 422, 429})
+
+BeforeSending = Callable[[], Awaitable[None]]
+
+FIRST_BYTE = "send_request_headers.started"
+"""How httpcore calls the moment before a request's first byte, after the protocol's name."""
+
+CONNECTING = ("connection.", "proxy.", "socks.")
+"""How httpcore's names of what comes before that begin."""
+
+ACCEPTED = TypeAdapter(Accepted)
+OUTPUT = TypeAdapter(Output)
+
+
+async def nothing() -> None:
+    """Nothing to do before sending."""
+
+
+class _Gate:
+    """httpcore's `trace` extension, which awaits what must be done before the first byte.
+
+    Through a proxy it is passed twice: the proxy is sent a request of its own first.
+
+    Attributes:
+        reached: Whether httpcore came here at all.
+        passed: Whether the first byte may have left: also past the gate, by an httpcore that
+            calls that moment otherwise.
+    """
+
+    def __init__(self, before_sending: BeforeSending) -> None:
+        self._before_sending = before_sending
+        self.reached = False
+        self.passed = False
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith(FIRST_BYTE):
+            self.reached = True
+            await self._before_sending()
+            # It may have taken longer than there was time for: then nothing is sent, and known so.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            self.passed = True
+        elif not self.reached and not event.startswith(CONNECTING):
+            self.passed = True
+
+
+async def post_once(
+    http: httpx.AsyncClient,
+    access: Access,
+    url: httpx.URL,
+    body: dict[str, Any],
+    headers: dict[str, str],
+    seconds: float,
+    before_sending: BeforeSending = nothing,
+) -> httpx.Response:
+    """The one function that spends money. It sends one POST, once, and never again.
+
+    What the answer means, `accepted` and `synchronous_output` tell.
+
+    Args:
+        http: A client on httpx's own transport, whose connection errors mean what they say.
+        access: The key.
+        url: Where to.
+        body: The input.
+        headers: Request headers beside the key, which they cannot replace.
+        seconds: The hard total limit, connection included.
+        before_sending: Awaited when the connection stands and no byte of the request has left; if
+            it raises, none does.
+
+    Raises:
+        UnreachableError: No connection stood; nothing was sent.
+        SubmitUnknownError: It went out, and its answer was lost.
+        RealmMismatchError: The answer is of the other realm.
+    """
+    all_headers = httpx.Headers(headers)
+    all_headers.update(access.authorization)
+    # A wait for a free connection ends well before the whole, so that it is known as such.
+    timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=seconds / 2)
+    gate = _Gate(before_sending)
+    request = http.build_request(
+        "POST", url, json=body, headers=all_headers, timeout=timeout, extensions={"trace": gate}
+    )
+    try:
+        with anyio.fail_after(seconds):
+            response = await without_key(http.send(request), access)
+    except NOTHING_SENT as error:
+        seen = excerpt(str(error), access)
+        raise UnreachableError(f"No connection to {url.host} stood: {seen}.") from error
+    except (httpx.HTTPError, TimeoutError) as error:
+        # What came may be shown in it, and may repeat the key.
+        seen = excerpt(f"{type(error).__name__}: {error}", access)
+        if not gate.passed:
+            raise UnreachableError(f"Nothing was sent to {url.host} ({seen}).") from error
+        raise SubmitUnknownError(f"The answer to the submission was lost ({seen}).") from error
+    if not gate.reached:
+        raise _ungated()
+    check_realm(response, access)
+    return response
+
+
+def _ungated() -> SubmitUnknownError:
+    """Nobody was asked whether it may be sent: the ledger does not say that it was."""
+    return SubmitUnknownError(
+        f"It was sent, and httpcore {version('httpcore')} did not say when it began to "
+        f"(no event {FIRST_BYTE!r}); install a release of httpcore that does."
+    )
+
+
+def accepted(response: httpx.Response, access: Access) -> Accepted:
+    """What fal's answer to a submission says.
+
+    Raises:
+        FalError: fal refused it for certain; nothing was bought.
+        SubmitUnknownError: It says neither yes nor no.
+        RealmMismatchError: It is of the other realm.
+    """
+    if response.status_code in DEFINITE_REFUSALS:
+        raise _refusal(response, access)
+    if not response.is_success:
+        raise _unknown(response, access, error_of(response, access))
+    reply = _parse_paid(response, ACCEPTED, access)
+    check_request_realm(reply.request_id, access)
+    return reply
+
+
+def synchronous_output(response: httpx.Response, access: Access) -> Output:
+    """What fal's answer to a synchronous call holds.
+
+    Raises:
+        FalError: fal refused it; or the model did, or failed, and then it may be charged.
+        SubmitUnknownError: The answer may be of something between, so the outcome is not known.
+    """
+    if response.is_success:
+        return _parse_paid(response, OUTPUT, access)
+    error = error_of(response, access)
+    if response.status_code in DEFINITE_REFUSALS or error.error_type is not None:
+        raise error
+    raise _unknown(response, access, error)
+
+
+def _refusal(response: httpx.Response, access: Access) -> FalError:
+    """A refusal of the POST itself: no request came to be, so there was nothing to charge."""
+    error = error_of(response, access)
+    if "x-fal-billable-units" not in response.headers:
+        error.billed = Billed.NO
+    return error
+
+
+def _parse_paid(response: httpx.Response, adapter: TypeAdapter[T], access: Access) -> T:
+    try:
+        return parse(response, adapter, access)
+    except MalformedReplyError as error:
+        raise _unknown(response, access, error) from error
+
+
+def _unknown(response: httpx.Response, access: Access, error: FalError) -> SubmitUnknownError:
+    """What came is no clear answer, but may still name the request."""
+    named = excerpt(response.headers.get("x-fal-request-id", ""), access)
+    request = f" It is said to be request {named}." if named else ""
+    return SubmitUnknownError(f"What became of the request is not known: {error.message}{request}")

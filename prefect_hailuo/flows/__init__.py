@@ -1,0 +1,1 @@
+"""Ready flows, and what they are made of."""

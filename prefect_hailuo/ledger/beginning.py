@@ -1,0 +1,491 @@
+"""What a new ledger cannot know: what the account bought before it began.
+
+Until the account's history has been imported, or somebody said that it need not be, or fal has
+forgotten it all, the first purchase of each key looks there first. After an import it looks among
+what that entered.
+
+What an account sent before the ledger began, as fal's history shows it.
+
+Requests that an import entered: which take each was, fal does not know.
+
+They are entered under the ordinary take. Until somebody says so, any of them may be what another
+take's call bought before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import anyio
+from sqlalchemy import RowMapping, and_, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from prefect_hailuo.clock import Deadline
+from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError
+from prefect_hailuo.fal.platform import PastRequest, PlatformClient
+from prefect_hailuo.ledger.attempt import (
+    RECONCILE_SECONDS,
+    Attempt,
+    Fate,
+    Wish,
+    attempt_of,
+    describe,
+    moment,
+)
+from prefect_hailuo.ledger.database import Database, Group
+from prefect_hailuo.ledger.search import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    Window,
+    body_digest_of,
+    ticket_of,
+    window_of,
+)
+from prefect_hailuo.ledger.tables import (
+    add_attempt,
+    among,
+    as_accepted,
+    attempt,
+    attempts_of,
+    database_now,
+    history,
+    insert_once,
+    is_attempt,
+    latest_attempt,
+    lock_key,
+    lock_or_make_key,
+    now_in,
+    origin,
+    owned_requests,
+    void_consent,
+)
+from prefect_hailuo.models.key import shown_key
+from prefect_hailuo.ticket import Realm
+
+HISTORY_DAYS = 30
+"""How long fal keeps requests with their payloads, by its documentation as gathered 2026-08."""
+
+WHOLE_SECONDS = timedelta(seconds=1)
+"""How far fal's clock is ahead is known no better, for its `Date` header has no fractions."""
+
+LATELY = timedelta(days=1)
+"""Who sent a request so shortly before the ledger began may have sent another right before."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one look at an endpoint's history gave.
+
+    Args:
+        number: Readings are numbered as they begin.
+        age: How old the ledger was then, in seconds.
+        requests: Those from before the ledger began, by the database's clock, and perhaps some
+            from its first second; by the digests of their bodies.
+        lately: Whether one of them is from the last day before.
+        late: Why it could not be read in time; None if it was.
+    """
+
+    number: int
+    age: float
+    requests: Mapping[str | None, Sequence[PastRequest]] = field(default_factory=dict)
+    lately: bool = False
+    late: str | None = None
+
+    def serves(self, asked: int, seconds: float) -> bool:
+        """Whether whoever asked before reading `asked` need not read again.
+
+        What was sent before the ledger began is all there once the history cannot lag any more.
+        """
+        return self.number >= asked or (self.late is None and self.age >= seconds)
+
+
+class Earlier:
+    """Finds requests from before the ledger began, for many calls at once.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._next = 0
+        self._readings: dict[tuple[str, str], Reading] = {}
+        self._locks: defaultdict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
+
+    async def equal_to(
+        self, wish: Wish, began_at: float, platform: PlatformClient, seconds: float
+    ) -> list[PastRequest]:
+        """The requests with a wish's body.
+
+        The history may lag: where the account was at work shortly before, it is looked at again
+        until the ledger is old enough for all of it to be listed.
+
+        Args:
+            wish: What is about to be bought.
+            began_at: When the ledger began.
+            platform: fal's platform API, with the key of the account that would pay.
+            seconds: How far the history may lag.
+
+        Raises:
+            FalError: fal's history could not be read.
+            GenerationTimeoutError: Not in time.
+        """
+        reading = await self._read(wish, began_at, platform, seconds)
+        deadline = Deadline(min(seconds, seconds - reading.age), platform.clock)
+        pause = FIRST_PAUSE_SECONDS
+        while not (equal := _equal(wish, reading)) and reading.lately and not deadline.passed:
+            await deadline.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
+            reading = await self._read(wish, began_at, platform, seconds)
+        return equal
+
+    async def _read(
+        self, wish: Wish, began_at: float, platform: PlatformClient, seconds: float
+    ) -> Reading:
+        """A reading of the endpoint's history, shared by all who wait for one."""
+        which, asked = (wish.account, wish.endpoint), self._next
+        async with self._locks[which]:
+            reading = self._readings.get(which)
+            if reading is None or not reading.serves(asked, seconds):
+                reading = await self._ask(wish.endpoint, began_at, platform)
+                self._readings[which] = reading
+        if reading.late is not None:
+            raise _unread(reading.late)
+        return reading
+
+    async def _ask(self, endpoint: str, began_at: float, platform: PlatformClient) -> Reading:
+        number, self._next = self._next, self._next + 1
+        began = moment(began_at)
+        async with self._database.reading() as connection:
+            age = await now_in(connection) - began_at
+        try:
+            past = await platform.history(endpoint, began - timedelta(days=HISTORY_DAYS))
+        except GenerationTimeoutError as error:
+            return Reading(number, age, late=error.message)
+        async with self._database.reading() as connection:
+            ahead = past.fal_now - moment(await now_in(connection))
+        sent = [_on_our_clock(each, ahead) for each in past.requests]
+        requests: defaultdict[str | None, list[PastRequest]] = defaultdict(list)
+        for each in sent:
+            if each.sent_at <= began + WHOLE_SECONDS:
+                requests[body_digest_of(each)].append(each)
+        lately = any(began - LATELY <= each.sent_at <= began for each in sent)
+        return Reading(number, age, dict(requests), lately)
+
+
+def _on_our_clock(request: PastRequest, ahead: timedelta) -> PastRequest:
+    return request.model_copy(update={"sent_at": request.sent_at - ahead})
+
+
+def _equal(wish: Wish, reading: Reading) -> list[PastRequest]:
+    return list(reading.requests.get(wish.body_digest, ()))
+
+
+def _unread(why: str) -> GenerationTimeoutError:
+    return GenerationTimeoutError(
+        "This ledger is new, so what the account bought before is looked for in fal's history, "
+        f"which could not be read: {why} Nothing was bought.",
+        cure="Try again later; or take the history in once, with more patience: prefect-hailuo "
+        "ledger import; or, if nothing was bought before: prefect-hailuo ledger import --skip.",
+        billed=Billed.NO,
+        retryable=True,
+    )
+
+
+ORDINARY_TAKE = "0"
+
+IMPORTED = and_(
+    attempt.c.adopted,
+    attempt.c.take == ORDINARY_TAKE,
+    # All three are fal's own `sent_at`; what this ledger sent or found itself has its own times.
+    attempt.c.intended_at == attempt.c.sent_at,
+    attempt.c.intended_at == attempt.c.submitted_at,
+)
+"""The condition that a row was entered by an import."""
+
+ASKED_FOR = (attempt.c.realm, attempt.c.account, attempt.c.endpoint, attempt.c.body_digest)
+"""What tells what was asked for, but for the take."""
+
+MOVED = (
+    *("fate", "billed", "intended_at", "sent_at", "submitted_at", "ended_at", "request_id"),
+    *("completed", "output", "error", "parked_at", "parked_because", "cancel_answer"),
+    *("estimated_usd", "cost_usd", "cost_basis"),
+)
+
+BEST_FIRST = (Fate.STORED, Fate.SUCCEEDED, Fate.SUBMITTED)
+
+
+async def imported_like(connection: AsyncConnection, wish: Wish) -> dict[str, float]:
+    """The imported requests that a wish for another take may have made, with when each was sent."""
+    return (await imported_like_any(connection, [wish]))[0]
+
+
+async def imported_like_any(
+    connection: AsyncConnection, wishes: Sequence[Wish]
+) -> list[dict[str, float]]:
+    """The same for each of many wishes."""
+    like: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    digests = {wish.body_digest for wish in wishes if wish.take != ORDINARY_TAKE}
+    if not digests:
+        return [{} for _ in wishes]
+    found = await connection.execute(
+        select(*ASKED_FOR, attempt.c.request_id, attempt.c.intended_at).where(
+            IMPORTED,
+            attempt.c.realm.in_(sorted({wish.realm for wish in wishes})),
+            among(connection, attempt.c.body_digest, digests),
+            attempt.c.billed.is_distinct_from(Billed.NO),
+        )
+    )
+    for *asked_for, request_id, sent_at in found:
+        like[tuple(asked_for)][request_id] = sent_at
+    return [
+        like[wish.realm, wish.account, wish.endpoint, wish.body_digest]
+        if wish.take != ORDINARY_TAKE
+        else {}
+        for wish in wishes
+    ]
+
+
+async def move_imported(database: Database, one: Attempt, request_id: str) -> Attempt | None:
+    """Give an attempt without a request one that an import entered under the ordinary take.
+
+    Args:
+        database: The ledger's.
+        one: The latest attempt of another take of the same input.
+        request_id: fal's id of the request.
+
+    Returns:
+        The attempt, with all that is known of the request; None where no such row holds it, its
+        video is stored already, or the attempt is not as it was seen.
+    """
+    async with database.writing() as connection:
+        row = await _held(connection, one, request_id)
+        if row is None:
+            return None
+        for key in sorted({row["key"], one.key}):
+            await lock_key(connection, key)
+        row = await _held(connection, one, request_id)
+        latest = await latest_attempt(connection, one.key)
+        if row is None or latest != one or one.request_id is not None:
+            return None
+        return await _move(connection, row, one)
+
+
+async def _held(connection: AsyncConnection, one: Attempt, request_id: str) -> RowMapping | None:
+    found = await connection.execute(
+        select(attempt).where(
+            IMPORTED,
+            attempt.c.request_id == request_id,
+            attempt.c.realm == one.realm,
+            attempt.c.account == one.account,
+            attempt.c.endpoint == one.endpoint,
+            attempt.c.body_digest == one.body_digest,
+            attempt.c.key != one.key,
+            attempt.c.fate != Fate.STORED,
+        )
+    )
+    return found.mappings().first()
+
+
+async def _move(connection: AsyncConnection, row: RowMapping, one: Attempt) -> Attempt:
+    await connection.execute(delete(attempt).where(is_attempt(attempt_of(row))))
+    await _promote(connection, row["key"])
+    ticket = {**row["ticket"], "take": one.take, "labels": one.labels}
+    values: dict[str, Any] = {name: row[name] for name in MOVED}
+    moved = await connection.execute(
+        update(attempt)
+        .where(is_attempt(one))
+        .values({**values, "ticket": ticket, "adopted": True})
+        .returning(attempt)
+    )
+    await void_consent(connection, one)
+    return attempt_of(moved.mappings().one())
+
+
+async def _promote(connection: AsyncConnection, key: str) -> None:
+    """Let the best duplicate be a key's attempt, if that was taken from it."""
+    left = await attempts_of(connection, key)
+    if left and all(each.duplicate for each in left):
+        best = min(left, key=_worth)
+        await connection.execute(update(attempt).where(is_attempt(best)).values(duplicate=False))
+
+
+def _worth(one: Attempt) -> int:
+    return BEST_FIRST.index(one.fate) if one.fate in BEST_FIRST else len(BEST_FIRST)
+
+
+NEVER = 0.0
+"""When a history was read that need not be."""
+
+
+class Beginnings:
+    """Looks for what was bought before the ledger began.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._earlier = Earlier(database)
+        self._looking: Group[Wish, _Known] = Group(self._look_for_all)
+
+    async def look_back(
+        self, wish: Wish, platform: PlatformClient, seconds: float = RECONCILE_SECONDS
+    ) -> None:
+        """Before a key is first bought: give it the request that is there from before, if any.
+
+        One such request is adopted for the ordinary take. Several, or another take, leave open
+        which it is: the key is closed, with an error that names the cures.
+
+        Args:
+            wish: What is about to be bought.
+            platform: fal's platform API, with the key of the account that would pay.
+            seconds: How far fal's history may lag.
+
+        Raises:
+            FalError: fal's history could not be read; nothing was bought.
+            GenerationTimeoutError: Not in time; nothing was bought.
+            LedgerError: The ledger cannot be used.
+        """
+        if wish.realm == "emulator":  # it forgets, and charges nothing
+            return
+        known = await self._looking(wish)
+        if known.read_at == NEVER:
+            return
+        equal: list[PastRequest] = []
+        if known.read_at is None and known.began_at is not None:
+            equal = await self._earlier.equal_to(wish, known.began_at, platform, seconds)
+        if equal or known.imported:
+            async with self._database.writing() as connection:
+                await _enter(connection, wish, equal)
+
+    async def _look_for_all(self, wishes: Sequence[Wish]) -> list[_Known]:
+        async with self._database.reading() as connection:
+            read_at = await _read_at(connection, {wish.account for wish in wishes})
+            began_at = await _began_at(connection)
+            imported = await imported_like_any(connection, wishes)
+        return [
+            _Known(read_at.get((wish.realm, wish.account)), began_at, like)
+            for wish, like in zip(wishes, imported, strict=True)
+        ]
+
+    async def settle(self, realm: Realm, account: str) -> None:
+        """Note that an account's history has been imported: what it shows is in the ledger."""
+        row = {"realm": realm, "account": account, "read_at": database_now()}
+        async with self._database.writing() as connection:
+            await connection.execute(insert_once(connection, history).values(row))
+
+    async def skip(self, realm: Realm, account: str) -> None:
+        """Note that an account's history does not matter, by somebody's word."""
+        which = {"realm": realm, "account": account}
+        async with self._database.writing() as connection:
+            await connection.execute(
+                insert_once(connection, history).values(**which, read_at=NEVER)
+            )
+            await connection.execute(update(history).filter_by(**which).values(read_at=NEVER))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the ledger knows of the time before it.
+
+    Args:
+        read_at: When the account's history was imported; `NEVER`, if it need not be; None until
+            then.
+        began_at: When the ledger began, if fal still knows of anything before.
+        imported: The imported requests that the wish may have made, with when each was sent.
+    """
+
+    read_at: float | None
+    began_at: float | None
+    imported: Mapping[str, float]
+
+
+async def _read_at(
+    connection: AsyncConnection, accounts: Iterable[str]
+) -> dict[tuple[str, str], float]:
+    found = await connection.execute(
+        select(history.c.realm, history.c.account, history.c.read_at).where(
+            among(connection, history.c.account, accounts)
+        )
+    )
+    return {(realm, account): read_at for realm, account, read_at in found}
+
+
+async def _began_at(connection: AsyncConnection) -> float | None:
+    began_at: float = (await connection.execute(select(origin.c.began_at))).scalar_one()
+    age = await now_in(connection) - began_at
+    return None if age > timedelta(days=HISTORY_DAYS).total_seconds() else began_at
+
+
+async def _enter(connection: AsyncConnection, wish: Wish, equal: list[PastRequest]) -> None:
+    """Write the key's first attempt, from before the ledger began."""
+    await lock_or_make_key(connection, wish.key)
+    if await latest_attempt(connection, wish.key) is not None:
+        return
+    free = await _free(connection, wish, equal)
+    sent = {each.request_id: each.sent_at.timestamp() for each in free}
+    sent |= await imported_like(connection, wish)
+    if not sent:
+        return
+    one = await add_attempt(connection, _unknown(wish, sent))
+    if len(sent) == len(free) == 1 and wish.take == ORDINARY_TAKE:
+        values = {**as_accepted(ticket_of(one, free[0])), "adopted": True}
+        await connection.execute(update(attempt).where(is_attempt(one)).values(values))
+
+
+async def _free(
+    connection: AsyncConnection, wish: Wish, equal: list[PastRequest]
+) -> list[PastRequest]:
+    """The requests that no attempt has."""
+    # In this order: a ticket may be written down between the two questions. Asked the other way
+    # round, its request is not owned yet, and its attempt not sending any more.
+    sending = await _being_sent(connection, wish)
+    taken = await owned_requests(connection, wish.realm, [each.request_id for each in equal])
+    return [
+        each
+        for each in equal
+        # What this ledger sent in its first second is not from before it began.
+        if each.request_id not in taken and not any(own.holds(each.sent_at) for own in sending)
+    ]
+
+
+async def _being_sent(connection: AsyncConnection, wish: Wish) -> list[Window]:
+    """When this ledger sent the same body, without having a ticket for it yet."""
+    found = await connection.execute(
+        select(attempt).where(
+            attempt.c.realm == wish.realm,
+            attempt.c.body_digest == wish.body_digest,
+            attempt.c.request_id.is_(None),
+            attempt.c.fate.in_([Fate.SENDING, Fate.AMBIGUOUS]),
+        )
+    )
+    return [window_of(attempt_of(row)) for row in found.mappings()]
+
+
+def _unknown(wish: Wish, sent: Mapping[str, float]) -> dict[str, object]:
+    ids = ", ".join(sent)
+    error = ParkedError(
+        "By fal's history the account asked for this very input before this ledger began "
+        f"({ids}). Whether one of these is take {wish.take!r} cannot be known; nothing was bought.",
+        cure=f"Adopt one: prefect-hailuo ledger resolve {shown_key(wish.key)} --adopt REQUEST_ID. "
+        "If all that was bought before is accounted for, let no other take be asked about: "
+        "prefect-hailuo ledger import --skip.",
+        billed=Billed.UNKNOWN,
+    )
+    return {
+        **wish.asked(),
+        "fate": Fate.FAILED,
+        "billed": Billed.UNKNOWN,
+        "error": describe(error),
+        "intended_at": max(sent.values()),
+        "lease_until": 0.0,
+        "estimated_usd": wish.estimated_usd,
+        "duplicate": False,
+        "adopted": False,
+    }

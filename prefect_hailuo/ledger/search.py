@@ -1,0 +1,296 @@
+"""Looking for requests whose tickets were lost, in fal's own request history.
+
+Only a clear case is one: as many unclaimed requests of the very same input, sent in the right
+window, as there are attempts that miss one, and nobody alive who might still claim one of them.
+Equal requests are interchangeable, so that which attempt is given which does not matter. Anything
+else is no evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from prefect_hailuo.clock import Clock, Deadline, SystemClock
+from prefect_hailuo.errors import HailuoError, UnknownEndpointError
+from prefect_hailuo.fal.client import SUBMIT_SECONDS
+from prefect_hailuo.fal.platform import History, PastRequest, PlatformClient
+from prefect_hailuo.ledger.attempt import (
+    RECONCILE_SECONDS,
+    Attempt,
+    Fate,
+    attempt_of,
+    digest_of,
+    moment,
+)
+from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.tables import (
+    as_accepted,
+    attempt,
+    is_attempt,
+    lock_key,
+    now_in,
+    owned_requests,
+    void_consent,
+)
+from prefect_hailuo.models.catalogue import find_input_class
+from prefect_hailuo.models.image import with_identities
+from prefect_hailuo.ticket import Ticket
+
+WINDOW_MARGIN = timedelta(seconds=15)
+"""How far fal's `sent_at` may be off, beyond what its `Date` header tells."""
+
+END_MARGIN = timedelta(hours=1)
+"""How far beyond the windows the history is read, so that little depends on fal's clock, or on
+whether it goes by the end of a request; bounded, for an account may send much in a month."""
+
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look into the history gave.
+
+    Args:
+        adopted: Whether the attempt has its request now.
+        because: Why not, for people.
+    """
+
+    adopted: bool
+    because: str = ""
+
+
+class Reconciling:
+    """Finds requests for attempts that miss one.
+
+    Args:
+        database: The ledger's.
+        platform: fal's platform API, with the key of the attempts' own account.
+        clock: What waiting is measured with.
+    """
+
+    def __init__(
+        self, database: Database, platform: PlatformClient, clock: Clock | None = None
+    ) -> None:
+        self._database = database
+        self._platform = platform
+        self._clock: Clock = clock or SystemClock()
+
+    async def search(self, one: Attempt, seconds: float = RECONCILE_SECONDS) -> Finding:
+        """Look for an attempt's request, again and again for a while, for the history may lag.
+
+        Args:
+            one: An ambiguous attempt.
+            seconds: How long, counted from its POST; it is looked for once in any case.
+        """
+        async with self._database.reading() as connection:
+            age = await now_in(connection) - (one.sent_at or one.intended_at)
+        # Never for longer than that, also where the database's clock was set back meanwhile.
+        deadline = Deadline(min(seconds, seconds - age), self._clock)
+        pause = FIRST_PAUSE_SECONDS
+        while not (finding := await self.look(one)).adopted and not deadline.passed:
+            await deadline.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
+        return finding
+
+    async def look(self, one: Attempt) -> Finding:
+        """Look for an attempt's request once."""
+        async with self._database.reading() as connection:
+            group = await _group(connection, one)
+            now = await now_in(connection)
+        if group is None:
+            return Finding(adopted=True)  # somebody else found it, or its owner came late
+        try:
+            history, ahead = await self._read(one.endpoint, group, now)
+        except HailuoError as error:
+            return Finding(adopted=False, because=f"fal's history could not be read: {error}")
+        try:
+            return await self._assign(one, group, history, ahead)
+        except IntegrityError:
+            return Finding(adopted=False, because="The ledger changed meanwhile.")
+
+    async def _assign(
+        self, one: Attempt, group: Sequence[Attempt], history: History, ahead: timedelta
+    ) -> Finding:
+        """Give the group what the history shows, with all its keys locked.
+
+        Whoever joined the group while the locks were waited for is locked too: in a transaction
+        of its own, for all who lock several keys do so in one order, or they lock each other out.
+        """
+        keys = {each.key for each in group}
+        while True:
+            async with self._database.writing() as connection:
+                for key in sorted(keys):
+                    await lock_key(connection, key)
+                now_group = await _group(connection, one)
+                if now_group is None:
+                    return Finding(adopted=True)
+                joined = {each.key for each in now_group} - keys
+                if not joined:
+                    return await _pair_off(connection, now_group, history, ahead)
+            keys |= joined
+
+    async def _read(
+        self, endpoint: str, group: Sequence[Attempt], now: float
+    ) -> tuple[History, timedelta]:
+        """The history around the group's POSTs, and how far fal's clock is ahead."""
+        windows = [window_of(each) for each in group]
+        start = min(each.start for each in windows)
+        end = max(each.end for each in windows) + END_MARGIN
+        asked_at = self._clock.now()
+        history = await self._platform.history(endpoint, start, end)
+        ahead = history.fal_now - moment(now + self._clock.now() - asked_at)
+        if not -WINDOW_MARGIN <= ahead <= END_MARGIN:  # by fal's clock it was at another time
+            history = await self._platform.history(endpoint, start + ahead, end + ahead)
+        return history, ahead
+
+
+@dataclass(frozen=True)
+class Window:
+    """When, on the database's clock, fal may have taken a POST."""
+
+    start: datetime
+    end: datetime
+
+    def meets(self, other: Window) -> bool:
+        """Whether they overlap."""
+        return self.start <= other.end and other.start <= self.end
+
+    def holds(self, when: datetime) -> bool:
+        """Whether a moment is in it."""
+        return self.start <= when <= self.end
+
+
+def window_of(one: Attempt) -> Window:
+    """An attempt's window."""
+    sent = moment(one.sent_at or one.intended_at)
+    limit = timedelta(seconds=SUBMIT_SECONDS)
+    return Window(sent - WINDOW_MARGIN, sent + limit + WINDOW_MARGIN)
+
+
+async def _group(connection: AsyncConnection, one: Attempt) -> list[Attempt] | None:
+    """The attempts that a request in this one's window may belong to; None if it misses none."""
+    found = await connection.execute(
+        select(attempt).where(
+            attempt.c.realm == one.realm,
+            attempt.c.account == one.account,
+            attempt.c.endpoint == one.endpoint,
+            attempt.c.body_digest == one.body_digest,
+            attempt.c.request_id.is_(None),
+            attempt.c.fate.in_([Fate.SENDING, Fate.AMBIGUOUS]),
+        )
+    )
+    others = [attempt_of(row) for row in found.mappings()]
+    group = [each for each in others if _same(each, one) and each.fate is Fate.AMBIGUOUS]
+    if not group:
+        return None
+    for each in group:  # it grows while it is gone through
+        near = [other for other in others if window_of(other).meets(window_of(each))]
+        group.extend(other for other in near if other not in group)
+    return group
+
+
+def _same(one: Attempt, other: Attempt) -> bool:
+    return (one.key, one.number) == (other.key, other.number)
+
+
+async def _pair_off(
+    connection: AsyncConnection, group: Sequence[Attempt], history: History, ahead: timedelta
+) -> Finding:
+    """Give the requests in the history to the attempts that miss one, if it is a clear case.
+
+    All is looked up anew in this transaction: since the history was read, an owner may have come
+    with its ticket. Whoever began to send since then is in the group, and if alive, in the way.
+    """
+    now = await now_in(connection)
+    if any(each.fate is Fate.SENDING and each.lease_until > now for each in group):
+        return Finding(adopted=False, because="The same input is being submitted in this moment.")
+    found = await _candidates(connection, group, history, ahead)
+    if any(each.json_input is None for each in found):
+        return Finding(adopted=False, because="fal's history does not show the inputs of requests.")
+    equal = [each for each in found if body_digest_of(each) == group[0].body_digest]
+    pairs = _pair(group, equal, ahead)
+    if pairs is None:
+        return Finding(adopted=False, because=_unclear(len(equal), len(group)))
+    for missing, request in pairs:
+        await _adopt(connection, missing, request)
+    return Finding(adopted=True)
+
+
+async def _candidates(
+    connection: AsyncConnection, group: Sequence[Attempt], history: History, ahead: timedelta
+) -> list[PastRequest]:
+    """The requests in the group's windows that no attempt has."""
+    windows = [window_of(each) for each in group]
+    inside = [
+        request
+        for request in history.requests
+        if any(window.holds(request.sent_at - ahead) for window in windows)
+    ]
+    ids = [request.request_id for request in inside]
+    taken = await owned_requests(connection, group[0].realm, ids)
+    return [request for request in inside if request.request_id not in taken]
+
+
+def body_digest_of(request: PastRequest) -> str | None:
+    """The digest of a request's input, with the defaults that were left out filled in."""
+    if request.json_input is None:
+        return None
+    try:
+        given = find_input_class(request.endpoint_id).model_validate(request.json_input)
+    except (ValidationError, UnknownEndpointError):
+        return digest_of(request.json_input)
+    return digest_of(given.body())
+
+
+def _pair(
+    group: Sequence[Attempt], requests: Sequence[PastRequest], ahead: timedelta
+) -> list[tuple[Attempt, PastRequest]] | None:
+    """As many requests as attempts, each within its attempt's window; else nothing."""
+    if len(group) != len(requests):
+        return None
+    attempts = sorted(group, key=lambda each: window_of(each).start)
+    pairs = list(zip(attempts, sorted(requests, key=lambda each: each.sent_at), strict=True))
+    fits = (window_of(one).holds(request.sent_at - ahead) for one, request in pairs)
+    return pairs if all(fits) else None
+
+
+def _unclear(requests: int, attempts: int) -> str:
+    many = "no request" if requests == 0 else f"{requests} request{'s' * (requests > 1)}"
+    few = "1 attempt misses" if attempts == 1 else f"{attempts} attempts miss"
+    return (
+        f"fal's history shows {many} of this input in the time of its POST that nobody claims, "
+        f"and {few} one."
+    )
+
+
+async def _adopt(connection: AsyncConnection, missing: Attempt, request: PastRequest) -> None:
+    ticket = ticket_of(missing, request)
+    await connection.execute(
+        update(attempt)
+        .where(is_attempt(missing), attempt.c.request_id.is_(None))
+        .values({**as_accepted(ticket), "adopted": True})
+    )
+    await void_consent(connection, missing)
+
+
+def ticket_of(one: Attempt, request: PastRequest) -> Ticket:
+    """The ticket of a request that was found for an attempt."""
+    return Ticket(
+        endpoint=one.endpoint,
+        request_id=request.request_id,
+        realm=one.realm,
+        account=one.account,
+        submitted_at=request.sent_at,
+        input=one.body and with_identities(one.body),
+        take=one.take,
+        labels=one.labels,
+    )

@@ -1,0 +1,1 @@
+"""The ledger for people: lists, export, rebuilding and pruning."""

@@ -1,0 +1,317 @@
+"""Writing the ledger anew from fal's own request history, after it was lost.
+
+Every request that the history shows becomes a row, so that none is bought again and all the money
+is counted. Which take a request was, fal does not know: they all become requests of the ordinary
+take, the first that succeeded its attempt, and the others shown as duplicates of it.
+
+A request of fal's history, and what the ledger makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from prefect_hailuo.errors import (
+    Billed,
+    FalError,
+    FalFaultError,
+    InputRefusedError,
+    RequestCancelledError,
+    UnknownEndpointError,
+)
+from prefect_hailuo.fal.platform import PastRequest, PlatformClient
+from prefect_hailuo.ledger.attempt import Fate, Rerun, describe, digest_of, moment
+from prefect_hailuo.ledger.beginning import HISTORY_DAYS, ORDINARY_TAKE
+from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.tables import (
+    add_attempt,
+    attempt,
+    latest_attempt,
+    lock_or_make_key,
+    now_in,
+    owned_requests,
+)
+from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput, find_input_class
+from prefect_hailuo.models.image import with_identities
+from prefect_hailuo.models.key import generation_key
+from prefect_hailuo.ticket import Realm, Ticket
+
+CANCELLED_STATUS = 499
+
+RESULT, SUCCESS, UNDER_WAY, FAILED = range(4)
+"""What a request is worth, the best first: its result is there; it succeeded; it goes on; none."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A request of the history, with what it asked for.
+
+    Args:
+        request: The request.
+        input: Its input, with the defaults filled in.
+    """
+
+    request: PastRequest
+    input: VideoInput
+
+    @property
+    def rank(self) -> int:
+        """How much it is worth, 0 the most."""
+        status = self.request.status_code or 0
+        if status == 200:
+            return RESULT if self.request.output else SUCCESS
+        return FAILED if status >= 400 else UNDER_WAY
+
+
+def became(past: Past) -> dict[str, Any]:
+    """What a row says of how a request ended."""
+    ended_at = past.request.ended_at
+    ended = {"ended_at": ended_at.timestamp() if ended_at else None}
+    output = past.request.output
+    if output is not None and past.rank == RESULT:
+        return {
+            "fate": Fate.SUCCEEDED,
+            "billed": Billed.YES,
+            "output": output.model_dump(mode="json"),
+            "cost_usd": past.input.price_usd,
+            "cost_basis": "estimate",
+        }
+    if past.rank < FAILED:
+        return {"fate": Fate.SUBMITTED}
+    error = _failure_of(past.request)
+    cancelled = isinstance(error, RequestCancelledError)
+    unbilled = error.billed is Billed.NO
+    return {
+        **ended,
+        "fate": Fate.CANCELLED if cancelled else Fate.FAILED,
+        "billed": error.billed,
+        "error": describe(error),
+        "cost_usd": Decimal(0) if unbilled else None,
+        "cost_basis": "unbilled" if unbilled else "unknown",
+    }
+
+
+def _failure_of(request: PastRequest) -> FalError:
+    status = request.status_code or 0
+    message = f"By fal's request history, it ended with HTTP {status}."
+    if status == CANCELLED_STATUS:
+        queued = request.started_at is None  # and time in the queue is never charged
+        return RequestCancelledError(message, billed=Billed.NO if queued else Billed.UNKNOWN)
+    if status >= 500:
+        return FalFaultError(message, billed=Billed.NO)
+    return InputRefusedError(message)
+
+
+HISTORY_SECONDS = 600.0
+"""How long one endpoint's history may take to read: it may have many pages."""
+
+Outcome = Literal["attempt", "duplicate", "known", "searched", "unreadable", "foreign"]
+"""Entered as its key's attempt; or as a duplicate; already in the ledger; left to reconciling, for
+an attempt misses a request like it; without an input; or with one that no task could send."""
+
+UNENTERED = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What became of one request of the history.
+
+    Args:
+        endpoint: fal's endpoint id.
+        request_id: fal's id of it.
+        sent_at: When it was sent.
+        outcome: What became of it here.
+        key: The key that it is entered under; None if it is not.
+        fate: How far it had come; None if it is not entered.
+        cost_usd: What it is taken to have cost; None while that is open or not known.
+    """
+
+    endpoint: str
+    request_id: str
+    sent_at: datetime
+    outcome: Outcome
+    key: str | None = None
+    fate: Fate | None = None
+    cost_usd: Decimal | None = None
+
+
+class Rebuilding:
+    """Enters what an account bought and this ledger does not know.
+
+    Args:
+        database: The ledger's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def rebuild(
+        self,
+        platform: PlatformClient,
+        *,
+        days: float = HISTORY_DAYS,
+        scope: str = "default",
+        credentials: str | None = None,
+    ) -> list[Rebuilt]:
+        """Enter the requests of every endpoint in the catalogue; it may be repeated at will.
+
+        Args:
+            platform: fal's platform API, with the account's key.
+            days: How far back to look.
+            scope: Whose budget they are counted on.
+            credentials: The saved credentials block's name, if it is one.
+
+        Raises:
+            FalError: fal's history could not be read.
+            LedgerError: The ledger cannot be used.
+        """
+        async with self._database.reading() as connection:
+            start = moment(await now_in(connection)) - timedelta(days=days)
+        entering = _Entering(platform.access.realm, platform.access.account, scope, credentials)
+        found: list[Rebuilt] = []
+        for endpoint in list(CATALOGUE):
+            history = await platform.history(endpoint, start, timeout_seconds=HISTORY_SECONDS)
+            async with self._database.writing() as connection:
+                found += await entering.enter(connection, history.requests)
+        return found
+
+
+@dataclass(frozen=True)
+class _Entering:
+    realm: Realm
+    account: str
+    scope: str
+    credentials: str | None
+
+    async def enter(
+        self, connection: AsyncConnection, requests: Sequence[PastRequest]
+    ) -> list[Rebuilt]:
+        readable, others = _sorted_out(requests)
+        for _, group in groupby(readable, key=lambda past: digest_of(past.input.body())):
+            others += await self._enter_equal(connection, list(group))
+        return sorted(others, key=lambda each: each.sent_at)
+
+    async def _enter_equal(self, connection: AsyncConnection, equal: list[Past]) -> list[Rebuilt]:
+        """Enter the requests of one input."""
+        key = generation_key(equal[0].input, realm=self.realm, take=ORDINARY_TAKE)
+        await lock_or_make_key(connection, key)
+        # Before the next question: meanwhile an attempt of another take may get its ticket, and
+        # then it misses none any more, and owns what is asked for.
+        missed = await self._is_missed(connection, equal[0])
+        ids = [past.request.request_id for past in equal]
+        known = await owned_requests(connection, self.realm, ids)
+        free = [past for past in equal if past.request.request_id not in known]
+        done = [_told(past, "known") for past in equal if past.request.request_id in known]
+        if missed:
+            return done + [_told(past, "searched") for past in free]
+        chosen = await self._chosen(connection, key, free)
+        for past in sorted(free, key=lambda each: each is not chosen):
+            done.append(await self._add(connection, key, past, duplicate=past is not chosen))
+        return done
+
+    async def _is_missed(self, connection: AsyncConnection, past: Past) -> bool:
+        """Whether an attempt of any take misses a request with this input."""
+        found = await connection.execute(
+            select(attempt.c.key).where(
+                attempt.c.realm == self.realm,
+                attempt.c.body_digest == digest_of(past.input.body()),
+                attempt.c.request_id.is_(None),
+                attempt.c.fate.in_(UNENTERED),
+            )
+        )
+        return found.first() is not None
+
+    async def _chosen(self, connection: AsyncConnection, key: str, free: list[Past]) -> Past | None:
+        """The request that decides what a rerun does; None where an attempt already does."""
+        if not free:
+            return None
+        best = min(free, key=lambda past: past.rank)
+        if best.rank == FAILED:
+            best = free[-1]  # how it failed last
+        latest = await latest_attempt(connection, key)
+        if latest is None:
+            return best
+        closed = latest.rerun in (Rerun.BUY, Rerun.RAISE)
+        return best if closed and best.rank < FAILED else None
+
+    async def _add(
+        self, connection: AsyncConnection, key: str, past: Past, *, duplicate: bool
+    ) -> Rebuilt:
+        row = {
+            **self._asked(key, past),
+            **became(past),
+            "duplicate": duplicate,
+            "adopted": True,
+        }
+        await add_attempt(connection, row)
+        return _told(past, "duplicate" if duplicate else "attempt", row)
+
+    def _asked(self, key: str, past: Past) -> dict[str, Any]:
+        body, sent_at = past.input.body(), past.request.sent_at
+        ticket = Ticket(
+            endpoint=past.request.endpoint_id,
+            request_id=past.request.request_id,
+            realm=self.realm,
+            account=self.account,
+            submitted_at=sent_at,
+            input=with_identities(body),
+            take=ORDINARY_TAKE,
+        )
+        return {
+            "key": key,
+            "realm": self.realm,
+            "endpoint": ticket.endpoint,
+            "account": self.account,
+            "credentials": self.credentials,
+            "scope": self.scope,
+            "take": ORDINARY_TAKE,
+            "body": body,
+            "body_digest": digest_of(body),
+            "labels": {},
+            "lease_until": 0.0,
+            **dict.fromkeys(("intended_at", "sent_at", "submitted_at"), sent_at.timestamp()),
+            "request_id": ticket.request_id,
+            "ticket": ticket.model_dump(mode="json"),
+            "estimated_usd": past.input.price_usd,
+        }
+
+
+def _sorted_out(requests: Sequence[PastRequest]) -> tuple[list[Past], list[Rebuilt]]:
+    """Those whose input can be read, by input and time; and the others."""
+    readable: list[Past] = []
+    others: list[Rebuilt] = []
+    for request in requests:
+        if request.json_input is None:
+            others.append(_told(request, "unreadable"))
+            continue
+        try:
+            given = find_input_class(request.endpoint_id).model_validate(request.json_input)
+        except (ValidationError, UnknownEndpointError):
+            others.append(_told(request, "foreign"))
+        else:
+            readable.append(Past(request, given))
+    readable.sort(key=lambda past: (digest_of(past.input.body()), past.request.sent_at))
+    return readable, others
+
+
+def _told(one: Past | PastRequest, outcome: Outcome, row: dict[str, Any] | None = None) -> Rebuilt:
+    request = one.request if isinstance(one, Past) else one
+    row = row or {}
+    return Rebuilt(
+        endpoint=request.endpoint_id,
+        request_id=request.request_id,
+        sent_at=request.sent_at,
+        outcome=outcome,
+        key=row.get("key"),
+        fate=row.get("fate"),
+        cost_usd=row.get("cost_usd"),
+    )

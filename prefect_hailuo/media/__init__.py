@@ -1,0 +1,1 @@
+"""Looking into video files, and making clips of them."""

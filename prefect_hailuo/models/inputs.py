@@ -1,0 +1,148 @@
+"""What the inputs of all endpoints have in common, and the catalogue of them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from prefect_hailuo.errors import UnknownEndpointError
+from prefect_hailuo.models.endpoint import Endpoint, Picture, Variant
+
+PROMPT_MAX_CHARACTERS = 2000
+"""By fal's OpenAPI documents of the Hailuo endpoints, seen 2026-06-05."""
+
+
+def _not_blank(prompt: str) -> str:
+    # fal would accept and charge for it; an empty cell of a spreadsheet is no prompt.
+    if not prompt.strip():
+        raise ValueError("the prompt is blank; describe the video to make")
+    return prompt
+
+
+Prompt = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=PROMPT_MAX_CHARACTERS,
+        description="Text prompt for video generation, 1 to 2000 characters.",
+    ),
+    AfterValidator(_not_blank),
+]
+
+Duration = Annotated[
+    Literal["6", "10", 6, 10],
+    AfterValidator(str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "enum": ["6", "10"],
+            "description": "The duration of the video in seconds; the longer one costs more.",
+        }
+    ),
+]
+"""Seconds: a text on the wire, by fal's OpenAPI documents, seen 2026-06-05; a number is taken too,
+and becomes the text."""
+
+
+class VideoInput(BaseModel):
+    """The base of all inputs: frozen, unknown fields refused, one class an endpoint."""
+
+    # A picture's URL may be signed: what was given is in no error's message.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    endpoint: ClassVar[Endpoint]
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields added after the class was first released: at their default they stay out of the
+    generation's key, so that a video bought before the field existed is still found."""
+
+    prompt: Prompt
+    prompt_optimizer: bool = Field(
+        default=True,
+        description="Whether to use the model's prompt optimizer; it may rewrite camera moves, "
+        "so turn it off for designed shots.",
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if "endpoint" in cls.__dict__:
+            CATALOGUE[cls.endpoint.id] = cls
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body that fal is sent: every field by name, but those that are None.
+
+        Example:
+            >>> from prefect_hailuo import Hailuo23ProTextToVideo
+            >>> Hailuo23ProTextToVideo(prompt="A red fox.").body()
+            {'prompt': 'A red fox.', 'prompt_optimizer': True}
+        """
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def variant(self) -> Variant:
+        """What the endpoint makes of this input's settings, and what that costs."""
+        settings = {name: getattr(self, name) for name in self.endpoint.default.settings}
+        variant = self.endpoint.variant(settings)
+        if variant is None:  # an endpoint declared without one of its variants
+            raise LookupError(f"{self.endpoint.name} has no variant {settings}; declare it.")
+        return variant
+
+    @property
+    def price_usd(self) -> Decimal | None:
+        """What the video costs by the catalogue, in US dollars; None where that is not known.
+
+        Example:
+            >>> from prefect_hailuo import Hailuo23StandardTextToVideo
+            >>> Hailuo23StandardTextToVideo(prompt="A red fox.", duration=10).price_usd
+            Decimal('0.56')
+        """
+        return self.variant.price_usd
+
+    @property
+    def picture(self) -> Picture:
+        """What the video will look like.
+
+        Example:
+            >>> from prefect_hailuo import Hailuo23StandardTextToVideo
+            >>> picture = Hailuo23StandardTextToVideo(prompt="A red fox.").picture
+            >>> picture.height, picture.duration_seconds
+            (768, 6)
+        """
+        return self.variant.picture
+
+
+CATALOGUE: dict[str, type[VideoInput]] = {}
+"""Every input class by its endpoint's id, in the order of declaration."""
+
+
+def find_input_class(name: str) -> type[VideoInput]:
+    """The input class of an endpoint, by fal's id or by short name.
+
+    Args:
+        name: Such as `"hailuo-2.3-pro"` or `"fal-ai/minimax/hailuo-2.3/pro/text-to-video"`.
+
+    Raises:
+        UnknownEndpointError: No endpoint is called that; the message lists those that there are.
+
+    Example:
+        >>> find_input_class("hailuo-02-pro").__name__
+        'Hailuo02ProTextToVideo'
+    """
+    for input_class in CATALOGUE.values():
+        if name in (input_class.endpoint.id, input_class.endpoint.name):
+            return input_class
+    names = ", ".join(cls.endpoint.name for cls in CATALOGUE.values())
+    raise UnknownEndpointError(f"There is no endpoint {name!r}.", cure=f"Use one of: {names}.")
+
+
+def model_name(endpoint: str) -> str:
+    """An endpoint's short name; its id, where the catalogue has it not.
+
+    Example:
+        >>> model_name("fal-ai/minimax/hailuo-02/pro/text-to-video"), model_name("a/b")
+        ('hailuo-02-pro', 'a/b')
+    """
+    known = CATALOGUE.get(endpoint)
+    return known.endpoint.name if known else endpoint

@@ -1,0 +1,155 @@
+"""What makes two requests the same generation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from slugify import slugify
+
+from prefect_hailuo.models.catalogue import VideoInput
+from prefect_hailuo.models.image import SHA256, identity_of, image_fields, image_sources
+from prefect_hailuo.ticket import Realm
+
+KEY_VERSION = 1
+"""Goes into every key; raising it would make every stored video a stranger, so it is not raised."""
+
+SLUG_CHARACTERS = 40
+KEY_CHARACTERS_IN_NAME = 16
+SHOWN_CHARACTERS = 12
+
+
+def canonical_take(take: int | str) -> str:
+    """A take as it enters the key: `1` and `"1"` are the same take.
+
+    Args:
+        take: A number, or any text, such as the run's scheduled date.
+
+    Raises:
+        TypeError: It is neither.
+
+    Example:
+        >>> canonical_take(1) == canonical_take(" 1 ")
+        True
+    """
+    if isinstance(take, bool) or not isinstance(take, int | str):
+        raise TypeError(f"take must be an int or a str, not {type(take).__name__}; pass str(...).")
+    return unicodedata.normalize("NFC", str(take).strip())
+
+
+def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> str:
+    """The key of a generation: equal keys are one video, bought once.
+
+    It covers the realm, the endpoint, the input and the take; never the credentials, never the
+    storage. Text is compared in Unicode's NFC form, so that composed and decomposed accents are
+    the same prompt. A picture counts by its content, where the input tells it.
+
+    Args:
+        input: What to generate; a picture that it names by path or URL must have been looked at
+            (`settling.settle_input`), for the key of a path says nothing.
+        realm: Who generates it: what the emulator made is no answer to a request to fal.
+        take: Which of several videos of the same input.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo
+        >>> fox = Hailuo23ProTextToVideo(prompt="A red fox.")
+        >>> generation_key(fox, realm="fal") == generation_key(fox, realm="fal", take="0")
+        True
+        >>> generation_key(fox, realm="fal") == generation_key(fox, realm="emulator")
+        False
+    """
+    identity = {
+        "version": KEY_VERSION,
+        "realm": realm,
+        "endpoint": input.endpoint.id,
+        "input": _canonical_input(input),
+        "take": canonical_take(take),
+    }
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def shown_key(key: str) -> str:
+    """A key as people are shown it: so much of it that there is hardly another.
+
+    Example:
+        >>> shown_key("0123456789abcdef0123")
+        '0123456789ab'
+    """
+    return key[:SHOWN_CHARACTERS]
+
+
+def file_stem(prompt: str, key: str) -> str:
+    """A file name without its ending: readable, unique to the key, safe on every platform.
+
+    Example:
+        >>> file_stem("A red fox!", "0123456789abcdef0123")
+        'a-red-fox-0123456789abcdef'
+    """
+    return "-".join(part for part in (_slug(prompt), key[:KEY_CHARACTERS_IN_NAME]) if part)
+
+
+@lru_cache(maxsize=1 << 14)
+def _slug(prompt: str) -> str:
+    # Kept, for a video is named several times. By the alphabet that slugify brings itself: it would
+    # look for another one each time, and where that is installed, the same video had another name.
+    return slugify(prompt, max_length=SLUG_CHARACTERS, word_boundary=True, backend="text-unidecode")
+
+
+def _canonical_input(input: VideoInput) -> dict[str, Any]:
+    body = input.body()
+    for name in image_fields(type(input)):
+        if name in body:
+            body[name] = identity_of(body[name])
+    fields = type(input).model_fields
+    return {
+        name: _normal(value)
+        for name, value in body.items()
+        if not (name in input.later_fields and getattr(input, name) == fields[name].default)
+    }
+
+
+def _normal(value: Any) -> Any:
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+
+
+PURCHASE_CHARACTERS = 16
+
+ANY_PICTURE = SHA256 + "0" * 64
+"""Stands for a picture that the flow run itself makes of what was approved."""
+
+
+def purchase_name(key: str, usd: Decimal | None) -> str:
+    """What a purchase is called among those that a person approves.
+
+    Args:
+        key: The generation's key, its pictures looked at.
+        usd: Its price, in US dollars; None where none is known.
+
+    Example:
+        >>> purchase_name("ab" * 32, Decimal("0.490")) == purchase_name("ab" * 32, Decimal("0.49"))
+        True
+        >>> purchase_name("ab" * 32, None) == purchase_name("ab" * 32, Decimal("0.49"))
+        False
+    """
+    price = None if usd is None else usd.normalize()
+    return hashlib.sha256(f"{key} {price}".encode()).hexdigest()[:PURCHASE_CHARACTERS]
+
+
+def name_of_any_picture(input: VideoInput, realm: Realm, take: int | str) -> str:
+    """What a purchase is called whose pictures are whatever the flow run makes.
+
+    Args:
+        input: What to generate.
+        realm: Who generates it.
+        take: Which of several videos of the same input.
+    """
+    bare = input.model_copy(update=dict.fromkeys(image_sources(input), ANY_PICTURE))
+    return purchase_name(generation_key(bare, realm=realm, take=take), input.price_usd)

@@ -1,0 +1,134 @@
+"""The video that a caller holds: downloaded, verified, stored, with its provenance."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from prefect_hailuo.ticket import Realm, Ticket
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name might lead out of the place in which it is looked for, on some platform.
+
+    Example:
+        >>> leads_out("2026/fox.mp4"), leads_out("../fox.mp4"), leads_out("/etc/fox.mp4")
+        (False, True, True)
+    """
+    return any(not part.strip(" .") for part in re.split(r"[/\\]", name)) or bool(
+        {*":\0"} & {*name}
+    )
+
+
+class Video(BaseModel):
+    """A stored video and where it came from: a small, serializable value.
+
+    Args:
+        path: The local file; None where a storage block holds it.
+        storage: The place that holds it.
+        storage_key: Its name in that place.
+        url: fal's link to it, which dies some day.
+        content_type: Its media type.
+        size: Bytes.
+        sha256: The file's SHA-256, hexadecimal.
+        width: Pixels; None where the file does not say plainly. So are the next four.
+        height: Pixels.
+        duration_seconds: Seconds.
+        frames_per_second: Frames per second.
+        codec: Such as `h264`.
+        endpoint: fal's endpoint id.
+        input: What was asked for; None for a request adopted by its id alone.
+        take: Which of several videos of the same input.
+        key: The generation's key; None for an adopted request.
+        labels: The caller's own words for it.
+        request_id: fal's id of the request.
+        account: The label of the account that bought it.
+        realm: Whether fal or the emulator made it.
+        price_usd: What it cost by the catalogue, in US dollars; an estimate. None where no price is
+            known.
+        submitted_at: When fal accepted the request, UTC.
+        completed_at: When its completion was seen, UTC.
+        stored_at: When it was stored, UTC.
+        inference_seconds: How long the model worked, as fal said.
+
+    Example:
+        >>> from prefect_hailuo import hailuo_02_pro_text_to_video
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     video = hailuo_02_pro_text_to_video("An owl.", credentials=mine, storage="videos")
+        >>> video.is_there(), video.made_by_emulator, video.prompt
+        (True, True, 'An owl.')
+        >>> Video.model_validate_json(video.path.with_suffix(".json").read_bytes()) == video
+        True
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path | None
+    storage: str
+    storage_key: str
+    url: str
+    content_type: str | None
+    size: int
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    duration_seconds: float | None = None
+    frames_per_second: float | None = None
+    codec: str | None = None
+    endpoint: str
+    input: dict[str, Any] | None = None
+    take: str = "0"
+    key: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    request_id: str
+    account: str | None = None
+    realm: Realm
+    price_usd: Decimal | None
+    submitted_at: datetime | None = None
+    completed_at: datetime | None = None
+    stored_at: datetime
+    inference_seconds: float | None = None
+
+    @field_validator("storage_key")
+    @classmethod
+    def _check_inside(cls, name: str) -> str:
+        # Whoever can write into a shared place can write a record, too.
+        if leads_out(name):
+            raise ValueError(f"{name!r} leads out of the storage")
+        return name
+
+    @property
+    def made_by_emulator(self) -> bool:
+        """Whether the emulator made it, so that it shows nothing real and cost nothing."""
+        return self.realm == "emulator"
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt, where it is known."""
+        return self.input.get("prompt") if self.input else None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people to read."""
+        return str(self.path) if self.path else f"{self.storage}/{self.storage_key}"
+
+    def is_there(self) -> bool:
+        """Whether the local file is where it was stored, with its size; True without a path."""
+        if self.path is None:
+            return True
+        try:
+            return self.path.stat().st_size == self.size
+        except OSError:
+            return False
+
+
+def ticket_of(video: Video) -> Ticket:
+    """The ticket of the request that a video came from."""
+    return Ticket.model_validate(video.model_dump(include=set(Ticket.model_fields)))

@@ -1,0 +1,622 @@
+"""What a run shows of a batch: a few log lines, one progress, one summary; however many it holds.
+
+Prefect's server drops what comes in bursts, without a word. So a batch says little: in all, much
+less than a tenth of a call of Prefect's API a generation.
+
+What all that tell a run have in common: its log, a progress, and patience with Prefect.
+
+What a run shows of a generation: log lines, progress, a card and a poster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from decimal import Decimal
+from textwrap import shorten
+from uuid import UUID
+
+import anyio.to_thread
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.blocks.abstract import LoggerOrAdapter
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
+from slugify import slugify
+from typing_extensions import assert_never
+
+from prefect_hailuo.engine.events import (
+    Adopted,
+    Attached,
+    Cautioned,
+    Event,
+    Logged,
+    Progress,
+    Reused,
+    Searching,
+    Stored,
+    Submitted,
+)
+from prefect_hailuo.engine.loop import process_loop
+from prefect_hailuo.engine.order import Order
+from prefect_hailuo.engine.outcome import BatchProgress, Counts, Failure, VideoOutcome
+from prefect_hailuo.engine.wait import PROGRESS_SECONDS, describe_status
+from prefect_hailuo.fal.follow import CROWD
+from prefect_hailuo.fal.messages import Completed, LogLine
+from prefect_hailuo.ledger.attempt import Run
+from prefect_hailuo.media.probe import poster_data_uri
+from prefect_hailuo.models.camera import camera_warnings
+from prefect_hailuo.models.catalogue import find_input_class
+from prefect_hailuo.models.endpoint import told_usd
+from prefect_hailuo.models.key import KEY_CHARACTERS_IN_NAME, generation_key
+from prefect_hailuo.models.video import Video
+from prefect_hailuo.runs.cancellation import current_run, is_in_a_run
+from prefect_hailuo.runs.events import (
+    Subject,
+    materialize,
+    tell_batch,
+    tell_completed,
+    tell_error,
+    tell_submitted,
+)
+from prefect_hailuo.runs.settings import current_settings, synchronously
+from prefect_hailuo.storage.place import Place
+from prefect_hailuo.ticket import Ticket
+
+
+class Publisher:
+    """The base of what tells a run, on the caller's side.
+
+    What it cannot publish it lets go with a warning: a paid video is not lost over a card.
+    """
+
+    def __init__(self) -> None:
+        self._logger = _run_logger()
+        self._may_publish = is_in_a_run() and current_settings().artifacts
+        self._progress: UUID | None = None
+
+    def _show_progress(self, name: str, percent: float, text: str) -> None:
+        """Make the progress artifact of that name, or bring it up to date."""
+        if self._progress is None:
+            key = f"{name}-progress"
+            self._progress = synchronously(create_progress_artifact, percent, key, text)
+        else:
+            synchronously(update_progress_artifact, self._progress, percent, text)
+
+    @contextmanager
+    def _letting_go(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            # One failure may have taken a minute; what is paid for is not held up by more of them.
+            self._may_publish = False
+            self._logger.warning("The %s could not be published: %s", what, error)
+
+
+def _run_logger() -> LoggerOrAdapter:
+    """The run's logger; outside of any, the package's."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("hailuo")
+
+
+MOST_PERCENT_WHILE_WAITING = 95.0
+
+CAPTION_CHARACTERS = 100
+
+LEVELS = {
+    "DEBUG": logging.DEBUG,
+    "WARN": logging.WARNING,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "CRITICAL": logging.CRITICAL,
+}
+
+
+class Teller(Publisher):
+    """Tells a run what its generation does; made and called on the caller's side.
+
+    Where many videos are made at once, none has artifacts of its own: a card takes Prefect's client
+    and server longer than all that this package does for a video.
+
+    Args:
+        subject: The generation, as far as it is known beforehand.
+        place: Where its video goes.
+    """
+
+    def __init__(self, subject: Subject | None = None, place: Place | None = None) -> None:
+        super().__init__()
+        self._subject = subject
+        self._place = place
+        self._status: str | None = None
+
+    def tell(self, event: Event) -> None:
+        """Tell of an event of the road."""
+        match event:
+            case Reused():
+                self._tell_reused(event.video)
+            case Attached():
+                self._say("Going on with request %s.", event.ticket.request_id)
+            case Searching():
+                self._logger.warning(
+                    "Generation %s may have been bought: looking for it in fal's request history.",
+                    event.key[:KEY_CHARACTERS_IN_NAME],
+                )
+            case Adopted():
+                self._logger.info("Found as request %s.", event.ticket.request_id)
+            case Cautioned():
+                self._caution(event.warnings)
+            case Submitted():
+                self._tell_submitted(event.ticket)
+            case Progress():
+                self._tell_progress(event)
+            case Logged():
+                self._tell_logged(event.lines)
+            case Stored():
+                self._tell_stored(event.video, event.poster)
+            case _:
+                assert_never(event)
+
+    async def atell(self, event: Event) -> None:
+        """The asynchronous twin of `tell`: in a thread, so that the caller's loop goes on."""
+        if self._publishes or (isinstance(event, Stored) and current_settings().assets):
+            await anyio.to_thread.run_sync(self.tell, event)
+        else:
+            self.tell(event)
+
+    @property
+    def _publishes(self) -> bool:
+        if not self._may_publish:
+            return False
+        if process_loop().crowded:
+            self._may_publish = False
+            _say_why(self._logger)
+        return self._may_publish
+
+    def _say(self, message: str, *arguments: object) -> None:
+        """Say it in the log; of one of many, only to whoever looks closely: Prefect takes a
+        millisecond and more for a line."""
+        level = logging.DEBUG if process_loop().crowded else logging.INFO
+        self._logger.log(level, message, *arguments)
+
+    def _tell_reused(self, video: Video) -> None:
+        self._say("Already stored at %s; nothing was bought.", video.place)
+        poster = None
+        if self._publishes and video.path:
+            with suppress(Exception):  # a card without a poster is a card all the same
+                poster = poster_data_uri(video.path)
+        self._publish_video(video, poster)
+
+    def _tell_submitted(self, ticket: Ticket) -> None:
+        endpoint = find_input_class(ticket.endpoint).endpoint
+        money = _money(endpoint.price_usd(ticket.input), ticket.realm == "emulator")
+        self._say("Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money)
+        if not process_loop().crowded:
+            found = Subject.of_ticket(ticket)
+            tell_submitted((self._subject or found).known_as(found.key), ticket)
+
+    def _caution(self, warnings: Sequence[str]) -> None:
+        """Say each of the warnings, but once in a flow run."""
+        run = current_run()
+        for warning in warnings:
+            if (run, warning) not in _cautioned:
+                _cautioned.append((run, warning))
+                self._logger.warning("%s", warning)
+
+    def _tell_logged(self, lines: list[LogLine]) -> None:
+        for line in lines:
+            self._logger.log(LEVELS.get(line.level or "", logging.INFO), "fal: %s", line.message)
+
+    def _tell_progress(self, event: Progress) -> None:
+        status = describe_status(event.status)
+        if status != self._status:
+            self._say("%s: %s.", event.ticket.request_id, status)
+        self._status = status
+        if self._publishes:
+            with self._letting_go("progress"):
+                self._publish_progress(event)
+
+    def _tell_stored(self, video: Video, poster: str | None) -> None:
+        self._say("Stored at %s (%s bytes).", video.place, f"{video.size:,}")
+        if self._publishes:
+            with self._letting_go("progress"):
+                self._show_progress(f"hailuo-{_short_name(video)}", 100.0, "Stored.")
+        self._publish_video(video, poster)
+        materialize(video, self._place)
+        if not process_loop().crowded:
+            found = Subject.of_video(video)
+            tell_completed((self._subject or found).known_as(found.key), video)
+
+    def _publish_progress(self, event: Progress) -> None:
+        if self._progress is None and event.elapsed_seconds < PROGRESS_SECONDS:
+            return  # of many at once, most are told of as such before they are shown
+        self._show_progress(f"hailuo-{ticket_name(event.ticket)}", *describe_progress(event))
+
+    def _publish_video(self, video: Video, poster: str | None) -> None:
+        if not self._publishes:
+            return
+        name = _short_name(video)
+        with self._letting_go("card"):
+            synchronously(create_markdown_artifact, card(video), f"hailuo-{name}", _caption(video))
+        if poster and self._publishes:
+            with self._letting_go("poster"):
+                key = f"hailuo-{name}-poster"
+                synchronously(create_image_artifact, poster, key, _caption(video))
+
+
+_cautioned: deque[tuple[Run, str]] = deque(maxlen=256)
+
+_told_why: deque[Run] = deque(maxlen=64)
+
+
+def _say_why(logger: LoggerOrAdapter) -> None:
+    """Say once in a flow run why there are no more artifacts."""
+    run = current_run()
+    if run not in _told_why:
+        _told_why.append(run)
+        logger.info(
+            "More than %s videos at once: none has a card, a poster or progress of its own, and "
+            "what they do is logged at DEBUG.",
+            CROWD,
+        )
+
+
+def describe_progress(event: Progress) -> tuple[float, str]:
+    """A progress as a percentage and in words."""
+    share = event.elapsed_seconds / event.expected_seconds
+    percent = min(MOST_PERCENT_WHILE_WAITING, 100 * share)
+    if isinstance(event.status, Completed):
+        percent = MOST_PERCENT_WHILE_WAITING
+    text = (
+        f"{describe_status(event.status).capitalize()}: {event.elapsed_seconds:.0f} s of about "
+        f"{event.expected_seconds:.0f} s."
+    )
+    return round(percent, 1), text
+
+
+def card(video: Video) -> str:
+    """A video's card, in Markdown."""
+    rows = [
+        ("Model", f"[{_title(video)}](https://fal.ai/models/{video.endpoint})"),
+        ("File", f"`{video.place}`"),
+        ("Link", f"[fal's copy, for as long as it keeps it]({video.url})"),
+        ("Picture", _picture(video)),
+        ("Size", f"{video.size:,} bytes"),
+        ("Cost", _money(video.price_usd, video.made_by_emulator)),
+        ("Take", escape(video.take)),
+        ("Labels", escape(", ".join(f"{k}: {v}" for k, v in video.labels.items()))),
+        ("Request id", f"`{video.request_id}`"),
+        ("Submitted", _time(video.submitted_at)),
+        ("Completed", _time(video.completed_at)),
+        ("Stored", _time(video.stored_at)),
+        ("SHA-256", f"`{video.sha256}`"),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows if value)
+    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
+    return (
+        f"{banner if video.made_by_emulator else ''}"
+        f"> {escape(video.prompt or 'The prompt is not known.')}\n\n"
+        f"| | |\n| --- | --- |\n{table}\n"
+    )
+
+
+def escape(text: str) -> str:
+    """A text that Markdown shows as it is, on one line.
+
+    Example:
+        >>> escape("a <b> | *c*")
+        'a \\\\<b\\\\> \\\\| \\\\*c\\\\*'
+    """
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-]|:(?=//))", r"\\\1", " ".join(text.split()))
+
+
+def _short_name(video: Video) -> str:
+    return (video.key or slugify(video.request_id))[:KEY_CHARACTERS_IN_NAME]
+
+
+def ticket_name(ticket: Ticket) -> str:
+    """A short name of a request for artifact keys: the same that its video will have."""
+    if ticket.input is None:
+        return slugify(ticket.request_id)[:KEY_CHARACTERS_IN_NAME]
+    given = find_input_class(ticket.endpoint).model_validate(ticket.input)
+    return generation_key(given, realm=ticket.realm, take=ticket.take)[:KEY_CHARACTERS_IN_NAME]
+
+
+def _caption(video: Video) -> str:
+    prompt = shorten(video.prompt or video.request_id, CAPTION_CHARACTERS, placeholder="…")
+    return f"{_title(video)}: {escape(prompt)}"  # Prefect shows a description as Markdown
+
+
+def _title(video: Video) -> str:
+    return find_input_class(video.endpoint).endpoint.title.replace("[", "").replace("]", "")
+
+
+def _money(price_usd: Decimal | None, emulated: bool) -> str:
+    price = "a price that is not known" if price_usd is None else f"about ${price_usd}"
+    return f"nothing (fal would charge {price})" if emulated else price
+
+
+def _picture(video: Video) -> str:
+    if video.width is None:
+        return ""
+    return (
+        f"{video.width}×{video.height}, {video.duration_seconds:g} s, "
+        f"{video.frames_per_second:g} fps, {video.codec}"
+    )
+
+
+def _time(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
+
+
+BATCH_PROGRESS_SECONDS = 5.0
+"""How often the progress may be updated, if it has changed enough to be seen."""
+
+SEEN_PERCENT = 2.0
+
+STANDSTILL_SECONDS = 60.0
+"""How often it is updated, and logged, though little has changed."""
+
+SUMMARY_SECONDS = 600.0
+"""How often the summary is published while the batch goes on: each is a version of its own."""
+
+LOGGED_PERCENT = 10.0
+
+MOST_FAILURES = 10
+"""Failures that are logged one by one, and shown in the summary."""
+
+MOST_CAUTIONS = 10
+"""Warnings of what the inputs say that are logged one by one."""
+
+TEXT_CHARACTERS = 200
+
+NAME_CHARACTERS = 12
+
+OnOutcome = Callable[[VideoOutcome], object]
+"""Called with each outcome as soon as it is known; the asynchronous twin awaits what it returns."""
+
+
+class EnoughError(BaseException):
+    """Nobody listens any more: maybe because the flow run was cancelled, which is then asked."""
+
+
+class Handover:
+    """Hands the outcomes to somebody who may have enough of them.
+
+    Args:
+        put: Where they go.
+    """
+
+    def __init__(self, put: Callable[[VideoOutcome], object]) -> None:
+        self._put = put
+        self.enough = threading.Event()
+
+    def __call__(self, outcome: VideoOutcome) -> None:
+        """Hand one over."""
+        self._put(outcome)
+
+
+class BatchTeller(Publisher):
+    """Tells a run how its batch goes; made and called on the caller's side.
+
+    Args:
+        orders: The batch's.
+        on_outcome: Called with each outcome, once.
+    """
+
+    def __init__(self, orders: Sequence[Order], on_outcome: OnOutcome | None = None) -> None:
+        super().__init__()
+        self._name = f"hailuo-batch-{_digest(orders)}"
+        self._orders = orders
+        self._on_outcome = on_outcome
+        self._begun_at = datetime.now(timezone.utc)
+        self._over = False
+        self._told: set[int] = set()
+        self._failures: list[VideoOutcome] = []
+        self._published = _Last()
+        self._logged = _Last()
+        self._summed_up_at = time.monotonic()
+        self._logger.info("A batch of %s.", _counted(len(orders), "input"))
+        self._caution(orders)
+
+    def tell(self, event: BatchProgress) -> None:
+        """Tell how it goes, and of what has ended."""
+        for outcome in self._note(event):
+            if self._on_outcome:
+                self._on_outcome(outcome)
+
+    async def atell(self, event: BatchProgress) -> None:
+        """The asynchronous twin of `tell`: in a thread, so that the caller's loop goes on."""
+        for outcome in await anyio.to_thread.run_sync(self._note, event):
+            answer = self._on_outcome(outcome) if self._on_outcome else None
+            if inspect.isawaitable(answer):
+                await answer
+
+    def _note(self, event: BatchProgress) -> list[VideoOutcome]:
+        """Say what there is to say; returns what the caller was not told of yet."""
+        if isinstance(self._on_outcome, Handover) and self._on_outcome.enough.is_set():
+            raise EnoughError
+        # A run that was cancelled and is started again goes over its batch once more.
+        news = [each for each in event.news if each.index not in self._told]
+        self._told.update(each.index for each in news)
+        for outcome in news:
+            self._note_outcome(outcome)
+        self._log(event.counts)
+        if self._may_publish:
+            self._publish(event.counts)
+        if _is_over(event.counts) and not self._over:
+            self._over = True
+            tell_batch(self._name, event.counts)
+        return news
+
+    def _note_outcome(self, outcome: VideoOutcome) -> None:
+        order, video, error = self._orders[outcome.index], outcome.video, outcome.error
+        subject = Subject.of_order(order).known_as(outcome.key)
+        if error:
+            self._note_failure(outcome)
+            tell_error(subject, error, crowded=True)
+        elif video and video.stored_at >= self._begun_at:  # what was there before, is no news
+            materialize(video, order.place, alone=False)
+            if len(self._orders) <= CROWD:
+                tell_completed(subject, video)
+
+    def _caution(self, orders: Sequence[Order]) -> None:
+        """Say what the camera may not understand, each thing once, however many prompts have it."""
+        warnings = camera_warnings(each.input.prompt for each in orders)
+        for warning in warnings[:MOST_CAUTIONS]:
+            self._logger.warning("%s", warning)
+        if len(warnings) > MOST_CAUTIONS:
+            self._logger.warning("And %s more of the kind.", len(warnings) - MOST_CAUTIONS)
+
+    def _note_failure(self, outcome: VideoOutcome) -> None:
+        self._failures.append(outcome)
+        if len(self._failures) <= MOST_FAILURES:
+            self._logger.warning("Input %s failed: %s", outcome.index, outcome.error)
+        elif len(self._failures) == MOST_FAILURES + 1:
+            self._logger.warning("More failed; the outcomes tell of each.")
+
+    def _log(self, counts: Counts) -> None:
+        if _is_over(counts):
+            self._logger.info("The batch has ended: %s", describe_counts(counts))
+        elif self._logged.is_due(counts.percent, LOGGED_PERCENT):
+            self._logger.info("%s", describe_counts(counts))
+
+    def _publish(self, counts: Counts) -> None:
+        over = _is_over(counts)
+        if over or self._published.is_due(counts.percent, SEEN_PERCENT, BATCH_PROGRESS_SECONDS):
+            with self._letting_go("progress"):
+                self._show_progress(self._name, counts.percent, describe_counts(counts))
+        if over or time.monotonic() - self._summed_up_at >= SUMMARY_SECONDS:
+            self._summed_up_at = time.monotonic()
+            with self._letting_go("summary"):
+                text = summary(counts, self._failures)
+                synchronously(create_markdown_artifact, text, self._name, describe_counts(counts))
+
+
+class _Last:
+    """What was said last, and when."""
+
+    def __init__(self) -> None:
+        self._percent = 0.0
+        self._at = time.monotonic()
+
+    def is_due(self, percent: float, step: float, pause_seconds: float = 0.0) -> bool:
+        """Whether it is time to say something again; if so, it is said."""
+        since = time.monotonic() - self._at
+        moved = percent - self._percent >= step and since >= pause_seconds
+        if moved or since >= STANDSTILL_SECONDS:
+            self._percent, self._at = percent, time.monotonic()
+            return True
+        return False
+
+
+def describe_counts(counts: Counts) -> str:
+    """How a batch stands, in a line.
+
+    Example:
+        >>> from decimal import Decimal
+        >>> describe_counts(Counts(
+        ...     total=10, done=4, reused=1, failed=1, running=2, queued=2, bought=8,
+        ...     spent_usd=Decimal("1.96"), reserved_usd=Decimal("1.96"), last_position=1,
+        ...     seconds=300, left_seconds=300, realm="fal",
+        ... ))
+        '4 of 10 done (1 was there), 1 failed, 2 running, 2 queued, 1 to go; 8 bought for \
+about $3.92; about 5 min left.'
+    """
+    parts = [f"{counts.done:,} of {counts.total:,} done" + _reused(counts.reused)]
+    named = [("failed", counts.failed), ("running", counts.running), ("queued", counts.queued)]
+    named.append(("to go", counts.waiting))
+    parts += [f"{number:,} {name}" for name, number in named if number]
+    usd = counts.spent_usd + counts.reserved_usd
+    money = f"{counts.bought:,} bought for {told_usd(usd, counts.realm, counts.unpriced)}"
+    left = [] if _is_over(counts) else [f"{describe_seconds(counts.left_seconds)} left"]
+    return "; ".join([", ".join(parts), money, *left]) + "."
+
+
+def describe_seconds(seconds: float) -> str:
+    """A time to come, as people say it.
+
+    Example:
+        >>> describe_seconds(20), describe_seconds(300), describe_seconds(9000)
+        ('about 20 s', 'about 5 min', 'about 2.5 h')
+    """
+    if seconds < 100:
+        return f"about {seconds:.0f} s"
+    minutes = seconds / 60
+    return f"about {minutes:.0f} min" if minutes < 100 else f"about {minutes / 60:.1f} h"
+
+
+def summary(counts: Counts, failures: Sequence[VideoOutcome]) -> str:
+    """A batch's summary, in Markdown."""
+    emulated = counts.realm == "emulator"
+    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
+    behind = "" if counts.last_position is None else f", the last behind {counts.last_position:,}"
+    rows = [
+        ("Videos", f"{counts.total:,}"),
+        ("Done", f"{counts.done:,}"),
+        ("There before", f"{counts.reused:,}"),
+        ("Failed", f"{counts.failed:,}"),
+        ("Running at fal", f"{counts.running:,}"),
+        (
+            "In fal's queue",
+            f"{counts.queued:,}{behind}",
+        ),
+        ("Not at fal yet", f"{counts.waiting:,}"),
+        ("Bought by this run", f"{counts.bought:,}"),
+        ("Spent", told_usd(counts.spent_usd, counts.realm)),
+        ("Reserved for what is under way", told_usd(counts.reserved_usd, counts.realm)),
+        ("Bought at a price that is not known", f"{counts.unpriced:,}"),
+        ("Time so far", describe_seconds(counts.seconds)),
+        ("Time left", describe_seconds(counts.left_seconds)),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    return f"{banner if emulated else ''}| | |\n| --- | --- |\n{table}\n{_failure_table(failures)}"
+
+
+def _failure_table(failures: Sequence[VideoOutcome]) -> str:
+    if not failures:
+        return ""
+    shown = [(each, each.failure) for each in failures[:MOST_FAILURES]]
+    lines = [_failure_line(each, failure) for each, failure in shown if failure]
+    more = len(failures) - len(lines)
+    rest = f"\nAnd {more:,} more: `outcomes.failed` has them all.\n" if more else ""
+    head = "| Input | Prompt | Error | What happened | What cures it | Money spent |"
+    return "\n".join(["", "### Failed", "", head, f"|{' --- |' * 6}", *lines, rest])
+
+
+def _failure_line(outcome: VideoOutcome, failure: Failure) -> str:
+    texts = [outcome.input.prompt, failure.kind, failure.message, failure.cure]
+    cells = [escape(shorten(each, TEXT_CHARACTERS, placeholder="…")) for each in texts]
+    return f"| {outcome.index} | {' | '.join(cells)} | {failure.billed} |"
+
+
+def _is_over(counts: Counts) -> bool:
+    return counts.finished == counts.total
+
+
+def _reused(number: int) -> str:
+    verb = "was" if number == 1 else "were"
+    return f" ({number:,} {verb} there)" if number else ""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _digest(orders: Sequence[Order]) -> str:
+    """Names the batch: a rerun of it has the same."""
+    text = "".join(sorted({each.key for each in orders}))
+    return hashlib.sha256(text.encode()).hexdigest()[:NAME_CHARACTERS]

@@ -1,0 +1,419 @@
+"""What Prefect's event feed is told, so that automations can act on it; `docs/events.md` lists all.
+
+Prefect sends events from a thread of its own, and its server drops what comes in bursts. So of
+many videos at once only sums are told, and failures up to a bound.
+
+Stored videos as Prefect's assets, for those who switch that on: keyed by the file's address.
+
+Prefect's own `@materialize` wants an asset's key before the task runs; here it is known when the
+file is in its place.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from textwrap import shorten
+from typing import Any, Literal
+
+from prefect.assets import Asset, AssetProperties
+from prefect.context import AssetContext
+from prefect.events import emit_event
+from prefect.filesystems import RemoteFileSystem
+from prefect.logging import get_logger
+from prefect.types.names import MAX_ASSET_KEY_LENGTH, RESTRICTED_ASSET_CHARACTERS
+
+from prefect_hailuo.engine.order import Order
+from prefect_hailuo.engine.outcome import Counts
+from prefect_hailuo.errors import (
+    BudgetError,
+    ConfigurationError,
+    HailuoError,
+    ParkedError,
+    RunCancelledError,
+    UnknownEndpointError,
+)
+from prefect_hailuo.models.catalogue import find_input_class, model_name
+from prefect_hailuo.models.key import generation_key
+from prefect_hailuo.models.video import Video
+from prefect_hailuo.runs.cancellation import is_in_a_run, name_of_run
+from prefect_hailuo.runs.orders import find_place
+from prefect_hailuo.runs.settings import current_settings
+from prefect_hailuo.runs.storage import StorageBlock
+from prefect_hailuo.storage.place import Place
+from prefect_hailuo.ticket import Realm, Ticket
+
+MATERIALIZED_BY = "prefect-hailuo"
+
+BUCKETS = {"s3-bucket": ("s3", "bucket_name"), "gcs-bucket": ("gs", "bucket")}
+"""By a block type's slug: how addresses in it begin, and where it keeps the bucket's name."""
+
+
+def asset_key(video: Video, place: Place | None = None) -> str:
+    """The address of a stored video, as Prefect takes it for an asset's key.
+
+    What Prefect does not allow in a key, such as a blank, is a dash in it.
+
+    Args:
+        video: The video.
+        place: Where it is kept; by default, what its record says of that.
+
+    Raises:
+        ConfigurationError: The address is longer than Prefect allows.
+
+    Example:
+        >>> from prefect_hailuo import hailuo_02_pro_text_to_video
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     video = hailuo_02_pro_text_to_video("An owl.", credentials=mine, storage="videos")
+        >>> asset_key(video) == video.path.as_uri()
+        True
+    """
+    unfit = re.escape("".join(RESTRICTED_ASSET_CHARACTERS))
+    key = re.sub(f"[{unfit}]", "-", _address(video, place))
+    if len(key) > MAX_ASSET_KEY_LENGTH:
+        raise ConfigurationError(
+            f"The address {key[:60]}… has more than {MAX_ASSET_KEY_LENGTH} characters, which "
+            "Prefect allows an asset.",
+            cure="Keep the videos in a place with a shorter path.",
+        )
+    return key
+
+
+def materialize(video: Video, place: Place | None = None, *, alone: bool = True) -> None:
+    """Tell Prefect of a stored video as an asset, if the settings say so.
+
+    Args:
+        video: The video.
+        place: Where it is kept.
+        alone: Whether the task makes this one: it is then the task's asset, told when the task
+            has completed, and Prefect knows it as a source of what later tasks make of it.
+    """
+    if not (current_settings().assets and is_in_a_run()):
+        return
+    try:
+        asset = _asset(video, asset_key(video, place))
+        context = AssetContext.get()
+        if alone and context is not None and context.task_run_id is not None:
+            _make_the_tasks(asset, video, context)
+        else:
+            _emit_asset(asset, video)
+    except Exception as error:  # a paid video is not lost over an event
+        get_logger("hailuo").warning("The video could not be told as an asset: %s", error)
+
+
+def _make_the_tasks(asset: Asset, video: Video, context: AssetContext) -> None:
+    context.downstream_assets.add(asset)
+    context.materialized_by = context.materialized_by or MATERIALIZED_BY
+    context.add_asset_metadata(asset.key, _metadata(video))
+    context.update_tracked_assets()
+
+
+def _emit_asset(asset: Asset, video: Video) -> None:
+    emit_event(
+        "prefect.asset.materialization.succeeded",
+        AssetContext.asset_as_resource(asset),
+        related=[AssetContext.related_materialized_by(MATERIALIZED_BY)],
+        payload=_metadata(video),
+    )
+
+
+def _asset(video: Video, key: str) -> Asset:
+    title = find_input_class(video.endpoint).endpoint.title
+    words = f"{title}: {video.prompt or video.request_id}"[:1000]
+    return Asset(key=key, properties=AssetProperties(name=video.storage_key, description=words))
+
+
+def _metadata(video: Video) -> dict[str, object]:
+    """What is worth knowing of it; not fal's link, which is nobody else's business."""
+    left_out = {"path", "url", "input", "account"}
+    shown = video.model_dump(mode="json", exclude=left_out, exclude_none=True)
+    return {**shown, "prompt": video.prompt}
+
+
+def _address(video: Video, place: Place | None) -> str:
+    if video.path:
+        # Not as a URI: Prefect allows no percent signs.
+        return f"file://{'' if video.path.drive == '' else '/'}{video.path.absolute().as_posix()}"
+    place = place or find_place(video.storage)
+    if isinstance(place, StorageBlock):
+        return f"{_address_of(place)}/{video.storage_key}"
+    return f"{video.storage.replace(':', '://', 1)}/{video.storage_key}"
+
+
+def _address_of(place: StorageBlock) -> str:
+    """The address of what a block keeps: the bucket's, where it is known what block it is."""
+    block, slug = place.block, place.block.get_block_type_slug()
+    if isinstance(block, RemoteFileSystem):
+        scheme, _, rest = block.basepath.partition("://")
+        host, slash, path = rest.partition("/")
+        # Without a login, which whoever sees the asset would see.
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
+    if slug in BUCKETS:
+        scheme, field = BUCKETS[slug]
+        folder = str(getattr(block, "bucket_folder", "")).strip("/")
+        return "/".join(part for part in (f"{scheme}://{getattr(block, field)}", folder) if part)
+    return place.label.replace(":", "://", 1)
+
+
+EventName = Literal[
+    "prefect-hailuo.video.submitted",
+    "prefect-hailuo.video.completed",
+    "prefect-hailuo.video.failed",
+    "prefect-hailuo.video.parked",
+    "prefect-hailuo.budget.reached",
+    "prefect-hailuo.batch.ended",
+    "prefect-hailuo.schema.drifted",
+]
+"""The events' names: they are stable, for automations match them."""
+
+MOST_FAILURES = 10
+"""Failures of one flow run that are told one by one, where many videos are made at once."""
+
+MOST_REMEMBERED = 256
+"""Of how many runs it is remembered what they have told."""
+
+PROMPT_CHARACTERS = 200
+
+MESSAGE_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The generation that an event is about.
+
+    Args:
+        endpoint: fal's endpoint id.
+        realm: Whether fal or the emulator makes it.
+        key: The generation's key, where it is known.
+        request_id: fal's id of the request, where there is one.
+        scope: The budget scope that pays, where it is known.
+        prompt: What to show, where it is known.
+    """
+
+    endpoint: str
+    realm: Realm
+    key: str | None = None
+    request_id: str | None = None
+    scope: str | None = None
+    prompt: str | None = None
+
+    @classmethod
+    def of_order(cls, order: Order) -> Subject:
+        """The generation that somebody wants; without a key, as long as its pictures are unread."""
+        endpoint, realm = order.input.endpoint.id, order.access.realm
+        key = order.key if order.is_settled else None
+        return cls(endpoint, realm, key, None, order.scope, order.input.prompt)
+
+    @classmethod
+    def of_ticket(cls, ticket: Ticket) -> Subject:
+        """The generation that a request is for."""
+        prompt = (ticket.input or {}).get("prompt")
+        return cls(ticket.endpoint, ticket.realm, _key_of(ticket), ticket.request_id, prompt=prompt)
+
+    @classmethod
+    def of_video(cls, video: Video) -> Subject:
+        """The generation that a video came from."""
+        return cls(video.endpoint, video.realm, video.key, video.request_id, prompt=video.prompt)
+
+    def known_as(self, key: str | None) -> Subject:
+        """The same, by a key that has been found since."""
+        return self if self.key is not None else replace(self, key=key)
+
+    @property
+    def resource(self) -> dict[str, str]:
+        """It as Prefect's events name it: the same in every run and every attempt."""
+        name = f"prefect-hailuo.video.{self.key}"
+        if self.key is None:
+            name = f"prefect-hailuo.request.{self.request_id or 'none'}"
+        labels = {
+            "prefect.resource.id": name,
+            "prefect.resource.name": f"{model_name(self.endpoint)} {(self.key or '')[:12]}".strip(),
+            "prefect-hailuo.model": model_name(self.endpoint),
+            "prefect-hailuo.endpoint": self.endpoint,
+            "prefect-hailuo.realm": self.realm,
+        }
+        return labels | ({"prefect-hailuo.budget-scope": self.scope} if self.scope else {})
+
+
+def tell_submitted(subject: Subject, ticket: Ticket) -> None:
+    """fal accepted a request."""
+    price = find_input_class(ticket.endpoint).endpoint.price_usd(ticket.input)
+    _emit(
+        "prefect-hailuo.video.submitted",
+        subject.resource,
+        {**_facts(subject), "request_id": ticket.request_id, "price_usd": _text(price)},
+    )
+
+
+def tell_completed(subject: Subject, video: Video) -> None:
+    """A video is in its place."""
+    payload = {
+        **_facts(subject),
+        "request_id": video.request_id,
+        "place": video.place,
+        "size": video.size,
+        "sha256": video.sha256,
+        "duration_seconds": video.duration_seconds,
+        "price_usd": _text(video.price_usd),
+        "take": video.take,
+        "labels": dict(video.labels),
+    }
+    _emit("prefect-hailuo.video.completed", subject.resource, payload)
+
+
+def tell_error(subject: Subject, error: HailuoError, *, crowded: bool = False) -> None:
+    """A video will not come, or not now: parked, over its budget, or failed.
+
+    Args:
+        subject: Which video.
+        error: Why not.
+        crowded: Whether it is one of many, of which the first failures alone are told.
+    """
+    if isinstance(error, RunCancelledError):
+        return  # of the run's end, Prefect tells by itself
+    if isinstance(error, BudgetError):
+        _tell_budget(subject, error)
+    elif not crowded or _count(name_of_run(), "failures") <= MOST_FAILURES:
+        parked = isinstance(error, ParkedError)
+        name: EventName = "prefect-hailuo.video.parked" if parked else "prefect-hailuo.video.failed"
+        ticket = error.ticket
+        subject = subject.known_as(Subject.of_ticket(ticket).key if ticket else None)
+        request_id = ticket.request_id if ticket else subject.request_id
+        payload = {**_facts(subject), "request_id": request_id, **_described(error)}
+        _emit(name, subject.resource, payload)
+
+
+def tell_batch(name: str, counts: Counts) -> None:
+    """A batch has ended.
+
+    Args:
+        name: The batch's: a rerun of it has the same.
+        counts: How it stands.
+    """
+    payload = {
+        "realm": counts.realm,
+        "total": counts.total,
+        "done": counts.done,
+        "reused": counts.reused,
+        "failed": counts.failed,
+        "bought": counts.bought,
+        "spent_usd": str(counts.spent_usd),
+        "seconds": round(counts.seconds, 1),
+    }
+    resource = {
+        "prefect.resource.id": f"prefect-hailuo.batch.{name}",
+        "prefect.resource.name": name,
+        "prefect-hailuo.realm": counts.realm,
+        "prefect-hailuo.failed": "yes" if counts.failed else "no",
+    }
+    _emit("prefect-hailuo.batch.ended", resource, payload)
+
+
+def tell_drift(realm: Realm, matters: bool, payload: Mapping[str, Any]) -> None:
+    """fal's documents or prices are not what this release knows.
+
+    Args:
+        realm: Who was asked.
+        matters: Whether buying is touched by it.
+        payload: What has drifted.
+    """
+    resource = {
+        "prefect.resource.id": f"prefect-hailuo.schema.{realm}",
+        "prefect.resource.name": f"Schemas and prices of {realm}",
+        "prefect-hailuo.realm": realm,
+        "prefect-hailuo.matters": "yes" if matters else "no",
+    }
+    _emit("prefect-hailuo.schema.drifted", resource, payload)
+
+
+def _tell_budget(subject: Subject, error: BudgetError) -> None:
+    """Once for a scope in a flow run: a limit that one video meets, all the others meet too."""
+    scope = subject.scope or "default"
+    if _count(name_of_run(), subject.realm, scope) > 1:
+        return
+    resource = {
+        "prefect.resource.id": f"prefect-hailuo.budget.{scope}",
+        "prefect.resource.name": scope,
+        "prefect-hailuo.realm": subject.realm,
+    }
+    video = {**subject.resource, "prefect.resource.role": "video"}
+    payload = {**_facts(subject), "scope": scope, **_described(error)}
+    _emit("prefect-hailuo.budget.reached", resource, payload, video)
+
+
+def _emit(
+    name: EventName, resource: dict[str, str], payload: Mapping[str, Any], *related: dict[str, str]
+) -> None:
+    """Hand an event over to Prefect's thread, which adds the runs and the deployment to it.
+
+    Only within a run: elsewhere Prefect would start a server for it.
+    """
+    if not (is_in_a_run() and current_settings().events):
+        return
+    try:
+        emit_event(name, resource, payload=dict(payload), related=[*related])
+    except Exception as error:  # a paid video is not lost over an event
+        get_logger("hailuo").warning("The event %s could not be sent: %s", name, error)
+
+
+def _facts(subject: Subject) -> dict[str, Any]:
+    return {
+        "key": subject.key,
+        "model": model_name(subject.endpoint),
+        "endpoint": subject.endpoint,
+        "realm": subject.realm,
+        "prompt": shorten(subject.prompt or "", PROMPT_CHARACTERS, placeholder="…"),
+    }
+
+
+def _described(error: HailuoError) -> dict[str, Any]:
+    return {
+        "error": type(error).__name__,
+        "message": presentable(error.message),
+        "cure": presentable(error.cure),
+        "billed": error.billed.value,
+        "retryable": error.retryable,
+    }
+
+
+def presentable(text: str) -> str:
+    """A text cut to what an event may carry, its addresses without what may sign them.
+
+    Example:
+        >>> presentable("GET https://fal.media/a.mp4?token=s3cret failed.")
+        'GET https://fal.media/a.mp4?… failed.'
+    """
+    unsigned = re.sub(r"(\bhttps?://[^\s?#]*)[?#][^\s'\"]*", r"\1?…", text)
+    return shorten(unsigned, MESSAGE_CHARACTERS, placeholder="…")
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _key_of(ticket: Ticket) -> str | None:
+    if ticket.input is None:
+        return None
+    try:
+        given = find_input_class(ticket.endpoint).model_validate(ticket.input)
+    except (UnknownEndpointError, ValueError):
+        return None
+    return generation_key(given, realm=ticket.realm, take=ticket.take)
+
+
+_lock = threading.Lock()
+_told: OrderedDict[tuple[str, ...], int] = OrderedDict()
+
+
+def _count(*what: str) -> int:
+    """How often this run tells of it, this time included."""
+    with _lock:
+        _told[what] = _told.get(what, 0) + 1
+        while len(_told) > MOST_REMEMBERED:
+            _told.popitem(last=False)
+        return _told[what]

@@ -1,0 +1,257 @@
+"""Prefect's storage blocks as places to keep videos."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+from prefect.blocks.core import Block
+from prefect.filesystems import LocalFileSystem
+
+from prefect_hailuo.errors import ConfigurationError, StorageError
+from prefect_hailuo.runs.settings import current_settings, load_block
+from prefect_hailuo.storage.names import parse_template
+from prefect_hailuo.storage.place import (
+    Directory,
+    Place,
+    Shelf,
+    file_sha256,
+    limiter_of_loop,
+    refused_place,
+)
+from prefect_hailuo.ticket import Realm
+
+T = TypeVar("T")
+
+Storage = str | Path | Block | None
+"""A directory, a block that can store files, `"block:<type>/<name>"`, or None: the default."""
+
+BLOCK_PREFIX = "block:"
+
+UNSAVED = "unsaved-"
+"""How the name in an unsaved block's label begins; no such block can be loaded."""
+
+MOST_CALLS = 20
+"""Calls of blocks at once; they have worker threads of their own, for an upload may take long."""
+
+DOWNLOAD = "download_object_to_path"
+"""What blocks for buckets have, by Prefect's `ObjectStorageBlock`."""
+
+MARKER = "prefect-hailuo.txt"
+MARKER_TEXT = b"Videos of prefect-hailuo are kept here.\n"
+
+
+class StorageBlock(Place):
+    """A Prefect block as a place: Prefect's own file systems, S3, GCS, Azure, any other.
+
+    Its methods run in worker threads, so that no other generation waits for them.
+
+    Args:
+        block: It needs `read_path` and `write_path`; `upload_from_path` is used where it is there.
+
+    Raises:
+        ConfigurationError: The block cannot store files.
+    """
+
+    def __init__(self, block: Block) -> None:
+        if not (_has(block, "read_path") and _has(block, "write_path")):
+            raise ConfigurationError(
+                f"The block {type(block).__name__} cannot store files.",
+                cure="Pass a directory, or a block with read_path and write_path, such as "
+                "LocalFileSystem, RemoteFileSystem or S3Bucket.",
+            )
+        self._block = block
+
+    @property
+    def block(self) -> Block:
+        """The block itself."""
+        return self._block
+
+    @property
+    def label(self) -> str:
+        """The block's type and name; for an unsaved block, a digest of its settings."""
+        name = self._block._block_document_name
+        name = name or f"{UNSAVED}{_digest(self._block)}"
+        return f"{BLOCK_PREFIX}{self._block.get_block_type_slug()}/{name}"
+
+    @property
+    def workspace(self) -> Path:
+        """This machine's directory for temporary files."""
+        return Path(tempfile.gettempdir())
+
+    def path_of(self, name: str) -> None:
+        """No local path."""
+
+    async def check(self) -> None:
+        """Write a small file to the block and read it back.
+
+        Raises:
+            StorageError: It cannot be written to, or read from.
+        """
+        await self._in_thread(_BlockShelf.check)
+
+    async def work(self, job: Callable[[Shelf], T]) -> T:
+        """Do several things with the block in one worker thread."""
+        return await self._in_thread(job)
+
+    async def _in_thread(self, job: Callable[[_BlockShelf], T]) -> T:
+        shelf = _BlockShelf(self._block, self.label)
+        return await anyio.to_thread.run_sync(
+            job, shelf, limiter=limiter_of_loop(_limiters, MOST_CALLS)
+        )
+
+
+class _BlockShelf:
+    """What a block holds."""
+
+    def __init__(self, block: Block, label: str) -> None:
+        self._block = block
+        self._label = label
+
+    def keep(self, file: Path, name: str) -> None:
+        """Hand a file to the block."""
+        if _has(self._block, "upload_from_path"):
+            self._call("upload_from_path", str(file), name)
+        else:
+            self.write(name, file.read_bytes())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Hand a small file to the block."""
+        self._call("write_path", name, content)
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where there is none.
+
+        A block that raises says in no common way why. A fault that passes must not be taken for
+        a missing file, which would be bought anew: so it is asked twice, and in between for what
+        `check` wrote.
+        """
+        answer = self._attempt("read_path", name)
+        return answer[0] if answer else None
+
+    def holds(self, name: str, sha256: str) -> bool:
+        """Whether the block holds the file, unharmed: it is read, for blocks offer nothing less."""
+        if _has(self._block, DOWNLOAD):
+            with TemporaryDirectory() as folder:
+                return self.fetch(name, sha256, Path(folder) / "file")
+        content = self.read(name)
+        return content is not None and hashlib.sha256(content).hexdigest() == sha256
+
+    def fetch(self, name: str, sha256: str, to: Path) -> bool:
+        """Bring a file, if it is here unharmed, to a path; never the whole of it in memory.
+
+        Only a block that has no way to do so is read as a whole.
+        """
+        if not _has(self._block, DOWNLOAD):
+            content = self.read(name)
+            if content is not None:
+                to.write_bytes(content)
+        elif not self._attempt(DOWNLOAD, name, str(to)):
+            return False
+        return to.exists() and file_sha256(to) == sha256
+
+    def check(self) -> None:
+        """Write a small file and read it back."""
+        try:
+            self.write(MARKER, MARKER_TEXT)
+        except StorageError as error:
+            raise refused_place(error.message) from error.__cause__
+        self._check_readable()
+
+    def _check_readable(self) -> None:
+        try:
+            if self._call("read_path", MARKER) == MARKER_TEXT:
+                return
+        except StorageError as error:
+            raise refused_place(error.message) from error.__cause__
+        raise refused_place(f"{self._label} is not usable: it does not return what was written.")
+
+    def _attempt(self, method: str, *arguments: Any) -> tuple[Any] | None:
+        """What a reading call gives; None where there is no such file."""
+        for _ in range(2):
+            try:
+                return (self._call(method, *arguments),)
+            except StorageError:
+                self._check_readable()
+        return None
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return _call_block(self._block, method, arguments)
+        except Exception as error:
+            raise StorageError(
+                f"{self._label} is not usable: {method} of {arguments[0]!r} failed "
+                f"({type(error).__name__}: {error})."
+            ) from error
+
+
+def resolve_storage(storage: Storage, realm: Realm) -> Place:
+    """The place that a `storage` argument names, with the settings' template for names.
+
+    Args:
+        storage: As `Storage` says.
+        realm: Chooses the default directory.
+
+    Raises:
+        ConfigurationError: It names nothing that can store files, or the template cannot be used.
+    """
+    return named_by_settings(_find(storage, realm))
+
+
+def named_by_settings(place: Place) -> Place:
+    """A place in which videos are named by the template that the settings have.
+
+    Raises:
+        ConfigurationError: The template cannot be used.
+    """
+    place.template = parse_template(current_settings().name_template)
+    return place
+
+
+def _find(storage: Storage, realm: Realm) -> Place:
+    if storage is None:
+        return Directory(current_settings().videos_of(realm))
+    if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):
+        storage = load_block(Block, storage.removeprefix(BLOCK_PREFIX))
+    if isinstance(storage, str) and "://" in storage:
+        raise ConfigurationError(
+            f"storage {storage!r} is an address, not a directory.",
+            cure="Save a storage block for it, and pass it as 'block:<type>/<name>'.",
+        )
+    if isinstance(storage, LocalFileSystem):
+        return Directory(Path(storage.basepath or ".").expanduser().resolve())
+    if isinstance(storage, Block):
+        return StorageBlock(storage)
+    return Directory(storage)
+
+
+def _has(block: Block, method: str) -> bool:
+    return callable(getattr(block, method, None))
+
+
+_limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.runs.storage")
+
+
+def _call_block(block: Block, method: str, arguments: tuple[Any, ...]) -> Any:
+    answer = getattr(block, method)(*arguments)
+    return asyncio.run(_finish(answer)) if inspect.isawaitable(answer) else answer
+
+
+async def _finish(answer: Any) -> Any:
+    return await answer
+
+
+def _digest(block: Block) -> str:
+    # Secrets are dumped as asterisks, which is as well: they do not tell where the files are.
+    settings = json.dumps(block.model_dump(mode="json"), sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode()).hexdigest()[:16]

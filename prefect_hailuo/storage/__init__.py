@@ -1,0 +1,1 @@
+"""Where files are kept: places, names, records, downloads, and the pictures brought in."""

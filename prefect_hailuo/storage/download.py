@@ -1,0 +1,362 @@
+"""From fal's link to a verified file on this machine, a few at a time.
+
+A file that is being downloaded, as worker threads write and verify it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO, FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import anyio
+import httpx
+from typing_extensions import Self
+
+from prefect_hailuo.clock import Clock, Deadline, SystemClock
+from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
+from prefect_hailuo.fal.hosts import is_private_enough
+from prefect_hailuo.fal.messages import File
+from prefect_hailuo.fal.replies import retry_after
+from prefect_hailuo.fal.retry import pause_seconds
+from prefect_hailuo.media.mp4 import Probe, examine_mp4
+from prefect_hailuo.storage.place import CHUNK_BYTES, Place, Shelf, draft_name, on_disk, write_whole
+
+SMALL_BYTES = 64 * 1024
+"""A file of no more than this is looked into as it came, and not read again for it."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A verified file.
+
+    Args:
+        path: Where it is, until it is taken over or dropped.
+        size: Bytes.
+        sha256: Hexadecimal.
+        content_type: As the file server said, else as fal said.
+        probe: Its measures, where its boxes say them plainly.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    content_type: str | None
+    probe: Probe | None
+
+
+class Draft:
+    """A file that nobody sees yet; dropped at the end unless moved away.
+
+    Args:
+        path: Where it is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._digest = hashlib.sha256()
+        self._file: FileIO | None = None
+        self._dropped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """Leave nothing behind, unless it was moved away; once is enough."""
+        if self._dropped:
+            return
+        self._dropped = True
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    def write(self, chunk: bytearray) -> None:
+        """Write the next piece, which makes the file if it is the first.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        with self._blaming_the_disk():
+            if self._file is None:
+                self._file = self.path.open("wb", buffering=0)
+            write_whole(self._file, chunk)  # not buffered, for the pieces are large
+        self._digest.update(chunk)
+        self.size += len(chunk)
+
+    def finish(self, rest: bytearray) -> Probe | None:
+        """Write the last piece, and see that the file is a whole video.
+
+        Returns:
+            Its measures, where its boxes say them plainly.
+
+        Raises:
+            DownloadError: It is not.
+            StorageError: It cannot be written, or not be read again.
+        """
+        is_small = self.size == 0 and len(rest) <= SMALL_BYTES
+        self.write(rest)
+        with self._blaming_the_disk():
+            if self._file is not None:
+                self._file.close()
+            if is_small:
+                return examine_mp4(BytesIO(rest))
+            with self.path.open("rb") as file:
+                return examine_mp4(file)
+
+    @contextmanager
+    def _blaming_the_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self.path.parent} cannot be written: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A file of the length that was announced, not yet looked into.
+
+    Args:
+        draft: What is written of it.
+        rest: What is not.
+        content_type: As the file server said, else as fal said.
+    """
+
+    draft: Draft
+    rest: bytearray
+    content_type: str | None
+
+    def verified(self) -> Download:
+        """The file, written whole and found to be a complete video. It waits for the disk.
+
+        Raises:
+            DownloadError: It is none.
+            StorageError: It cannot be written.
+        """
+        probe = self.draft.finish(self.rest)
+        draft = self.draft
+        return Download(draft.path, draft.size, draft.sha256, self.content_type, probe)
+
+
+T = TypeVar("T")
+
+DOWNLOAD_SECONDS = 15 * 60.0
+"""How long a download is repeated, however late the video was; it is paid for by then."""
+
+MOST_ATTEMPTS = 6
+
+MOST_DOWNLOADS = 32
+"""How many downloads of a process are under way at once, if nobody says otherwise."""
+
+MEMORY_BYTES = 32 << 20
+"""How much of all of them together is held in memory, at most."""
+
+STALL_SECONDS, STALL_BYTES = 60.0, 16 << 10
+"""A file server that sends less than this in that time has stalled, though it may not be silent."""
+
+AS_IT_IS = {"Accept-Encoding": "identity"}
+
+GONE = frozenset({401, 403, 404, 410})
+"""What file servers answer when a link has expired."""
+
+Keep = Callable[[Shelf, Download], T]
+"""What to do, in a worker thread, with a file that arrived."""
+
+
+class Downloads:
+    """All downloads of a process: so many at once, and so much of them in memory.
+
+    A slow file server holds up what it was asked for, and nobody else: who waits for a turn loses
+    none of its own time, and the disk is waited for in worker threads that nothing else uses.
+
+    Args:
+        http: The client for media; it sends no key.
+        connections: How many downloads there may be at once.
+        memory_bytes: How much they may hold in memory together.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        connections: int = MOST_DOWNLOADS,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self._http = http
+        self._memory_bytes = memory_bytes
+        self._turns = anyio.CapacityLimiter(connections)
+
+    @property
+    def connections(self) -> int:
+        """How many downloads there may be at once."""
+        return int(self._turns.total_tokens)
+
+    def allow(self, connections: int) -> None:
+        """Change how many downloads there may be at once; those under way go on."""
+        if connections != self._turns.total_tokens:
+            self._turns.total_tokens = connections
+
+    async def fetch(
+        self,
+        file: File,
+        place: Place,
+        keep: Keep[T],
+        seconds: float = DOWNLOAD_SECONDS,
+        clock: Clock | None = None,
+    ) -> T:
+        """Download a video, verify it, and have it kept; nothing else is left of it.
+
+        The file server is sent no key and no redirect is followed. A download that fails is
+        repeated; that costs nothing.
+
+        Args:
+            file: What fal said of the file.
+            place: Where it is to be kept; it lends its workspace.
+            keep: Called in a worker thread of the place's, with the verified file.
+            seconds: How long a failing download is repeated. What it waits for its turn, while
+                others download, is not counted.
+            clock: What that is measured with.
+
+        Returns:
+            What `keep` does.
+
+        Raises:
+            VideoExpiredError: The file is no longer served.
+            DownloadError: It did not arrive whole.
+            StorageError: The temporary file cannot be written.
+        """
+        deadline = Deadline(seconds, clock or SystemClock())
+        for attempt in range(MOST_ATTEMPTS):
+            left = deadline.remaining
+            try:
+                async with self._turns:
+                    deadline = Deadline(left, deadline.clock)
+                    return await self._attempt(file, place, keep, deadline, seconds)
+            except DownloadError as error:
+                pause = pause_seconds(attempt, error)
+                hopeless = not error.retryable or pause >= deadline.remaining
+                if hopeless or attempt == MOST_ATTEMPTS - 1:
+                    raise
+                await deadline.sleep(pause)
+        raise AssertionError("The last attempt ends in a video or in an error.")
+
+    async def _attempt(
+        self, file: File, place: Place, keep: Keep[T], deadline: Deadline, seconds: float
+    ) -> T:
+        with Draft(place.workspace / draft_name("download.mp4")) as draft:
+            # The scope ends an answer that trickles in for ever.
+            with anyio.move_on_after(deadline.remaining) as scope:
+                arrival = await self._receive(file, draft, deadline.clock)
+            if scope.cancelled_caught:
+                raise DownloadError(f"The video did not arrive within {seconds:g} seconds.")
+
+            def finish(shelf: Shelf) -> T:
+                with draft:
+                    return keep(shelf, arrival.verified())
+
+            # From the last bytes to the kept file, one turn in one thread.
+            return await place.work(finish)
+
+    async def _receive(self, file: File, draft: Draft, clock: Clock) -> Arrival:
+        url = _media_url(file)
+        try:
+            async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
+                _check_answer(response)
+                rest = await self._read(response, draft, clock)
+        except httpx.HTTPError as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DownloadError(f"The download broke off ({reason}).") from error
+        announced = response.headers.get("Content-Length")
+        _check_length(response.num_bytes_downloaded, announced, "the file server announced")
+        _check_length(draft.size + len(rest), file.file_size, "fal announced")
+        content_type = response.headers.get("Content-Type") or file.content_type
+        return Arrival(draft, rest, content_type)
+
+    async def _read(self, response: httpx.Response, draft: Draft, clock: Clock) -> bytearray:
+        """Write the body to the draft, chunk by chunk; what is left when it ends."""
+        chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
+        async for piece in response.aiter_bytes():
+            pace.note(len(piece))
+            chunk += piece
+            if len(chunk) >= most:
+                await on_disk(draft.write, chunk)
+                chunk = bytearray()
+        return chunk
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return min(CHUNK_BYTES, self._memory_bytes // self.connections)
+
+
+class _Pace:
+    """Tells when a file server has all but fallen silent."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since, self._bytes = clock.now(), 0
+
+    def note(self, count: int) -> None:
+        """So many bytes have come.
+
+        Raises:
+            DownloadError: They were too few for too long.
+        """
+        self._bytes += count
+        if self._bytes >= STALL_BYTES:
+            self._since, self._bytes = self._clock.now(), 0
+        elif self._clock.now() - self._since > STALL_SECONDS:
+            raise DownloadError(
+                f"The download stalled: {self._bytes:,} bytes came in {STALL_SECONDS:g} seconds."
+            )
+
+
+def _media_url(file: File) -> httpx.URL:
+    try:
+        url = httpx.URL(file.url)
+    except httpx.InvalidURL as error:
+        raise DownloadError(f"fal's link is no URL ({error}).", retryable=False) from error
+    if not is_private_enough(url):
+        raise DownloadError(
+            f"fal's link {file.url!r} is not https, so what it serves could be anything.",
+            retryable=False,
+        )
+    return url
+
+
+def _check_answer(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    answer = f"The file server answered HTTP {response.status_code}"
+    if response.status_code in GONE:
+        raise VideoExpiredError(f"{answer} for the video.")
+    if response.is_redirect:
+        raise DownloadError(
+            f"{answer}, a redirect, and none is followed.",
+            cure="Check that the configured hosts are fal's; if they are, report this.",
+            retryable=False,
+        )
+    raise DownloadError(f"{answer}.", retry_after=retry_after(response))
+
+
+def _check_length(size: int, announced: str | int | None, whose: str) -> None:
+    if announced is not None and size != int(announced):
+        raise DownloadError(f"{size:,} bytes arrived where {whose} {int(announced):,}.")

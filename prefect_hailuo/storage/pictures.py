@@ -1,0 +1,453 @@
+"""The pictures of a process: each read once, looked at once and uploaded once, and not kept long.
+
+What is kept of ten thousand pictures is what they are, a few hundred bytes each. Of their contents
+only the latest few are, up to `SHELF_BYTES`: whoever needs another one later reads it once more.
+
+Where a picture's URL may lead: not to a cloud's metadata, and by no redirect into one's network.
+
+A URL may be somebody else's, such as a form's. Names are looked up before they are asked: one that
+changes right then still leads astray, but nothing that is no picture is kept or shown.
+
+A picture's content, from wherever a caller named it: a file, a URL, a `data:` URI.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv6Address, ip_address, ip_network
+from pathlib import Path
+from socket import inet_aton, inet_ntoa
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from prefect_hailuo.clock import Clock, Deadline, SystemClock
+from prefect_hailuo.errors import HailuoError, ImageError
+from prefect_hailuo.fal.client import upload
+from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.replies import retry_after
+from prefect_hailuo.fal.retry import pause_seconds
+from prefect_hailuo.models.image import (
+    DATA,
+    INLINE_BYTES,
+    Image,
+    check_size,
+    data_uri,
+    decode_data_uri,
+    examine,
+    is_identity,
+    is_url,
+    shown,
+    upload_name,
+)
+from prefect_hailuo.storage.place import on_disk
+
+NEVER = tuple(
+    map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"))
+)
+"""Link-local addresses, where clouds tell a machine's secrets to whoever asks from it; and those
+that Amazon and Alibaba use besides (docs.aws.amazon.com/AWSEC2/latest/UserGuide/
+instancedata-data-retrieval.html, alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata),
+as seen 2026-11-20."""
+
+
+class Reach(Enum):
+    """From where an address can be had."""
+
+    PUBLIC = "anywhere"
+    PRIVATE = "this machine or its network"
+    NEVER = "nowhere that holds pictures"
+
+
+def reach_of(addresses: Iterable[str]) -> Reach:
+    """The narrowest reach of some addresses.
+
+    Example:
+        >>> reach_of(["93.184.216.34"]), reach_of(["93.184.216.34", "10.0.0.1"])
+        (<Reach.PUBLIC: 'anywhere'>, <Reach.PRIVATE: 'this machine or its network'>)
+        >>> reach_of(["::ffff:169.254.169.254"])
+        <Reach.NEVER: 'nowhere that holds pictures'>
+    """
+    found = [ip_address(each.partition("%")[0]) for each in addresses]
+    plain = [(isinstance(each, IPv6Address) and each.ipv4_mapped) or each for each in found]
+    if any(each in net for each in plain for net in NEVER if each.version == net.version):
+        return Reach.NEVER
+    return Reach.PUBLIC if all(each.is_global for each in plain) else Reach.PRIVATE
+
+
+async def find_reach(url: httpx.URL) -> Reach:
+    """The reach of a URL's host; of one that only a proxy may know, as if it were public."""
+    host = url.raw_host.decode()
+    if literal := _literal(host):
+        return reach_of([literal])
+    try:
+        found = await anyio.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        return Reach.PUBLIC
+    return reach_of(str(address[0]) for *_, address in found)
+
+
+def _literal(host: str) -> str | None:
+    """The address that a host is, also one in an odd form, such as `0x7f.1`."""
+    if ":" in host:
+        return host
+    with suppress(OSError):
+        return inet_ntoa(inet_aton(host))
+    return None
+
+
+FETCH_SECONDS = 60.0
+"""How long a URL is tried, its repetitions included."""
+
+MOST_ATTEMPTS = 4
+MOST_REDIRECTS = 5
+
+AS_IT_IS = {"Accept-Encoding": "identity"}
+
+TRANSIENT = frozenset({408, 425, 429})
+
+
+async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None = None) -> bytes:
+    """All of a picture, of whatever kind; it may be no picture at all.
+
+    Args:
+        source: As an input names it.
+        http: The client for URLs; it follows no redirect and sends no key.
+        clock: What waiting is measured with.
+
+    Raises:
+        ImageError: It cannot be had, or is too large; nothing was bought.
+    """
+    if is_identity(source):
+        raise ImageError(
+            f"The video of the picture {source} was not made yet, and what the picture shows "
+            "cannot be told from its digest; nothing was bought.",
+            cure="Pass the picture itself: its path, its URL or its bytes.",
+        )
+    if is_url(source):
+        return await _fetch(source, http, clock or SystemClock())
+    if source[: len(DATA)].lower() == DATA:
+        return await anyio.to_thread.run_sync(decode_data_uri, source)
+    return await on_disk(_read_file, source)
+
+
+def file_state(path: str) -> tuple[int, ...] | None:
+    """What changes when a file does; None where there is none. It waits for the disk."""
+    try:
+        seen = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        seen = Path(path).stat()
+        if not stat.S_ISREG(seen.st_mode):
+            raise ImageError(
+                f"{path} is no file; nothing was bought.", cure="Name the picture's file itself."
+            )
+        check_size(seen.st_size, path)
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ImageError(
+            f"There is no picture {path} on this machine; nothing was bought.",
+            cure="Put it there, or pass a URL that every worker can read. A video that was made of "
+            "it before is still stored: find it with prefect-hailuo ledger list, or pass the "
+            "picture's sha256:… in place of its path.",
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(
+            f"The picture {path} cannot be read ({reason}); nothing was bought.",
+            cure="Give this process the right to read it, or pass its bytes.",
+        ) from error
+
+
+async def _fetch(url: str, http: httpx.AsyncClient, clock: Clock) -> bytes:
+    deadline = Deadline(FETCH_SECONDS, clock)
+    with anyio.move_on_after(FETCH_SECONDS):
+        return await _repeat(lambda: _follow(url, http), deadline)
+    raise _unreachable(url, f"it did not arrive within {FETCH_SECONDS:g} seconds")
+
+
+async def _repeat(fetch: Callable[[], Awaitable[bytes]], deadline: Deadline) -> bytes:
+    for attempt in range(MOST_ATTEMPTS):
+        try:
+            return await fetch()
+        except HailuoError as error:
+            pause = pause_seconds(attempt, error)
+            last = attempt == MOST_ATTEMPTS - 1 or pause >= deadline.remaining
+            if last or not error.retryable:
+                raise
+            await deadline.sleep(pause)
+    raise AssertionError("The last attempt ends in a picture or in an error.")
+
+
+async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
+    at, before = url, None
+    for _ in range(MOST_REDIRECTS + 1):
+        try:
+            before = await _checked_reach(at, before, url)
+            async with http.stream("GET", at, headers=AS_IT_IS) as response:
+                if not response.is_redirect:
+                    _check_answer(response, url)
+                    return await _receive(response, url)
+                at = _next(response, at, url)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Not its words, which may show the URL's query.
+            raise _unreachable(url, type(error).__name__) from None
+    raise _unusable(url, f"it was redirected more than {MOST_REDIRECTS} times")
+
+
+async def _checked_reach(at: str, before: Reach | None, url: str) -> Reach:
+    reach = await find_reach(httpx.URL(at))
+    if reach is Reach.NEVER:
+        raise _unusable(url, "it leads to an address at which clouds keep a machine's secrets")
+    if before is Reach.PUBLIC and reach is Reach.PRIVATE:
+        raise _unusable(url, "it was redirected from a public address into a private network")
+    return reach
+
+
+def _next(response: httpx.Response, at: str, url: str) -> str:
+    """Where a redirect leads."""
+    base = httpx.URL(at)
+    there = base.join(response.headers.get("Location", ""))
+    if there.scheme not in ("http", "https") or there.userinfo or not there.host:
+        raise _unusable(url, "it was redirected to what is no plain web address")
+    if base.scheme == "https" and there.scheme == "http":
+        raise _unusable(url, "it was redirected from https to http, where anybody could change it")
+    return str(there)
+
+
+async def _receive(response: httpx.Response, url: str) -> bytes:
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdecimal():
+        check_size(int(announced), shown(url))
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        check_size(len(content), shown(url))
+    return bytes(content)
+
+
+def _check_answer(response: httpx.Response, url: str) -> None:
+    code = response.status_code
+    if response.is_success:
+        return
+    if code >= 500 or code in TRANSIENT:
+        error = _unreachable(url, f"its server answered HTTP {code}")
+        error.retry_after = retry_after(response)
+        raise error
+    raise _unusable(url, f"its server answered HTTP {code}")
+
+
+def _unreachable(url: str, why: str) -> ImageError:
+    return ImageError(
+        f"The picture {shown(url)} could not be fetched: {why}; nothing was bought.",
+        cure="Try again later, or pass the picture as a file or as bytes.",
+        retryable=True,
+    )
+
+
+def _unusable(url: str, why: str) -> ImageError:
+    return ImageError(
+        f"The picture {shown(url)} cannot be fetched: {why}; nothing was bought.",
+        cure="Check the URL in a browser without a login; a signed one may have expired, so sign "
+        "it anew. No cookie and no key is sent: else pass the picture as a file or as bytes.",
+    )
+
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+"""How many pictures are read or uploaded at once; each may have 20 MB."""
+
+SHELF_BYTES = 32 << 20
+"""How much of their contents is kept."""
+
+MOST_KNOWN = 20_000
+"""How many pictures, and how many uploads, a process remembers."""
+
+MOST_INLINE_KNOWN = 32
+"""How many of those that were passed as bytes: their names are as long as themselves."""
+
+URL_SECONDS = 300.0
+"""How long it is believed that a URL serves the same picture as before."""
+
+UPLOAD_SECONDS = {"fal": 6 * 3600.0, "emulator": 300.0}
+"""How long an upload is used again: fal is asked to keep it for much longer than that, and an
+emulator that is started again has lost it."""
+
+
+class Lately(OrderedDict[str, T], Generic[T]):
+    """A dictionary of the latest; older ones are forgotten.
+
+    Args:
+        most: How many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def note(self, key: str, value: T) -> None:
+        """Keep one, as the latest."""
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > self._most:
+            self.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A picture, and how to tell whether it still is the same."""
+
+    image: Image
+    state: tuple[int, ...] | None
+    seen_at: float
+
+
+@dataclass(frozen=True)
+class _Upload:
+    url: str
+    at: float
+
+
+class Pictures:
+    """Reads pictures, says what they are, and brings them to fal.
+
+    Args:
+        http: A client on httpx's own transport; it follows no redirect and holds no key.
+        clock: What waiting is measured with.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, clock: Clock | None = None) -> None:
+        self._http = http
+        self._clock: Clock = clock or SystemClock()
+        self._known: Lately[_Known] = Lately(MOST_KNOWN)
+        self._inline: Lately[_Known] = Lately(MOST_INLINE_KNOWN)
+        self._uploads: Lately[_Upload] = Lately(MOST_KNOWN)
+        self._shelf: OrderedDict[str, bytes] = OrderedDict()
+        self._shelved = 0
+        self._turns = anyio.CapacityLimiter(AT_ONCE)
+        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+
+    async def look(self, source: str) -> Image:
+        """What a picture is, read and checked unless that was done a moment ago.
+
+        Args:
+            source: As an input names it.
+
+        Raises:
+            ImageError: It cannot be had, or the models do not take it.
+        """
+        if is_identity(source):
+            return Image(source)
+        async with self._lock(source):
+            state = None if _is_inline(source) else await self._state(source)
+            known = self._memory(source).get(source)
+            if known is not None and self._holds(known, source, state):
+                return known.image
+            async with self._turns:
+                image, _ = await self._read(source)
+            self._memory(source).note(source, _Known(image, state, self._clock.now()))
+            return image
+
+    async def sendable(self, source: str, image: Image, access: Access) -> str:
+        """The text that fal is sent for a picture: a `data:` URI if it is small, else a URL.
+
+        Args:
+            source: As an input names it.
+            image: What it is, by `look`.
+            access: The account whose storage it goes to.
+
+        Raises:
+            ImageError: It cannot be had any more, or has changed, or fal's storage failed.
+            FalError: fal's storage refused it.
+        """
+        if 0 < image.size <= INLINE_BYTES:
+            content = await self._content(source, image)
+            return data_uri(content, str(image.media_type))
+        place = f"{access.hosts.rest_url} {access.account} {image.identity}"
+        async with self._lock(place):
+            done = self._uploads.get(place)
+            if done is not None and self._clock.now() - done.at < UPLOAD_SECONDS[access.realm]:
+                return done.url
+            url = await self._upload(source, image, access)
+            self._uploads.note(place, _Upload(url, self._clock.now()))
+            return url
+
+    async def _upload(self, source: str, image: Image, access: Access) -> str:
+        async with self._turns:
+            content, found = self._shelf.get(image.identity), image
+            if content is None:
+                found, content = _same(source, image, *await self._read(source))
+            media_type = str(found.media_type)
+            name = upload_name(image.sha256, media_type)
+            return await upload(self._http, access, content, media_type, name, self._clock)
+
+    async def _content(self, source: str, image: Image) -> bytes:
+        kept = self._shelf.get(image.identity)
+        if kept is not None:
+            return kept
+        async with self._turns:
+            return _same(source, image, *await self._read(source))[1]
+
+    async def _read(self, source: str) -> tuple[Image, bytes]:
+        content = await read_picture(source, self._http, self._clock)
+        image = await anyio.to_thread.run_sync(examine, content, shown(source))
+        self._keep(image, content)
+        return image, content
+
+    def _keep(self, image: Image, content: bytes) -> None:
+        if image.identity not in self._shelf:
+            self._shelf[image.identity] = content
+            self._shelved += len(content)
+        self._shelf.move_to_end(image.identity)
+        while self._shelved > SHELF_BYTES:
+            self._shelved -= len(self._shelf.popitem(last=False)[1])
+
+    def _memory(self, source: str) -> Lately[_Known]:
+        return self._inline if _is_inline(source) else self._known
+
+    def _holds(self, known: _Known, source: str, state: tuple[int, ...] | None) -> bool:
+        if is_url(source):
+            return self._clock.now() - known.seen_at < URL_SECONDS
+        return known.state == state and (state is not None or _is_inline(source))
+
+    async def _state(self, source: str) -> tuple[int, ...] | None:
+        return None if is_url(source) else await on_disk(file_state, source)
+
+    def _lock(self, name: str) -> anyio.Lock:
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = anyio.Lock()
+        return lock
+
+
+def _is_inline(source: str) -> bool:
+    return source[:5].lower() == "data:"
+
+
+def _same(source: str, image: Image, found: Image, content: bytes) -> tuple[Image, bytes]:
+    """What was read once more, if it still is what the generation is of.
+
+    Raises:
+        ImageError: It is not.
+    """
+    if found.identity != image.identity:
+        raise ImageError(
+            f"{shown(source)} changed while its video was about to be bought; nothing was bought.",
+            cure="Run it again: the picture as it is now is another generation.",
+            retryable=True,
+        )
+    return found, content
