@@ -41,12 +41,15 @@ def check_data(example: Example) -> None:
     import_module("shell_snippets").check_data(example)
 
 
-GUARD = Path(__file__).parent / "tests" / "guard"
+TESTS = Path(__file__).parent / "tests"
+
+GUARD = TESTS / "guard"
 
 
 def pytest_configure() -> None:
     """Refuse what leaves this machine, here and in every child; forget any real key."""
-    path = [str(GUARD), os.environ.get("PYTHONPATH", "")]
+    rooms = sorted(str(each) for each in TESTS.iterdir() if each.is_dir() and each != GUARD)
+    path = [str(GUARD), str(TESTS), *rooms, os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
     os.environ["DO_NOT_TRACK"] = "1"
     # Wherever a test machine keeps its temporary files, no money is at stake.

@@ -54,12 +54,11 @@ What became of a purchase, or of its video.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prefect_hailuo.engine.outcome import VideoOutcome
     from prefect_hailuo.ticket import Ticket
 
 
@@ -441,6 +440,26 @@ class StorageError(HailuoError):
     default_billed = Billed.YES
 
 
+class Outcome(Protocol):
+    """What became of one input of a batch, as `VideoOutcome` has it: a video, or an error."""
+
+    @property
+    def index(self) -> int:
+        """Its place among the inputs."""
+
+    @property
+    def input(self) -> Any:
+        """What was to be generated: a typed input."""
+
+    @property
+    def video(self) -> Any:
+        """The stored `Video`; None where there is an error instead."""
+
+    @property
+    def error(self) -> HailuoError | None:
+        """What went wrong, if anything did."""
+
+
 class BatchError(HailuoError):
     """Some videos of a batch failed; `outcomes` are those of all, and each failure's own error."""
 
@@ -449,7 +468,7 @@ class BatchError(HailuoError):
         "there stays there; run it again, and only what failed is tried."
     )
     default_billed = Billed.UNKNOWN
-    outcomes: Sequence[VideoOutcome] = ()
+    outcomes: Sequence[Outcome] = ()
 
 
 __all__ = [

@@ -77,72 +77,42 @@ def _imported_by(node: ast.AST) -> list[str]:
 
 
 ROOMS = [
-    *("errors", "images", "image_checks", "endpoints", "camera", "clock", "collector"),
-    *("fal.messages", "money", "fal.hosts", "fal.concealing", "fal.dates"),
-    *("fal.replies", "fal.patience"),
-    *("fal.light", "fal.transport", "fal.purchase", "fal.client", "fal.uploads"),
-    *("fal.pacing", "fal.positions", "fal.spots", "fal.lanes", "fal.supervising", "fal.following"),
-    *("fal.pages", "fal.platform", "fal.documents"),
-    *("fal.webhooks", "fal.webhook_keys"),
-    *("schemas", "drift"),
-    *("key", "name_templates", "boxes", "measures", "mp4", "media", "disk", "folders"),
-    *("places", "video", "ledger"),
-    *("drafts", "events", "download", "picture_addresses", "picture_reading", "pictures"),
-    *("connections", "loop", "naming", "provenance", "storing"),
-    *("gate", "approved", "order", "settling", "keeping"),
-    *("parking", "hearing", "waiting"),
-    "collecting",
-    *("acquiring", "reusing", "generation", "resolving", "sweeping", "receiving"),
-    *("outcomes", "tally", "hindrances", "batch"),
-    *("settings", "prefect_calls", "runs", "sync_client", "storage", "blocks", "budget"),
-    *("leases", "slot_errors", "account_limit"),
-    *("orders", "quoting", "estimating", "drift_watch", "caching", "approval"),
-    *("notices", "assets"),
-    *("publishing", "artifacts", "watching", "stopping"),
-    *("catalogue", "columns", "row_files", "manifest", "plan", "batch_telling"),
-    *("steps", "tasks", "step_tasks", "batch_tasks", "as_completed", "jobs"),
-    *("coding", "joining", "stills", "split_screen", "filmstrip"),
-    *("montage", "montage_tasks", "choices", "comparison"),
-    *("scenes", "shooting", "storyboards", "plan_approval"),
-    *("schedules", "sharding", "batch_summary", "entries", "contact_sheet", "batch_report"),
-    "block_types",
-    *("resuming", "suspending", "sweep", "hooks", "webhooks"),
-    *("emulator", "flow_command", "checkup", "cli"),
+    *("clock", "ticket"),
+    *("errors", "models", "fal", "media", "storage", "ledger", "engine"),
+    *("runs", "tasks", "block_types"),
+    *("emulator", "flows", "cli"),
 ]
 """The package's rooms; each may import only from those before it."""
 
-FOLDERS = ("errors", "endpoints", "emulator", "ledger", "checkup", "tasks", "cli")
-"""The rooms that are folders."""
+PREFECTS_FACE = ROOMS[ROOMS.index("runs") :]
 
-PREFECTS_FACE = ROOMS[ROOMS.index("settings") :]
-
-
-def room_of(module: str) -> str:
-    """The room that a module is in."""
-    folder = module.partition(".")[0]
-    return folder if folder in FOLDERS else module
+LOADS = re.compile(r"prefect_hailuo\.([a-z_]+)")
 
 
 def imports_of(path: Path) -> set[str]:
-    """The modules that a file imports when it is loaded."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    named = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module}
-    return named | {
-        a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names
-    }
+    """The modules that a file imports, wherever it does: at its top, in functions, for types."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    named = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return named | {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
 
 
 def test_imports_point_one_way() -> None:
     """A room knows only the rooms before it, and Prefect is known to its own face alone."""
     package = ROOT / "prefect_hailuo"
     for path in package.rglob("*.py"):
-        module = path.relative_to(package).with_suffix("").as_posix().replace("/", ".")
-        if module in ("__init__", "fal.__init__"):
+        room = path.relative_to(package).with_suffix("").parts[0]
+        if room == "__init__":
             continue
-        room = room_of(module)
         for imported in imports_of(path):
-            if imported.startswith("prefect_hailuo."):
-                other = room_of(imported.removeprefix("prefect_hailuo."))
-                assert other == room or ROOMS.index(other) < ROOMS.index(room), (module, other)
+            if found := LOADS.match(imported):
+                other = found[1]
+                assert ROOMS.index(other) <= ROOMS.index(room), (path.name, imported)
             if imported.split(".")[0] == "prefect":
-                assert room in PREFECTS_FACE, module
+                assert room in PREFECTS_FACE, path.name
+
+
+def test_every_room_is_listed() -> None:
+    """The package's root holds the rooms, and nothing else."""
+    package = ROOT / "prefect_hailuo"
+    found = {path.stem for path in package.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert found - {"__init__", "__pycache__"} == set(ROOMS)

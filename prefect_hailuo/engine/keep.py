@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from prefect_hailuo.engine.collect import Collecting, ForgottenError
-from prefect_hailuo.engine.events import Reused
+from prefect_hailuo.engine.events import Reused, Stored
 from prefect_hailuo.engine.loop import Emit
 from prefect_hailuo.engine.order import FindPlace, Order
 from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
@@ -34,12 +34,14 @@ class Keeping:
         ledger: Where it is written down.
         storing: The way into the place.
         find_place: Finds the other places that the ledger names.
+        emit: Called with `Stored`, once the ledger knows.
     """
 
-    def __init__(self, ledger: Ledger, storing: Storing, find_place: FindPlace) -> None:
+    def __init__(self, ledger: Ledger, storing: Storing, find_place: FindPlace, emit: Emit) -> None:
         self._ledger = ledger
         self._storing = storing
         self._find_place = find_place
+        self._emit = emit
 
     async def keep(
         self,
@@ -62,7 +64,9 @@ class Keeping:
         """
         one = one or await self._ledger.records.of_request(ticket.realm, ticket.request_id)
         if one is None:
-            return await self._storing.store(ticket, output, completed)
+            stored = await self._storing.store(ticket, output, completed)
+            self._emit(Stored(*stored))
+            return stored.video
         if not _is_new(one):
             name = await self._name(one, ticket)
             if found := await self._find_kept(one, ticket, name):
@@ -84,9 +88,10 @@ class Keeping:
         completed: Completed | None,
         name: str | None = None,
     ) -> Video:
-        video = await self._storing.store(ticket, output, completed, name)
-        await self._ledger.records.stored(one, video)
-        return video
+        stored = await self._storing.store(ticket, output, completed, name)
+        await self._ledger.records.stored(one, stored.video)
+        self._emit(Stored(*stored))
+        return stored.video
 
     async def _find_kept(self, one: Attempt, ticket: Ticket, name: str) -> Video | None:
         """The request's video, if it is in the place, or in another that the ledger knows."""
@@ -193,7 +198,7 @@ class Reusing:
         self._storing = storing
         self._collecting = collecting
         self._emit = emit
-        self._keeping = Keeping(ledger, storing, order.find_place)
+        self._keeping = Keeping(ledger, storing, order.find_place, emit)
         self._name = video_name(order.input, order.key)
 
     async def enter_unrecorded(self, wish: Wish) -> bool:

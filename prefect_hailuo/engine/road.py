@@ -193,10 +193,10 @@ class Road:
         downloads.allow(order.download_connections)
         # Nobody is shown the poster of one of many, and it takes longer than all the rest.
         poster = order.poster and not self._connections.supervisor.crowded
-        return Storing(downloads, order.place, self._emit, self._clock, poster)
+        return Storing(downloads, order.place, self._clock, poster)
 
     def _keeping(self, order: Order) -> Keeping:
-        return Keeping(self._ledger, self._storing(order), order.find_place)
+        return Keeping(self._ledger, self._storing(order), order.find_place, self._emit)
 
     def _reusing(self, order: Order) -> Reusing:
         storing = self._storing(order)

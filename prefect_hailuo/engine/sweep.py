@@ -529,8 +529,8 @@ class Sweep:
         # It may ask Prefect's API, which no other generation must wait for.
         found = await anyio.to_thread.run_sync(self._find_place, one.place or "")
         place = found or self._default_place
-        storing = Storing(self._connections.downloads, place, self._emit, self._clock)
-        keeping = Keeping(self._ledger, storing, self._find_place)
+        storing = Storing(self._connections.downloads, place, self._clock)
+        keeping = Keeping(self._ledger, storing, self._find_place, self._emit)
         video = await keeping.keep(one.open_ticket(), output, completed)
         return _row(one, "collected", video.place)
 

@@ -256,8 +256,8 @@ def storing(
     ledger = current_settings().ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        into = Storing(connections.downloads, place, emit)
-        keeping = Keeping(connections.ledgers.at(ledger), into, find_place)
+        into = Storing(connections.downloads, place)
+        keeping = Keeping(connections.ledgers.at(ledger), into, find_place, emit)
         return await keeping.keep(ticket, output, completed)
 
     subject = Subject.of_ticket(ticket)

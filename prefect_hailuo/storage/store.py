@@ -9,14 +9,12 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 from pydantic import TypeAdapter, ValidationError
 
 from prefect_hailuo.clock import Clock
-from prefect_hailuo.engine.events import Stored
-from prefect_hailuo.engine.loop import Emit, ignore
 from prefect_hailuo.errors import (
     Billed,
     DownloadError,
@@ -143,28 +141,32 @@ COPIED_FROM_TICKET = {
 }
 
 
+class StoredFile(NamedTuple):
+    """A video that was stored just now; `poster` is a small picture of it, as a data URI."""
+
+    video: Video
+    poster: str | None
+
+
 class Storing:
     """One place, and the way into it.
 
     Args:
         downloads: The process's.
         place: Where videos are kept.
-        emit: Called with `Stored`.
         clock: What waiting is measured with.
-        poster: Whether `Stored` is to have a poster, which takes far longer than all the rest.
+        poster: Whether what is stored is to have a poster, which takes longest of all.
     """
 
     def __init__(
         self,
         downloads: Downloads,
         place: Place,
-        emit: Emit = ignore,
         clock: Clock | None = None,
         poster: bool = True,
     ) -> None:
         self._downloads = downloads
         self._place = place
-        self._emit = emit
         self._clock = clock
         self._poster = poster
 
@@ -179,7 +181,7 @@ class Storing:
         output: Output,
         completed: Completed | None = None,
         name: str | None = None,
-    ) -> Video:
+    ) -> StoredFile:
         """Download a result, verify it, and keep it with its provenance.
 
         Args:
@@ -282,18 +284,16 @@ class Storing:
 
     async def _store(
         self, ticket: Ticket, file: File, completed: Completed | None, name: str | None
-    ) -> Video:
+    ) -> StoredFile:
         # A ticket that makes no sense is refused before the download.
         default, key = name_and_key(ticket)
 
-        def keep(shelf: Shelf, download: Download) -> tuple[Video, str | None]:
+        def keep(shelf: Shelf, download: Download) -> StoredFile:
             poster = _look(poster_data_uri, download.path) if self._poster else None
             video = self._describe(ticket, file, download, completed, name or default, key)
-            return self._keep(shelf, download.path, video), poster
+            return StoredFile(self._keep(shelf, download.path, video), poster)
 
-        video, poster = await self._downloads.fetch(file, self._place, keep, clock=self._clock)
-        self._emit(Stored(video, poster))
-        return video
+        return await self._downloads.fetch(file, self._place, keep, clock=self._clock)
 
     def _keep(self, shelf: Shelf, file: Path, video: Video) -> Video:
         """Put a complete file in its place, under its name or, where that is taken, another.

@@ -26,7 +26,7 @@ from prefect_hailuo.fal.follow import (
     plan,
 )
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EQUAL = [60.0] * 20
 VARIED = [float(each) for each in range(20, 220, 2)]
 

@@ -22,7 +22,7 @@ from prefect_hailuo.engine.road import Road
 from prefect_hailuo.fal.light_transport import LightTransport
 from prefect_hailuo.fal.transport import DIRECT, Rate, open_http, open_reading
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 HEAD_ONLY = Reply(answer(200, {"a": 1}).data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
 

@@ -1,6 +1,6 @@
 """An owner that is frozen past its lease, and thawed when others have taken over.
 
-    HAILUO_CAMPAIGN=full pytest tests/test_crash_frozen.py
+    HAILUO_CAMPAIGN=full pytest tests/engine/test_crash_frozen.py
 
 also lets the lease end by itself, which takes a minute.
 """

@@ -19,7 +19,7 @@ from benchmarks.outcomes import NotHit, Outcome, Played, as_json
 from benchmarks.rows import ROWS
 from benchmarks.surroundings import WORTHLESS_KEY, Surroundings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KEPT = Outcome(charged=1, videos=1, runs=1, ended_well=True, proof="")
 
 

@@ -37,7 +37,7 @@ from prefect_hailuo.flows import shards
 from prefect_hailuo.flows.report import BatchSummary
 from prefect_hailuo.flows.shards import run_shards, split_parameters
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 SHOTS = [f"Shot {number}." for number in range(8)]
 

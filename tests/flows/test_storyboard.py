@@ -28,7 +28,7 @@ from prefect_hailuo.flows.storyboard import (
     storyboard_card,
 )
 
-SCRIPT = Path(__file__).parent.parent / "flows" / "storyboard.py"
+SCRIPT = Path(__file__).parents[2] / "flows" / "storyboard.py"
 
 
 @pytest.fixture

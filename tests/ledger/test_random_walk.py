@@ -11,7 +11,7 @@ The test command makes at least 20 walks, and goes on for 6 seconds: some 24 wal
 on a busy machine with two cores, where this file takes 19 seconds. The full campaign is 5,000 walks
 (seeds 0 to 4,999), which is some 450,000 steps; at that pace it takes half an hour:
 
-    HAILUO_CAMPAIGN=full python -m pytest tests/test_random_walk.py -s
+    HAILUO_CAMPAIGN=full python -m pytest tests/ledger/test_random_walk.py -s
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 from children import run_python
 from databases import run_sql
 from ledger_ground import PRICE, ledger_at, wish
-from test_ledger_groups import all_decided
+from test_groups import all_decided
 
 from prefect_hailuo.ledger.attempt import Limits
 

@@ -26,7 +26,7 @@ from prefect_hailuo.models.catalogue import (
     find_input_class,
 )
 
-PAGES = Path(__file__).parent / "emulator" / "pages"
+PAGES = Path(__file__).parents[1] / "emulator" / "pages"
 """fal's pages of the two endpoints, word for word."""
 
 PAGE: dict[type[VideoInput], str] = {

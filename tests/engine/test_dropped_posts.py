@@ -2,7 +2,7 @@
 
 On PostgreSQL a sample runs; all of it by
 
-    HAILUO_CAMPAIGN=full pytest tests/test_dropped_posts.py
+    HAILUO_CAMPAIGN=full pytest tests/engine/test_dropped_posts.py
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from file_server import smallest_video
 from gate import Gate
 from nursery import Errand, generating
 from raw_server import RawServer, Reply
-from test_fal_submit import FAULTS, LOST
+from test_submit import FAULTS, LOST
 from workers import Nursery, Workers, is_whole
 
 from prefect_hailuo import Video

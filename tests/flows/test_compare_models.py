@@ -35,7 +35,7 @@ from prefect_hailuo.flows.comparison import (
 from prefect_hailuo.flows.rows import text_models
 from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
-SCRIPT = Path(__file__).parent.parent / "flows" / "compare_models.py"
+SCRIPT = Path(__file__).parents[2] / "flows" / "compare_models.py"
 
 
 @pytest.fixture

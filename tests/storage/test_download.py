@@ -128,7 +128,8 @@ async def store(
     """Download a video and keep it; by default no pause between two attempts is waited out."""
     async with open_client() as media:
         storing = Storing(Downloads(media), Directory(folder), clock=clock or HurriedClock())
-        return await storing.store(ticket, Output(video=File(url=url, file_size=size)))
+        stored = await storing.store(ticket, Output(video=File(url=url, file_size=size)))
+        return stored.video
 
 
 class Vanishing(Directory):

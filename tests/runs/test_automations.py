@@ -21,7 +21,7 @@ from prefect_hailuo import Budget, generate_video
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import BudgetError
 
-PAGE = Path(__file__).parent.parent / "docs" / "events.md"
+PAGE = Path(__file__).parents[2] / "docs" / "events.md"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from prefect_hailuo import Budget, Video
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.models.catalogue import CATALOGUE
 
-SCRIPT = Path(__file__).parent.parent / "flows" / "text_to_video.py"
+SCRIPT = Path(__file__).parents[2] / "flows" / "text_to_video.py"
 
 
 def test_offers_every_text_to_video_model() -> None:

@@ -14,7 +14,7 @@ import pytest
 from databases import holding, run_sql
 from ledger_ground import latest, ledger_at
 from roads import Hundredfold, generate, order_of, timed
-from test_ledger_reconciling import Scene
+from test_reconciling import Scene
 
 from prefect_hailuo import Hailuo23ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator, Fault, delay, drop_after_accepting, edit, refuse

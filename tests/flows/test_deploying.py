@@ -27,7 +27,7 @@ from slots import miss_slots
 
 from prefect_hailuo.emulator import FalEmulator
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("[!_]*.py"))
 SPECIFIED: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))[
     "deployments"

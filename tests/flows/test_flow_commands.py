@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FLOWS = sorted(path.stem for path in (Path(__file__).parent.parent / "flows").glob("[!_]*.py"))
+FLOWS = sorted(path.stem for path in (Path(__file__).parents[2] / "flows").glob("[!_]*.py"))
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -34,7 +34,7 @@ from benchmarks.flights.telling import as_json, table
 from benchmarks.in_flight import main
 from benchmarks.lean_fal.process import lean_fal
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MINIATURE = ("--repeats", "1", "--scale", "0.004", "--hurry", "100", "--single-seconds", "0.3")
 ROW_NAMES = [row.name for row in ROWS]
 
@@ -157,7 +157,7 @@ def test_a_profile_finds_who_is_busy(tmp_path: Path) -> None:
     sampler.stop()
     sampler.report(tmp_path / "profile.txt")
     first = (tmp_path / "profile.txt").read_text().partition("by itself\n")[2].split("\n")[0]
-    assert first.endswith("tests/test_in_flight.py:be_busy")
+    assert first.endswith("tests/benchmarks/test_in_flight.py:be_busy")
 
 
 def test_a_profile_outlives_threads(tmp_path: Path) -> None:
