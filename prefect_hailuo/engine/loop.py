@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -37,9 +37,11 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.follow import Supervisor
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading
-from prefect_hailuo.ledger.ledger import Ledgers, open_ledgers
 from prefect_hailuo.storage.download import Downloads
 from prefect_hailuo.storage.pictures import Pictures
+
+if TYPE_CHECKING:
+    from prefect_hailuo.ledger.ledger import Ledgers
 
 YOUNG_OBJECTS = 20_000
 """After how many new objects the collector looks for garbage while much is in flight. By default it
@@ -114,6 +116,9 @@ class Connections:
 @asynccontextmanager
 async def open_connections() -> AsyncIterator[Connections]:
     """All of them, on the running event loop."""
+    # Here, for SQLAlchemy takes a while to load: a flow that is only imported does not wait for it.
+    from prefect_hailuo.ledger.ledger import open_ledgers
+
     rate = Rate()
     async with AsyncExitStack() as stack:
         yield Connections(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import anyio
 from anyio.to_thread import run_sync
 
-from prefect_hailuo.engine.keep import Keeping
 from prefect_hailuo.engine.loop import Connections, Emit, Job, StoppedError, process_loop
 from prefect_hailuo.engine.order import Order
 from prefect_hailuo.engine.outcome import VideoOutcomes
@@ -256,6 +255,9 @@ def storing(
     ledger = current_settings().ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
+        # Here, as in `_road`.
+        from prefect_hailuo.engine.keep import Keeping
+
         into = Storing(connections.downloads, place)
         keeping = Keeping(connections.ledgers.at(ledger), into, find_place, emit)
         return await keeping.keep(ticket, output, completed)
