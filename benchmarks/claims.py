@@ -35,7 +35,7 @@ from rich.table import Table
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
-from prefect_hailuo.ledger.attempt import Limits, Prepare, Wish
+from prefect_hailuo.ledger.attempt import Limits, Prepare, Purchase
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo
 from prefect_hailuo.models.video import Video
@@ -146,12 +146,12 @@ async def _measure_all(database: str, address: LedgerAddress, count: int) -> lis
 
 
 async def measure(ledger: Ledger, case: Case, count: int) -> Measured:
-    """Let callers work through some wishes, each wish new.
+    """Let callers work through some purchases, each purchase new.
 
     Args:
         ledger: Where it is written down.
         case: What is done, and for how many at once.
-        count: How many wishes; a single caller has fewer.
+        count: How many purchases; a single caller has fewer.
     """
     count = min(count, ALONE) if case.callers == 1 else count
     work = iter([_work(case.steps) for _ in range(count)])
@@ -161,12 +161,12 @@ async def measure(ledger: Ledger, case: Case, count: int) -> Measured:
     return Measured(case, count, time.perf_counter() - started, time.process_time() - cpu)
 
 
-Work = tuple[Wish, Ticket, Video]
+Work = tuple[Purchase, Ticket, Video]
 
 
 async def _call(ledger: Ledger, whole: bool, work: Iterator[Work]) -> None:
-    for wish, ticket, video in work:
-        decision = await ledger.claims.claim(wish)
+    for purchase, ticket, video in work:
+        decision = await ledger.claims.claim(purchase)
         assert not isinstance(decision, Prepare)  # noqa: S101 - for the type checker
         mine = decision.attempt
         if whole:
@@ -178,7 +178,7 @@ async def _call(ledger: Ledger, whole: bool, work: Iterator[Work]) -> None:
 
 def _work(steps: str) -> Work:
     key, request_id = uuid4().hex * 2, uuid4().hex
-    wish = Wish(
+    purchase = Purchase(
         key=key,
         realm="fal",
         endpoint=FOX.endpoint.id,
@@ -191,27 +191,27 @@ def _work(steps: str) -> Work:
         estimated_usd=FOX.price_usd,
     )
     ticket = Ticket(
-        endpoint=wish.endpoint, request_id=request_id, account="studio", input=FOX.body()
+        endpoint=purchase.endpoint, request_id=request_id, account="studio", input=FOX.body()
     )
-    return wish, ticket, _video(wish, request_id)
+    return purchase, ticket, _video(purchase, request_id)
 
 
-def _video(wish: Wish, request_id: str) -> Video:
+def _video(purchase: Purchase, request_id: str) -> Video:
     return Video(
         path=None,
         storage="here",
-        storage_key=f"{wish.key}.mp4",
+        storage_key=f"{purchase.key}.mp4",
         url=OUTPUT.video.url,
         content_type="video/mp4",
         size=1,
         sha256="0" * 64,
-        endpoint=wish.endpoint,
+        endpoint=purchase.endpoint,
         input=FOX.body(),
-        key=wish.key,
+        key=purchase.key,
         request_id=request_id,
-        account=wish.account,
-        realm=wish.realm,
-        price_usd=wish.estimated_usd,
+        account=purchase.account,
+        realm=purchase.realm,
+        price_usd=purchase.estimated_usd,
         stored_at=datetime.now(timezone.utc),
     )
 

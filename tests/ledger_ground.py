@@ -1,4 +1,4 @@
-"""What the tests of the ledger's own room share: a ledger, wishes, and attempts at every stage."""
+"""What the tests of the ledger's own room share: a ledger, purchases, and attempts at every stage."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from prefect_hailuo.ledger.attempt import (
     Attempt,
     Buy,
     Decision,
+    Purchase,
     Reconcile,
     Reuse,
     Wait,
-    Wish,
 )
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo
@@ -33,7 +33,7 @@ PRICE = Decimal("0.49")
 
 OUTPUT = Output(video=File(url="https://v3.fal.media/files/fox.mp4"))
 
-Prepare = Callable[[Ledger, Wish], Awaitable[Attempt]]
+Prepare = Callable[[Ledger, Purchase], Awaitable[Attempt]]
 
 
 @asynccontextmanager
@@ -46,7 +46,7 @@ async def ledger_at(url: str, realm: Realm = "fal") -> AsyncIterator[Ledger]:
         await ledger.close()
 
 
-def wish(key: str = "fox", **terms: Any) -> Wish:
+def purchase(key: str = "fox", **terms: Any) -> Purchase:
     """A fox, at the price of a fox."""
     usual: dict[str, Any] = {
         "realm": "fal",
@@ -57,7 +57,7 @@ def wish(key: str = "fox", **terms: Any) -> Wish:
         "waiter": f"waiter of {key}",
         "estimated_usd": PRICE,
     }
-    return Wish(key=key, **{**usual, **terms})
+    return Purchase(key=key, **{**usual, **terms})
 
 
 def ticket_for(request_id: str = "r1", **terms: Any) -> Ticket:
@@ -88,7 +88,7 @@ def video_for(key: str = "fox", request_id: str = "r1", place: str = "here") -> 
     )
 
 
-async def decided(ledger: Ledger, asked: Wish) -> str:
+async def decided(ledger: Ledger, asked: Purchase) -> str:
     """What the ledger decides, in a word; an error by its class."""
     try:
         decision: Decision = await ledger.claims.claim(asked)
@@ -97,41 +97,41 @@ async def decided(ledger: Ledger, asked: Wish) -> str:
     return type(decision).__name__
 
 
-async def claimed(ledger: Ledger, asked: Wish) -> Attempt:
+async def claimed(ledger: Ledger, asked: Purchase) -> Attempt:
     """The attempt that a claim leads to, whatever it is to be used for."""
     decision = await ledger.claims.claim(asked)
     assert isinstance(decision, Buy | Wait | Reconcile | Attach | Reuse)
     return decision.attempt
 
 
-async def intended(ledger: Ledger, asked: Wish) -> Attempt:
+async def intended(ledger: Ledger, asked: Purchase) -> Attempt:
     """An intent of the caller's own."""
     decision = await ledger.claims.claim(asked)
     assert isinstance(decision, Buy), decision
     return decision.attempt
 
 
-async def sending(ledger: Ledger, asked: Wish) -> Attempt:
+async def sending(ledger: Ledger, asked: Purchase) -> Attempt:
     """A POST that may be on its way."""
     mine = await intended(ledger, asked)
     assert await ledger.claims.begin_sending(mine, SUBMIT_SECONDS)
     return mine
 
 
-async def submitted(ledger: Ledger, asked: Wish) -> Attempt:
+async def submitted(ledger: Ledger, asked: Purchase) -> Attempt:
     """A request that fal accepted; its id is the key's, so that each key has its own."""
     mine = await sending(ledger, asked)
     return await ledger.records.accepted(mine, ticket_for(f"{asked.key}-{mine.number}"))
 
 
-async def succeeded(ledger: Ledger, asked: Wish) -> Attempt:
+async def succeeded(ledger: Ledger, asked: Purchase) -> Attempt:
     """A request with a result."""
     mine = await submitted(ledger, asked)
     await ledger.records.succeeded(mine, OUTPUT, Completed())
     return await latest(ledger, asked.key)
 
 
-async def stored(ledger: Ledger, asked: Wish) -> Attempt:
+async def stored(ledger: Ledger, asked: Purchase) -> Attempt:
     """A video in its place."""
     mine = await succeeded(ledger, asked)
     await ledger.records.stored(mine, video_for(asked.key, mine.request_id or ""))
@@ -141,7 +141,7 @@ async def stored(ledger: Ledger, asked: Wish) -> Attempt:
 def failed_by(error: HailuoError) -> Prepare:
     """A request that ended with this error."""
 
-    async def prepare(ledger: Ledger, asked: Wish) -> Attempt:
+    async def prepare(ledger: Ledger, asked: Purchase) -> Attempt:
         mine = await submitted(ledger, asked)
         await ledger.records.failed(mine, error)
         return await latest(ledger, asked.key)

@@ -90,11 +90,11 @@ async def _over_aiohttp(url: str) -> AsyncIterator[Submit]:
 
 @asynccontextmanager
 async def _over_httpx(url: str) -> AsyncIterator[Submit]:
-    till = anyio.Semaphore(POSTS_AT_ONCE)  # httpcore's pool is slow with more
+    turns = anyio.Semaphore(POSTS_AT_ONCE)  # httpcore's pool is slow with more
     async with open_http(FRESH) as http:
 
         async def submit(prompt: str, before_sending: BeforeSending) -> Ticket:
-            async with till:
+            async with turns:
                 await before_sending()
                 response = await http.post(url, json={"prompt": prompt}, headers=HEADERS)
             return cast(Ticket, response.json())

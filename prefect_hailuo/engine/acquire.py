@@ -190,13 +190,13 @@ class Acquiring:
         self._order = order
         self._waiter = waiter
         self._slot = slot
-        self._wish = order.wish(waiter)
+        self._purchase = order.purchase(waiter)
         self._ledger = ledger
         self._emit = emit
         self._clock = clock
         self._pictures = connections.pictures
         self._submissions = connections.submissions
-        self._till = connections.till
+        self._posts = connections.posts
         self._rate = connections.rate
         self._warnings = tuple(check_camera_commands(order.input.prompt))
         self._may_resubmit = order.on_ambiguous == "resubmit"
@@ -241,27 +241,27 @@ class Acquiring:
         """Before the intent, take a slot, and bring the pictures to fal: after it, only buy."""
         await self._slot.take(max(deadline.remaining, SHORTEST_PAUSE_SECONDS))
         body = await body_to_send(self._order, self._pictures)
-        self._wish = self._order.wish(self._waiter, body)
+        self._purchase = self._order.purchase(self._waiter, body)
 
     def _give_way(self) -> None:
         """What is not bought needs no slot; were it to be bought later, it needs one again."""
         if self._slot.taken and not self._may_be_at_fal:
             self._slot.free()
-            self._wish = self._order.wish(self._waiter)
+            self._purchase = self._order.purchase(self._waiter)
 
     async def _decide(self) -> Decision:
         """Claim, to the end: who knows of no claim that was made could not take it back."""
         with anyio.CancelScope(shield=True):
-            decision = await self._ledger.claims.claim(self._wish)
+            decision = await self._ledger.claims.claim(self._purchase)
         if isinstance(decision, Buy):
             await self._queue_up(decision.attempt)
         return decision
 
     async def _queue_up(self, mine: Attempt) -> None:
-        """Wait for the till; whoever is cancelled meanwhile, or was before, buys nothing."""
+        """Wait until a POST may be sent; whoever is cancelled meanwhile, or was before, buys nothing."""
         try:
             await anyio.lowlevel.checkpoint()
-            await self._till.acquire()
+            await self._posts.acquire()
         except BaseException:
             # Where the ledger is out of reach, the intent dies with its lease.
             with anyio.CancelScope(shield=True), suppress(LedgerError):
@@ -294,10 +294,12 @@ class Acquiring:
         self._warnings = ()
 
     async def _post(self, mine: Attempt) -> Ticket:
-        """Send it, and leave the till to the next."""
+        """Send it, and leave the turn to the next."""
 
         async def begin() -> None:
-            if not await self._ledger.claims.begin_sending(mine, SUBMIT_SECONDS, self._wish.run):
+            if not await self._ledger.claims.begin_sending(
+                mine, SUBMIT_SECONDS, self._purchase.run
+            ):
                 raise NotOursError
 
         order = self._order
@@ -305,12 +307,12 @@ class Acquiring:
             self._caution()
             bare = await self._client.submit(
                 order.input.endpoint.id,
-                dict(self._wish.body),
+                dict(self._purchase.body),
                 webhook_url=order.webhook_url,
                 before_sending=begin,
             )
         finally:
-            self._till.release()
+            self._posts.release()
         return order.named(bare)
 
     async def _note(self, mine: Attempt, error: HailuoError) -> None:
@@ -343,7 +345,7 @@ class Acquiring:
             return None
         with suppress(HailuoError):  # what it misses, the sweep finds in the ledger
             # What no flow run asked for cannot have been cancelled with one.
-            if self._wish.run.ids and await self._ledger.waiters.is_unwanted(mine.key):
+            if self._purchase.run.ids and await self._ledger.waiters.is_unwanted(mine.key):
                 answer = await self._client.cancel(ticket, timeout_seconds=CANCEL_SECONDS)
                 await self._ledger.waiters.record_cancellation(holder, answer)
         return holder

@@ -17,7 +17,7 @@ from prefect_hailuo.engine.loop import Emit
 from prefect_hailuo.engine.order import FindPlace, Order
 from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
 from prefect_hailuo.fal.messages import Completed, Output
-from prefect_hailuo.ledger.attempt import Attempt, Fate, Wish
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Purchase
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.storage.names import name_and_key, name_apart, video_name
 from prefect_hailuo.storage.store import Storing
@@ -201,7 +201,7 @@ class Reusing:
         self._keeping = Keeping(ledger, storing, order.find_place, emit)
         self._name = video_name(order.input, order.key)
 
-    async def enter_unrecorded(self, wish: Wish) -> bool:
+    async def enter_unrecorded(self, purchase: Purchase) -> bool:
         """Write down a video that is in the place with its record, though the ledger is new.
 
         Raises:
@@ -210,7 +210,7 @@ class Reusing:
         video = await self._storing.find(self._name, self._order.key)
         if video is None:
             return False
-        await self._ledger.records.found(wish, video)
+        await self._ledger.records.found(purchase, video)
         return True
 
     async def reuse(self, one: Attempt) -> Video | None:

@@ -103,7 +103,7 @@ class Connections:
     """How many requests a second fal's API is sent."""
     submissions: anyio.Semaphore
     """Counts the purchases that may still be begun; who waits for it has claimed nothing yet."""
-    till: anyio.Semaphore
+    posts: anyio.Semaphore
     """Counts the POSTs that may still be sent at once."""
     ledgers: Ledgers
     """The ledgers that were opened."""
@@ -129,7 +129,7 @@ async def open_connections() -> AsyncIterator[Connections]:
             supervisor=Supervisor(),
             rate=rate,
             submissions=anyio.Semaphore(SUBMISSIONS_AT_ONCE, fast_acquire=True),
-            till=anyio.Semaphore(POSTS_AT_ONCE, fast_acquire=True),
+            posts=anyio.Semaphore(POSTS_AT_ONCE, fast_acquire=True),
             ledgers=await stack.enter_async_context(open_ledgers()),
         )
 

@@ -20,7 +20,7 @@ from prefect_hailuo.errors import ImageError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.ledger.attempt import NOBODY, RECONCILE_SECONDS, Limits, Run, Wish
+from prefect_hailuo.ledger.attempt import NOBODY, RECONCILE_SECONDS, Limits, Purchase, Run
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.image import Image, image_sources
 from prefect_hailuo.models.key import (
@@ -148,7 +148,7 @@ class Order:
         realm = self.access.realm
         return name_of_any_picture(self.settled_input, realm, self.take) in self.approved
 
-    def wish(self, waiter: str, body: Mapping[str, Any] | None = None) -> Wish:
+    def purchase(self, waiter: str, body: Mapping[str, Any] | None = None) -> Purchase:
         """The order as the ledger takes it.
 
         Args:
@@ -158,7 +158,7 @@ class Order:
         """
         if not self.is_settled:
             raise ValueError("Its pictures were not looked at, so nobody knows what is wanted.")
-        return Wish(
+        return Purchase(
             key=self.key,
             realm=self.access.realm,
             endpoint=self.input.endpoint.id,

@@ -223,10 +223,10 @@ class Road:
 
     async def _look_around(self, order: Order, reusing: Reusing, waiter: str) -> None:
         """Before a key is first bought: look where it may be though this ledger never saw it."""
-        wish = order.wish(waiter)
-        if not await reusing.enter_unrecorded(wish):
+        purchase = order.purchase(waiter)
+        if not await reusing.enter_unrecorded(purchase):
             platform = PlatformClient(self._access, self._connections.http, self._clock)
-            await self._ledger.beginnings.look_back(wish, platform, order.reconcile_seconds)
+            await self._ledger.beginnings.look_back(purchase, platform, order.reconcile_seconds)
 
     async def _acquire(self, order: Order, waiter: str, slot: Slot) -> Attempt:
         """The attempt; where it was bought, with a slot that is to be freed once it has ended."""

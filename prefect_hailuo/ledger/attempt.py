@@ -409,7 +409,7 @@ NOBODY = Run()
 
 
 @dataclass(frozen=True)
-class Wish:
+class Purchase:
     """A video that somebody wants, and on what terms.
 
     Args:
@@ -578,9 +578,9 @@ def raised(latest: Attempt, cure: str | None = None) -> HailuoError:
     return recorded_error(record, latest.ticket, cure)
 
 
-def check_approved(wish: Wish) -> None:
+def check_approved(purchase: Purchase) -> None:
     """Refuse to buy what is not among what a person was shown."""
-    if not wish.is_approved:
+    if not purchase.is_approved:
         raise NotApprovedError(
             "It is not among what was approved, and was not bought: since it was asked about, its "
             "picture or its price has changed, or a video that was there or under way was lost.",
@@ -588,10 +588,10 @@ def check_approved(wish: Wish) -> None:
         )
 
 
-def check_account(wish: Wish, latest: Attempt) -> None:
+def check_account(purchase: Purchase, latest: Attempt) -> None:
     """Refuse to follow a request of another account: only its own key can."""
-    if latest.account != wish.account:
+    if latest.account != purchase.account:
         raise OtherAccountError(
             f"The account {latest.account!r} is making this video (attempt {latest.number} is "
-            f"{latest.fate}); these credentials are of the account {wish.account!r}."
+            f"{latest.fate}); these credentials are of the account {purchase.account!r}."
         )

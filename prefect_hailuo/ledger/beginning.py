@@ -31,7 +31,7 @@ from prefect_hailuo.ledger.attempt import (
     RECONCILE_SECONDS,
     Attempt,
     Fate,
-    Wish,
+    Purchase,
     attempt_of,
     describe,
     moment,
@@ -117,15 +117,15 @@ class Earlier:
         self._locks: defaultdict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
 
     async def equal_to(
-        self, wish: Wish, began_at: float, platform: PlatformClient, seconds: float
+        self, purchase: Purchase, began_at: float, platform: PlatformClient, seconds: float
     ) -> list[PastRequest]:
-        """The requests with a wish's body.
+        """The requests with a purchase's body.
 
         The history may lag: where the account was at work shortly before, it is looked at again
         until the ledger is old enough for all of it to be listed.
 
         Args:
-            wish: What is about to be bought.
+            purchase: What is about to be bought.
             began_at: When the ledger began.
             platform: fal's platform API, with the key of the account that would pay.
             seconds: How far the history may lag.
@@ -134,24 +134,24 @@ class Earlier:
             FalError: fal's history could not be read.
             GenerationTimeoutError: Not in time.
         """
-        reading = await self._read(wish, began_at, platform, seconds)
+        reading = await self._read(purchase, began_at, platform, seconds)
         deadline = Deadline(min(seconds, seconds - reading.age), platform.clock)
         pause = FIRST_PAUSE_SECONDS
-        while not (equal := _equal(wish, reading)) and reading.lately and not deadline.passed:
+        while not (equal := _equal(purchase, reading)) and reading.lately and not deadline.passed:
             await deadline.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
-            reading = await self._read(wish, began_at, platform, seconds)
+            reading = await self._read(purchase, began_at, platform, seconds)
         return equal
 
     async def _read(
-        self, wish: Wish, began_at: float, platform: PlatformClient, seconds: float
+        self, purchase: Purchase, began_at: float, platform: PlatformClient, seconds: float
     ) -> Reading:
         """A reading of the endpoint's history, shared by all who wait for one."""
-        which, asked = (wish.account, wish.endpoint), self._next
+        which, asked = (purchase.account, purchase.endpoint), self._next
         async with self._locks[which]:
             reading = self._readings.get(which)
             if reading is None or not reading.serves(asked, seconds):
-                reading = await self._ask(wish.endpoint, began_at, platform)
+                reading = await self._ask(purchase.endpoint, began_at, platform)
                 self._readings[which] = reading
         if reading.late is not None:
             raise _unread(reading.late)
@@ -181,8 +181,8 @@ def _on_our_clock(request: PastRequest, ahead: timedelta) -> PastRequest:
     return request.model_copy(update={"sent_at": request.sent_at - ahead})
 
 
-def _equal(wish: Wish, reading: Reading) -> list[PastRequest]:
-    return list(reading.requests.get(wish.body_digest, ()))
+def _equal(purchase: Purchase, reading: Reading) -> list[PastRequest]:
+    return list(reading.requests.get(purchase.body_digest, ()))
 
 
 def _unread(why: str) -> GenerationTimeoutError:
@@ -219,23 +219,23 @@ MOVED = (
 BEST_FIRST = (Fate.STORED, Fate.SUCCEEDED, Fate.SUBMITTED)
 
 
-async def imported_like(connection: AsyncConnection, wish: Wish) -> dict[str, float]:
-    """The imported requests that a wish for another take may have made, with when each was sent."""
-    return (await imported_like_any(connection, [wish]))[0]
+async def imported_like(connection: AsyncConnection, purchase: Purchase) -> dict[str, float]:
+    """The imported requests that a purchase for another take may have made, with when each was sent."""
+    return (await imported_like_any(connection, [purchase]))[0]
 
 
 async def imported_like_any(
-    connection: AsyncConnection, wishes: Sequence[Wish]
+    connection: AsyncConnection, purchases: Sequence[Purchase]
 ) -> list[dict[str, float]]:
-    """The same for each of many wishes."""
+    """The same for each of many purchases."""
     like: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
-    digests = {wish.body_digest for wish in wishes if wish.take != ORDINARY_TAKE}
+    digests = {purchase.body_digest for purchase in purchases if purchase.take != ORDINARY_TAKE}
     if not digests:
-        return [{} for _ in wishes]
+        return [{} for _ in purchases]
     found = await connection.execute(
         select(*ASKED_FOR, attempt.c.request_id, attempt.c.intended_at).where(
             IMPORTED,
-            attempt.c.realm.in_(sorted({wish.realm for wish in wishes})),
+            attempt.c.realm.in_(sorted({purchase.realm for purchase in purchases})),
             among(connection, attempt.c.body_digest, digests),
             attempt.c.billed.is_distinct_from(Billed.NO),
         )
@@ -243,10 +243,10 @@ async def imported_like_any(
     for *asked_for, request_id, sent_at in found:
         like[tuple(asked_for)][request_id] = sent_at
     return [
-        like[wish.realm, wish.account, wish.endpoint, wish.body_digest]
-        if wish.take != ORDINARY_TAKE
+        like[purchase.realm, purchase.account, purchase.endpoint, purchase.body_digest]
+        if purchase.take != ORDINARY_TAKE
         else {}
-        for wish in wishes
+        for purchase in purchases
     ]
 
 
@@ -332,10 +332,10 @@ class Beginnings:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._earlier = Earlier(database)
-        self._looking: Group[Wish, _Known] = Group(self._look_for_all)
+        self._looking: Group[Purchase, _Known] = Group(self._look_for_all)
 
     async def look_back(
-        self, wish: Wish, platform: PlatformClient, seconds: float = RECONCILE_SECONDS
+        self, purchase: Purchase, platform: PlatformClient, seconds: float = RECONCILE_SECONDS
     ) -> None:
         """Before a key is first bought: give it the request that is there from before, if any.
 
@@ -343,7 +343,7 @@ class Beginnings:
         which it is: the key is closed, with an error that names the cures.
 
         Args:
-            wish: What is about to be bought.
+            purchase: What is about to be bought.
             platform: fal's platform API, with the key of the account that would pay.
             seconds: How far fal's history may lag.
 
@@ -352,26 +352,26 @@ class Beginnings:
             GenerationTimeoutError: Not in time; nothing was bought.
             LedgerError: The ledger cannot be used.
         """
-        if wish.realm == "emulator":  # it forgets, and charges nothing
+        if purchase.realm == "emulator":  # it forgets, and charges nothing
             return
-        known = await self._looking(wish)
+        known = await self._looking(purchase)
         if known.read_at == NEVER:
             return
         equal: list[PastRequest] = []
         if known.read_at is None and known.began_at is not None:
-            equal = await self._earlier.equal_to(wish, known.began_at, platform, seconds)
+            equal = await self._earlier.equal_to(purchase, known.began_at, platform, seconds)
         if equal or known.imported:
             async with self._database.writing() as connection:
-                await _enter(connection, wish, equal)
+                await _enter(connection, purchase, equal)
 
-    async def _look_for_all(self, wishes: Sequence[Wish]) -> list[_Known]:
+    async def _look_for_all(self, purchases: Sequence[Purchase]) -> list[_Known]:
         async with self._database.reading() as connection:
-            read_at = await _read_at(connection, {wish.account for wish in wishes})
+            read_at = await _read_at(connection, {purchase.account for purchase in purchases})
             began_at = await _began_at(connection)
-            imported = await imported_like_any(connection, wishes)
+            imported = await imported_like_any(connection, purchases)
         return [
-            _Known(read_at.get((wish.realm, wish.account)), began_at, like)
-            for wish, like in zip(wishes, imported, strict=True)
+            _Known(read_at.get((purchase.realm, purchase.account)), began_at, like)
+            for purchase, like in zip(purchases, imported, strict=True)
         ]
 
     async def settle(self, realm: Realm, account: str) -> None:
@@ -398,7 +398,7 @@ class _Known:
         read_at: When the account's history was imported; `NEVER`, if it need not be; None until
             then.
         began_at: When the ledger began, if fal still knows of anything before.
-        imported: The imported requests that the wish may have made, with when each was sent.
+        imported: The imported requests that the purchase may have made, with when each was sent.
     """
 
     read_at: float | None
@@ -423,30 +423,30 @@ async def _began_at(connection: AsyncConnection) -> float | None:
     return None if age > timedelta(days=HISTORY_DAYS).total_seconds() else began_at
 
 
-async def _enter(connection: AsyncConnection, wish: Wish, equal: list[PastRequest]) -> None:
+async def _enter(connection: AsyncConnection, purchase: Purchase, equal: list[PastRequest]) -> None:
     """Write the key's first attempt, from before the ledger began."""
-    await lock_or_make_key(connection, wish.key)
-    if await latest_attempt(connection, wish.key) is not None:
+    await lock_or_make_key(connection, purchase.key)
+    if await latest_attempt(connection, purchase.key) is not None:
         return
-    free = await _free(connection, wish, equal)
+    free = await _free(connection, purchase, equal)
     sent = {each.request_id: each.sent_at.timestamp() for each in free}
-    sent |= await imported_like(connection, wish)
+    sent |= await imported_like(connection, purchase)
     if not sent:
         return
-    one = await add_attempt(connection, _unknown(wish, sent))
-    if len(sent) == len(free) == 1 and wish.take == ORDINARY_TAKE:
+    one = await add_attempt(connection, _unknown(purchase, sent))
+    if len(sent) == len(free) == 1 and purchase.take == ORDINARY_TAKE:
         values = {**as_accepted(ticket_of(one, free[0])), "adopted": True}
         await connection.execute(update(attempt).where(is_attempt(one)).values(values))
 
 
 async def _free(
-    connection: AsyncConnection, wish: Wish, equal: list[PastRequest]
+    connection: AsyncConnection, purchase: Purchase, equal: list[PastRequest]
 ) -> list[PastRequest]:
     """The requests that no attempt has."""
     # In this order: a ticket may be written down between the two questions. Asked the other way
     # round, its request is not owned yet, and its attempt not sending any more.
-    sending = await _being_sent(connection, wish)
-    taken = await owned_requests(connection, wish.realm, [each.request_id for each in equal])
+    sending = await _being_sent(connection, purchase)
+    taken = await owned_requests(connection, purchase.realm, [each.request_id for each in equal])
     return [
         each
         for each in equal
@@ -455,12 +455,12 @@ async def _free(
     ]
 
 
-async def _being_sent(connection: AsyncConnection, wish: Wish) -> list[Window]:
+async def _being_sent(connection: AsyncConnection, purchase: Purchase) -> list[Window]:
     """When this ledger sent the same body, without having a ticket for it yet."""
     found = await connection.execute(
         select(attempt).where(
-            attempt.c.realm == wish.realm,
-            attempt.c.body_digest == wish.body_digest,
+            attempt.c.realm == purchase.realm,
+            attempt.c.body_digest == purchase.body_digest,
             attempt.c.request_id.is_(None),
             attempt.c.fate.in_([Fate.SENDING, Fate.AMBIGUOUS]),
         )
@@ -468,24 +468,24 @@ async def _being_sent(connection: AsyncConnection, wish: Wish) -> list[Window]:
     return [window_of(attempt_of(row)) for row in found.mappings()]
 
 
-def _unknown(wish: Wish, sent: Mapping[str, float]) -> dict[str, object]:
+def _unknown(purchase: Purchase, sent: Mapping[str, float]) -> dict[str, object]:
     ids = ", ".join(sent)
     error = ParkedError(
         "By fal's history the account asked for this very input before this ledger began "
-        f"({ids}). Whether one of these is take {wish.take!r} cannot be known; nothing was bought.",
-        cure=f"Adopt one: prefect-hailuo ledger resolve {shown_key(wish.key)} --adopt REQUEST_ID. "
+        f"({ids}). Whether one of these is take {purchase.take!r} cannot be known; nothing was bought.",
+        cure=f"Adopt one: prefect-hailuo ledger resolve {shown_key(purchase.key)} --adopt REQUEST_ID. "
         "If all that was bought before is accounted for, let no other take be asked about: "
         "prefect-hailuo ledger import --skip.",
         billed=Billed.UNKNOWN,
     )
     return {
-        **wish.asked(),
+        **purchase.asked(),
         "fate": Fate.FAILED,
         "billed": Billed.UNKNOWN,
         "error": describe(error),
         "intended_at": max(sent.values()),
         "lease_until": 0.0,
-        "estimated_usd": wish.estimated_usd,
+        "estimated_usd": purchase.estimated_usd,
         "duplicate": False,
         "adopted": False,
     }

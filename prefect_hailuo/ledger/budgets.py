@@ -22,7 +22,15 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import Billed, BudgetError, ConfigurationError
-from prefect_hailuo.ledger.attempt import Attempt, Fate, Limits, Wish, attempt_of, is_parked, moment
+from prefect_hailuo.ledger.attempt import (
+    Attempt,
+    Fate,
+    Limits,
+    Purchase,
+    attempt_of,
+    is_parked,
+    moment,
+)
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.tables import attempt, budget, database_now, insert_once, now_in
 from prefect_hailuo.ticket import Realm
@@ -182,37 +190,37 @@ class OpenBudget:
     begun: Limits | None
     spent: dict[str, Decimal]
 
-    def take(self, wish: Wish) -> None:
+    def take(self, purchase: Purchase) -> None:
         """Reserve a purchase's money, if the limits allow it.
 
         Raises:
             BudgetError: A limit does not allow it; or there is one, and no price is known.
             ConfigurationError: The caller believes the limits to be others.
         """
-        limits = self.check(wish)
-        if wish.limits is not None:
+        limits = self.check(purchase)
+        if purchase.limits is not None:
             self.limits = limits
         for period in self.spent:
-            self.spent[period] += wish.estimated_usd or Decimal(0)
+            self.spent[period] += purchase.estimated_usd or Decimal(0)
 
-    def check(self, wish: Wish) -> Limits:
+    def check(self, purchase: Purchase) -> Limits:
         """See whether the limits allow a purchase; returns them.
 
         Raises:
             BudgetError, ConfigurationError: As `take` does.
         """
-        limits = self._limits_for(wish)
+        limits = self._limits_for(purchase)
         for allowance in allowances_of(limits, self.spent):
-            _check(wish, allowance)
+            _check(purchase, allowance)
         return limits
 
-    def _limits_for(self, wish: Wish) -> Limits:
+    def _limits_for(self, purchase: Purchase) -> Limits:
         if self.limits is None:
-            return wish.limits or Limits()
-        if wish.limits not in (None, self.limits):
+            return purchase.limits or Limits()
+        if purchase.limits not in (None, self.limits):
             raise ConfigurationError(
                 f"The limits of the scope {self.scope!r} are {_written(self.limits)} in the "
-                f"ledger, not {_written(wish.limits)}; nothing was bought.",
+                f"ledger, not {_written(purchase.limits)}; nothing was bought.",
                 cure="A limit lives with its scope: change it for everybody with budget.apply(), "
                 "or pass the scope's name alone.",
             )
@@ -223,14 +231,14 @@ OpenBudgets = dict[tuple[Realm, str], OpenBudget]
 
 
 async def open_budgets(
-    connection: AsyncConnection, wishes: Iterable[Wish], now: float
+    connection: AsyncConnection, purchases: Iterable[Purchase], now: float
 ) -> OpenBudgets:
     """Lock the scopes that some purchases would be on, in their order, and add up what is spent."""
     asked: dict[tuple[Realm, str], list[Limits]] = {}
-    for wish in wishes:
-        limits = asked.setdefault((wish.realm, wish.scope), [])
-        if wish.limits is not None and wish.limits not in limits:
-            limits.append(wish.limits)
+    for purchase in purchases:
+        limits = asked.setdefault((purchase.realm, purchase.scope), [])
+        if purchase.limits is not None and purchase.limits not in limits:
+            limits.append(purchase.limits)
     return {which: await _open(connection, *which, asked[which], now) for which in sorted(asked)}
 
 
@@ -260,21 +268,21 @@ async def _open(
     return OpenBudget(realm, scope, limits, None, spent)
 
 
-def _check(wish: Wish, allowance: Allowance) -> None:
-    if wish.estimated_usd is None:
+def _check(purchase: Purchase, allowance: Allowance) -> None:
+    if purchase.estimated_usd is None:
         raise BudgetError(
-            f"The scope {wish.scope!r} has a limit, and the price of {wish.endpoint} is not "
+            f"The scope {purchase.scope!r} has a limit, and the price of {purchase.endpoint} is not "
             "known; nothing was bought.",
             cure="Use an endpoint with a price, or another scope.",
         )
-    if wish.estimated_usd > allowance.left_usd:
-        raise BudgetError(_figures(wish, allowance))
+    if purchase.estimated_usd > allowance.left_usd:
+        raise BudgetError(_figures(purchase, allowance))
 
 
-def _figures(wish: Wish, allowance: Allowance) -> str:
+def _figures(purchase: Purchase, allowance: Allowance) -> str:
     period = "in all" if allowance.period == "total" else f"a {allowance.period}"
     return (
-        f"This video costs about ${wish.estimated_usd}, and the scope {wish.scope!r} has "
+        f"This video costs about ${purchase.estimated_usd}, and the scope {purchase.scope!r} has "
         f"${allowance.left_usd} left: its limit is ${allowance.limit_usd} {period}, of which "
         f"${allowance.spent_usd} is spent or reserved. Nothing was bought."
     )

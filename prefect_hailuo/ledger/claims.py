@@ -31,12 +31,12 @@ from prefect_hailuo.ledger.attempt import (
     Decision,
     Fate,
     Prepare,
+    Purchase,
     Reconcile,
     Rerun,
     Reuse,
     Run,
     Wait,
-    Wish,
     attempt_of,
     check_account,
     check_approved,
@@ -98,7 +98,7 @@ class Draft:
 
 @dataclass
 class Drafts:
-    """The keys of some wishes, locked.
+    """The keys of some purchases, locked.
 
     Args:
         by_key: Each key's.
@@ -110,18 +110,18 @@ class Drafts:
     _intents: list[dict[str, Any]] = field(default_factory=list)
     _ambiguous: list[Attempt] = field(default_factory=list)
 
-    def intend(self, wish: Wish, now: float, until: float) -> Attempt:
+    def intend(self, purchase: Purchase, now: float, until: float) -> Attempt:
         """A new attempt, its caller's to POST until its lease ends."""
-        draft = self.by_key[wish.key]
+        draft = self.by_key[purchase.key]
         draft.count += 1
         row = {
-            **wish.asked(),
+            **purchase.asked(),
             "number": draft.count,
             "fate": Fate.INTENDED,
             "owner": uuid4().hex,
             "intended_at": now,
             "lease_until": until,
-            "estimated_usd": wish.estimated_usd,
+            "estimated_usd": purchase.estimated_usd,
             "duplicate": False,
             "adopted": False,
         }
@@ -163,7 +163,7 @@ class Drafts:
         return [{"this_key": key, "count": self.by_key[key].count} for key in sorted(keys)]
 
     async def _forget_unused(self, connection: AsyncConnection) -> None:
-        """Leave nothing of a wish that was refused."""
+        """Leave nothing of a purchase that was refused."""
         unused = [key for key in self.made if not self.by_key[key].attempts]
         if unused:
             await connection.execute(
@@ -273,7 +273,7 @@ the POST's hard time limit, `fal.client.SUBMIT_SECONDS`."""
 
 
 class Claims:
-    """Decides about wishes.
+    """Decides about purchases.
 
     Args:
         database: The ledger's.
@@ -281,13 +281,13 @@ class Claims:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._claiming: Group[Wish, Decision] = Group(self._claim_all)
+        self._claiming: Group[Purchase, Decision] = Group(self._claim_all)
         self._beginning: Group[Beginning, bool] = Group(self._begin_all)
         self._reading: Group[str, Attempt | None] = Group(self._latest_of_all)
         self._watching: Group[Attempt, bool] = Group(self._which_are_open)
 
-    async def claim(self, wish: Wish) -> Decision:
-        """Decide, in one transaction, what is to be done for a wish.
+    async def claim(self, purchase: Purchase) -> Decision:
+        """Decide, in one transaction, what is to be done for a purchase.
 
         Raises:
             BudgetError: It would have to be bought, and the scope's budget does not allow it.
@@ -297,23 +297,27 @@ class Claims:
             HailuoError: An earlier attempt failed, and is not repeated unasked.
             LedgerError: The ledger cannot be written; nothing was bought.
         """
-        return await self._claiming(wish)
+        return await self._claiming(purchase)
 
-    async def _claim_all(self, wishes: Sequence[Wish]) -> list[Decision | Exception]:
+    async def _claim_all(self, purchases: Sequence[Purchase]) -> list[Decision | Exception]:
         """Decide about all who came at once, one after another, in one transaction."""
         async with self._database.writing() as connection:
-            drafts = await open_drafts(connection, (wish.key for wish in wishes))
+            drafts = await open_drafts(connection, (purchase.key for purchase in purchases))
             # After the locks, for meanwhile a run may have been cancelled.
-            cancelled = await cancelled_among(connection, (wish.run for wish in wishes))
+            cancelled = await cancelled_among(connection, (purchase.run for purchase in purchases))
             now = await now_in(connection)
-            buying = [wish for wish in wishes if _is_to_buy(wish, drafts.by_key[wish.key], now)]
-            await drafts.void_dead(connection, (wish.key for wish in buying))
+            buying = [
+                purchase
+                for purchase in purchases
+                if _is_to_buy(purchase, drafts.by_key[purchase.key], now)
+            ]
+            await drafts.void_dead(connection, (purchase.key for purchase in buying))
             purses = await open_budgets(connection, buying, now)
             deciding = _Deciding(drafts, purses, cancelled, now)
-            answers = [deciding.answer(wish) for wish in wishes]
+            answers = [deciding.answer(purchase) for purchase in purchases]
             await close_budgets(connection, purses)
             await drafts.write(connection)
-            await keep_waiters(connection, _decided(wishes, answers), now)
+            await keep_waiters(connection, _decided(purchases, answers), now)
         return answers
 
     async def begin_sending(self, mine: Attempt, seconds: float, run: Run = NOBODY) -> bool:
@@ -407,41 +411,41 @@ _BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)
 
 @dataclass(frozen=True)
 class _Deciding:
-    """Decides about wishes, one after another: each sees what those before it came to."""
+    """Decides about purchases, one after another: each sees what those before it came to."""
 
     drafts: Drafts
     purses: OpenBudgets
     cancelled: set[str]
     now: float
 
-    def answer(self, wish: Wish) -> Decision | Exception:
-        """What is to be done for a wish; an error is for this one only."""
+    def answer(self, purchase: Purchase) -> Decision | Exception:
+        """What is to be done for a purchase; an error is for this one only."""
         try:
             # Nothing is bought, and nothing retried, for a run that is known to be cancelled.
-            if wish.run.among(self.cancelled):
-                return was_cancelled(wish.run)
-            draft = self.drafts.by_key[wish.key]
-            decision = _decide(wish, draft, self.now)
+            if purchase.run.among(self.cancelled):
+                return was_cancelled(purchase.run)
+            draft = self.drafts.by_key[purchase.key]
+            decision = _decide(purchase, draft, self.now)
             if decision is None:
-                return self._buy(wish)
+                return self._buy(purchase)
         except HailuoError as error:
             return error
         if isinstance(decision, Reconcile) and decision.attempt.fate is Fate.SENDING:
             return Reconcile(self.drafts.make_ambiguous(decision.attempt))
         return decision
 
-    def _buy(self, wish: Wish) -> Buy | Prepare:
+    def _buy(self, purchase: Purchase) -> Buy | Prepare:
         """Reserve the money and write the intent; nothing of it before the body is ready."""
-        check_approved(wish)
-        purse = self.purses[wish.realm, wish.scope]
-        if not wish.is_ready:
-            purse.check(wish)
+        check_approved(purchase)
+        purse = self.purses[purchase.realm, purchase.scope]
+        if not purchase.is_ready:
+            purse.check(purchase)
             return Prepare()
-        purse.take(wish)
-        return Buy(self.drafts.intend(wish, self.now, self.now + LEASE_SECONDS))
+        purse.take(purchase)
+        return Buy(self.drafts.intend(purchase, self.now, self.now + LEASE_SECONDS))
 
 
-def _decide(wish: Wish, draft: Draft, now: float) -> Decision | None:
+def _decide(purchase: Purchase, draft: Draft, now: float) -> Decision | None:
     """What the table says, with consents, leases, accounts and the number of attempts looked at.
 
     Returns:
@@ -464,26 +468,28 @@ def _decide(wish: Wish, draft: Draft, now: float) -> Decision | None:
         case Rerun.WAIT_OR_RECONCILE:
             if alive:
                 return Wait(latest)
-            check_account(wish, latest)
+            check_account(purchase, latest)
             return Reconcile(latest)
         case Rerun.ATTACH:
-            check_account(wish, latest)
+            check_account(purchase, latest)
             return Attach(latest)
         case Rerun.RECONCILE:
-            check_account(wish, latest)
+            check_account(purchase, latest)
             return Reconcile(latest)
         case _:
             assert_never(latest.rerun)
 
 
-def _is_to_buy(wish: Wish, draft: Draft, now: float) -> bool:
+def _is_to_buy(purchase: Purchase, draft: Draft, now: float) -> bool:
     try:
-        return _decide(wish, draft, now) is None
+        return _decide(purchase, draft, now) is None
     except HailuoError:
         return False
 
 
-def _decided(wishes: Sequence[Wish], answers: Sequence[Decision | Exception]) -> list[Wish]:
+def _decided(
+    purchases: Sequence[Purchase], answers: Sequence[Decision | Exception]
+) -> list[Purchase]:
     """Those that were not refused."""
-    pairs = zip(wishes, answers, strict=True)
-    return [wish for wish, answer in pairs if not isinstance(answer, Exception)]
+    pairs = zip(purchases, answers, strict=True)
+    return [purchase for purchase, answer in pairs if not isinstance(answer, Exception)]

@@ -33,7 +33,7 @@ from prefect_hailuo.ledger.attempt import (
     DECIDABLE,
     Attempt,
     Fate,
-    Wish,
+    Purchase,
     attempt_of,
     describe,
     latest_of,
@@ -506,13 +506,13 @@ class Records:
                 .values(**UNBILLED, fate=Fate.FORGOTTEN)
             )
 
-    async def found(self, wish: Wish, video: Video) -> None:
+    async def found(self, purchase: Purchase, video: Video) -> None:
         """Write down a stored video that this ledger never saw: nothing is to be bought."""
         async with self._database.writing() as connection:
-            await lock_or_make_key(connection, wish.key)
-            owned = await owned_requests(connection, wish.realm, [video.request_id])
-            if not owned and await latest_attempt(connection, wish.key) is None:
-                one = await add_attempt(connection, from_file(wish, video))
+            await lock_or_make_key(connection, purchase.key)
+            owned = await owned_requests(connection, purchase.realm, [video.request_id])
+            if not owned and await latest_attempt(connection, purchase.key) is None:
+                one = await add_attempt(connection, from_file(purchase, video))
                 await put_files(connection, [Kept(one, video)])
 
     async def parked(self, one: Attempt, because: str) -> bool:

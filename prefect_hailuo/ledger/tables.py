@@ -60,7 +60,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from prefect_hailuo.errors import Billed, UnreachableError
 from prefect_hailuo.fal.messages import File, Output
-from prefect_hailuo.ledger.attempt import Attempt, Fate, Wish, attempt_of, describe, latest_of
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Purchase, attempt_of, describe, latest_of
 from prefect_hailuo.models.video import Video, ticket_of
 from prefect_hailuo.ticket import Realm, Ticket
 
@@ -380,12 +380,12 @@ def _copied(like: Attempt) -> dict[str, Any]:
     return {name: getattr(like, name) for name in names}
 
 
-def from_file(wish: Wish, video: Video) -> dict[str, Any]:
+def from_file(purchase: Purchase, video: Video) -> dict[str, Any]:
     """The attempt that a stored video's own record tells of."""
     bought_at = (video.submitted_at or video.stored_at).timestamp()
     return {
-        **wish.asked(),
-        "account": video.account or wish.account,
+        **purchase.asked(),
+        "account": video.account or purchase.account,
         "labels": video.labels,
         "fate": Fate.STORED,
         "billed": Billed.YES,

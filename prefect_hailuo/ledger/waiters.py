@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.fal.client import FRESH_SECONDS
 from prefect_hailuo.fal.messages import Cancellation
-from prefect_hailuo.ledger.attempt import Attempt, Fate, Run, Wish, attempt_of
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Purchase, Run, attempt_of
 from prefect_hailuo.ledger.database import Database, Group
 from prefect_hailuo.ledger.tables import (
     UNBILLED,
@@ -49,19 +49,21 @@ class Waiting:
     run: Run
 
 
-async def keep_waiters(connection: AsyncConnection, wishes: Sequence[Wish], now: float) -> None:
+async def keep_waiters(
+    connection: AsyncConnection, purchases: Sequence[Purchase], now: float
+) -> None:
     """Write down that some calls wait, or that they still do."""
     rows = [
         {
-            "id": wish.waiter,
-            "key": wish.key,
-            "realm": wish.realm,
-            "flow_run_id": wish.run.flow_run_id,
-            "root_flow_run_id": wish.run.root_flow_run_id,
+            "id": purchase.waiter,
+            "key": purchase.key,
+            "realm": purchase.realm,
+            "flow_run_id": purchase.run.flow_run_id,
+            "root_flow_run_id": purchase.run.root_flow_run_id,
             "started_at": now,
             "lease_until": now + WAITER_LEASE_SECONDS,
         }
-        for wish in wishes
+        for purchase in purchases
     ]
     if rows:
         await connection.execute(insert_once(connection, waiter), rows)

@@ -133,7 +133,7 @@ a cancelled process after 30 s, and a submission under way may need the rest."""
 
 
 @dataclass(frozen=True)
-class Office:
+class AccountLedger:
     """An account and its ledger: what it takes to cancel there.
 
     Args:
@@ -153,11 +153,11 @@ class Watched(Watch):
 
     Args:
         run: The flow run.
-        office: Where to cancel, if anywhere.
+        account: Where to cancel, if anywhere.
     """
 
     run: Run
-    office: Office | None
+    account: AccountLedger | None
     cancels: list[Callable[[], object]] = field(default_factory=list)
 
     def started(self, cancel: Callable[[], object]) -> None:
@@ -286,8 +286,8 @@ class Watcher:
             self._cancelled_since.setdefault(run, at)
             jobs = [each for each in self._watched if each.run == run]
         # First the ledger: from then on, nothing is bought for the run, here or elsewhere.
-        for office in {each.office for each in jobs if each.office is not None}:
-            _withdraw(run.only(cancelled), office)
+        for account in {each.account for each in jobs if each.account is not None}:
+            _withdraw(run.only(cancelled), account)
         for each in jobs:
             each.give_up()
 
@@ -299,12 +299,12 @@ def _ask_prefect(run: Run) -> frozenset[str] | None:
         return None
 
 
-def _withdraw(run: Run, office: Office) -> None:
+def _withdraw(run: Run, account: AccountLedger) -> None:
     async def job(connections: Connections, emit: Emit) -> None:
         # Here, for the road loads the ledger's database: this module is loaded with the package.
         from prefect_hailuo.engine.road import Road
 
-        await Road(office.access, office.ledger, connections).withdraw(run)
+        await Road(account.access, account.ledger, connections).withdraw(run)
 
     # What it misses is done the next time; after the last, by the flow's hook or the sweep.
     with suppress(Exception, StoppedError):

@@ -24,7 +24,7 @@ from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.cancellation import (
     NOT_CANCELLED,
-    Office,
+    AccountLedger,
     Watched,
     current_run,
     seconds_to_signal,
@@ -61,13 +61,13 @@ class Step(Generic[T]):
 
     Args:
         job: What to do on the loop.
-        office: The account and its ledger; None for a step that needs no key.
+        account: The account and its ledger; None for a step that needs no key.
         teller: Makes what tells the run of the job's events.
         subject: The generation that it is about, if it is one.
     """
 
     job: Job[T]
-    office: Office | None
+    account: AccountLedger | None
     teller: Callable[[], Tells] = Teller
     subject: Subject | None = None
 
@@ -78,7 +78,7 @@ def perform(step: Step[T]) -> T:
     Raises:
         StoppedError: The flow run was cancelled, or the process is stopping.
     """
-    watched = Watched(current_run(), step.office)
+    watched = Watched(current_run(), step.account)
     with watcher().watching(watched):
         try:
             return _run(step, watched)
@@ -92,7 +92,7 @@ def perform(step: Step[T]) -> T:
 
 async def aperform(step: Step[T]) -> T:
     """The asynchronous twin of `perform`."""
-    watched = Watched(current_run(), step.office)
+    watched = Watched(current_run(), step.account)
     with watcher().watching(watched):
         try:
             return await _arun(step, watched)
@@ -133,44 +133,44 @@ def _reinstate(watched: Watched, error: RunCancelledError) -> None:
     """
     if watcher().ask(watched.run, time.monotonic()) != NOT_CANCELLED:
         raise error
-    if watched.office is not None:
-        process_loop().run(_reinstating(watched.run, watched.office))
+    if watched.account is not None:
+        process_loop().run(_reinstating(watched.run, watched.account))
 
 
-def _reinstating(run: Run, office: Office) -> Job[None]:
+def _reinstating(run: Run, account: AccountLedger) -> Job[None]:
     async def job(connections: Connections, emit: Emit) -> None:
-        await connections.ledgers.at(office.ledger).waiters.reinstate(run.ids)
+        await connections.ledgers.at(account.ledger).waiters.reinstate(run.ids)
 
     return job
 
 
-def _office(access: Access, ledger: LedgerAddress | None = None) -> Office:
+def _account(access: Access, ledger: LedgerAddress | None = None) -> AccountLedger:
     """Where to do something, by the settings; to be called on the caller's side."""
     settings = current_settings()
     ledger = ledger or settings.ledger_of(access.realm)
-    return Office(access, ledger, settings.requests_per_second)
+    return AccountLedger(access, ledger, settings.requests_per_second)
 
 
-def _road(office: Office, connections: Connections, emit: Emit) -> Road:
+def _road(account: AccountLedger, connections: Connections, emit: Emit) -> Road:
     # Here, for the road loads the ledger's database, and this module is loaded with the package.
     from prefect_hailuo.engine.road import Road
 
-    _keep_to_rate(office, connections)
-    return Road(office.access, office.ledger, connections, emit)
+    _keep_to_rate(account, connections)
+    return Road(account.access, account.ledger, connections, emit)
 
 
-def _keep_to_rate(office: Office, connections: Connections) -> None:
-    connections.rate.per_second = office.requests_per_second
+def _keep_to_rate(account: AccountLedger, connections: Connections) -> None:
+    connections.rate.per_second = account.requests_per_second
 
 
 def generating(order: Order) -> Step[Video]:
     """The whole road."""
-    office = _office(order.access, order.ledger)
+    account = _account(order.access, order.ledger)
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        return await _road(office, connections, emit).generate(order)
+        return await _road(account, connections, emit).generate(order)
 
-    return _about(order, Step(job, office))
+    return _about(order, Step(job, account))
 
 
 def batching(
@@ -187,11 +187,11 @@ def batching(
         # Here, as in `_road`.
         from prefect_hailuo.engine.batch import Batch
 
-        _keep_to_rate(office, connections)
+        _keep_to_rate(account, connections)
         return await Batch(orders, connections, emit).run()
 
-    office = _office(orders[0].access, orders[0].ledger)
-    return Step(job, office, teller or partial(BatchTeller, orders))
+    account = _account(orders[0].access, orders[0].ledger)
+    return Step(job, account, teller or partial(BatchTeller, orders))
 
 
 def _about(order: Order, step: Step[T]) -> Step[T]:
@@ -202,34 +202,34 @@ def _about(order: Order, step: Step[T]) -> Step[T]:
 
 def acquiring(order: Order) -> Step[Ticket]:
     """The request alone: the one that there is, or a new one."""
-    office = _office(order.access, order.ledger)
+    account = _account(order.access, order.ledger)
 
     async def job(connections: Connections, emit: Emit) -> Ticket:
-        return await _road(office, connections, emit).acquire(order)
+        return await _road(account, connections, emit).acquire(order)
 
-    return _about(order, Step(job, office))
+    return _about(order, Step(job, account))
 
 
 def triggering(order: Order) -> Step[Ticket]:
     """The request alone, of a video whose place is known to take it."""
-    office = _office(order.access, order.ledger)
+    account = _account(order.access, order.ledger)
 
     async def job(connections: Connections, emit: Emit) -> Ticket:
         await order.place.check()
-        return await _road(office, connections, emit).acquire(order)
+        return await _road(account, connections, emit).acquire(order)
 
-    return _about(order, Step(job, office))
+    return _about(order, Step(job, account))
 
 
 def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Step[Completed]:
     """Until the request has completed."""
-    office = _office(access)
+    account = _account(access)
 
     async def job(connections: Connections, emit: Emit) -> Completed:
-        road = _road(office, connections, emit)
+        road = _road(account, connections, emit)
         return await road.wait(ticket, timeout_seconds)
 
-    return Step(job, office, subject=Subject.of_ticket(ticket))
+    return Step(job, account, subject=Subject.of_ticket(ticket))
 
 
 def fetching(
@@ -239,13 +239,13 @@ def fetching(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Step[Output]:
     """The result of a completed request."""
-    office = _office(access)
+    account = _account(access)
 
     async def job(connections: Connections, emit: Emit) -> Output:
-        road = _road(office, connections, emit)
+        road = _road(account, connections, emit)
         return await road.fetch(ticket, completed, timeout_seconds)
 
-    return Step(job, office, subject=Subject.of_ticket(ticket))
+    return Step(job, account, subject=Subject.of_ticket(ticket))
 
 
 def storing(
@@ -268,9 +268,9 @@ def storing(
 
 def cancelling(ticket: Ticket, access: Access) -> Step[Cancellation]:
     """fal's answer to a cancellation."""
-    office = _office(access)
+    account = _account(access)
 
     async def job(connections: Connections, emit: Emit) -> Cancellation:
-        return await _road(office, connections, emit).cancel(ticket)
+        return await _road(account, connections, emit).cancel(ticket)
 
-    return Step(job, office)
+    return Step(job, account)

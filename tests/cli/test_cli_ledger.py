@@ -8,7 +8,7 @@ import pytest
 from commands import refusal, run, succeed
 from databases import run_sql
 from ledger_ground import failed, intended, ledger_at, stored, submitted, ticket_for
-from ledger_keys import A, B, C, parked, wish
+from ledger_keys import A, B, C, parked, purchase
 
 from prefect_hailuo.errors import ContentPolicyError
 from prefect_hailuo.fal.messages import Cancellation
@@ -23,9 +23,9 @@ NASTY = "[bold]A fox[/bold] :fox: \x1b[31m\x9b2J\u202ered\nand white"
 async def test_attempts_are_listed_the_newest_first(each_ledger: str) -> None:
     """Each with its key, number, fate, money, prompt and request, in 80 columns."""
     async with ledger_at(each_ledger) as ledger:
-        await stored(ledger, wish(A))
-        await failed(ledger, wish(B))
-        await intended(ledger, wish(B))
+        await stored(ledger, purchase(A))
+        await failed(ledger, purchase(B))
+        await intended(ledger, purchase(B))
     listed = succeed("ledger", "list").out
     places = [listed.index(each) for each in (f"{B[:12]} #2", f"{B[:12]} #1", f"{A[:12]} #1")]
     assert places == sorted(places)
@@ -36,7 +36,7 @@ async def test_attempts_are_listed_the_newest_first(each_ledger: str) -> None:
 async def test_what_is_out_of_the_ordinary_is_seen(each_ledger: str) -> None:
     """Parked, duplicate, adopted, cancelled and by which run: all of it is in the list."""
     async with ledger_at(each_ledger) as ledger:
-        one = await submitted(ledger, wish(A, run=Run("run-of-mine"), waiter="w"))
+        one = await submitted(ledger, purchase(A, run=Run("run-of-mine"), waiter="w"))
         await ledger.records.accepted(one, ticket_for("another"))
         await ledger.waiters.withdraw(["run-of-mine"])
         await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
@@ -52,9 +52,9 @@ async def test_what_is_out_of_the_ordinary_is_seen(each_ledger: str) -> None:
 async def test_a_list_can_be_narrowed(each_ledger: str) -> None:
     """By fate, by what waits for a decision, by scope, by model, and by number."""
     async with ledger_at(each_ledger) as ledger:
-        await stored(ledger, wish(A, scope="trailer"))
+        await stored(ledger, purchase(A, scope="trailer"))
         await parked(ledger, B)
-        await intended(ledger, wish(C, endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video"))
+        await intended(ledger, purchase(C, endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video"))
 
     def keys(*options: str) -> list[str]:
         return [row["key"] for row in succeed("ledger", "list", "--json", *options).json]
@@ -70,7 +70,7 @@ async def test_a_list_can_be_narrowed(each_ledger: str) -> None:
 async def test_json_is_the_whole_truth(each_ledger: str) -> None:
     """Every column is there by its name; times name their zone, and dollars are exact."""
     async with ledger_at(each_ledger) as ledger:
-        await stored(ledger, wish(A, labels={"shot": "7"}))
+        await stored(ledger, purchase(A, labels={"shot": "7"}))
     (row,) = succeed("ledger", "list", "--json").json
     assert {field.name for field in fields(Attempt)} <= set(row)
     assert (row["cost_usd"], row["labels"], row["rerun"]) == ("0.49", {"shot": "7"}, "reuse")
@@ -80,7 +80,7 @@ async def test_json_is_the_whole_truth(each_ledger: str) -> None:
 async def test_a_prompt_steers_nothing(each_ledger: str) -> None:
     """It is shown as it was written: no markup, no emoji, no control character, no line end."""
     async with ledger_at(each_ledger) as ledger:
-        mine = await submitted(ledger, wish(A, body={"prompt": NASTY}, labels={"x": NASTY}))
+        mine = await submitted(ledger, purchase(A, body={"prompt": NASTY}, labels={"x": NASTY}))
         await ledger.records.failed(mine, ContentPolicyError(NASTY))
     for command in (["list"], ["show", "a"]):
         shown = succeed("ledger", *command).out
@@ -94,7 +94,7 @@ async def test_the_settings_name_the_realm(
 ) -> None:
     """It is fal's, unless an emulator is set, and `--realm` says otherwise."""
     async with ledger_at(ledger_url) as ledger:
-        await stored(ledger, wish(A))
+        await stored(ledger, purchase(A))
     assert A[:12] in succeed("ledger", "list").out
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL", "http://127.0.0.1:1")
     assert "Nothing of that kind" in succeed("ledger", "list").out
@@ -116,7 +116,7 @@ async def test_a_key_is_found_by_any_beginning_of_it(each_ledger: str) -> None:
     """If it is unique; if not, or if it is none, the error says so."""
     async with ledger_at(each_ledger) as ledger:
         for key in (A, B):
-            await stored(ledger, wish(key))
+            await stored(ledger, purchase(key))
     assert succeed("ledger", "show", "AB", "--json").json["key"] == B
     assert succeed("ledger", "show", A, "--json").json["key"] == A
     assert "Several keys begin with 'a'" in refusal("ledger", "show", "a")
@@ -127,8 +127,8 @@ async def test_a_key_is_found_by_any_beginning_of_it(each_ledger: str) -> None:
 async def test_a_key_is_told_with_all_that_belongs_to_it(each_ledger: str) -> None:
     """Its attempts with their history and errors, its tickets, its waiters, its files."""
     async with ledger_at(each_ledger) as ledger:
-        await failed(ledger, wish(A, waiter="first", run=Run("run-1", "root-1")))
-        await stored(ledger, wish(A, waiter="second"))
+        await failed(ledger, purchase(A, waiter="first", run=Run("run-1", "root-1")))
+        await stored(ledger, purchase(A, waiter="second"))
     story = succeed("ledger", "show", "a", "--json").json
     assert [each["fate"] for each in story["attempts"]] == ["failed", "stored"]
     assert story["attempts"][0]["error"]["message"] == "Out of order."
@@ -155,14 +155,14 @@ async def test_a_consent_changes_what_a_rerun_does(each_ledger: str) -> None:
         await parked(ledger, A)
         assert await ledger.claims.consent(A, 1)
         assert "buy once more" in succeed("ledger", "show", "a").words
-        await intended(ledger, wish(A))
+        await intended(ledger, purchase(A))
         assert "buy once more" not in succeed("ledger", "show", "a").words
 
 
 async def test_a_redacted_generation_can_be_told(each_ledger: str) -> None:
     """What is gone is said to be gone."""
     async with ledger_at(each_ledger) as ledger:
-        await stored(ledger, wish(A))
+        await stored(ledger, purchase(A))
     run_sql(each_ledger, "UPDATE hailuo_attempt SET body = NULL")
     assert "(redacted)" in succeed("ledger", "list").out
     assert "(redacted)" in succeed("ledger", "show", "a").out

@@ -19,7 +19,7 @@ from ledger_ground import (
     submitted,
     ticket_for,
 )
-from ledger_keys import A, B, parked, wish
+from ledger_keys import A, B, parked, purchase
 from roads import FOX, OWL, generate
 
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting, refuse
@@ -130,7 +130,7 @@ async def test_an_adoption_is_a_compare_and_swap(each_ledger: str) -> None:
     async with ledger_at(each_ledger) as ledger:
         seen = await parked(ledger, A)
         assert await ledger.claims.consent(A, 1)
-        await submitted(ledger, wish(A))
+        await submitted(ledger, purchase(A))
         assert await ledger.records.adopted(seen, ticket_for("found")) is None
         assert [one.request_id for one in (await ledger.reading.story(A)).attempts] == [
             *(None, f"{A}-2"),
@@ -151,7 +151,7 @@ async def test_the_attempt_is_the_one_that_was_looked_at(each_ledger: str) -> No
     async with ledger_at(each_ledger) as ledger:
         await parked(ledger, A)
         assert await ledger.claims.consent(A, 1)
-        lost = await sending(ledger, wish(A))
+        lost = await sending(ledger, purchase(A))
         await ledger.records.answer_lost(lost, AbandonedError("Lost."))
         said = refusal("ledger", "resolve", "a", "--abandon", "--attempt", "1")
         assert "attempt 2 (ambiguous) is the latest" in said
@@ -163,18 +163,18 @@ async def test_the_attempt_is_the_one_that_was_looked_at(each_ledger: str) -> No
 async def test_what_needs_no_decision_gets_none(each_ledger: str, option: str) -> None:
     """What is stored, at fal, or being submitted goes on by itself: the error says how."""
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish(A))
+        await intended(ledger, purchase(A))
         assert "being submitted" in refusal("ledger", "resolve", A, option)
-        await stored(ledger, wish(B))
+        await stored(ledger, purchase(B))
         assert "is stored" in refusal("ledger", "resolve", B, option)
-        await submitted(ledger, wish("c" * 64))
+        await submitted(ledger, purchase("c" * 64))
         assert "Run it again" in refusal("ledger", "resolve", "c", option)
 
 
 async def test_what_has_failed_cannot_be_abandoned(each_ledger: str) -> None:
     """It cost nothing, and stays so."""
     async with ledger_at(each_ledger) as ledger:
-        await failed(ledger, wish(A))
+        await failed(ledger, purchase(A))
         assert "has failed already" in refusal("ledger", "resolve", A, "--abandon")
         assert (await latest(ledger, A)).cost_usd == 0
 
@@ -182,7 +182,7 @@ async def test_what_has_failed_cannot_be_abandoned(each_ledger: str) -> None:
 async def test_what_was_never_looked_for_is_not_decided_about(each_ledger: str) -> None:
     """A POST whose owner died may be in fal's history: that is asked first."""
     async with ledger_at(each_ledger) as ledger:
-        await sending(ledger, wish(A))
+        await sending(ledger, purchase(A))
         end_leases(each_ledger)
         said = refusal("ledger", "resolve", A, "--allow-one-resubmit")
         assert "ledger reconcile" in said

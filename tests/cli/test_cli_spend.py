@@ -8,7 +8,7 @@ import pytest
 from commands import refusal, succeed
 from databases import run_sql
 from ledger_ground import failed, failed_by, intended, ledger_at, stored, submitted
-from ledger_keys import A, B, C, parked, wish
+from ledger_keys import A, B, C, parked, purchase
 
 from prefect_hailuo.emulator import FalEmulator, edit
 from prefect_hailuo.errors import InputRefusedError
@@ -22,12 +22,12 @@ D, E, F = "d" * 64, "e" * 64, "f" * 64
 async def spend_something(url: str) -> None:
     """One of each: settled, free, reserved, parked, and of unknown cost."""
     async with ledger_at(url) as ledger:
-        await stored(ledger, wish(A))
-        await failed(ledger, wish(B))
-        await submitted(ledger, wish(C))
+        await stored(ledger, purchase(A))
+        await failed(ledger, purchase(B))
+        await submitted(ledger, purchase(C))
         await parked(ledger, D, scope="trailer")
         refused = failed_by(InputRefusedError("Refused."))
-        await refused(ledger, wish(E, scope="trailer", endpoint=HAILUO_02))
+        await refused(ledger, purchase(E, scope="trailer", endpoint=HAILUO_02))
 
 
 async def test_every_dollar_is_somewhere(each_ledger: str) -> None:
@@ -76,7 +76,7 @@ async def test_what_is_left_of_each_limit_is_shown(each_ledger: str) -> None:
 async def test_what_has_no_price_is_counted_apart(each_ledger: str) -> None:
     """It is in no figure, and that is said."""
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish(A, estimated_usd=None))
+        await intended(ledger, purchase(A, estimated_usd=None))
     assert succeed("spend", "--json").json["unpriced"] == 1
     assert "1 attempts are not in these figures" in succeed("spend").words
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import anyio
 import pytest
 from databases import address_of, run_sql
-from ledger_ground import attempts_of, decided, ledger_at, submitted, wish
+from ledger_ground import attempts_of, decided, ledger_at, purchase, submitted
 from prefect.client.schemas.objects import FlowRun
 from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, answer
 from roads import FOX, OWL, order_of, path_of, record_of
@@ -57,7 +57,7 @@ VALUES ('fox', 'fox', 'fal', 0, 0, 1)
 async def test_any_number_of_calls_may_have_been_cancelled(postgresql_url: str) -> None:
     """Of 33,000 cancelled calls, the one whose request is still at fal is found."""
     async with ledger_at(postgresql_url) as ledger:
-        await submitted(ledger, wish())
+        await submitted(ledger, purchase())
         run_sql(postgresql_url, "DELETE FROM hailuo_waiter", CANCELLED_FOX, MANY_CANCELLED)
         assert [one.key for one in await ledger.waiters.unwanted("fal")] == ["fox"]
 
@@ -136,8 +136,8 @@ async def test_a_worker_frozen_in_its_transaction_stops_nobody(
         with pytest.raises(LedgerError, match="cannot be used"):
             async with frozen.database.writing() as connection:
                 await connection.execute(text("LOCK TABLE hailuo_generation IN EXCLUSIVE MODE"))
-                assert await decided(other, wish()) == "Buy"
-        assert await decided(frozen, wish("next")) == "Buy"
+                assert await decided(other, purchase()) == "Buy"
+        assert await decided(frozen, purchase("next")) == "Buy"
 
 
 async def test_a_ledger_out_of_reach_is_tried_once_for_all_who_wait() -> None:
@@ -148,7 +148,7 @@ async def test_a_ledger_out_of_reach_is_tried_once_for_all_who_wait() -> None:
         for callers in (1, 20):
             async with ledger_at(url) as ledger, anyio.create_task_group() as tasks:
                 for _ in range(callers):
-                    tasks.start_soon(decided, ledger, wish())
+                    tasks.start_soon(decided, ledger, purchase())
             tried.append(server.connections - sum(tried))
     assert tried[0] == tried[1] > 0
 
@@ -157,14 +157,14 @@ async def test_a_deleted_ledger_is_not_written_to_nor_made_anew(ledger_url: str)
     """A worker whose ledger's file has gone buys nothing, until the file is back."""
     file = anyio.Path(address_of(ledger_url).file or "")
     async with ledger_at(ledger_url) as ledger:
-        await submitted(ledger, wish("before"))
+        await submitted(ledger, purchase("before"))
         await file.rename(file.with_suffix(".away"))
         for _ in range(2):
             with pytest.raises(LedgerError, match="Put it back"):
-                await ledger.claims.claim(wish("gone"))
+                await ledger.claims.claim(purchase("gone"))
         assert not await file.exists()
         await file.with_suffix(".away").rename(file)
-        assert await decided(ledger, wish("before")) == "Attach"
+        assert await decided(ledger, purchase("before")) == "Attach"
 
 
 async def test_a_replaced_ledger_is_opened_anew(ledger_url: str) -> None:
@@ -174,9 +174,9 @@ async def test_a_replaced_ledger_is_opened_anew(ledger_url: str) -> None:
         await ledger.claims.latest("any")
         for each in file.parent.glob(f"{file.name}*"):
             each.unlink()
-        assert await decided(other, wish()) == "Buy"
-        assert await decided(ledger, wish()) == "LedgerError"
-        assert await decided(ledger, wish()) == "Wait"
+        assert await decided(other, purchase()) == "Buy"
+        assert await decided(ledger, purchase()) == "LedgerError"
+        assert await decided(ledger, purchase()) == "Wait"
 
 
 ODD = os.fsdecode(b"sh\xf6t.txt")
@@ -200,7 +200,7 @@ def test_words_that_cannot_be_written_down_are_refused_first(
 async def test_a_search_that_ends_in_odd_words_is_parked(postgresql_url: str) -> None:
     """Whatever fal or a proxy says, the reason can be written down."""
     async with ledger_at(postgresql_url) as ledger:
-        one = await submitted(ledger, wish())
+        one = await submitted(ledger, purchase())
         assert await ledger.records.parked(one, f"It said {ODD} and \0.")
         await ledger.records.failed(one, FalFaultError(f"{ODD} and \0"))
     [row] = attempts_of(postgresql_url)
@@ -273,7 +273,7 @@ def test_the_hook_cancels_in_one_realm_though_the_others_ledger_is_broken(
 async def test_fal_may_not_know_yet_what_it_has_just_accepted(each_ledger: str) -> None:
     """A request that cannot be found to be cancelled is looked for again, while it is new."""
     async with ledger_at(each_ledger) as ledger:
-        one = await submitted(ledger, wish(run=Run("one", None)))
+        one = await submitted(ledger, purchase(run=Run("one", None)))
         await ledger.waiters.withdraw(["one"])
         for known in (False, True):
             await ledger.waiters.record_cancellation(one, Cancellation.UNKNOWN_REQUEST)

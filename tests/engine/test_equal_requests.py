@@ -23,7 +23,7 @@ def give_away(order: Order, request_id: str) -> Attempt | None:
 
     async def job(connections: Connections, emit: Emit) -> Attempt | None:
         ledger = connections.ledgers.at(order.ledger)
-        decision = await ledger.claims.claim(order.wish("somebody"))
+        decision = await ledger.claims.claim(order.purchase("somebody"))
         assert isinstance(decision, Buy)
         ticket = Ticket(endpoint=order.input.endpoint.id, request_id=request_id, realm="emulator")
         return await ledger.records.adopted(decision.attempt, ticket)

@@ -179,7 +179,7 @@ def test_who_gives_up_while_others_are_served_has_bought_nothing(
     async def given_up(connections: Connections, emit: Emit) -> None:
         async with AsyncExitStack() as others:
             for _ in range(POSTS_AT_ONCE):
-                await others.enter_async_context(connections.till)
+                await others.enter_async_context(connections.posts)
             with anyio.move_on_after(0.5):
                 await generating(order).job(connections, emit)
 

@@ -142,8 +142,8 @@ def test_an_intent_of_the_dead_is_taken_over(
 
     async def intend(connections: Connections, emit: Emit) -> bool:
         settled = await settle(order, connections.pictures)
-        wish = settled.wish("dead", await body_to_send(settled, connections.pictures))
-        return isinstance(await connections.ledgers.at(order.ledger).claims.claim(wish), Buy)
+        purchase = settled.purchase("dead", await body_to_send(settled, connections.pictures))
+        return isinstance(await connections.ledgers.at(order.ledger).claims.claim(purchase), Buy)
 
     assert process_loop().run(intend)
     end_leases(ledger_url)

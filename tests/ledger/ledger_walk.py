@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 
-from ledger_ground import FOX, PRICE, wish
+from ledger_ground import FOX, PRICE, purchase
 from ledger_walk_bill import BrokenPromiseError, check_bill
 from ledger_walk_fal import Fal
 from ledger_walk_ground import Actor, Ground
@@ -16,7 +16,7 @@ from ledger_walk_ledger import Rooms
 from ledger_walk_people import Canceller, Decider
 from ledger_walk_workers import Worker
 
-from prefect_hailuo.ledger.attempt import Limits, Run, Wish
+from prefect_hailuo.ledger.attempt import Limits, Purchase, Run
 from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo
 
 OWL = Hailuo23ProTextToVideo(prompt="An owl lands.")
@@ -107,12 +107,12 @@ class Walk:
             self.workers.remove(worker)
         if worker.end not in {None, *ENDS}:
             raise BrokenPromiseError(f"a worker ended with {worker.end}")
-        return f"{worker.wish.waiter} {done}"
+        return f"{worker.purchase.waiter} {done}"
 
     async def _start(self) -> str:
         if len(self.workers) >= MOST_WORKERS:
             return "nobody starts"
-        asked = self._wish(self._key(), "rival" if self.chance.random() < 0.1 else "studio")
+        asked = self._purchase(self._key(), "rival" if self.chance.random() < 0.1 else "studio")
         await self.ground.reinstate(asked.run)
         self.workers.append(Worker(self.ground, asked, self.chance.random() < 0.15))
         return f"{asked.waiter} starts"
@@ -121,14 +121,14 @@ class Walk:
         if not self.workers:
             return "nobody is killed"
         dead = self.workers.pop(self.chance.randrange(len(self.workers)))
-        return f"{dead.wish.waiter} is killed"
+        return f"{dead.purchase.waiter} is killed"
 
     async def _freeze(self) -> str:
         if not self.workers:
             return "nobody freezes"
         worker = self.chance.choice(self.workers)
         worker.frozen = not worker.frozen
-        return f"{worker.wish.waiter} {'freezes' if worker.frozen else 'wakes up'}"
+        return f"{worker.purchase.waiter} {'freezes' if worker.frozen else 'wakes up'}"
 
     async def _let_time_pass(self) -> str:
         seconds = self.chance.choice([1, 10, 46, 200])
@@ -155,9 +155,9 @@ class Walk:
         self.fal.calm = True
         for worker in self.workers:
             worker.frozen = False
-        self.workers += [Worker(self.ground, self._wish(key)) for key in KEYS]
+        self.workers += [Worker(self.ground, self._purchase(key)) for key in KEYS]
         for worker in self.workers:
-            await self.ground.reinstate(worker.wish.run)
+            await self.ground.reinstate(worker.purchase.run)
         while self.workers:
             await self._do(self._rest)
             if len(self.steps) > MOST_STEPS:
@@ -169,18 +169,18 @@ class Walk:
             return await self._let_time_pass()
         return await self._step(self.chance.choice(self.workers))
 
-    def _somebody(self) -> Wish:
-        """The wish of somebody who is there, if anybody is."""
-        wishes = [each.wish for each in self.workers if each.wish.account == "studio"]
-        return self.chance.choice(wishes or [self._wish(self._key())])
+    def _somebody(self) -> Purchase:
+        """The purchase of somebody who is there, if anybody is."""
+        purchases = [each.purchase for each in self.workers if each.purchase.account == "studio"]
+        return self.chance.choice(purchases or [self._purchase(self._key())])
 
     def _key(self) -> str:
         return self.chance.choice(list(KEYS))
 
-    def _wish(self, key: str, account: str = "studio") -> Wish:
+    def _purchase(self, key: str, account: str = "studio") -> Purchase:
         given, take = KEYS[key]
         self._called += 1
-        named = wish(key, body=given.body(), take=take, account=account)
+        named = purchase(key, body=given.body(), take=take, account=account)
         run = Run(f"run {self.chance.choice('ab')} of {key}")
         return replace(named, waiter=f"worker {self._called} ({key})", run=run)
 

@@ -10,7 +10,7 @@ from ledger_walk_fal import Fal
 from ledger_walk_ledger import Rooms
 
 from prefect_hailuo.errors import HailuoError
-from prefect_hailuo.ledger.attempt import Attempt, Run, Wish
+from prefect_hailuo.ledger.attempt import Attempt, Purchase, Run
 
 Steps = AsyncIterator[str]
 
@@ -61,12 +61,12 @@ class Actor:
 
     Args:
         ground: What it shares with the others.
-        wish: What it is about.
+        purchase: What it is about.
     """
 
-    def __init__(self, ground: Ground, wish: Wish) -> None:
+    def __init__(self, ground: Ground, purchase: Purchase) -> None:
         self.ground = ground
-        self.wish = wish
+        self.purchase = purchase
         self.frozen = False
         self.end: str | None = None
         self._life = self._live()

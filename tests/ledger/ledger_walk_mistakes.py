@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from prefect_hailuo.errors import HailuoError, UnreachableError
-from prefect_hailuo.ledger.attempt import NOBODY, Attempt, Decision, Run, Wish
+from prefect_hailuo.ledger.attempt import NOBODY, Attempt, Decision, Purchase, Run
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.records import Records
 from prefect_hailuo.ledger.search import Finding, Reconciling
@@ -28,10 +28,10 @@ FORGET = "UPDATE hailuo_attempt SET fate = 'failed', billed = 'no' WHERE fate = 
 class TakesTheDeadForSilent(Claims):
     """The end of a lease counts as proof that nothing was sent."""
 
-    async def claim(self, wish: Wish) -> Decision:
+    async def claim(self, purchase: Purchase) -> Decision:
         async with self._database.writing() as connection:
             await connection.execute(text(VOID_SENDING))
-        return await super().claim(wish)
+        return await super().claim(purchase)
 
 
 class SendsWhateverBecameOfIt(Claims):
@@ -59,10 +59,10 @@ class ReplacesWhatWasFound(Claims):
 class ConsentsForEver(Claims):
     """A consent once given is good for every later attempt."""
 
-    async def claim(self, wish: Wish) -> Decision:
+    async def claim(self, purchase: Purchase) -> Decision:
         async with self._database.writing() as connection:
             await connection.execute(text(KEEP_CONSENT))
-        return await super().claim(wish)
+        return await super().claim(purchase)
 
 
 class TakesSilenceForRefusal(Records):

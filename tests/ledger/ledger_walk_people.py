@@ -13,9 +13,9 @@ class Canceller(Actor):
 
     async def _live(self) -> Steps:
         waiters = self.ground.ledger.waiters
-        for one in await self.ground.withdraw(self.wish.run):
+        for one in await self.ground.withdraw(self.purchase.run):
             yield f"is to cancel {one.request_id}"
-            if one.account != self.wish.account or not await waiters.is_unwanted(one.key):
+            if one.account != self.purchase.account or not await waiters.is_unwanted(one.key):
                 continue  # another's, or somebody wants it again
             answer = self.ground.fal.cancel(one.request_id or "")
             yield f"was told {answer}"
@@ -26,7 +26,7 @@ class Decider(Actor):
     """A person who looks at an attempt that is lost, thinks, and decides, as `Resolving`."""
 
     async def _live(self) -> Steps:
-        ledger, key = self.ground.ledger, self.wish.key
+        ledger, key = self.ground.ledger, self.purchase.key
         one = await ledger.claims.latest(key)
         if one is None or one.fate is not Fate.AMBIGUOUS:
             return

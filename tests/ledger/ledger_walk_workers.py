@@ -24,10 +24,10 @@ from prefect_hailuo.ledger.attempt import (
     Decision,
     Fate,
     Prepare,
+    Purchase,
     Reconcile,
     Reuse,
     Wait,
-    Wish,
 )
 from prefect_hailuo.ledger.tables import NEVER_SENT
 from prefect_hailuo.ticket import Ticket
@@ -38,17 +38,17 @@ class Worker(Actor):
 
     Args:
         ground: What it shares with the others.
-        wish: What it wants.
+        purchase: What it wants.
         resubmits: Whether it consents to another purchase of what is not found.
     """
 
-    def __init__(self, ground: Ground, wish: Wish, resubmits: bool = False) -> None:
-        super().__init__(ground, wish)
+    def __init__(self, ground: Ground, purchase: Purchase, resubmits: bool = False) -> None:
+        super().__init__(ground, purchase)
         self.resubmits = resubmits
 
     async def _live(self) -> Steps:
         while self.end is None:
-            decision = await self.ground.ledger.claims.claim(self.wish)
+            decision = await self.ground.ledger.claims.claim(self.purchase)
             yield f"claims: {type(decision).__name__}"
             if isinstance(decision, Buy) and self.ground.happens(0.03):
                 await self.ground.ledger.records.refused(decision.attempt, NEVER_SENT)
@@ -92,7 +92,7 @@ class Worker(Actor):
 
     async def _begin(self, mine: Attempt) -> bool:
         """The last thing before the POST; that it is written down may stay unknown."""
-        run = self.wish.run
+        run = self.purchase.run
         sends = await self.ground.ledger.claims.begin_sending(mine, SUBMIT_SECONDS, run)
         if sends and not self.ground.cancelled.isdisjoint(run.ids):
             raise BrokenPromiseError(f"{mine.key} is sent for a cancelled run")

@@ -19,10 +19,10 @@ from ledger_ground import (
     decided,
     latest,
     ledger_at,
+    purchase,
     sending,
     submitted,
     ticket_for,
-    wish,
 )
 from sqlalchemy import event
 
@@ -31,7 +31,7 @@ from prefect_hailuo.errors import FalError, ParkedError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.ledger.attempt import Attempt, Fate, Wish
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Purchase
 from prefect_hailuo.ledger.beginning import HISTORY_DAYS
 from prefect_hailuo.ledger.ledger import Ledger
 
@@ -57,9 +57,9 @@ class Beginning:
         """The key, and where it is good."""
         return self.emulator.credentials().access()
 
-    def wish(self, take: str = "0") -> Wish:
+    def purchase(self, take: str = "0") -> Purchase:
         """One on this account."""
-        return wish(f"take {take}", body=FOX.body(), take=take, account=self.access.account)
+        return purchase(f"take {take}", body=FOX.body(), take=take, account=self.access.account)
 
     def plant(self, seconds_ago: float = HOUR) -> str:
         """A request of the very same input, from before the ledger began."""
@@ -67,7 +67,7 @@ class Beginning:
 
     async def ask(self, take: str = "0") -> str:
         """Look back, and then claim, as every call for a new key does; what it came to."""
-        asked = self.wish(take)
+        asked = self.purchase(take)
         if await self.ledger.claims.latest(asked.key) is None:
             platform = PlatformClient(self.access, self.http)
             await self.ledger.beginnings.look_back(asked, platform, 0)
@@ -108,7 +108,7 @@ async def test_another_take_of_it_is_closed(beginning: Beginning) -> None:
     planted = beginning.plant()
     assert await beginning.ask("1") == "ParkedError"
     with pytest.raises(ParkedError, match=planted) as caught:
-        await beginning.ledger.claims.claim(beginning.wish("1"))
+        await beginning.ledger.claims.claim(beginning.purchase("1"))
     assert "--adopt" in caught.value.cure and "--allow-one-resubmit" in caught.value.cure
 
 
@@ -125,7 +125,7 @@ async def test_several_equal_requests_close_the_key(beginning: Beginning) -> Non
 async def test_a_request_that_a_row_owns_is_not_in_question(beginning: Beginning) -> None:
     """It was adopted by its id for another key already."""
     planted = beginning.plant()
-    await submitted(beginning.ledger, beginning.wish("other"))
+    await submitted(beginning.ledger, beginning.purchase("other"))
     run_sql(beginning.url, f"UPDATE hailuo_attempt SET request_id = '{planted}'")  # noqa: S608
     assert await beginning.ask() == "Buy"
 
@@ -156,7 +156,7 @@ def between_two_questions(ledger: Ledger, url: str, deed: Deed) -> Iterator[list
 @pytest.mark.parametrize("each_ledger", ["postgresql"], indirect=True)
 async def test_a_ticket_that_comes_in_mid_look_is_not_from_before(beginning: Beginning) -> None:
     """Another take was bought in the ledger's first second; its ticket is written down just now."""
-    other = await sending(beginning.ledger, beginning.wish("0"))
+    other = await sending(beginning.ledger, beginning.purchase("0"))
     planted = beginning.plant(0)
     # However long that took on a busy machine, it was in the first second.
     run_sql(beginning.url, "UPDATE hailuo_origin SET began_at = began_at + 60")
@@ -172,7 +172,7 @@ async def test_a_ticket_that_comes_in_mid_look_is_not_from_before(beginning: Beg
 @pytest.mark.parametrize("each_ledger", ["postgresql"], indirect=True)
 async def test_a_ticket_that_comes_in_mid_import_is_known(beginning: Beginning) -> None:
     """An import does not enter for the ordinary take what another take is just being given."""
-    other = await sending(beginning.ledger, beginning.wish("1"))
+    other = await sending(beginning.ledger, beginning.purchase("1"))
     planted = beginning.plant(0)
 
     def deed(elsewhere: Ledger) -> Coroutine[Any, Any, Attempt]:
@@ -242,5 +242,5 @@ async def test_an_emulators_past_does_not_matter(ledger_url: str) -> None:
     with FalEmulator(speed=1000, clip=smallest_video(), faults=[WATCHED]) as emulator:
         async with ledger_at(ledger_url, "emulator") as ledger, open_http() as http:
             platform = PlatformClient(emulator.credentials().access(), http)
-            await ledger.beginnings.look_back(wish(realm="emulator"), platform)
+            await ledger.beginnings.look_back(purchase(realm="emulator"), platform)
             assert emulator.faults.struck(WATCHED) == 0

@@ -21,11 +21,11 @@ from ledger_ground import (
     intended,
     latest,
     ledger_at,
+    purchase,
     sending,
     stored,
     submitted,
     succeeded,
-    wish,
 )
 from roads import generate
 
@@ -39,7 +39,7 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.messages import Cancellation
-from prefect_hailuo.ledger.attempt import Attempt, Limits, Wish
+from prefect_hailuo.ledger.attempt import Attempt, Limits, Purchase
 from prefect_hailuo.ledger.ledger import Ledger
 
 ONE = Limits(total_usd=PRICE)
@@ -65,9 +65,9 @@ def today() -> datetime:
 async def test_going_over_raises_with_the_figures(each_ledger: str) -> None:
     """The second video is refused, and the error says what it costs, and what is left of what."""
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish("fox", scope="trailer", limits=ONE))
+        await intended(ledger, purchase("fox", scope="trailer", limits=ONE))
         with pytest.raises(BudgetError) as caught:
-            await ledger.claims.claim(wish("owl", scope="trailer"))
+            await ledger.claims.claim(purchase("owl", scope="trailer"))
     assert "$0.49" in caught.value.message and "'trailer'" in caught.value.message
     assert "$0 left" in caught.value.message and "in all" in caught.value.message
     assert attempts_of(each_ledger, "owl") == []
@@ -82,7 +82,7 @@ async def test_claims_at_once_share_no_budget(each_ledger: str) -> None:
     ):
         await one.budgets.put("fal", "default", Limits(per_day_usd=2 * PRICE))
         engines = [one, two, three]
-        racing = (decided(engines[n % 3], wish(f"key {n}")) for n in range(20))
+        racing = (decided(engines[n % 3], purchase(f"key {n}")) for n in range(20))
         decisions = await asyncio.gather(*racing)
         assert sorted(decisions) == ["BudgetError"] * 18 + ["Buy"] * 2
         assert await left(one) == {"day": 0}
@@ -104,23 +104,23 @@ async def test_periods_are_utc_by_the_time_of_the_intent(
 ) -> None:
     """Midnight UTC belongs to the new day and the new month; a total has no end."""
     async with ledger_at(ledger_url) as ledger:
-        await stored(ledger, wish("fox", limits=limits))
+        await stored(ledger, purchase("fox", limits=limits))
         beginning = today() if period == "day" else today().replace(day=1)
         move_intents(ledger_url, beginning - before)
-        assert await decided(ledger, wish("owl")) == ("BudgetError" if counts else "Buy")
+        assert await decided(ledger, purchase("owl")) == ("BudgetError" if counts else "Buy")
 
 
 async def test_every_limit_holds(each_ledger: str) -> None:
     """Room in the month is no help where the day is spent."""
     limits = Limits(per_day_usd=PRICE, per_month_usd=5 * PRICE, total_usd=9 * PRICE)
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish("fox", limits=limits))
+        await intended(ledger, purchase("fox", limits=limits))
         with pytest.raises(BudgetError, match="a day"):
-            await ledger.claims.claim(wish("owl"))
+            await ledger.claims.claim(purchase("owl"))
         assert await left(ledger) == {"day": 0, "month": 4 * PRICE, "total": 8 * PRICE}
 
 
-async def ambiguous(ledger: Ledger, asked: Wish) -> Attempt:
+async def ambiguous(ledger: Ledger, asked: Purchase) -> Attempt:
     """A POST whose answer was lost, and that was given up to a person's decision."""
     mine = await sending(ledger, asked)
     await ledger.records.answer_lost(mine, SubmitUnknownError("Lost."))
@@ -141,19 +141,19 @@ async def test_money_is_reserved_until_it_is_known_to_be_free(
 ) -> None:
     """From the intent on, also what is parked, and what may have been charged, takes its price."""
     async with ledger_at(ledger_url) as ledger:
-        await stage(ledger, wish("fox", limits=ONE))
-        assert await decided(ledger, wish("owl")) == "BudgetError"
+        await stage(ledger, purchase("fox", limits=ONE))
+        assert await decided(ledger, purchase("owl")) == "BudgetError"
         assert await left(ledger) == {"total": 0}
 
 
-async def refused(ledger: Ledger, asked: Wish) -> Attempt:
+async def refused(ledger: Ledger, asked: Purchase) -> Attempt:
     """A POST that fal refused."""
     mine = await sending(ledger, asked)
     await ledger.records.refused(mine, RateLimitedError("Slowly."))
     return mine
 
 
-async def removed(ledger: Ledger, asked: Wish) -> Attempt:
+async def removed(ledger: Ledger, asked: Purchase) -> Attempt:
     """A request that was taken from fal's queue."""
     one = await submitted(ledger, asked)
     await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
@@ -164,48 +164,48 @@ async def removed(ledger: Ledger, asked: Wish) -> Attempt:
 async def test_what_cost_nothing_is_released(each_ledger: str, stage: Prepare) -> None:
     """Once it is known that fal charges nothing, somebody else may have the money."""
     async with ledger_at(each_ledger) as ledger:
-        await stage(ledger, wish("fox", limits=ONE))
+        await stage(ledger, purchase("fox", limits=ONE))
         assert await left(ledger) == {"total": PRICE}
-        assert await decided(ledger, wish("owl")) == "Buy"
+        assert await decided(ledger, purchase("owl")) == "Buy"
 
 
 async def test_a_dead_owners_intent_is_released_when_it_is_found(each_ledger: str) -> None:
     """It counts until a claim finds it void; the retry may have its money."""
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish("fox", limits=ONE))
+        await intended(ledger, purchase("fox", limits=ONE))
         end_leases(each_ledger)
-        assert await decided(ledger, wish("fox")) == "Buy"
+        assert await decided(ledger, purchase("fox")) == "Buy"
         assert await left(ledger) == {"total": 0}
 
 
 async def test_a_second_attempt_by_consent_needs_money_of_its_own(each_ledger: str) -> None:
     """The first may have been charged: both count."""
     async with ledger_at(each_ledger) as ledger:
-        await ambiguous(ledger, wish(limits=ONE))
+        await ambiguous(ledger, purchase(limits=ONE))
         assert await ledger.claims.consent("fox", 1)
-        assert await decided(ledger, wish()) == "BudgetError"
+        assert await decided(ledger, purchase()) == "BudgetError"
 
 
 async def test_a_limit_lives_with_its_scope(each_ledger: str) -> None:
     """A caller who believes in another limit is told both, and buys nothing."""
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish("fox", limits=ONE))
+        await intended(ledger, purchase("fox", limits=ONE))
         with pytest.raises(ConfigurationError, match=r"total_usd=0\.49.*not per_day_usd=3"):
-            await ledger.claims.claim(wish("owl", limits=Limits(per_day_usd=Decimal(3))))
+            await ledger.claims.claim(purchase("owl", limits=Limits(per_day_usd=Decimal(3))))
         assert attempts_of(each_ledger, "owl") == []
         await ledger.budgets.put("fal", "default", Limits(total_usd=2 * PRICE))
-        assert await decided(ledger, wish("owl")) == "Buy"
+        assert await decided(ledger, purchase("owl")) == "Buy"
         assert await ledger.budgets.scopes("fal") == ["default"]
 
 
 async def test_a_lowered_limit_holds_at_once(each_ledger: str) -> None:
     """Also below what is spent already: nothing is left then, not less than nothing."""
     async with ledger_at(each_ledger) as ledger:
-        await stored(ledger, wish("fox", limits=ONE))
+        await stored(ledger, purchase("fox", limits=ONE))
         await ledger.budgets.put("fal", "default", Limits(total_usd=Decimal("0.10")))
         assert await left(ledger) == {"total": 0}
-        assert await decided(ledger, wish("owl")) == "BudgetError"
-        assert await decided(ledger, wish("fox")) == "Reuse"
+        assert await decided(ledger, purchase("owl")) == "BudgetError"
+        assert await decided(ledger, purchase("fox")) == "Reuse"
 
 
 async def test_an_unknown_price_is_refused_where_there_is_a_limit(each_ledger: str) -> None:
@@ -213,8 +213,8 @@ async def test_an_unknown_price_is_refused_where_there_is_a_limit(each_ledger: s
     async with ledger_at(each_ledger) as ledger:
         await ledger.budgets.put("fal", "tight", Limits(total_usd=Decimal(100)))
         with pytest.raises(BudgetError, match="not known"):
-            await ledger.claims.claim(wish("fox", scope="tight", estimated_usd=None))
-        assert await decided(ledger, wish("fox", scope="wide", estimated_usd=None)) == "Buy"
+            await ledger.claims.claim(purchase("fox", scope="tight", estimated_usd=None))
+        assert await decided(ledger, purchase("fox", scope="wide", estimated_usd=None)) == "Buy"
 
 
 async def test_scopes_and_realms_have_budgets_of_their_own(each_ledger: str) -> None:
@@ -223,10 +223,10 @@ async def test_scopes_and_realms_have_budgets_of_their_own(each_ledger: str) -> 
         await ledger.budgets.put("fal", "a", ONE)
         await ledger.budgets.put("fal", "b", ONE)
         await ledger.budgets.put("emulator", "a", ONE)
-        bought = [wish("1", scope="a"), wish("2", scope="b")]
-        bought.append(wish("3", scope="a", realm="emulator"))
+        bought = [purchase("1", scope="a"), purchase("2", scope="b")]
+        bought.append(purchase("3", scope="a", realm="emulator"))
         assert [await decided(ledger, each) for each in bought] == ["Buy"] * 3
-        assert await decided(ledger, wish("4", scope="a")) == "BudgetError"
+        assert await decided(ledger, purchase("4", scope="a")) == "BudgetError"
 
 
 async def test_sums_are_exact(each_ledger: str) -> None:
@@ -235,9 +235,9 @@ async def test_sums_are_exact(each_ledger: str) -> None:
     async with ledger_at(each_ledger) as ledger:
         await ledger.budgets.put("fal", "default", Limits(total_usd=10 * price))
         for number in range(10):
-            assert await decided(ledger, wish(f"{number}", estimated_usd=price)) == "Buy"
+            assert await decided(ledger, purchase(f"{number}", estimated_usd=price)) == "Buy"
         assert await left(ledger) == {"total": 0}
-        assert await decided(ledger, wish("more", estimated_usd=Decimal("0.000001"))) != "Buy"
+        assert await decided(ledger, purchase("more", estimated_usd=Decimal("0.000001"))) != "Buy"
 
 
 def test_a_refused_purchase_sends_nothing(emulator: FalEmulator, tmp_path: Path) -> None:

@@ -13,24 +13,24 @@ from ledger_ground import (
     failed,
     intended,
     ledger_at,
+    purchase,
     sending,
     submitted,
     ticket_for,
-    wish,
 )
 
 
 async def test_a_consent_is_spent_by_one_of_many_racers(each_ledger: str) -> None:
     """Ten callers take the same attempt for lost, and all consent: one more is bought, not ten."""
     async with ledger_at(each_ledger) as one, ledger_at(each_ledger) as other:
-        await sending(one, wish())
+        await sending(one, purchase())
         end_leases(each_ledger)
-        lost = await claimed(one, wish())
+        lost = await claimed(one, purchase())
 
         async def race(number: int) -> str:
             ledger = one if number % 2 else other
             await ledger.claims.consent(lost.key, lost.number)
-            return await decided(ledger, wish(waiter=f"w{number}"))
+            return await decided(ledger, purchase(waiter=f"w{number}"))
 
         decisions = await asyncio.gather(*(race(number) for number in range(10)))
         assert sorted(decisions) == ["Buy"] + ["Wait"] * 9
@@ -40,52 +40,52 @@ async def test_a_consent_is_spent_by_one_of_many_racers(each_ledger: str) -> Non
 async def test_a_consent_is_no_standing_licence(each_ledger: str) -> None:
     """What was bought by consent, and got lost too, is not bought a third time."""
     async with ledger_at(each_ledger) as ledger:
-        await sending(ledger, wish())
+        await sending(ledger, purchase())
         end_leases(each_ledger)
-        await claimed(ledger, wish())
+        await claimed(ledger, purchase())
         assert await ledger.claims.consent("fox", 1)
-        await sending(ledger, wish())
+        await sending(ledger, purchase())
         end_leases(each_ledger)
-        assert await decided(ledger, wish()) == "Reconcile"
+        assert await decided(ledger, purchase()) == "Reconcile"
 
 
 @pytest.mark.parametrize("stage", [intended, sending])
 async def test_nobody_consents_over_a_living_owner(each_ledger: str, stage: Prepare) -> None:
     """While somebody is submitting it, there is nothing to consent to."""
     async with ledger_at(each_ledger) as ledger:
-        await stage(ledger, wish())
+        await stage(ledger, purchase())
         assert not await ledger.claims.consent("fox", 1)
-        assert await decided(ledger, wish()) == "Wait"
+        assert await decided(ledger, purchase()) == "Wait"
 
 
 async def test_a_consent_to_what_does_not_exist_is_none(each_ledger: str) -> None:
     """A later attempt's number, or an unknown key's, allows nothing."""
     async with ledger_at(each_ledger) as ledger:
         assert not await ledger.claims.consent("owl", 1)
-        await submitted(ledger, wish())
+        await submitted(ledger, purchase())
         assert not await ledger.claims.consent("fox", 2)
-        assert await decided(ledger, wish()) == "Attach"
+        assert await decided(ledger, purchase()) == "Attach"
 
 
 async def test_a_found_request_ends_the_consent_to_another(each_ledger: str) -> None:
     """Its owner came late with the ticket: nothing was lost, so nothing is bought in its place."""
     async with ledger_at(each_ledger) as ledger:
-        late = await sending(ledger, wish())
+        late = await sending(ledger, purchase())
         end_leases(each_ledger)
-        await claimed(ledger, wish())
+        await claimed(ledger, purchase())
         assert await ledger.claims.consent("fox", 1)
         await ledger.records.accepted(late, ticket_for())
-        assert await decided(ledger, wish()) == "Attach"
+        assert await decided(ledger, purchase()) == "Attach"
 
 
 async def test_a_consent_outlives_what_cost_nothing(each_ledger: str) -> None:
     """The purchase that it allows was refused, and later failed unbilled: it is still allowed."""
     async with ledger_at(each_ledger) as ledger:
-        await sending(ledger, wish())
+        await sending(ledger, purchase())
         end_leases(each_ledger)
-        await claimed(ledger, wish())
+        await claimed(ledger, purchase())
         assert await ledger.claims.consent("fox", 1)
-        await intended(ledger, wish())
+        await intended(ledger, purchase())
         end_leases(each_ledger)
-        await failed(ledger, wish())
-        assert await decided(ledger, wish()) == "Buy"
+        await failed(ledger, purchase())
+        assert await decided(ledger, purchase()) == "Buy"

@@ -12,7 +12,7 @@ import anyio
 import pytest
 from databases import LEDGER_URL, holding, run_sql
 from file_server import smallest_video
-from ledger_ground import attempts_of, decided, end_leases, intended, latest, ledger_at, wish
+from ledger_ground import attempts_of, decided, end_leases, intended, latest, ledger_at, purchase
 from roads import Hundredfold, generate, order_of, timed
 from sqlalchemy import text
 
@@ -63,7 +63,7 @@ async def test_postgresql_waits_for_its_disk(postgresql_url: str) -> None:
 async def test_readers_wait_for_no_writer(each_ledger: str) -> None:
     """Somebody keeps the ledger locked: what is written can still be seen."""
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish())
+        await intended(ledger, purchase())
         with holding(each_ledger, "UPDATE hailuo_generation SET attempts = 7"):
             one = await asyncio.wait_for(latest(ledger), 5)
         assert one.fate is Fate.INTENDED
@@ -72,22 +72,22 @@ async def test_readers_wait_for_no_writer(each_ledger: str) -> None:
 async def test_half_a_transaction_is_none(each_ledger: str) -> None:
     """What fails in the middle leaves no trace."""
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish())
+        await intended(ledger, purchase())
         with pytest.raises(RuntimeError):
             async with ledger.database.writing() as connection:
                 await connection.execute(text("DELETE FROM hailuo_attempt"))
                 raise RuntimeError
-        assert await decided(ledger, wish()) == "Wait"
+        assert await decided(ledger, purchase()) == "Wait"
 
 
 async def test_cancelled_callers_leave_the_ledger_in_order(each_ledger: str) -> None:
     """Given up at thirty different moments: each claim is there or not, and the next one works."""
     async with ledger_at(each_ledger) as ledger:
-        await intended(ledger, wish("first"))
+        await intended(ledger, purchase("first"))
         for number in range(30):
             with anyio.move_on_after(number / 5_000):  # as a job of the package's loop is
-                await ledger.claims.claim(wish(f"key {number}"))
-        assert await decided(ledger, wish("last")) == "Buy"
+                await ledger.claims.claim(purchase(f"key {number}"))
+        assert await decided(ledger, purchase("last")) == "Buy"
     alone = "SELECT key FROM hailuo_generation g WHERE attempts <> (SELECT count(*) {})"
     torn = run_sql(each_ledger, alone.format("FROM hailuo_attempt a WHERE a.key = g.key"))
     assert torn == []
@@ -98,15 +98,15 @@ async def test_a_ledger_that_was_taken_away_is_not_begun_anew(tmp_path: Path, go
     """An empty one would not know what was bought: all fails until it is back, and then goes on."""
     file = tmp_path / "a ledger % of ours" / "ledger.db"
     async with ledger_at(f"sqlite:///{file}") as ledger:
-        await intended(ledger, wish())
+        await intended(ledger, purchase())
         with moved_away(file):
             if "lost" in gone:
                 await lose_connections(ledger.database)
             for number in range(20):
                 with pytest.raises(LedgerError):
-                    await ledger.claims.claim(wish(f"key {number}"))
+                    await ledger.claims.claim(purchase(f"key {number}"))
             assert not file.exists()
-        assert await decided(ledger, wish()) == "Wait"
+        assert await decided(ledger, purchase()) == "Wait"
 
 
 @contextmanager
@@ -211,14 +211,14 @@ async def test_a_ledger_that_goes_away_is_an_error_and_may_come_back(postgresql_
     other = postgresql_url.replace(name, "postgres")
     cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
     async with ledger_at(postgresql_url) as ledger:
-        await intended(ledger, wish("before"))
+        await intended(ledger, purchase("before"))
         run_sql(other, cut)
-        assert await decided(ledger, wish("cut")) == "Buy"
+        assert await decided(ledger, purchase("cut")) == "Buy"
         run_sql(other, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", cut)
         with pytest.raises(LedgerError, match="cannot be used"):
-            await ledger.claims.claim(wish("closed"))
+            await ledger.claims.claim(purchase("closed"))
         run_sql(other, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        assert await decided(ledger, wish("open")) == "Buy"
+        assert await decided(ledger, purchase("open")) == "Buy"
 
 
 def test_an_intent_that_cannot_become_a_post_is_none(

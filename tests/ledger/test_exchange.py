@@ -23,7 +23,7 @@ from ledger_ground import (
     submitted,
     ticket_for,
 )
-from ledger_keys import A, B, C, parked, wish
+from ledger_keys import A, B, C, parked, purchase
 from roads import FOX, names
 
 from prefect_hailuo import FalCredentials
@@ -45,10 +45,10 @@ Rows = dict[str, list[dict[str, Any]]]
 
 async def fill(ledger: Ledger) -> None:
     """Something in every table."""
-    await stored(ledger, wish(A, labels={"Ö": "☃"}, limits=LIMITS, scope="trailer"))
-    await failed(ledger, wish(B, waiter="first"))
-    await submitted(ledger, wish(B, run=Run("run-1")))
-    await cancelled(ledger, wish(C))
+    await stored(ledger, purchase(A, labels={"Ö": "☃"}, limits=LIMITS, scope="trailer"))
+    await failed(ledger, purchase(B, waiter="first"))
+    await submitted(ledger, purchase(B, run=Run("run-1")))
+    await cancelled(ledger, purchase(C))
     await parked(ledger, "d" * 64)
     await ledger.waiters.withdraw(["run-1"])
     await ledger.beginnings.settle("fal", "studio")
@@ -102,16 +102,16 @@ async def test_a_ledger_moves_from_sqlite_to_postgresql(
         }
         for key in (A, B, C):
             assert await latest(big, key) == await latest(small, key)
-            assert await decided(big, wish(key)) == await decided(small, wish(key))
+            assert await decided(big, purchase(key)) == await decided(small, purchase(key))
 
 
 async def test_what_the_ledger_has_stays(each_ledger: str) -> None:
     """An older export does not take back what has become known since."""
     async with ledger_at(each_ledger) as ledger:
-        mine = await submitted(ledger, wish(A))
+        mine = await submitted(ledger, purchase(A))
         before = await exported(ledger)
         await ledger.records.failed(mine, InputRefusedError("Refused."))
-        await submitted(ledger, wish(B))
+        await submitted(ledger, purchase(B))
         merged = await ledger.exchange.merge("fal", before)
         assert merged.added == {}
         assert (await latest(ledger, A)).fate is Fate.FAILED
@@ -123,8 +123,8 @@ async def test_another_attempt_under_the_same_number_is_kept(
     """Two ledgers bought the same: both purchases are in the merged one, the second a duplicate."""
     other = f"sqlite:///{tmp_path / 'other' / 'ledger.db'}"
     async with ledger_at(each_ledger) as ledger, ledger_at(other) as lost:
-        await submitted(lost, wish(A))
-        await ledger.records.accepted(await sending(ledger, wish(A)), ticket_for("another"))
+        await submitted(lost, purchase(A))
+        await ledger.records.accepted(await sending(ledger, purchase(A)), ticket_for("another"))
         lines = await exported(lost)
         await ledger.exchange.merge("fal", lines)
         assert (await ledger.exchange.merge("fal", lines)).added == {}
@@ -137,9 +137,9 @@ async def test_the_next_attempt_has_a_number_of_its_own(each_ledger: str, tmp_pa
     """What is bought after an import goes on counting."""
     other = f"sqlite:///{tmp_path / 'other' / 'ledger.db'}"
     async with ledger_at(each_ledger) as ledger, ledger_at(other) as lost:
-        await failed(lost, wish(A))
+        await failed(lost, purchase(A))
         await ledger.exchange.merge("fal", await exported(lost))
-        assert (await intended(ledger, wish(A))).number == 2
+        assert (await intended(ledger, purchase(A))).number == 2
 
 
 @pytest.mark.parametrize("prepare", [intended, sending])
@@ -149,10 +149,10 @@ async def test_what_was_being_submitted_may_have_been_bought(
     """Its owner went on after the export: it is looked for, never taken for unsent."""
     other = f"sqlite:///{tmp_path / 'other' / 'ledger.db'}"
     async with ledger_at(other) as lost, ledger_at(each_ledger) as ledger:
-        await prepare(lost, wish(A))
+        await prepare(lost, purchase(A))
         await ledger.exchange.merge("fal", await exported(lost))
         assert (await latest(ledger, A)).fate is Fate.AMBIGUOUS
-        assert await decided(ledger, wish(A)) == "Reconcile"
+        assert await decided(ledger, purchase(A)) == "Reconcile"
 
 
 async def test_a_merged_ledger_still_looks_back(ledger_url: str, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from ledger_ground import (
     intended,
     latest,
     ledger_at,
+    purchase,
     sending,
     stored,
     submitted,
     succeeded,
-    wish,
 )
 
 from prefect_hailuo.errors import (
@@ -27,30 +27,30 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.messages import Cancellation
-from prefect_hailuo.ledger.attempt import RERUN, Attempt, Fate, Rerun, Wish
+from prefect_hailuo.ledger.attempt import RERUN, Attempt, Fate, Purchase, Rerun
 from prefect_hailuo.ledger.ledger import Ledger
 
 NO, YES, UNKNOWN = Billed.NO, Billed.YES, Billed.UNKNOWN
 
 Row = tuple[Fate, Billed | None]
-Make = Callable[[Ledger, Wish], Awaitable[Attempt]]
+Make = Callable[[Ledger, Purchase], Awaitable[Attempt]]
 
 
-async def removed(ledger: Ledger, asked: Wish) -> Attempt:
+async def removed(ledger: Ledger, asked: Purchase) -> Attempt:
     """A request that was taken from fal's queue."""
     one = await submitted(ledger, asked)
     await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
     return one
 
 
-async def lost(ledger: Ledger, asked: Wish) -> Attempt:
+async def lost(ledger: Ledger, asked: Purchase) -> Attempt:
     """A POST whose answer was lost."""
     mine = await sending(ledger, asked)
     await ledger.records.answer_lost(mine, SubmitUnknownError("Lost."))
     return mine
 
 
-async def forgotten(ledger: Ledger, asked: Wish) -> Attempt:
+async def forgotten(ledger: Ledger, asked: Purchase) -> Attempt:
     """A request of an emulator that was restarted."""
     one = await submitted(ledger, asked)
     await ledger.records.forgotten(one)
@@ -90,7 +90,7 @@ DECIDED = {
 @pytest.mark.parametrize("row", RERUN, ids=lambda row: "-".join(map(str, row)))
 async def test_a_claim_does_what_the_table_says(ledger_url: str, row: Row, alive: bool) -> None:
     """Each row, reached by the ledger's own calls, with a living and with a dead owner."""
-    terms = wish(realm="emulator")
+    terms = purchase(realm="emulator")
     async with ledger_at(ledger_url) as ledger:
         await MAKERS[row](ledger, terms)
         one = await latest(ledger)
@@ -106,7 +106,7 @@ async def test_the_table_is_total(ledger_url: str) -> None:
         for number, make in enumerate(MAKERS.values()):
             for step in range(7):
                 key = f"key {number} {step}"
-                await make(ledger, wish(key, realm="emulator"))
+                await make(ledger, purchase(key, realm="emulator"))
                 one = await latest(ledger, key)
                 await _happen(ledger, one, step)
                 assert (await latest(ledger, key)).rerun in Rerun

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from children import run_python
 from databases import run_sql
-from ledger_ground import PRICE, ledger_at, wish
+from ledger_ground import PRICE, ledger_at, purchase
 from test_groups import all_decided
 
 from prefect_hailuo.ledger.attempt import Limits
@@ -23,12 +23,12 @@ RACING = """
     from collections import Counter
     from decimal import Decimal
     sys.path.insert(0, sys.argv[2])
-    from ledger_ground import decided, ledger_at, wish
+    from ledger_ground import decided, ledger_at, purchase
     from prefect_hailuo.ledger.attempt import Limits
 
     async def race(number):
-        shared = [wish(f"shared {each}", waiter=f"{number} {each}") for each in range(150)]
-        own = [wish(f"own {number} {each}", waiter=f"{number} {each} own") for each in range(50)]
+        shared = [purchase(f"shared {each}", waiter=f"{number} {each}") for each in range(150)]
+        own = [purchase(f"own {number} {each}", waiter=f"{number} {each} own") for each in range(50)]
         async with ledger_at(sys.argv[1]) as ledger:
             told = Counter(await asyncio.gather(*(decided(ledger, each) for each in shared + own)))
         os.write(1, (repr(dict(told)) + "\\n").encode())
@@ -67,7 +67,7 @@ async def test_groups_of_several_processes_share_no_key_and_no_money(each_ledger
 DYING = """
     import asyncio, os, signal, sys
     sys.path.insert(0, sys.argv[2])
-    from ledger_ground import intended, ledger_at, wish
+    from ledger_ground import intended, ledger_at, purchase
     from sqlalchemy import event
 
     async def die():
@@ -81,7 +81,7 @@ DYING = """
             event.listen(engine, name, kill)
             if sys.argv[3] == "answer":
                 event.remove(engine, name, kill)
-            calls = [asyncio.ensure_future(intended(ledger, wish(f"{n}"))) for n in range(100)]
+            calls = [asyncio.ensure_future(intended(ledger, purchase(f"{n}"))) for n in range(100)]
             await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -106,4 +106,4 @@ async def test_who_begins_after_a_killed_group_is_served(each_ledger: str) -> No
     """What the dead process had locked is free again."""
     run_python(DYING, each_ledger, HERE, "INSERT INTO hailuo_attempt")
     async with ledger_at(each_ledger) as ledger:
-        assert await all_decided(ledger, [wish(f"{n}") for n in range(100)]) == {"Buy": 100}
+        assert await all_decided(ledger, [purchase(f"{n}") for n in range(100)]) == {"Buy": 100}

@@ -23,29 +23,29 @@ from ledger_ground import (
     intended,
     latest,
     ledger_at,
+    purchase,
     sending,
     submitted,
     ticket_for,
-    wish,
 )
 from sqlalchemy import event, text
 
 from prefect_hailuo.errors import RunCancelledError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.ledger import database
-from prefect_hailuo.ledger.attempt import Fate, Limits, Run, Wish
+from prefect_hailuo.ledger.attempt import Fate, Limits, Purchase, Run
 from prefect_hailuo.ledger.ledger import Ledger
 
 MANY = 600
 
 
-def wishes(count: int = MANY, **terms: Any) -> list[Wish]:
+def purchases(count: int = MANY, **terms: Any) -> list[Purchase]:
     """So many, each of a key of its own."""
-    return [wish(f"key {number:05}", **terms) for number in range(count)]
+    return [purchase(f"key {number:05}", **terms) for number in range(count)]
 
 
-async def all_decided(ledger: Ledger, asked: list[Wish]) -> Counter[str]:
-    """What the ledger decides of wishes that come at once, in words."""
+async def all_decided(ledger: Ledger, asked: list[Purchase]) -> Counter[str]:
+    """What the ledger decides of purchases that come at once, in words."""
     return Counter(await asyncio.gather(*(decided(ledger, each) for each in asked)))
 
 
@@ -69,7 +69,7 @@ async def test_many_claims_are_few_transactions(each_ledger: str) -> None:
     async with ledger_at(each_ledger) as ledger:
         await ledger.claims.latest("any")
         with noting(ledger, "commit") as commits:
-            mine = await asyncio.gather(*(intended(ledger, each) for each in wishes()))
+            mine = await asyncio.gather(*(intended(ledger, each) for each in purchases()))
     assert len(commits) <= 4
     assert len({one.owner for one in mine}) == MANY
     rows = run_sql(each_ledger, "SELECT key, number, owner FROM hailuo_attempt ORDER BY key")
@@ -78,7 +78,7 @@ async def test_many_claims_are_few_transactions(each_ledger: str) -> None:
 
 async def test_a_claim_answers_with_what_it_wrote(each_ledger: str) -> None:
     """The attempt in the answer is the one that a later look finds."""
-    asked = wish(labels={"shot": "7"}, take="é", estimated_usd=Decimal("0.4900001"))
+    asked = purchase(labels={"shot": "7"}, take="é", estimated_usd=Decimal("0.4900001"))
     async with ledger_at(each_ledger) as ledger:
         mine = await intended(ledger, asked)
         assert await latest(ledger) == mine
@@ -90,7 +90,7 @@ async def test_a_claim_answers_with_what_it_wrote(each_ledger: str) -> None:
 
 async def test_two_callers_of_one_key_in_one_group(each_ledger: str) -> None:
     """The second finds what the first has just begun."""
-    asked = [replace(each, waiter=f"{n} {each.key}") for each in wishes(50) for n in range(5)]
+    asked = [replace(each, waiter=f"{n} {each.key}") for each in purchases(50) for n in range(5)]
     async with ledger_at(each_ledger) as ledger:
         assert await all_decided(ledger, asked) == {"Buy": 50, "Wait": 200}
     assert run_sql(each_ledger, "SELECT count(*) AS n FROM hailuo_waiter") == [{"n": 250}]
@@ -100,8 +100,8 @@ async def test_a_group_shares_no_money(each_ledger: str) -> None:
     """A budget for seventeen, with limits that their callers bring: seventeen are bought."""
     limits = Limits(per_day_usd=17 * PRICE, total_usd=90 * PRICE)
     async with ledger_at(each_ledger) as ledger:
-        asked = wishes(90, limits=limits)
-        asked += [replace(each, key=f"other {each.key}") for each in wishes(5, scope="other")]
+        asked = purchases(90, limits=limits)
+        asked += [replace(each, key=f"other {each.key}") for each in purchases(5, scope="other")]
         assert await all_decided(ledger, asked) == {"Buy": 22, "BudgetError": 73}
         [day, _] = await ledger.budgets.allowances("fal", "default")
         assert day.spent_usd == 17 * PRICE
@@ -111,11 +111,14 @@ async def test_what_was_refused_leaves_nothing(each_ledger: str) -> None:
     """No key, no waiter, and no limits of a first purchase that was not made."""
     limits = Limits(total_usd=PRICE / 2)
     async with ledger_at(each_ledger) as ledger:
-        assert await all_decided(ledger, wishes(9, limits=limits)) == {"BudgetError": 9}
+        assert await all_decided(ledger, purchases(9, limits=limits)) == {"BudgetError": 9}
         for table in ("generation", "attempt", "waiter", "budget"):
             assert run_sql(each_ledger, f"SELECT * FROM hailuo_{table}") == []  # noqa: S608
         ample = Limits(total_usd=9 * PRICE)
-        mixed = [*wishes(3, limits=limits), *(replace(each, limits=ample) for each in wishes(9))]
+        mixed = [
+            *purchases(3, limits=limits),
+            *(replace(each, limits=ample) for each in purchases(9)),
+        ]
         assert (await all_decided(ledger, mixed))["Buy"] == 9
     assert run_sql(each_ledger, "SELECT total_usd FROM hailuo_budget") == [{"total_usd": 4_410_000}]
 
@@ -123,11 +126,16 @@ async def test_what_was_refused_leaves_nothing(each_ledger: str) -> None:
 async def test_one_refusal_is_one_callers(each_ledger: str) -> None:
     """A cancelled run, another account and a dead sender, among others who are served."""
     async with ledger_at(each_ledger) as ledger:
-        await sending(ledger, wish("dead"))
+        await sending(ledger, purchase("dead"))
         end_leases(each_ledger)
-        await submitted(ledger, wish("theirs", account="rival"))
+        await submitted(ledger, purchase("theirs", account="rival"))
         await ledger.waiters.withdraw(["stopped"])
-        asked = [*wishes(20), wish("theirs"), wish("run", run=Run("stopped")), wish("dead")]
+        asked = [
+            *purchases(20),
+            purchase("theirs"),
+            purchase("run", run=Run("stopped")),
+            purchase("dead"),
+        ]
         told = await asyncio.gather(*(decided(ledger, each) for each in asked))
     assert told == ["Buy"] * 20 + ["OtherAccountError", "RunCancelledError", "Reconcile"]
     assert attempts_of(each_ledger, "dead")[0]["fate"] == "ambiguous"
@@ -137,11 +145,11 @@ async def test_one_refusal_is_one_callers(each_ledger: str) -> None:
 async def test_those_begin_to_send_who_may(each_ledger: str) -> None:
     """Not the one whose lease ended, whose run was cancelled, or whom nobody wants any more."""
     async with ledger_at(each_ledger) as ledger:
-        late = await intended(ledger, wish("late"))
+        late = await intended(ledger, purchase("late"))
         end_leases(each_ledger)
         stopped, left, *others = [
             await intended(ledger, each)
-            for each in (wish("stopped"), wish("left", run=Run("gone")), *wishes(5))
+            for each in (purchase("stopped"), purchase("left", run=Run("gone")), *purchases(5))
         ]
         await ledger.waiters.withdraw(["gone", "was stopped"])
         begin = ledger.claims.begin_sending
@@ -157,7 +165,7 @@ async def test_those_begin_to_send_who_may(each_ledger: str) -> None:
 async def test_tickets_that_come_at_once_are_all_kept(each_ledger: str) -> None:
     """A second request of one attempt becomes a duplicate; one request is never given to two."""
     async with ledger_at(each_ledger) as ledger:
-        fox, owl = [await sending(ledger, each) for each in (wish("fox"), wish("owl"))]
+        fox, owl = [await sending(ledger, each) for each in (purchase("fox"), purchase("owl"))]
         accepted = ledger.records.accepted
         first, second, again, others = await asyncio.gather(
             accepted(fox, ticket_for("r1")),
@@ -175,8 +183,8 @@ async def test_tickets_that_come_at_once_are_all_kept(each_ledger: str) -> None:
 async def test_a_request_that_is_given_away_mid_group_stops_nobody(each_ledger: str) -> None:
     """Another process gives one of three requests to an equal attempt, after it was looked for."""
     async with ledger_at(each_ledger) as ledger:
-        mine = [await sending(ledger, each) for each in wishes(3)]
-        await sending(ledger, wish("equal"))
+        mine = [await sending(ledger, each) for each in purchases(3)]
+        await sending(ledger, purchase("equal"))
         give = "UPDATE hailuo_attempt SET request_id = 'r1', fate = 'submitted' WHERE key = 'equal'"
         with just_before(ledger, "UPDATE hailuo_attempt", each_ledger, give):
             tickets = [ticket_for(f"r{number}") for number in range(3)]
@@ -212,10 +220,10 @@ async def test_a_fault_of_the_database_is_everybodys(each_ledger: str) -> None:
     async with ledger_at(each_ledger) as ledger:
         await ledger.claims.latest("any")
         run_sql(each_ledger, "ALTER TABLE hailuo_waiter RENAME TO away")
-        assert await all_decided(ledger, wishes(20)) == {"LedgerError": 20}
+        assert await all_decided(ledger, purchases(20)) == {"LedgerError": 20}
         assert run_sql(each_ledger, "SELECT * FROM hailuo_generation") == []
         run_sql(each_ledger, "ALTER TABLE away RENAME TO hailuo_waiter")
-        assert await all_decided(ledger, wishes(20)) == {"Buy": 20}
+        assert await all_decided(ledger, purchases(20)) == {"Buy": 20}
 
 
 async def test_a_cancelled_caller_leaves_the_group_alone(each_ledger: str) -> None:
@@ -224,27 +232,27 @@ async def test_a_cancelled_caller_leaves_the_group_alone(each_ledger: str) -> No
         await ledger.claims.latest("any")
         lock = ["LOCK TABLE hailuo_generation"] if each_ledger.startswith("postgresql") else []
         with holding(each_ledger, *lock):
-            calls = [asyncio.ensure_future(decided(ledger, each)) for each in wishes(30)]
+            calls = [asyncio.ensure_future(decided(ledger, each)) for each in purchases(30)]
             await asyncio.sleep(0.1)
             for call in calls[::10]:
                 call.cancel()
         told = await asyncio.gather(*calls, return_exceptions=True)
         kept = [each for number, each in enumerate(told) if number % 10]
         assert kept == ["Buy"] * 27
-        assert set(await all_decided(ledger, wishes(30))) <= {"Wait", "Buy"}
+        assert set(await all_decided(ledger, purchases(30))) <= {"Wait", "Buy"}
 
 
 @pytest.mark.parametrize("each_ledger", ["postgresql"], indirect=True)
 async def test_who_is_locked_out_is_tried_again(each_ledger: str) -> None:
     """Somebody locks keys in another order: PostgreSQL ends one of the two, and nobody notices."""
     async with ledger_at(each_ledger) as ledger, ledger_at(each_ledger) as other:
-        assert await all_decided(ledger, wishes(2)) == {"Buy": 2}
+        assert await all_decided(ledger, purchases(2)) == {"Buy": 2}
         lock = "SELECT * FROM hailuo_generation WHERE key = 'key {}' FOR UPDATE"
         async with other.database.writing() as connection:
             await connection.execute(text(lock.format("00001")))
             with noting(ledger, "rollback") as rollbacks:
                 async with anyio.create_task_group() as tasks:
-                    for each in wishes(2):
+                    for each in purchases(2):
                         tasks.start_soon(claimed, ledger, each)
                     await asyncio.sleep(0.2)
                     await connection.execute(text(lock.format("00000")))
@@ -258,7 +266,7 @@ async def test_a_thousand_readers_wait_in_line(
     """That takes longer than one waits for a connection: as long as it goes on, they do."""
     monkeypatch.setattr(database, "BUSY_SECONDS", 1.0)
     async with ledger_at(each_ledger) as ledger:
-        mine = await intended(ledger, wish())
+        mine = await intended(ledger, purchase())
         asked = (ledger.claims.attempt("fox", 1) for _ in range(1_000))
         assert set(map(repr, await asyncio.gather(*asked))) == {repr(mine)}
 
@@ -267,7 +275,7 @@ async def test_forty_thousand_leases_are_renewed(each_ledger: str) -> None:
     """More than either database takes parameters."""
     names = [f"waiter {number}" for number in range(40_000)]
     async with ledger_at(each_ledger) as ledger:
-        await claimed(ledger, wish(waiter=names[-1]))
+        await claimed(ledger, purchase(waiter=names[-1]))
         run_sql(each_ledger, "UPDATE hailuo_waiter SET lease_until = 0")
         assert not await ledger.waiters.is_awaited("fox")
         with ExitStack() as stack:

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from children import run_python
 from databases import address_of, run_sql
-from ledger_ground import decided, ledger_at, wish
+from ledger_ground import decided, ledger_at, purchase
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 from sqlalchemy.engine import Connection, make_url
 
@@ -118,7 +118,7 @@ async def test_two_ledgers_begin_at_once_in_one_process(
 
     async def begin(url: str) -> str:
         async with ledger_at(url) as ledger:
-            return await decided(ledger, wish())
+            return await decided(ledger, purchase())
 
     assert await asyncio.gather(*(begin(url) for url in urls)) == ["Buy"] * 4
 
@@ -130,7 +130,7 @@ async def test_a_newer_ledger_is_refused(each_ledger: str) -> None:
     run_sql(each_ledger, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")  # noqa: S608
     async with ledger_at(each_ledger) as ledger:
         with pytest.raises(LedgerError, match="newer release") as caught:
-            await ledger.claims.claim(wish())
+            await ledger.claims.claim(purchase())
         assert "pip install -U prefect-hailuo" in caught.value.cure
     assert run_sql(each_ledger, "SELECT * FROM hailuo_attempt") == []
 
@@ -140,7 +140,7 @@ async def test_what_is_there_survives_a_second_beginning(each_ledger: str) -> No
     origins = []
     for decision in ("Buy", "Wait"):
         async with ledger_at(each_ledger) as ledger:
-            assert await decided(ledger, wish()) == decision
+            assert await decided(ledger, purchase()) == decision
         origins.append(run_sql(each_ledger, "SELECT began_at FROM hailuo_origin"))
     assert origins[0] == origins[1]
 
@@ -152,7 +152,7 @@ async def test_it_lives_in_prefects_own_database(prefect_server: None, tmp_path:
     with closing(sqlite3.connect(str(prefects))) as here, closing(sqlite3.connect(copy)) as there:
         here.backup(there)
     async with ledger_at(f"sqlite:///{copy}") as ledger:
-        assert await decided(ledger, wish()) == "Buy"
+        assert await decided(ledger, purchase()) == "Buy"
     before = _tables(copy)
     assert {"flow_run", "alembic_version", "hailuo_attempt", VERSION_TABLE} <= before
     setting = f"os.environ['PREFECT_API_DATABASE_CONNECTION_URL'] = 'sqlite+aiosqlite:///{copy}'"
@@ -160,7 +160,7 @@ async def test_it_lives_in_prefects_own_database(prefect_server: None, tmp_path:
     assert done.code == 0, done.stderr
     assert _tables(copy) == before
     async with ledger_at(f"sqlite:///{copy}") as ledger:
-        assert await decided(ledger, wish()) == "Wait"
+        assert await decided(ledger, purchase()) == "Wait"
 
 
 def _tables(file: Path) -> set[str]:

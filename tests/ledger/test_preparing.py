@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from ledger_ground import attempts_of, decided, ledger_at, stored, wish
+from ledger_ground import attempts_of, decided, ledger_at, purchase, stored
 from picture_ground import Shot
 
 from prefect_hailuo.errors import BudgetError
-from prefect_hailuo.ledger.attempt import Limits, Wish, digest_of
+from prefect_hailuo.ledger.attempt import Limits, Purchase, digest_of
 from prefect_hailuo.models.image import data_uri, identity_of, upload_name
 from prefect_hailuo.models.key import generation_key
 
@@ -20,9 +20,9 @@ INLINE = data_uri(b"abc", "image/png")
 UPLOADED = "https://v3.fal.media/files/lion/Xy_" + upload_name(ABC[7:], "image/png")
 
 
-def unready(**terms: Any) -> Wish:
-    """A wish whose picture was not brought to fal."""
-    return replace(wish(**terms), is_ready=False)
+def unready(**terms: Any) -> Purchase:
+    """A purchase whose picture was not brought to fal."""
+    return replace(purchase(**terms), is_ready=False)
 
 
 async def test_what_is_to_be_bought_is_prepared_first(each_ledger: str) -> None:
@@ -30,14 +30,14 @@ async def test_what_is_to_be_bought_is_prepared_first(each_ledger: str) -> None:
     async with ledger_at(each_ledger) as ledger:
         assert await decided(ledger, unready()) == "Prepare"
         assert attempts_of(each_ledger) == []
-        assert await decided(ledger, wish()) == "Buy"
+        assert await decided(ledger, purchase()) == "Buy"
         assert await decided(ledger, unready(waiter="another")) == "Wait"
 
 
 async def test_what_is_stored_needs_no_body(each_ledger: str) -> None:
     """A reuse asks for nothing to be prepared."""
     async with ledger_at(each_ledger) as ledger:
-        await stored(ledger, wish())
+        await stored(ledger, purchase())
         assert await decided(ledger, unready()) == "Reuse"
 
 
@@ -50,7 +50,7 @@ async def test_what_the_budget_forbids_is_not_prepared(each_ledger: str) -> None
         enough = Limits(total_usd=Decimal("0.50"))
         for _ in range(3):
             assert await decided(ledger, unready(limits=enough)) == "Prepare"
-        assert await decided(ledger, wish(limits=enough)) == "Buy"
+        assert await decided(ledger, purchase(limits=enough)) == "Buy"
 
 
 def test_a_picture_is_the_same_however_it_is_sent() -> None:

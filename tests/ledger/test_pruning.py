@@ -19,7 +19,7 @@ from ledger_ground import (
     submitted,
     succeeded,
 )
-from ledger_keys import A, B, C, parked, wish
+from ledger_keys import A, B, C, parked, purchase
 from roads import FOX, generate
 
 from prefect_hailuo.emulator import FalEmulator
@@ -53,9 +53,9 @@ async def pruned(ledger: Ledger, **options: bool) -> Pruned:
 async def test_what_cost_nothing_goes_with_all_of_it(each_ledger: str) -> None:
     """The attempt, its key, its waiter; what is younger stays."""
     async with ledger_at(each_ledger) as ledger:
-        await failed(ledger, wish(A))
+        await failed(ledger, purchase(A))
         age(each_ledger)
-        await failed(ledger, wish(B))
+        await failed(ledger, purchase(B))
         assert await pruned(ledger) == Pruned(attempts=1, generations=1, waiters=1)
         assert await ledger.claims.latest(A) is None
         assert (await latest(ledger, B)).number == 1
@@ -68,7 +68,7 @@ async def test_money_is_never_dropped(each_ledger: str) -> None:
     prepared: list[Prepare] = [sending, submitted, succeeded, stored, cancelled, refused]
     async with ledger_at(each_ledger) as ledger:
         for n, prepare in enumerate(prepared):
-            await prepare(ledger, wish(f"{n}" * 64))
+            await prepare(ledger, purchase(f"{n}" * 64))
         await parked(ledger, A)
         age(each_ledger)
         before = await ledger.spending.spent("fal")
@@ -81,10 +81,10 @@ async def test_whoever_waits_for_what_is_open_stays(each_ledger: str) -> None:
     """So that it is not cancelled under them; whoever waited for what has ended goes."""
     async with ledger_at(each_ledger) as ledger:
         for key in (A, B):
-            await submitted(ledger, wish(key, run=Run(f"run-{key[:4]}")))
+            await submitted(ledger, purchase(key, run=Run(f"run-{key[:4]}")))
         await parked(ledger, C)
         await ledger.waiters.withdraw(["run-aaaa", "run-ab00"])
-        await stored(ledger, wish("d" * 64))
+        await stored(ledger, purchase("d" * 64))
         await ledger.records.failed(await latest(ledger, B), ContentPolicyError("No."))
         age(each_ledger)
         assert await pruned(ledger) == Pruned(waiters=2, cancelled_runs=1)
@@ -97,7 +97,7 @@ async def test_a_key_that_failed_too_often_is_remembered(each_ledger: str) -> No
     """Or a rerun would try it as often again."""
     async with ledger_at(each_ledger) as ledger:
         for _ in range(MOST_ATTEMPTS):
-            await failed(ledger, wish(A))
+            await failed(ledger, purchase(A))
         age(each_ledger)
         assert (await pruned(ledger)).attempts == 0
 
@@ -105,8 +105,8 @@ async def test_a_key_that_failed_too_often_is_remembered(each_ledger: str) -> No
 async def test_a_dry_run_changes_nothing(each_ledger: str) -> None:
     """And says the same as the real one."""
     async with ledger_at(each_ledger) as ledger:
-        await failed(ledger, wish(A))
-        await stored(ledger, wish(B))
+        await failed(ledger, purchase(A))
+        await stored(ledger, purchase(B))
         age(each_ledger)
         would = await pruned(ledger, redact=True, dry_run=True)
         assert (await latest(ledger, B)).body and (await latest(ledger, A)).number == 1
@@ -118,8 +118,8 @@ async def test_redacting_leaves_no_word_of_a_prompt(each_ledger: str) -> None:
     """Not in the body, the ticket, the labels, the errors or the files; the digest stays."""
     said = {"body": {**FOX.body(), "prompt": WORD}, "labels": {"title": WORD}}
     async with ledger_at(each_ledger) as ledger:
-        one = await stored(ledger, wish(A, **said))
-        mine = await submitted(ledger, wish(B, **said))
+        one = await stored(ledger, purchase(A, **said))
+        mine = await submitted(ledger, purchase(B, **said))
         await ledger.records.failed(mine, ContentPolicyError(f"It shows a {WORD}."))
         age(each_ledger)
         assert (await pruned(ledger, redact=True)).redacted == 2
@@ -134,7 +134,7 @@ async def test_redacting_leaves_no_word_in_sqlites_file(ledger_url: str) -> None
     """Nor in the pages that it has freed."""
     body = {**FOX.body(), "prompt": WORD * 2000}
     async with ledger_at(ledger_url) as ledger:
-        await stored(ledger, wish(A, body=body))
+        await stored(ledger, purchase(A, body=body))
     assert any(WORD.encode() in content for content in files_of(ledger_url))
     age(ledger_url)
     async with ledger_at(ledger_url) as ledger:

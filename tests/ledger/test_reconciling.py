@@ -10,7 +10,16 @@ import httpx
 import pytest
 from databases import run_sql
 from file_server import smallest_video
-from ledger_ground import FOX, attempts_of, claimed, decided, end_leases, latest, ledger_at, wish
+from ledger_ground import (
+    FOX,
+    attempts_of,
+    claimed,
+    decided,
+    end_leases,
+    latest,
+    ledger_at,
+    purchase,
+)
 
 from prefect_hailuo.emulator import FalEmulator, refuse
 from prefect_hailuo.errors import SubmitUnknownError
@@ -18,7 +27,7 @@ from prefect_hailuo.fal.client import SUBMIT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
-from prefect_hailuo.ledger.attempt import Attempt, Fate, Wish
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Purchase
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.search import Finding, Reconciling
 from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo, VideoInput
@@ -41,13 +50,13 @@ class Scene:
         """The key, and where it is good."""
         return self.emulator.credentials().access()
 
-    def wish(self, key: str, input: VideoInput = FOX) -> Wish:
+    def purchase(self, key: str, input: VideoInput = FOX) -> Purchase:
         """One on this account."""
-        return wish(key, body=input.body(), account=self.access.account)
+        return purchase(key, body=input.body(), account=self.access.account)
 
     async def send(self, key: str, input: VideoInput = FOX, *, arrives: bool = True) -> Attempt:
         """A POST by an owner who dies of it; whether it arrived, only fal knows."""
-        mine = await claimed(self.ledger, self.wish(key, input))
+        mine = await claimed(self.ledger, self.purchase(key, input))
         assert await self.ledger.claims.begin_sending(mine, SUBMIT_SECONDS)
         if arrives:
             await self.post(input)
@@ -97,7 +106,7 @@ async def test_exactly_one_request_is_adopted(scene: Scene) -> None:
     assert (one.fate, one.adopted, one.request_id) == (Fate.SUBMITTED, True, scene.submitted[0])
     assert one.open_ticket().input == FOX.body()
     assert one.open_ticket().account == scene.access.account
-    assert await decided(scene.ledger, scene.wish("fox")) == "Attach"
+    assert await decided(scene.ledger, scene.purchase("fox")) == "Attach"
 
 
 async def test_nothing_listed_is_no_evidence(scene: Scene) -> None:
@@ -105,7 +114,7 @@ async def test_nothing_listed_is_no_evidence(scene: Scene) -> None:
     lost = await scene.lose("fox", arrives=False)
     finding = await scene.look(lost)
     assert (finding.adopted, "no request" in finding.because) == (False, True)
-    assert await decided(scene.ledger, scene.wish("fox")) == "Reconcile"
+    assert await decided(scene.ledger, scene.purchase("fox")) == "Reconcile"
 
 
 async def test_too_many_are_no_evidence(scene: Scene) -> None:
@@ -274,7 +283,7 @@ async def test_a_late_owner_is_first(scene: Scene) -> None:
     """He comes with his ticket while the history is read: there is nothing to adopt any more."""
     mine = await scene.send("fox")
     end_leases(scene.url)
-    lost = await claimed(scene.ledger, scene.wish("fox"))
+    lost = await claimed(scene.ledger, scene.purchase("fox"))
     [request_id] = scene.submitted
     ticket = Ticket(endpoint=FOX.endpoint.id, request_id=request_id)
     finding, _ = await asyncio.gather(scene.look(lost), scene.ledger.records.accepted(mine, ticket))

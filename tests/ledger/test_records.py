@@ -17,13 +17,13 @@ from ledger_ground import (
     end_leases,
     latest,
     ledger_at,
+    purchase,
     sending,
     stored,
     submitted,
     succeeded,
     ticket_for,
     video_for,
-    wish,
 )
 from sqlalchemy.exc import IntegrityError
 
@@ -48,7 +48,7 @@ LOST = SubmitUnknownError("The answer was lost.")
 
 async def ambiguous(ledger: Ledger, key: str = "fox") -> Attempt:
     """A POST whose answer was lost."""
-    mine = await sending(ledger, wish(key))
+    mine = await sending(ledger, purchase(key))
     await ledger.records.answer_lost(mine, LOST)
     return mine
 
@@ -57,7 +57,7 @@ async def test_a_ticket_is_kept_whole(each_ledger: str) -> None:
     """Any process that reads the row can go on from it."""
     ticket = ticket_for(status_url="https://queue.fal.run/s", take="2", labels={"shot": "7"})
     async with ledger_at(each_ledger) as ledger:
-        mine = await sending(ledger, wish())
+        mine = await sending(ledger, purchase())
         holder = await ledger.records.accepted(mine, ticket)
         assert (holder.ticket, holder.fate, holder.number) == (ticket, Fate.SUBMITTED, 1)
         assert await latest(ledger) == holder
@@ -68,9 +68,9 @@ async def test_a_ticket_is_kept_whole(each_ledger: str) -> None:
 async def test_a_late_owner_still_records_its_ticket(each_ledger: str) -> None:
     """It was frozen, the attempt was taken for lost and parked: now there is a request."""
     async with ledger_at(each_ledger) as ledger:
-        frozen = await sending(ledger, wish())
+        frozen = await sending(ledger, purchase())
         end_leases(each_ledger)
-        await ledger.records.parked(await claimed(ledger, wish()), "nobody knows")
+        await ledger.records.parked(await claimed(ledger, purchase()), "nobody knows")
         await ledger.records.accepted(frozen, ticket_for())
         one = await latest(ledger)
         assert (one.fate, one.request_id, one.number) == (Fate.SUBMITTED, "r1", 1)
@@ -82,9 +82,9 @@ async def test_a_late_owner_of_an_abandoned_attempt_brings_it_back(each_ledger: 
     async with ledger_at(each_ledger) as ledger:
         frozen = await ambiguous(ledger)
         assert await ledger.records.abandoned(await latest(ledger), AbandonedError("Enough."))
-        assert await decided(ledger, wish()) == "AbandonedError"
+        assert await decided(ledger, purchase()) == "AbandonedError"
         await ledger.records.accepted(frozen, ticket_for())
-        assert await decided(ledger, wish()) == "Attach"
+        assert await decided(ledger, purchase()) == "Attach"
 
 
 async def test_a_second_request_on_a_key_is_shown_as_a_duplicate(each_ledger: str) -> None:
@@ -102,7 +102,7 @@ async def test_a_second_request_on_a_key_is_shown_as_a_duplicate(each_ledger: st
 async def test_recording_a_ticket_twice_changes_nothing(each_ledger: str) -> None:
     """Its owner is not sure that the first time was written."""
     async with ledger_at(each_ledger) as ledger:
-        mine = await sending(ledger, wish())
+        mine = await sending(ledger, purchase())
         first = await ledger.records.accepted(mine, ticket_for())
         assert await ledger.records.accepted(mine, ticket_for()) == first
     assert len(attempts_of(each_ledger)) == 1
@@ -111,7 +111,7 @@ async def test_recording_a_ticket_twice_changes_nothing(each_ledger: str) -> Non
 async def test_a_request_owned_by_another_key_is_not_stolen(each_ledger: str) -> None:
     """Of two takes of one body, the other was given it: that stays so."""
     async with ledger_at(each_ledger) as ledger:
-        late = await sending(ledger, wish("take 0"))
+        late = await sending(ledger, purchase("take 0"))
         other = await ambiguous(ledger, "take 1")
         await ledger.records.adopted(await latest(ledger, other.key), ticket_for())
         holder = await ledger.records.accepted(late, ticket_for())
@@ -124,8 +124,8 @@ async def test_a_request_owned_by_another_key_is_not_stolen(each_ledger: str) ->
 async def test_the_tables_refuse_one_request_for_two_attempts(each_ledger: str) -> None:
     """Whatever the code does, the database holds it."""
     async with ledger_at(each_ledger) as ledger:
-        await submitted(ledger, wish("fox"))
-        await submitted(ledger, wish("owl"))
+        await submitted(ledger, purchase("fox"))
+        await submitted(ledger, purchase("owl"))
     with pytest.raises(IntegrityError):
         run_sql(each_ledger, "UPDATE hailuo_attempt SET request_id = 'r1'")
 
@@ -145,7 +145,7 @@ async def test_two_racing_for_one_request_do_not_both_get_it(each_ledger: str) -
 async def test_a_refusal_costs_nothing(each_ledger: str) -> None:
     """fal took no request for certain: the money is free again, and another attempt may follow."""
     async with ledger_at(each_ledger) as ledger:
-        mine = await sending(ledger, wish())
+        mine = await sending(ledger, purchase())
         await ledger.records.refused(mine, RateLimitedError("Slowly."))
         one = await latest(ledger)
         assert (one.fate, one.billed, one.cost_usd) == (Fate.FAILED, Billed.NO, Decimal(0))
@@ -155,7 +155,7 @@ async def test_a_refusal_costs_nothing(each_ledger: str) -> None:
 async def test_a_late_refusal_changes_nothing(each_ledger: str) -> None:
     """A request was found for the attempt: whoever calls it refused comes too late."""
     async with ledger_at(each_ledger) as ledger:
-        mine = await submitted(ledger, wish())
+        mine = await submitted(ledger, purchase())
         await ledger.records.refused(mine, RateLimitedError("Slowly."))
         await ledger.records.answer_lost(mine, LOST)
         assert await latest(ledger) == mine
@@ -165,30 +165,30 @@ async def test_a_late_refusal_changes_nothing(each_ledger: str) -> None:
 async def test_a_success_outlives_every_later_failure(each_ledger: str, error: HailuoError) -> None:
     """A slower reader saw a fault where the result was: the video is paid for, and kept."""
     async with ledger_at(each_ledger) as ledger:
-        one = await succeeded(ledger, wish())
+        one = await succeeded(ledger, purchase())
         await ledger.records.failed(one, error)
         assert await latest(ledger) == one
         await ledger.records.stored(one, video_for(request_id="fox-1"))
         await ledger.records.failed(one, error)
-        assert await decided(ledger, wish()) == "Reuse"
+        assert await decided(ledger, purchase()) == "Reuse"
 
 
 async def test_what_was_taken_from_the_queue_stays_unbilled(each_ledger: str) -> None:
     """Whoever waited for the request learns of the cancellation, and does not know the price."""
     async with ledger_at(each_ledger) as ledger:
-        one = await submitted(ledger, wish())
+        one = await submitted(ledger, purchase())
         await ledger.waiters.record_cancellation(one, Cancellation.REMOVED)
         await ledger.records.failed(one, RequestCancelledError("Cancelled."))
         one = await latest(ledger)
         assert (one.billed, one.cost_usd) == (Billed.NO, Decimal(0))
-        assert await decided(ledger, wish()) == "Buy"
+        assert await decided(ledger, purchase()) == "Buy"
 
 
 async def test_a_cancelled_request_that_completed_is_collected(each_ledger: str) -> None:
     """The model ignored the cancellation; its video was paid for."""
     async with ledger_at(each_ledger) as ledger:
-        one = await cancelled(ledger, wish())
-        assert await decided(ledger, wish()) == "Attach"
+        one = await cancelled(ledger, purchase())
+        assert await decided(ledger, purchase()) == "Attach"
         await ledger.records.succeeded(one, OUTPUT, Completed())
         one = await latest(ledger)
         assert (one.fate, one.billed, one.cost_usd) == (Fate.SUCCEEDED, Billed.YES, PRICE)
@@ -197,7 +197,7 @@ async def test_a_cancelled_request_that_completed_is_collected(each_ledger: str)
 async def test_a_success_settles_at_the_estimate_and_says_so(each_ledger: str) -> None:
     """What fal charged cannot be read with an ordinary key."""
     async with ledger_at(each_ledger) as ledger:
-        one = await succeeded(ledger, wish())
+        one = await succeeded(ledger, purchase())
         assert (one.output, one.cost_usd, one.cost_basis) == (OUTPUT, PRICE, "estimate")
 
 
@@ -207,10 +207,10 @@ async def test_a_recorded_error_is_raised_as_it_was(each_ledger: str) -> None:
     error = ContentPolicyError("Violence.")
     error.error_type, error.problems = "content_policy_violation", (problem,)
     async with ledger_at(each_ledger) as ledger:
-        one = await submitted(ledger, wish())
+        one = await submitted(ledger, purchase())
         await ledger.records.failed(one, error)
         with pytest.raises(InputRefusedError, match="Violence") as caught:
-            await ledger.claims.claim(wish())
+            await ledger.claims.claim(purchase())
     again = caught.value
     assert isinstance(again, ContentPolicyError)
     assert (again.billed, again.retryable, again.ticket) == (Billed.UNKNOWN, False, one.ticket)
@@ -222,7 +222,7 @@ async def test_a_recorded_error_is_raised_as_it_was(each_ledger: str) -> None:
 async def test_every_place_of_a_video_is_remembered(each_ledger: str) -> None:
     """One row a place, the latest first; storing again in one replaces its row."""
     async with ledger_at(each_ledger) as ledger:
-        one = await stored(ledger, wish())
+        one = await stored(ledger, purchase())
         await ledger.files.add(one, video_for(place="there"))
         await ledger.files.add(one, video_for(place="there", request_id="r2"))
         files = await ledger.files.of("fox")
@@ -235,9 +235,9 @@ async def test_every_place_of_a_video_is_remembered(each_ledger: str) -> None:
 async def test_storing_ends_all_waiting(each_ledger: str) -> None:
     """Whoever waited has what it wanted, and keeps no later request alive."""
     async with ledger_at(each_ledger) as ledger:
-        await decided(ledger, wish(waiter="another"))
+        await decided(ledger, purchase(waiter="another"))
         end_leases(each_ledger)
-        await stored(ledger, wish())
+        await stored(ledger, purchase())
     waiting = run_sql(each_ledger, "SELECT id FROM hailuo_waiter WHERE ended_at IS NULL")
     assert waiting == []
 
@@ -245,12 +245,12 @@ async def test_storing_ends_all_waiting(each_ledger: str) -> None:
 async def test_a_stored_video_that_the_ledger_never_saw_is_entered(each_ledger: str) -> None:
     """Its file is there with its record: nothing is bought, and it is entered once."""
     async with ledger_at(each_ledger) as ledger:
-        await ledger.records.found(wish(), video_for())
-        await ledger.records.found(wish(), video_for())
+        await ledger.records.found(purchase(), video_for())
+        await ledger.records.found(purchase(), video_for())
         one = await latest(ledger)
         assert (one.fate, one.request_id, one.adopted) == (Fate.STORED, "r1", True)
         assert one.cost_usd == PRICE
-        assert await decided(ledger, wish()) == "Reuse"
+        assert await decided(ledger, purchase()) == "Reuse"
     assert len(attempts_of(each_ledger)) == 1
 
 
@@ -259,10 +259,10 @@ async def test_storing_and_failing_at_once_do_not_lock_each_other_out(postgresql
     async with ledger_at(postgresql_url) as one, ledger_at(postgresql_url) as other:
         for number in range(10):
             key = f"key {number}"
-            mine = await succeeded(one, wish(key))
+            mine = await succeeded(one, purchase(key))
             await asyncio.gather(
                 one.records.stored(mine, video_for(key, mine.request_id or "")),
                 other.records.failed(mine, FalFaultError("Broken.")),
-                other.claims.claim(wish(key, waiter=key + "again")),
+                other.claims.claim(purchase(key, waiter=key + "again")),
             )
             assert (await latest(one, key)).fate is Fate.STORED

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ledger_ground import failed, intended, ledger_at, stored, submitted
-from ledger_keys import parked, wish
+from ledger_keys import parked, purchase
 from roads import FOX, OWL, generate, order_of
 
 from prefect_hailuo import Budget, Estimate, Hailuo02ProTextToVideo, aestimate, estimate
@@ -49,7 +49,7 @@ async def test_every_standing_has_its_word(each_ledger: str) -> None:
     keys = [generation_key(each, realm="fal") for each in inputs]
     async with ledger_at(each_ledger) as ledger:
         for prepare, key in zip((stored, submitted, intended, failed), keys, strict=False):
-            await prepare(ledger, wish(key))
+            await prepare(ledger, purchase(key))
         await parked(ledger, keys[4])
         await parked(ledger, keys[5])
         assert await ledger.claims.consent(keys[5], 1)

@@ -276,7 +276,7 @@ def test_the_address_is_no_part_of_the_key(slow: FalEmulator, tmp_path: Path) ->
     plain = order_of(slow, tmp_path)
     with told_at("https://hooks.example.com/hailuo"):
         told = order_of(slow, tmp_path)
-    assert (plain.key, plain.wish("w")) == (told.key, told.wish("w"))
+    assert (plain.key, plain.purchase("w")) == (told.key, told.purchase("w"))
 
 
 @pytest.mark.parametrize("url", ["hooks.example.com", "https://me:secret@example.com", "ftp://a"])
