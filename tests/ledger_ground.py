@@ -1,4 +1,4 @@
-"""What the tests of the ledger's own room share: a ledger, purchases, and attempts at every stage."""
+"""What the ledger's own tests share: a ledger, purchases, and attempts at every stage."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ class Acquiring:
         return decision
 
     async def _queue_up(self, mine: Attempt) -> None:
-        """Wait until a POST may be sent; whoever is cancelled meanwhile, or was before, buys nothing."""
+        """Wait until a POST may be sent; what is cancelled before that buys nothing."""
         try:
             await anyio.lowlevel.checkpoint()
             await self._posts.acquire()

@@ -220,7 +220,7 @@ BEST_FIRST = (Fate.STORED, Fate.SUCCEEDED, Fate.SUBMITTED)
 
 
 async def imported_like(connection: AsyncConnection, purchase: Purchase) -> dict[str, float]:
-    """The imported requests that a purchase for another take may have made, with when each was sent."""
+    """The imported requests that another take may have made, with when each was sent."""
     return (await imported_like_any(connection, [purchase]))[0]
 
 
@@ -472,10 +472,11 @@ def _unknown(purchase: Purchase, sent: Mapping[str, float]) -> dict[str, object]
     ids = ", ".join(sent)
     error = ParkedError(
         "By fal's history the account asked for this very input before this ledger began "
-        f"({ids}). Whether one of these is take {purchase.take!r} cannot be known; nothing was bought.",
-        cure=f"Adopt one: prefect-hailuo ledger resolve {shown_key(purchase.key)} --adopt REQUEST_ID. "
-        "If all that was bought before is accounted for, let no other take be asked about: "
-        "prefect-hailuo ledger import --skip.",
+        f"({ids}). Whether one of these is take {purchase.take!r} cannot be known; nothing was "
+        "bought.",
+        cure=f"Adopt one: prefect-hailuo ledger resolve {shown_key(purchase.key)} --adopt "
+        "REQUEST_ID. If all that was bought before is accounted for, let no other take be asked "
+        "about: prefect-hailuo ledger import --skip.",
         billed=Billed.UNKNOWN,
     )
     return {

@@ -271,8 +271,8 @@ async def _open(
 def _check(purchase: Purchase, allowance: Allowance) -> None:
     if purchase.estimated_usd is None:
         raise BudgetError(
-            f"The scope {purchase.scope!r} has a limit, and the price of {purchase.endpoint} is not "
-            "known; nothing was bought.",
+            f"The scope {purchase.scope!r} has a limit, and the price of {purchase.endpoint} is "
+            "not known; nothing was bought.",
             cure="Use an endpoint with a price, or another scope.",
         )
     if purchase.estimated_usd > allowance.left_usd:

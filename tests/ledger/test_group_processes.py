@@ -28,7 +28,8 @@ RACING = """
 
     async def race(number):
         shared = [purchase(f"shared {each}", waiter=f"{number} {each}") for each in range(150)]
-        own = [purchase(f"own {number} {each}", waiter=f"{number} {each} own") for each in range(50)]
+        names = [f"{number} {each}" for each in range(50)]
+        own = [purchase(f"own {each}", waiter=f"{each} own") for each in names]
         async with ledger_at(sys.argv[1]) as ledger:
             told = Counter(await asyncio.gather(*(decided(ledger, each) for each in shared + own)))
         os.write(1, (repr(dict(told)) + "\\n").encode())
