@@ -56,7 +56,7 @@ class Trace:
         """Python's profiling hook."""
         code = frame.f_code
         if event == "call" and code not in self.hops and (file := _file_of(code)):
-            name = code.co_qualname if sys.version_info >= (3, 11) else code.co_name
+            name = getattr(code, "co_qualname", code.co_name)
             if "<" in name.rpartition(".")[2] or _is_loading(frame):
                 return
             self.hops[code] = Hop(file, name.replace(".<locals>", ""), code.co_firstlineno)
@@ -168,9 +168,16 @@ def count_returns(hops: list[Hop]) -> int:
     return returns
 
 
+def say(line: str) -> None:
+    """Print a line."""
+    sys.stdout.write(f"{line}\n")
+
+
 def main() -> None:
     """Follow one video, and print what was counted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--list", action="store_true", help="print every function")
     options = parser.parse_args()
     with emulator() as url, tempfile.TemporaryDirectory() as folder:
@@ -182,10 +189,10 @@ def main() -> None:
         for hop in hops:
             if hop.file != file:
                 file = hop.file
-                print(f"\n{file}")
-            print(f"    {hop.name}{'  (hands on)' if hop in forwards else ''}")
-        print()
-    print(
+                say(f"\n{file}")
+            say(f"    {hop.name}{'  (hands on)' if hop in forwards else ''}")
+        say("")
+    say(
         f"{len(hops)} hops, {len({hop.file for hop in hops})} files, {len(forwards)} forwards, "
         f"{count_returns(hops)} returns"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +31,9 @@ class Ticket(BaseModel):
         labels: The caller's own words for it, such as shot and client.
         queue_position: How many were before it when it was accepted, if fal said so.
         webhook_url: Where fal is to tell of its end, for the ledger to hear of it.
+        key: The key of its generation; unknown for an adopted request.
+        price_usd: What it costs by the catalogue, in US dollars, as its buyer knew it.
+        expected_seconds: How long it usually takes, as its buyer knew it.
 
     Example:
         >>> ticket = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
@@ -52,3 +56,6 @@ class Ticket(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict)
     queue_position: int | None = None
     webhook_url: str | None = None
+    key: str | None = None
+    price_usd: Decimal | None = None
+    expected_seconds: float | None = None

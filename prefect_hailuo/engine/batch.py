@@ -26,7 +26,8 @@ from prefect_hailuo.engine.outcome import (
     VideoOutcomes,
     count,
 )
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.road import bring
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import (
     BadKeyError,
     Billed,
@@ -160,9 +161,11 @@ class Batch:
     async def _carry(self, course: Course, passage: Passage) -> None:
         order = course.order
         try:
-            road = Road(order.access, order.ledger, self._connections, course.see, watched=False)
-            bring = partial(road.bring, order)
-            course.end(await self._hindrances.outlast(bring, course.hinder))
+            session = Session(
+                order.access, order.ledger, self._connections, course.see, watched=False
+            )
+            attempt = partial(bring, order, session)
+            course.end(await self._hindrances.outlast(attempt, course.hinder))
         except RunCancelledError as error:
             # Of the batch, not of this one alone: whoever waits for it knows what to do.
             self._cancelled = error

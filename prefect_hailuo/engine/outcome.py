@@ -301,7 +301,7 @@ class Course:
     price_usd: Decimal | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.price_usd = self.order.input.price_usd
+        self.price_usd = self.order.request.price_usd
 
     def see(self, event: object) -> None:
         """Take note of an event of the road."""
@@ -426,5 +426,5 @@ def _seconds_left(courses: Sequence[Course], seconds: float) -> float:
 def _usual_seconds(left: Sequence[Course], made: Sequence[Video]) -> float:
     """How long fal takes to make one: as it said of those made, else as the catalogue says."""
     said = [video.inference_seconds for video in made if video.inference_seconds]
-    expected = (each.order.input.endpoint.expected_seconds for each in left)
+    expected = (each.order.request.expected_seconds or 0.0 for each in left)
     return sum(said) / len(said) if said else max(expected)

@@ -17,10 +17,11 @@ import anyio
 import anyio.to_thread
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.engine.collect import Collecting, ForgottenError
-from prefect_hailuo.engine.keep import Keeping
+from prefect_hailuo.engine.collect import ForgottenError, check_known, collect
+from prefect_hailuo.engine.keep import keep
 from prefect_hailuo.engine.loop import Connections, Emit, ignore
 from prefect_hailuo.engine.order import FindPlace
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.engine.wait import describe_status
 from prefect_hailuo.errors import (
     AbandonedError,
@@ -54,12 +55,12 @@ from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempt import Attempt, Fate, is_parked, moment, storable
 from prefect_hailuo.ledger.beginning import HISTORY_DAYS, move_imported
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.search import Reconciling, body_digest_of
+from prefect_hailuo.ledger.search import body_digest_of
 from prefect_hailuo.models.catalogue import model_name
 from prefect_hailuo.models.image import with_identities
 from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.storage.place import Place
-from prefect_hailuo.storage.store import Storing
+from prefect_hailuo.storage.store import VideoStore
 from prefect_hailuo.ticket import Realm, Ticket
 
 EARLY_SECONDS = 2.0
@@ -484,7 +485,7 @@ class Sweep:
     async def _cancel(self, one: Attempt, access: Access) -> SweepRow:
         if not await self._ledger.waiters.is_unwanted(one.key):
             return _row(one, "waited for", "somebody wants it again")
-        client = self._connections.client(access, self._clock)
+        client = self._session(access).client
         answer = await client.cancel(one.open_ticket(), timeout_seconds=ASK_SECONDS)
         await self._ledger.waiters.record_cancellation(one, answer)
         if answer is Cancellation.REMOVED:
@@ -499,7 +500,7 @@ class Sweep:
         if one.fate is Fate.AMBIGUOUS:
             return await self._find(one, access)
         if one.fate is Fate.SUBMITTED:
-            client = self._connections.client(access, self._clock)
+            client = self._session(access).client
             with suppress(RequestNotFoundError):  # of which collecting knows more
                 status = await client.status(one.open_ticket(), timeout_seconds=ASK_SECONDS)
                 if not isinstance(status, Completed):
@@ -507,8 +508,7 @@ class Sweep:
         return await self._collect(one, access)
 
     async def _find(self, one: Attempt, access: Access) -> SweepRow:
-        platform = PlatformClient(access, self._connections.http, self._clock)
-        search = Reconciling(self._ledger.database, platform, self._clock)
+        search = self._ledger.reconciling(self._session(access).platform, self._clock)
         finding = await search.search(one, self._reconcile_seconds)
         if not finding.adopted:
             await self._ledger.records.parked(one, finding.because)
@@ -520,19 +520,24 @@ class Sweep:
         return replace(after, outcome=f"adopted, {after.outcome}")
 
     async def _collect(self, one: Attempt, access: Access) -> SweepRow:
-        collecting = Collecting(access, self._ledger, self._connections, self._emit, self._clock)
+        session = self._session(access)
         try:
-            await collecting.check_known(one)
-            output, completed = await collecting.collect(_to_ask_for(one), COLLECT_SECONDS)
+            await check_known(session, one)
+            output, completed = await collect(session, _to_ask_for(one), COLLECT_SECONDS)
         except ForgottenError:
             return _row(one, "forgotten", "the emulator was restarted", Decimal(0))
         # It may ask Prefect's API, which no other generation must wait for.
         found = await anyio.to_thread.run_sync(self._find_place, one.place or "")
         place = found or self._default_place
-        storing = Storing(self._connections.downloads, place, self._clock)
-        keeping = Keeping(self._ledger, storing, self._find_place, self._emit)
-        video = await keeping.keep(one.open_ticket(), output, completed)
+        store = VideoStore(self._connections.downloads, place, self._clock)
+        ticket = one.open_ticket()
+        video = await keep(
+            self._ledger, store, self._find_place, self._emit, ticket, output, completed
+        )
         return _row(one, "collected", video.place)
+
+    def _session(self, access: Access) -> Session:
+        return Session(access, self._ledger.address, self._connections, self._emit, self._clock)
 
 
 def _to_ask_for(one: Attempt) -> Attempt:

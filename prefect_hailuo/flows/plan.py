@@ -203,7 +203,7 @@ async def make_plan(
 
 def _of_any_pictures(estimate: Estimate) -> frozenset[str]:
     return frozenset(
-        name_of_any_picture(line.input, estimate.realm, line.take)
+        name_of_any_picture(line.input.request(), estimate.realm, line.take)
         for line in estimate.lines
         if line.cost_usd != 0
     )

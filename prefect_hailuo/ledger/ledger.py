@@ -11,12 +11,15 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 from sqlalchemy import false, update
 
+from prefect_hailuo.clock import Clock
+from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.beginning import Beginnings
 from prefect_hailuo.ledger.budgets import Budgets, Spending
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.records import Files, Records, Told
+from prefect_hailuo.ledger.search import Reconciling
 from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.upkeep.exchange import Exchange, Pruning
 from prefect_hailuo.ledger.upkeep.reading import Reading, Unfinished
@@ -72,6 +75,15 @@ class Ledger:
         nothing = update(attempt).where(false()).values(fate=attempt.c.fate)
         async with self.database.writing() as connection:
             await connection.execute(nothing)
+
+    def reconciling(self, platform: PlatformClient, clock: Clock) -> Reconciling:
+        """What looks for lost requests of this ledger's in an account's history.
+
+        Args:
+            platform: The account's history.
+            clock: What waiting is measured with.
+        """
+        return Reconciling(self.database, platform, clock)
 
     async def close(self) -> None:
         """Close its connections."""

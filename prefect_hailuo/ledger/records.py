@@ -75,30 +75,7 @@ from prefect_hailuo.models.video import Video
 from prefect_hailuo.ticket import Realm, Ticket
 
 LATEST = 50
-"""How many are asked for: more would tell of a time when fal was slower, or quicker."""
-
-
-async def latest_durations(database: Database, endpoint: str) -> list[float]:
-    """How long fal said that the latest stored requests of an endpoint ran, the latest last.
-
-    Args:
-        database: The ledger's.
-        endpoint: fal's endpoint id.
-
-    Raises:
-        LedgerError: The ledger cannot be read.
-    """
-    asked = (
-        select(attempt.c.completed)
-        .where(attempt.c.realm == "fal", attempt.c.fate == Fate.STORED)
-        .where(attempt.c.endpoint == endpoint)
-        .order_by(attempt.c.submitted_at.desc())
-        .limit(LATEST)
-    )
-    async with database.reading() as connection:
-        found = (await connection.execute(asked)).scalars().all()
-    said = (Completed.model_validate(each or {}).inference_seconds for each in reversed(found))
-    return [seconds for seconds in said if seconds and seconds > 0]
+"""How many durations are asked for: more would tell of a time when fal was slower, or quicker."""
 
 
 BASES = {Billed.NO: "unbilled", Billed.YES: "estimate", Billed.UNKNOWN: "unknown"}
@@ -555,6 +532,27 @@ class Records:
     async def _adopt(self, one: Attempt, ticket: Ticket) -> Attempt | None:
         async with self._database.writing() as connection:
             return await adopt(connection, one, ticket)
+
+    async def durations(self, endpoint: str) -> list[float]:
+        """How long fal said that the latest stored requests of an endpoint ran, the latest last.
+
+        Args:
+            endpoint: fal's endpoint id.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        asked = (
+            select(attempt.c.completed)
+            .where(attempt.c.realm == "fal", attempt.c.fate == Fate.STORED)
+            .where(attempt.c.endpoint == endpoint)
+            .order_by(attempt.c.submitted_at.desc())
+            .limit(LATEST)
+        )
+        async with self._database.reading() as connection:
+            found = (await connection.execute(asked)).scalars().all()
+        said = (Completed.model_validate(each or {}).inference_seconds for each in reversed(found))
+        return [seconds for seconds in said if seconds and seconds > 0]
 
     async def of_request(self, realm: Realm, request_id: str) -> Attempt | None:
         """The attempt that a request belongs to."""

@@ -48,7 +48,7 @@ def test_accents_are_found_however_they_are_written(fal: FalEmulator, tmp_path: 
     """It was bought composed, before the ledger began, and is asked for decomposed."""
     planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
     order = order_of(fal, tmp_path, DECOMPOSED)
-    assert order.input.body() == DECOMPOSED.body() != COMPOSED.body()
+    assert order.request.body == DECOMPOSED.body() != COMPOSED.body()
     assert perform(acquiring(order)).request_id == planted
     assert generate(fal, tmp_path, DECOMPOSED).request_id == planted
     assert fal.submissions == []

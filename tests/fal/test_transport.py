@@ -18,7 +18,8 @@ from roads import generate, order_of
 from benchmarks.transports import FLOOR, HTTPX, LIGHT, choice
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.road import acquire
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.fal.light_transport import LightTransport
 from prefect_hailuo.fal.transport import DIRECT, Rate, open_http, open_reading
 
@@ -156,8 +157,8 @@ def test_a_purchase_waits_for_its_turn_before_its_claim(tmp_path: Path) -> None:
             await connections.rate.turn()
             try:
                 async with anyio.create_task_group() as tasks:
-                    road = Road(order.access, order.ledger, connections)
-                    tasks.start_soon(road.acquire, order)
+                    session = Session(order.access, order.ledger, connections)
+                    tasks.start_soon(acquire, order, session)
                     await anyio.sleep(0.3)
                     waiting = await is_known()
             finally:

@@ -9,7 +9,7 @@ from prefect_hailuo.ledger.attempt import Fate
 
 
 class Canceller(Actor):
-    """A watcher that learned of a cancelled flow run, as `Road.withdraw`."""
+    """A watcher that learned of a cancelled flow run, as `engine.road.withdraw`."""
 
     async def _live(self) -> Steps:
         waiters = self.ground.ledger.waiters
