@@ -1,15 +1,12 @@
-"""One event loop for the process, in one thread, which all input and output runs on.
+"""One event loop for the process, in a thread of its own, and what all jobs on it share.
 
-A synchronous caller waits for it, an asynchronous one awaits it, so that everything is written
-once, as coroutines, and shares one connection pool. The jobs on it emit events; they are handled
-on the caller's side, for Prefect's own input and output would stall every other job here.
+All input and output runs here: a synchronous caller waits for it, an asynchronous one awaits it.
+So everything is written once, as coroutines, and shares one connection pool and one ledger engine.
+The jobs emit events, which are handled on the caller's side: Prefect's own input and output would
+stall every other job here.
 
 anyio's `start_blocking_portal` is not used: the generator that it keeps hangs a forked child and
 is noisy at interpreter exit. The thread here is ours.
-
-Python's garbage collector, while much is in flight.
-
-What all jobs of a process share: clients, downloads, ledgers, and how much goes on at once.
 """
 
 from __future__ import annotations

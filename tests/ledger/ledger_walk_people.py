@@ -23,7 +23,7 @@ class Canceller(Actor):
 
 
 class Decider(Actor):
-    """A person who looks at an attempt that is lost, thinks, and decides, as `Resolving`."""
+    """A person who looks at an attempt that is lost, thinks, and decides, as `Resolution`."""
 
     async def _live(self) -> Steps:
         ledger, key = self.ground.ledger, self.purchase.key
