@@ -40,7 +40,7 @@ from prefect_hailuo.errors import (
     StorageError,
 )
 from prefect_hailuo.fal.follow import CROWD
-from prefect_hailuo.fal.retry import Hindrances
+from prefect_hailuo.fal.retry import SubmissionRetry
 from prefect_hailuo.storage.place import Place
 
 CONCERN_ALL = (
@@ -87,7 +87,7 @@ class Batch:
         self._patience_seconds = max((each.timeout_seconds for each in orders), default=0.0)
         self._moved_at = self._started_at
         self._doorway = Doorway()
-        self._hindrances = Hindrances(self._clock)
+        self._retry = SubmissionRetry(self._clock)
         self._orders = orders
         self._courses: list[Course] = []
         self._news: list[VideoOutcome] = []
@@ -162,7 +162,7 @@ class Batch:
         try:
             road = Road(order.access, order.ledger, self._connections, course.see, watched=False)
             bring = partial(road.bring, order)
-            course.end(await self._hindrances.outlast(bring, course.hinder))
+            course.end(await self._retry.run(bring, course.hinder))
         except RunCancelledError as error:
             # Of the batch, not of this one alone: whoever waits for it knows what to do.
             self._cancelled = error
@@ -194,7 +194,7 @@ class Batch:
         self._moved_at = self._clock.now()
 
     def _note_arrival(self, passage: Passage) -> None:
-        self._hindrances.note_arrival()
+        self._retry.note_reached()
         passage.arrive()
 
     def _end_the_rest(self) -> None:

@@ -57,7 +57,7 @@ from prefect_hailuo.fal.replies import (
     parse,
     statuses_of,
 )
-from prefect_hailuo.fal.retry import of_reading, read_patiently
+from prefect_hailuo.fal.retry import of_reading, retry_read
 from prefect_hailuo.fal.transport import CONNECT_SECONDS, open_http, open_reading
 from prefect_hailuo.ticket import Ticket
 
@@ -338,7 +338,7 @@ class AsyncFalClient:
         of_result: bool = False,
     ) -> T:
         deadline = Deadline(timeout_seconds, self.clock)
-        return await read_patiently(read, deadline, ticket, of_result=of_result)
+        return await retry_read(read, deadline, ticket, of_result=of_result)
 
     @property
     def _open(self) -> httpx.AsyncClient:
@@ -420,7 +420,7 @@ async def upload(
         return place.file_url
 
     try:
-        return await read_patiently(send, Deadline(UPLOAD_SECONDS, clock or SystemClock()))
+        return await retry_read(send, Deadline(UPLOAD_SECONDS, clock or SystemClock()))
     except GenerationTimeoutError as error:
         raise ImageError(
             f"The picture could not be uploaded to fal's storage; nothing was bought. "

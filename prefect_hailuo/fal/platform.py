@@ -33,7 +33,7 @@ from prefect_hailuo.fal.replies import (
     in_utc,
     parse,
 )
-from prefect_hailuo.fal.retry import read_patiently
+from prefect_hailuo.fal.retry import retry_read
 from prefect_hailuo.ticket import Realm
 
 DOCUMENT_TIMEOUT_SECONDS = 30.0
@@ -102,7 +102,7 @@ async def read_document(
     """
     access = Access(SecretStr("nobody:none"), hosts, realm)  # it is not sent, and hides no text
     deadline = Deadline(timeout_seconds, clock or SystemClock())
-    found = await read_patiently(partial(_read, endpoint, access, http), deadline)
+    found = await retry_read(partial(_read, endpoint, access, http), deadline)
     models = found.models if found else ()
     return next((each for each in models if each.endpoint_id == endpoint), None)
 
@@ -389,9 +389,7 @@ class PlatformClient:
         cursors: list[str] = []
         while True:
             asked = {**params, "cursor": cursors[-1]} if cursors else params
-            page, fal_now = await read_patiently(
-                partial(self._page, path, asked, adapter), deadline
-            )
+            page, fal_now = await retry_read(partial(self._page, path, asked, adapter), deadline)
             pages.append(page)
             if not page.has_more:
                 return pages, fal_now

@@ -23,7 +23,7 @@ from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
 from prefect_hailuo.fal.hosts import is_private_enough
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.replies import retry_after
-from prefect_hailuo.fal.retry import pause_seconds
+from prefect_hailuo.fal.retry import pause_within, retry
 from prefect_hailuo.media.mp4 import Probe, examine_mp4
 from prefect_hailuo.storage.place import CHUNK_BYTES, Place, Shelf, draft_name, on_disk, write_whole
 
@@ -245,19 +245,20 @@ class Downloads:
             StorageError: The temporary file cannot be written.
         """
         deadline = Deadline(seconds, clock or SystemClock())
-        for attempt in range(MOST_ATTEMPTS):
+
+        async def attempt_once() -> T:
+            nonlocal deadline
             left = deadline.remaining
-            try:
-                async with self._turns:
-                    deadline = Deadline(left, deadline.clock)
-                    return await self._attempt(file, place, keep, deadline, seconds)
-            except DownloadError as error:
-                pause = pause_seconds(attempt, error)
-                hopeless = not error.retryable or pause >= deadline.remaining
-                if hopeless or attempt == MOST_ATTEMPTS - 1:
-                    raise
-                await deadline.sleep(pause)
-        raise AssertionError("The last attempt ends in a video or in an error.")
+            async with self._turns:
+                deadline = Deadline(left, deadline.clock)
+                return await self._attempt(file, place, keep, deadline, seconds)
+
+        def pause(attempt: int, error: Exception) -> float | None:
+            if not isinstance(error, DownloadError):
+                return None
+            return pause_within(deadline, MOST_ATTEMPTS, attempt, error)
+
+        return await retry(attempt_once, deadline.clock, pause)
 
     async def _attempt(
         self, file: File, place: Place, keep: Keep[T], deadline: Deadline, seconds: float

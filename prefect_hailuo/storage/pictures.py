@@ -1,7 +1,7 @@
 """The pictures of a process: each read once, looked at once and uploaded once, and not kept long.
 
 What is kept of ten thousand pictures is what they are, a few hundred bytes each. Of their contents
-only the latest few are, up to `SHELF_BYTES`: whoever needs another one later reads it once more.
+only the latest few are, up to `CONTENT_BYTES`: whoever needs another one later reads it once more.
 
 Where a picture's URL may lead: not to a cloud's metadata, and by no redirect into one's network.
 
@@ -14,27 +14,26 @@ A picture's content, from wherever a caller named it: a file, a URL, a `data:` U
 from __future__ import annotations
 
 import stat
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from socket import inet_aton, inet_ntoa
-from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
 import httpx
+from cachetools import LRUCache, TTLCache
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import HailuoError, ImageError
+from prefect_hailuo.errors import ImageError
 from prefect_hailuo.fal.client import upload
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.replies import retry_after
-from prefect_hailuo.fal.retry import pause_seconds
+from prefect_hailuo.fal.retry import pause_within, retry
 from prefect_hailuo.models.image import (
     DATA,
     INLINE_BYTES,
@@ -49,6 +48,7 @@ from prefect_hailuo.models.image import (
     upload_name,
 )
 from prefect_hailuo.storage.place import on_disk
+from prefect_hailuo.ticket import Realm
 
 NEVER = tuple(
     map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"))
@@ -139,7 +139,11 @@ async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None
     return await on_disk(_read_file, source)
 
 
-def file_state(path: str) -> tuple[int, ...] | None:
+FileState = tuple[int, int, int, int]
+"""Inode, size, and when the content and the inode changed last."""
+
+
+def file_state(path: str) -> FileState | None:
     """What changes when a file does; None where there is none. It waits for the disk."""
     try:
         seen = Path(path).stat()
@@ -175,21 +179,9 @@ def _read_file(path: str) -> bytes:
 async def _fetch(url: str, http: httpx.AsyncClient, clock: Clock) -> bytes:
     deadline = Deadline(FETCH_SECONDS, clock)
     with anyio.move_on_after(FETCH_SECONDS):
-        return await _repeat(lambda: _follow(url, http), deadline)
+        pause = partial(pause_within, deadline, MOST_ATTEMPTS)
+        return await retry(lambda: _follow(url, http), clock, pause)
     raise _unreachable(url, f"it did not arrive within {FETCH_SECONDS:g} seconds")
-
-
-async def _repeat(fetch: Callable[[], Awaitable[bytes]], deadline: Deadline) -> bytes:
-    for attempt in range(MOST_ATTEMPTS):
-        try:
-            return await fetch()
-        except HailuoError as error:
-            pause = pause_seconds(attempt, error)
-            last = attempt == MOST_ATTEMPTS - 1 or pause >= deadline.remaining
-            if last or not error.retryable:
-                raise
-            await deadline.sleep(pause)
-    raise AssertionError("The last attempt ends in a picture or in an error.")
 
 
 async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
@@ -266,16 +258,14 @@ def _unusable(url: str, why: str) -> ImageError:
     )
 
 
-T = TypeVar("T")
-
 AT_ONCE = 8
 """How many pictures are read or uploaded at once; each may have 20 MB."""
 
-SHELF_BYTES = 32 << 20
+CONTENT_BYTES = 32 << 20
 """How much of their contents is kept."""
 
 MOST_KNOWN = 20_000
-"""How many pictures, and how many uploads, a process remembers."""
+"""How many files, how many URLs, and how many uploads a process remembers."""
 
 MOST_INLINE_KNOWN = 32
 """How many of those that were passed as bytes: their names are as long as themselves."""
@@ -283,43 +273,9 @@ MOST_INLINE_KNOWN = 32
 URL_SECONDS = 300.0
 """How long it is believed that a URL serves the same picture as before."""
 
-UPLOAD_SECONDS = {"fal": 6 * 3600.0, "emulator": 300.0}
+UPLOAD_SECONDS: dict[Realm, float] = {"fal": 6 * 3600.0, "emulator": 300.0}
 """How long an upload is used again: fal is asked to keep it for much longer than that, and an
 emulator that is started again has lost it."""
-
-
-class Lately(OrderedDict[str, T], Generic[T]):
-    """A dictionary of the latest; older ones are forgotten.
-
-    Args:
-        most: How many are kept.
-    """
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self._most = most
-
-    def note(self, key: str, value: T) -> None:
-        """Keep one, as the latest."""
-        self[key] = value
-        self.move_to_end(key)
-        while len(self) > self._most:
-            self.popitem(last=False)
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A picture, and how to tell whether it still is the same."""
-
-    image: Image
-    state: tuple[int, ...] | None
-    seen_at: float
-
-
-@dataclass(frozen=True)
-class _Upload:
-    url: str
-    at: float
 
 
 class Pictures:
@@ -333,11 +289,14 @@ class Pictures:
     def __init__(self, http: httpx.AsyncClient, clock: Clock | None = None) -> None:
         self._http = http
         self._clock: Clock = clock or SystemClock()
-        self._known: Lately[_Known] = Lately(MOST_KNOWN)
-        self._inline: Lately[_Known] = Lately(MOST_INLINE_KNOWN)
-        self._uploads: Lately[_Upload] = Lately(MOST_KNOWN)
-        self._shelf: OrderedDict[str, bytes] = OrderedDict()
-        self._shelved = 0
+        now = self._clock.now
+        self._inline: LRUCache[str, Image] = LRUCache(MOST_INLINE_KNOWN)
+        self._at_urls: TTLCache[str, Image] = TTLCache(MOST_KNOWN, URL_SECONDS, now)
+        self._in_files: LRUCache[str, tuple[FileState, Image]] = LRUCache(MOST_KNOWN)
+        self._contents: LRUCache[str, bytes] = LRUCache(CONTENT_BYTES, len)
+        self._uploads: dict[Realm, TTLCache[tuple[str, str, str], str]] = {
+            realm: TTLCache(MOST_KNOWN, seconds, now) for realm, seconds in UPLOAD_SECONDS.items()
+        }
         self._turns = anyio.CapacityLimiter(AT_ONCE)
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
@@ -353,14 +312,25 @@ class Pictures:
         if is_identity(source):
             return Image(source)
         async with self._lock(source):
-            state = None if _is_inline(source) else await self._state(source)
-            known = self._memory(source).get(source)
-            if known is not None and self._holds(known, source, state):
-                return known.image
+            if is_url(source):
+                return self._at_urls.get(source) or await self._note(self._at_urls, source)
+            if _is_inline(source):
+                return self._inline.get(source) or await self._note(self._inline, source)
+            state = await on_disk(file_state, source)
+            known = self._in_files.get(source)
+            if known and state and known[0] == state:
+                return known[1]
             async with self._turns:
                 image, _ = await self._read(source)
-            self._memory(source).note(source, _Known(image, state, self._clock.now()))
+            if state:
+                self._in_files[source] = (state, image)
             return image
+
+    async def _note(self, memory: MutableMapping[str, Image], source: str) -> Image:
+        async with self._turns:
+            image, _ = await self._read(source)
+        memory[source] = image
+        return image
 
     async def sendable(self, source: str, image: Image, access: Access) -> str:
         """The text that fal is sent for a picture: a `data:` URI if it is small, else a URL.
@@ -377,18 +347,17 @@ class Pictures:
         if 0 < image.size <= INLINE_BYTES:
             content = await self._content(source, image)
             return data_uri(content, str(image.media_type))
-        place = f"{access.hosts.rest_url} {access.account} {image.identity}"
-        async with self._lock(place):
-            done = self._uploads.get(place)
-            if done is not None and self._clock.now() - done.at < UPLOAD_SECONDS[access.realm]:
-                return done.url
-            url = await self._upload(source, image, access)
-            self._uploads.note(place, _Upload(url, self._clock.now()))
+        place = (access.hosts.rest_url, access.account, image.identity)
+        uploads = self._uploads[access.realm]
+        async with self._lock(" ".join(place)):
+            url = uploads.get(place)
+            if url is None:
+                url = uploads[place] = await self._upload(source, image, access)
             return url
 
     async def _upload(self, source: str, image: Image, access: Access) -> str:
         async with self._turns:
-            content, found = self._shelf.get(image.identity), image
+            content, found = self._contents.get(image.identity), image
             if content is None:
                 found, content = _same(source, image, *await self._read(source))
             media_type = str(found.media_type)
@@ -396,7 +365,7 @@ class Pictures:
             return await upload(self._http, access, content, media_type, name, self._clock)
 
     async def _content(self, source: str, image: Image) -> bytes:
-        kept = self._shelf.get(image.identity)
+        kept = self._contents.get(image.identity)
         if kept is not None:
             return kept
         async with self._turns:
@@ -405,27 +374,8 @@ class Pictures:
     async def _read(self, source: str) -> tuple[Image, bytes]:
         content = await read_picture(source, self._http, self._clock)
         image = await anyio.to_thread.run_sync(examine, content, shown(source))
-        self._keep(image, content)
+        self._contents[image.identity] = content
         return image, content
-
-    def _keep(self, image: Image, content: bytes) -> None:
-        if image.identity not in self._shelf:
-            self._shelf[image.identity] = content
-            self._shelved += len(content)
-        self._shelf.move_to_end(image.identity)
-        while self._shelved > SHELF_BYTES:
-            self._shelved -= len(self._shelf.popitem(last=False)[1])
-
-    def _memory(self, source: str) -> Lately[_Known]:
-        return self._inline if _is_inline(source) else self._known
-
-    def _holds(self, known: _Known, source: str, state: tuple[int, ...] | None) -> bool:
-        if is_url(source):
-            return self._clock.now() - known.seen_at < URL_SECONDS
-        return known.state == state and (state is not None or _is_inline(source))
-
-    async def _state(self, source: str) -> tuple[int, ...] | None:
-        return None if is_url(source) else await on_disk(file_state, source)
 
     def _lock(self, name: str) -> anyio.Lock:
         lock = self._locks.get(name)
