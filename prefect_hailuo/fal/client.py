@@ -58,7 +58,12 @@ from prefect_hailuo.fal.replies import (
     statuses_of,
 )
 from prefect_hailuo.fal.retry import of_reading, retry_read
-from prefect_hailuo.fal.transport import CONNECT_SECONDS, open_http, open_reading
+from prefect_hailuo.fal.transport import (
+    CONNECT_SECONDS,
+    ClientTransport,
+    open_reading,
+    open_transport,
+)
 from prefect_hailuo.ticket import Ticket
 
 T = TypeVar("T")
@@ -92,8 +97,8 @@ class AsyncFalClient:
         access: The key, and where it is good.
         http: The HTTP client to use; without one, it opens its own as a context manager.
         clock: What waiting is measured with.
-        purchases: The HTTP client for submissions, which must be on httpx's own transport; by
-            default, `http`.
+        purchases: The transport for submissions, which must be httpx's own; by default, they go
+            through `http`.
 
     Example:
         >>> async def buy(access: Access, prompt: str) -> Output:
@@ -110,11 +115,11 @@ class AsyncFalClient:
         access: Access,
         http: httpx.AsyncClient | None = None,
         clock: Clock | None = None,
-        purchases: httpx.AsyncClient | None = None,
+        purchases: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.access = access
         self.clock: Clock = clock or SystemClock()
-        self._given = (http, purchases or http)
+        self._given = (http, purchases or (ClientTransport(http) if http else None))
         self._http, self._purchases = self._given
         self._stack: AsyncExitStack | None = None
 
@@ -126,7 +131,7 @@ class AsyncFalClient:
         if self._http is None:
             self._http = await self._stack.enter_async_context(open_reading())
         if self._purchases is None:
-            self._purchases = await self._stack.enter_async_context(open_http())
+            self._purchases = await self._stack.enter_async_context(open_transport())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -162,11 +167,12 @@ class AsyncFalClient:
                 nothing was bought.
             SubmitUnknownError: It went out, and what became of it is not known.
         """
-        url = _known(self.access.hosts.submit_url(endpoint))
+        url = _parsed(self.access.hosts.submit_url(endpoint))
         if webhook_url:
             url = url.copy_merge_params({"fal_webhook": webhook_url})
+        transport = _opened(self._purchases)
         response = await post_once(
-            self._till, self.access, url, body, headers or {}, SUBMIT_SECONDS, before_sending
+            transport, self.access, url, body, headers or {}, SUBMIT_SECONDS, before_sending
         )
         return Ticket(
             endpoint=endpoint,
@@ -198,7 +204,8 @@ class AsyncFalClient:
             FalError: What fal answered.
         """
         url = httpx.URL(self.access.hosts.synchronous_url(endpoint))
-        response = await post_once(self._till, self.access, url, body, {}, timeout_seconds)
+        transport = _opened(self._purchases)
+        response = await post_once(transport, self.access, url, body, {}, timeout_seconds)
         return SynchronousReply(
             output=synchronous_output(response, self.access),
             request_id=response.headers.get("x-fal-request-id"),
@@ -344,20 +351,16 @@ class AsyncFalClient:
     def _open(self) -> httpx.AsyncClient:
         return _opened(self._http)
 
-    @property
-    def _till(self) -> httpx.AsyncClient:
-        return _opened(self._purchases)
 
-
-def _opened(http: httpx.AsyncClient | None) -> httpx.AsyncClient:
-    if http is None:
+def _opened(opened: T | None) -> T:
+    if opened is None:
         raise RuntimeError("Use the client as a context manager: async with client: ...")
-    return http
+    return opened
 
 
 @lru_cache(maxsize=64)
-def _known(url: str) -> httpx.URL:
-    """An endpoint's URL, taken apart once, and not for each of thousands of submissions."""
+def _parsed(url: str) -> httpx.URL:
+    """An endpoint's URL, parsed once, and not for each of thousands of submissions."""
     return httpx.URL(url)
 
 

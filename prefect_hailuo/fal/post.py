@@ -21,7 +21,7 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.hosts import Access, without_key
 from prefect_hailuo.fal.messages import Accepted, Output
 from prefect_hailuo.fal.replies import check_realm, check_request_realm, error_of, excerpt, parse
-from prefect_hailuo.fal.transport import CONNECT_SECONDS
+from prefect_hailuo.fal.transport import CONNECT_SECONDS, USER_AGENT, send
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ T = TypeVar("T")
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 DEFINITE_REFUSALS = frozenset({401, 403, 422, 429})
+
+HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": USER_AGENT}
 
 BeforeSending = Callable[[], Awaitable[None]]
 
@@ -74,7 +76,7 @@ class _Gate:
 
 
 async def post_once(
-    http: httpx.AsyncClient,
+    transport: httpx.AsyncBaseTransport,
     access: Access,
     url: httpx.URL,
     body: dict[str, Any],
@@ -87,7 +89,7 @@ async def post_once(
     What the answer means, `accepted` and `synchronous_output` tell.
 
     Args:
-        http: A client on httpx's own transport, whose connection errors mean what they say.
+        transport: httpx's own, whose connection errors mean what they say.
         access: The key.
         url: Where to.
         body: The input.
@@ -101,17 +103,16 @@ async def post_once(
         SubmitUnknownError: It went out, and its answer was lost.
         RealmMismatchError: The answer is of the other realm.
     """
-    all_headers = httpx.Headers(headers)
+    all_headers = httpx.Headers({**HEADERS, **headers})
     all_headers.update(access.authorization)
     # A wait for a free connection ends well before the whole, so that it is known as such.
     timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=seconds / 2)
     gate = _Gate(before_sending)
-    request = http.build_request(
-        "POST", url, json=body, headers=all_headers, timeout=timeout, extensions={"trace": gate}
-    )
+    options = {"timeout": timeout.as_dict(), "trace": gate}
+    request = httpx.Request("POST", url, json=body, headers=all_headers, extensions=options)
     try:
         with anyio.fail_after(seconds):
-            response = await without_key(http.send(request), access)
+            response = await without_key(send(transport, request), access)
     except NOTHING_SENT as error:
         seen = excerpt(str(error), access)
         raise UnreachableError(f"No connection to {url.host} stood: {seen}.") from error
