@@ -83,7 +83,19 @@ SILENCE_SECONDS = 45.0
 PROBE_APP = "fal-ai/minimax"
 
 CANCEL_REPLY = TypeAdapter(CancelReply)
+
 JSON_OBJECT = TypeAdapter(dict[str, Any])
+
+UPLOAD_SECONDS = 180.0
+"""How long an upload is repeated; nothing is bought meanwhile."""
+
+KEPT_SECONDS = 7 * 86400
+"""How long fal is asked to keep a picture: longer than any request waits for its turn, whatever the
+account's own setting is, and not for ever, for whoever has its URL can see it."""
+
+PUT_TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=60.0)
+
+INITIATE = "/storage/upload/initiate"
 
 
 class AsyncFalClient:
@@ -368,18 +380,6 @@ def _with_logs(url: str, logs: bool) -> httpx.URL:
     if not logs:
         return httpx.URL(url)
     return httpx.URL(f"{url}&logs=1" if "?" in url else f"{url}?logs=1")
-
-
-UPLOAD_SECONDS = 180.0
-"""How long an upload is repeated; nothing is bought meanwhile."""
-
-KEPT_SECONDS = 7 * 86400
-"""How long fal is asked to keep a picture: longer than any request waits for its turn, whatever the
-account's own setting is, and not for ever, for whoever has its URL can see it."""
-
-PUT_TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=60.0)
-
-INITIATE = "/storage/upload/initiate"
 
 
 class Initiated(BaseModel):

@@ -27,6 +27,8 @@ PLAIN_CHARACTERS = 2000
 
 FAL_DOMAINS = ("fal.run", "fal.ai", "falrun.com", "fal.media", "fal.dev")
 
+T = TypeVar("T")
+
 
 def is_loopback(url: httpx.URL) -> bool:
     """Whether an address is on this very machine.
@@ -235,9 +237,6 @@ def _checked_endpoint(endpoint: str) -> str:
             cure="Pass one such as 'fal-ai/minimax/hailuo-02/pro/text-to-video'.",
         )
     return endpoint
-
-
-T = TypeVar("T")
 
 
 async def without_key(sending: Awaitable[T], access: Access) -> T:

@@ -41,131 +41,8 @@ DOCUMENT_TIMEOUT_SECONDS = 30.0
 
 GONE = (404, 410)
 
-
-class Metadata(Message):
-    """What fal says about a model.
-
-    Args:
-        display_name: Its title.
-        status: Such as `active` or `deprecated`.
-    """
-
-    display_name: str | None = None
-    status: str | None = None
-
-
-class ModelDocument(Message):
-    """A model as fal describes it.
-
-    Args:
-        endpoint_id: fal's endpoint id.
-        metadata: What fal says about it.
-        openapi: Its OpenAPI document; None where fal gives none.
-    """
-
-    endpoint_id: str = Field(min_length=1)
-    metadata: Metadata = Metadata()
-    openapi: dict[str, Any] | None = None
-
-
-class _Models(Message):
-    models: tuple[ModelDocument, ...]
-
-
-MODELS = TypeAdapter(_Models)
-
-
-async def read_document(
-    endpoint: str,
-    hosts: Hosts,
-    realm: Realm,
-    http: httpx.AsyncClient,
-    *,
-    timeout_seconds: float = DOCUMENT_TIMEOUT_SECONDS,
-    clock: Clock | None = None,
-) -> ModelDocument | None:
-    """A model as fal describes it today; None where fal has it no more. No key is sent.
-
-    Args:
-        endpoint: fal's endpoint id.
-        hosts: Where fal is.
-        realm: Whether that is fal or the emulator.
-        http: The HTTP client to use.
-        timeout_seconds: How long it may take.
-        clock: What waiting is measured with.
-
-    Raises:
-        MalformedReplyError: The answer is none of fal's.
-        RealmMismatchError: The answer is of the other realm.
-        GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
-        FalError: fal refused to say.
-    """
-    access = Access(SecretStr("nobody:none"), hosts, realm)  # it is not sent, and hides no text
-    deadline = Deadline(timeout_seconds, clock or SystemClock())
-    found = await retry_read(partial(_read, endpoint, access, http), deadline)
-    models = found.models if found else ()
-    return next((each for each in models if each.endpoint_id == endpoint), None)
-
-
-async def _read(endpoint: str, access: Access, http: httpx.AsyncClient) -> _Models | None:
-    params = {"endpoint_id": endpoint, "expand": "openapi-3.0"}
-    response = await http.get(f"{access.hosts.platform_url}/models", params=params)
-    check_realm(response, access)
-    if response.status_code in GONE:
-        return None
-    if not response.is_success:
-        raise error_of(response, access)
-    return parse(response, MODELS, access)
-
-
 MOST_PAGES = 1000
 """Pages of one answer; whoever names a further one is taken to go on for ever."""
-
-
-class Page(Message):
-    """A part of an answer.
-
-    Args:
-        has_more: Whether another follows.
-        next_cursor: Its name.
-    """
-
-    has_more: bool
-    next_cursor: str | None = None
-
-
-P = TypeVar("P", bound=Page)
-
-
-def parse_page(response: httpx.Response, adapter: TypeAdapter[P], access: Access) -> P:
-    """The page in an answer.
-
-    JSON can hold halves of characters, which are no text. In somebody's input they are no input
-    of ours, and must not hide all the other requests.
-
-    Raises:
-        MalformedReplyError: It is no such page.
-    """
-    try:
-        return parse(response, adapter, access)
-    except MalformedReplyError:
-        with suppress(ValueError, RecursionError):
-            return adapter.validate_python(json.loads(response.text))
-        raise
-
-
-def next_cursor(page: Page, followed: Sequence[str]) -> str:
-    """The cursor of the page after this one.
-
-    Raises:
-        MalformedReplyError: There is none, or the pages do not end.
-    """
-    if not page.next_cursor:
-        raise MalformedReplyError("fal says that there are more pages, and names no next one.")
-    if page.next_cursor in followed or len(followed) + 1 >= MOST_PAGES:
-        raise MalformedReplyError(f"fal's pages do not end: {len(followed) + 1} were read.")
-    return page.next_cursor
-
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 """How long a question may take, all pages and repetitions included."""
@@ -256,6 +133,21 @@ class History:
     fal_now: datetime
 
 
+class Page(Message):
+    """A part of an answer.
+
+    Args:
+        has_more: Whether another follows.
+        next_cursor: Its name.
+    """
+
+    has_more: bool
+    next_cursor: str | None = None
+
+
+P = TypeVar("P", bound=Page)
+
+
 class _HistoryPage(Page):
     items: tuple[PastRequest, ...]
 
@@ -265,6 +157,7 @@ class _PricePage(Page):
 
 
 HISTORY_PAGE = TypeAdapter(_HistoryPage)
+
 PRICE_PAGE = TypeAdapter(_PricePage)
 
 
@@ -424,3 +317,109 @@ def _only_a_question() -> Iterator[None]:
     except HailuoError as error:
         error.billed = Billed.NO
         raise
+
+
+def parse_page(response: httpx.Response, adapter: TypeAdapter[P], access: Access) -> P:
+    """The page in an answer.
+
+    JSON can hold halves of characters, which are no text. In somebody's input they are no input
+    of ours, and must not hide all the other requests.
+
+    Raises:
+        MalformedReplyError: It is no such page.
+    """
+    try:
+        return parse(response, adapter, access)
+    except MalformedReplyError:
+        with suppress(ValueError, RecursionError):
+            return adapter.validate_python(json.loads(response.text))
+        raise
+
+
+def next_cursor(page: Page, followed: Sequence[str]) -> str:
+    """The cursor of the page after this one.
+
+    Raises:
+        MalformedReplyError: There is none, or the pages do not end.
+    """
+    if not page.next_cursor:
+        raise MalformedReplyError("fal says that there are more pages, and names no next one.")
+    if page.next_cursor in followed or len(followed) + 1 >= MOST_PAGES:
+        raise MalformedReplyError(f"fal's pages do not end: {len(followed) + 1} were read.")
+    return page.next_cursor
+
+
+class Metadata(Message):
+    """What fal says about a model.
+
+    Args:
+        display_name: Its title.
+        status: Such as `active` or `deprecated`.
+    """
+
+    display_name: str | None = None
+    status: str | None = None
+
+
+class ModelDocument(Message):
+    """A model as fal describes it.
+
+    Args:
+        endpoint_id: fal's endpoint id.
+        metadata: What fal says about it.
+        openapi: Its OpenAPI document; None where fal gives none.
+    """
+
+    endpoint_id: str = Field(min_length=1)
+    metadata: Metadata = Metadata()
+    openapi: dict[str, Any] | None = None
+
+
+class _Models(Message):
+    models: tuple[ModelDocument, ...]
+
+
+MODELS = TypeAdapter(_Models)
+
+
+async def read_document(
+    endpoint: str,
+    hosts: Hosts,
+    realm: Realm,
+    http: httpx.AsyncClient,
+    *,
+    timeout_seconds: float = DOCUMENT_TIMEOUT_SECONDS,
+    clock: Clock | None = None,
+) -> ModelDocument | None:
+    """A model as fal describes it today; None where fal has it no more. No key is sent.
+
+    Args:
+        endpoint: fal's endpoint id.
+        hosts: Where fal is.
+        realm: Whether that is fal or the emulator.
+        http: The HTTP client to use.
+        timeout_seconds: How long it may take.
+        clock: What waiting is measured with.
+
+    Raises:
+        MalformedReplyError: The answer is none of fal's.
+        RealmMismatchError: The answer is of the other realm.
+        GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
+        FalError: fal refused to say.
+    """
+    access = Access(SecretStr("nobody:none"), hosts, realm)  # it is not sent, and hides no text
+    deadline = Deadline(timeout_seconds, clock or SystemClock())
+    found = await retry_read(partial(_read, endpoint, access, http), deadline)
+    models = found.models if found else ()
+    return next((each for each in models if each.endpoint_id == endpoint), None)
+
+
+async def _read(endpoint: str, access: Access, http: httpx.AsyncClient) -> _Models | None:
+    params = {"endpoint_id": endpoint, "expand": "openapi-3.0"}
+    response = await http.get(f"{access.hosts.platform_url}/models", params=params)
+    check_realm(response, access)
+    if response.status_code in GONE:
+        return None
+    if not response.is_success:
+        raise error_of(response, access)
+    return parse(response, MODELS, access)

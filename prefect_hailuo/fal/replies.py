@@ -35,46 +35,6 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import EMULATOR_HEADER, EMULATOR_PREFIX, STATUS, Completed, Status
 from prefect_hailuo.ticket import Realm
 
-
-def retry_after(response: httpx.Response) -> float | None:
-    """Seconds that fal asks to wait, from `Retry-After`: a number or an HTTP date."""
-    given = response.headers.get("Retry-After")
-    if given is None:
-        return None
-    try:
-        return max(0.0, float(given))
-    except ValueError:
-        return _seconds_until(given)
-
-
-def answered_at(response: httpx.Response) -> datetime:
-    """When fal answered, by its own clock; by this machine's, if it does not say."""
-    return _moment(response.headers.get("Date", "")) or datetime.now(timezone.utc)
-
-
-def _seconds_until(date: str) -> float | None:
-    moment = _moment(date)
-    if moment is None:
-        return None
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
-
-
-def _moment(date: str) -> datetime | None:
-    try:
-        return in_utc(parsedate_to_datetime(date))
-    except ValueError:
-        return None
-
-
-def in_utc(moment: datetime) -> datetime:
-    """A moment that fal wrote, in UTC, which it also means where it names no zone."""
-    try:
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        return aware.astimezone(timezone.utc)
-    except OverflowError as error:  # at the end of all time
-        raise ValueError(str(error)) from error
-
-
 T = TypeVar("T")
 
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
@@ -88,13 +48,8 @@ FAULT_TYPES = {
     "downstream_service_unavailable",
     "downstream_service_error",
 }
+
 CANCELLED_TYPES = {"client_cancelled", "client_disconnected"}
-
-
-def excerpt(text: str, access: Access) -> str:
-    """What came, cut to a readable length and without secrets."""
-    seen = access.conceal(" ".join(text.split()))
-    return seen if len(seen) <= EXCERPT_CHARACTERS else seen[:EXCERPT_CHARACTERS] + "…"
 
 
 def check_realm(response: httpx.Response, access: Access) -> None:
@@ -299,5 +254,50 @@ def _retryable(response: httpx.Response, by_class: bool) -> bool:
 def _json(text: str) -> Any:
     try:
         return ANYTHING.validate_json(text)
+    except ValueError:
+        return None
+
+
+def excerpt(text: str, access: Access) -> str:
+    """What came, cut to a readable length and without secrets."""
+    seen = access.conceal(" ".join(text.split()))
+    return seen if len(seen) <= EXCERPT_CHARACTERS else seen[:EXCERPT_CHARACTERS] + "…"
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds that fal asks to wait, from `Retry-After`: a number or an HTTP date."""
+    given = response.headers.get("Retry-After")
+    if given is None:
+        return None
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        return _seconds_until(given)
+
+
+def answered_at(response: httpx.Response) -> datetime:
+    """When fal answered, by its own clock; by this machine's, if it does not say."""
+    return _moment(response.headers.get("Date", "")) or datetime.now(timezone.utc)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A moment that fal wrote, in UTC, which it also means where it names no zone."""
+    try:
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return aware.astimezone(timezone.utc)
+    except OverflowError as error:  # at the end of all time
+        raise ValueError(str(error)) from error
+
+
+def _seconds_until(date: str) -> float | None:
+    moment = _moment(date)
+    if moment is None:
+        return None
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+
+def _moment(date: str) -> datetime | None:
+    try:
+        return in_utc(parsedate_to_datetime(date))
     except ValueError:
         return None

@@ -41,6 +41,19 @@ SIGNATURE_BYTES = 64
 JWKS_PATH = "/.well-known/jwks.json"
 """Where the public keys are, below the REST host."""
 
+KEPT_SECONDS = 24 * 3600.0
+"""How long keys are good, by fal's documentation."""
+
+AGAIN_SECONDS = 60.0
+"""How soon they are fetched again for a signature that none of them made: fal may have changed
+them, and whoever sends wrong ones must not have fal asked for each."""
+
+FAILED_SECONDS = 5.0
+"""How long it is believed that they cannot be had: while fal is down, its calls, which it repeats,
+do not wait for one attempt each."""
+
+FETCH_SECONDS = 10.0
+
 
 class RefusedCallError(Exception):
     """A call that is not taken.
@@ -80,6 +93,79 @@ def checked_webhook_url(url: str) -> str:
             cure="Write it as https://host/path, without user name and fragment.",
         )
     return url
+
+
+class Call(Message):
+    """What a call says.
+
+    Args:
+        request_id: fal's id of the request.
+        gateway_request_id: The id that the submission was answered with, where fal had to start
+            it anew under another.
+        status: `OK` or `ERROR`.
+        payload: What the result would be.
+        error: What went wrong.
+        payload_error: Why there is no payload, though there is a result.
+    """
+
+    request_id: str | None = None
+    gateway_request_id: str | None = None
+    status: str
+    payload: Any = None
+    error: str | None = None
+    payload_error: str | None = None
+
+    @property
+    def output(self) -> Output | None:
+        """The result, where the call holds one."""
+        if self.status != "OK":
+            return None
+        try:
+            return Output.model_validate(self.payload)
+        except ValidationError:
+            return None
+
+    @property
+    def completed(self) -> Completed:
+        """How the request ended."""
+        if self.status == "OK":
+            return Completed()
+        return Completed(error=self.error or "fal called it an error.")
+
+    def request_ids(self, signed: Signed) -> list[str]:
+        """The ids that it may be known by, each once."""
+        named = (signed.request_id, self.request_id, self.gateway_request_id)
+        return list(dict.fromkeys(each for each in named if each))
+
+
+_CALL = TypeAdapter(Call)
+
+
+def call_in(body: bytes) -> Call:
+    """The call in a body.
+
+    Raises:
+        RefusedCallError: There is none in it.
+
+    Example:
+        >>> call_in(b'{"request_id": "r1", "status": "ERROR", "error": "Out of order."}').error
+        'Out of order.'
+    """
+    try:
+        return _CALL.validate_json(body)
+    except ValidationError:
+        raise RefusedCallError("The body is no call of fal's.", 400) from None
+
+
+def check_realm_of(request_ids: Sequence[str], realm: Realm) -> None:
+    """Refuse what is about a request of the other realm.
+
+    Raises:
+        RefusedCallError: It is.
+    """
+    issued = ["emulator" if each.startswith(EMULATOR_PREFIX) else "fal" for each in request_ids]
+    if set(issued) != {realm}:
+        raise RefusedCallError(f"The request is none of the realm {realm!r}.", 400)
 
 
 @dataclass(frozen=True)
@@ -159,125 +245,12 @@ class Signed:
         return False
 
 
-class Call(Message):
-    """What a call says.
-
-    Args:
-        request_id: fal's id of the request.
-        gateway_request_id: The id that the submission was answered with, where fal had to start
-            it anew under another.
-        status: `OK` or `ERROR`.
-        payload: What the result would be.
-        error: What went wrong.
-        payload_error: Why there is no payload, though there is a result.
-    """
-
-    request_id: str | None = None
-    gateway_request_id: str | None = None
-    status: str
-    payload: Any = None
-    error: str | None = None
-    payload_error: str | None = None
-
-    @property
-    def output(self) -> Output | None:
-        """The result, where the call holds one."""
-        if self.status != "OK":
-            return None
-        try:
-            return Output.model_validate(self.payload)
-        except ValidationError:
-            return None
-
-    @property
-    def completed(self) -> Completed:
-        """How the request ended."""
-        if self.status == "OK":
-            return Completed()
-        return Completed(error=self.error or "fal called it an error.")
-
-    def request_ids(self, signed: Signed) -> list[str]:
-        """The ids that it may be known by, each once."""
-        named = (signed.request_id, self.request_id, self.gateway_request_id)
-        return list(dict.fromkeys(each for each in named if each))
-
-
-_CALL = TypeAdapter(Call)
-
-
-def call_in(body: bytes) -> Call:
-    """The call in a body.
-
-    Raises:
-        RefusedCallError: There is none in it.
-
-    Example:
-        >>> call_in(b'{"request_id": "r1", "status": "ERROR", "error": "Out of order."}').error
-        'Out of order.'
-    """
-    try:
-        return _CALL.validate_json(body)
-    except ValidationError:
-        raise RefusedCallError("The body is no call of fal's.", 400) from None
-
-
-def check_realm_of(request_ids: Sequence[str], realm: Realm) -> None:
-    """Refuse what is about a request of the other realm.
-
-    Raises:
-        RefusedCallError: It is.
-    """
-    issued = ["emulator" if each.startswith(EMULATOR_PREFIX) else "fal" for each in request_ids]
-    if set(issued) != {realm}:
-        raise RefusedCallError(f"The request is none of the realm {realm!r}.", 400)
-
-
-class KeySet(Message):
-    """fal's public keys, as a JSON Web Key Set."""
-
-    keys: list[dict[str, Any]] = Field(default_factory=list)
-
-    def raw(self) -> list[bytes]:
-        """The ED25519 keys among them; others are passed over.
-
-        Example:
-            >>> KeySet(keys=[{"kty": "OKP", "crv": "Ed25519", "x": "AA"}]).raw()
-            []
-        """
-        return [key for each in self.keys if (key := _raw(each)) is not None]
-
-
-def _raw(key: Mapping[str, Any]) -> bytes | None:
-    if (key.get("kty"), key.get("crv")) != ("OKP", "Ed25519") or not isinstance(key.get("x"), str):
-        return None
-    text: str = key["x"]
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        return None
-    return raw if len(raw) == 32 else None
-
-
 def _header(headers: Mapping[str, str], name: str) -> str:
     full = f"X-Fal-Webhook-{name}"
     value = headers.get(full.lower(), "")
     if not value:
         raise RefusedCallError(f"The header {full} is missing: this is no call of fal's.", 400)
     return value
-
-
-KEPT_SECONDS = 24 * 3600.0
-"""How long keys are good, by fal's documentation."""
-
-AGAIN_SECONDS = 60.0
-"""How soon they are fetched again for a signature that none of them made: fal may have changed
-them, and whoever sends wrong ones must not have fal asked for each."""
-
-FAILED_SECONDS = 5.0
-"""How long it is believed that they cannot be had: while fal is down, its calls, which it repeats,
-do not wait for one attempt each."""
-
-FETCH_SECONDS = 10.0
 
 
 class WebhookKeys:
@@ -349,3 +322,29 @@ class WebhookKeys:
         except ValidationError:
             raise MalformedReplyError(f"{self._url} serves no keys.") from None
         self._fetched_at = self._clock.now()
+
+
+class KeySet(Message):
+    """fal's public keys, as a JSON Web Key Set."""
+
+    keys: list[dict[str, Any]] = Field(default_factory=list)
+
+    def raw(self) -> list[bytes]:
+        """The ED25519 keys among them; others are passed over.
+
+        Example:
+            >>> KeySet(keys=[{"kty": "OKP", "crv": "Ed25519", "x": "AA"}]).raw()
+            []
+        """
+        return [key for each in self.keys if (key := _raw(each)) is not None]
+
+
+def _raw(key: Mapping[str, Any]) -> bytes | None:
+    if (key.get("kty"), key.get("crv")) != ("OKP", "Ed25519") or not isinstance(key.get("x"), str):
+        return None
+    text: str = key["x"]
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None
+    return raw if len(raw) == 32 else None

@@ -39,109 +39,6 @@ MOST_BOXES = 100_000
 BLOCK_BYTES = 64 * 1024
 """How much of a table is held in memory at a time, at most."""
 
-
-class Box(NamedTuple):
-    """One box; its positions are bytes from the beginning of the file."""
-
-    type: str
-    start: int
-    body: int
-    end: int
-    open_ended: bool = False
-
-    @property
-    def name(self) -> str:
-        """What a message calls it, at the beginning of a sentence."""
-        return f"The {self.type!r} box at byte {self.start:,}" if self.type else "The file"
-
-
-@dataclass
-class Reader:
-    """The file, and how many more boxes it may have."""
-
-    file: BinaryIO
-    size: int
-    boxes_left: int = MOST_BOXES
-
-    def read(self, at: int, count: int) -> bytes:
-        """`count` bytes from byte `at` on, never fewer."""
-        self.file.seek(at)
-        data = self.file.read(count)
-        if len(data) < count:
-            raise DownloadError("The file was cut short while it was being read.")
-        return data
-
-    def number(self, box: Box, at: int, count: int = 4) -> int:
-        """The unsigned number of `count` bytes at byte `at`, which `box` must hold."""
-        if at + count > box.end:
-            raise DownloadError(f"{box.name} is too short for what belongs in it.")
-        return int.from_bytes(self.read(at, count), "big")
-
-
-def boxes(reader: Reader, holder: Box) -> Iterator[Box]:
-    """The row of boxes inside `holder`, which they must fill exactly."""
-    at = holder.body
-    while at < holder.end:
-        reader.boxes_left -= 1
-        if reader.boxes_left < 0:
-            raise DownloadError(f"The file has more than {MOST_BOXES:,} boxes; no video has.")
-        box = _box(reader, holder, at)
-        yield box
-        at = box.end
-
-
-def _box(reader: Reader, holder: Box, at: int) -> Box:
-    """The box at byte `at`, which `holder` must hold whole."""
-    size, kind = _header(reader, holder, at)
-    body = at + 8
-    if size == 1:
-        size, body = reader.number(holder, at + 8, 8), at + 16
-    # ISO/IEC 14496-12 lets the last box of a file run to its end; only `mdat` makes use of it.
-    open_ended = size == 0 and kind == "mdat" and not holder.type
-    box = Box(kind, at, body, holder.end if open_ended else at + size, open_ended)
-    if box.end < box.body:
-        raise DownloadError(f"{box.name} has an impossible size: {size:,} bytes.")
-    if box.end > holder.end:
-        there = f"{holder.end - at:,} of {size:,} bytes are there"
-        raise DownloadError(f"{holder.name} ends inside its {kind!r} box: {there}.")
-    return box
-
-
-def _header(reader: Reader, holder: Box, at: int) -> tuple[int, str]:
-    """The size and the type of the box at byte `at`, if it is one at all."""
-    if holder.end - at < 8:
-        raise DownloadError(f"{holder.name} has too few bytes for a box from byte {at:,} on.")
-    header = reader.read(at, 8)
-    kind = header[4:].decode("latin-1")
-    if not kind.isprintable():
-        raise DownloadError(f"{holder.name} has no box at byte {at:,}, but {header!r}.")
-    return int.from_bytes(header[:4], "big"), kind
-
-
-def find(holder: Box, among: list[Box], *types: str) -> Box:
-    """The first child of one of these types, among the holder's children."""
-    for box in among:
-        if box.type in types:
-            return box
-    raise DownloadError(f"{holder.name} has no {types[0]!r} box.")
-
-
-def child(reader: Reader, holder: Box, kind: str) -> Box:
-    """The first child of a type."""
-    return find(holder, list(boxes(reader, holder)), kind)
-
-
-def entries(reader: Reader, table: Box, at: int, layout: str) -> Iterator[tuple[int, ...]]:
-    """A table's entries, which begin at byte `at`, right behind their number, block by block."""
-    entry, count = struct.Struct(layout), reader.number(table, at - 4)
-    if at + count * entry.size > table.end:
-        raise DownloadError(f"{table.name} is too short for its {count:,} entries.")
-    block = BLOCK_BYTES // entry.size
-    for first in range(0, count, block):
-        some = min(block, count - first) * entry.size
-        yield from entry.iter_unpack(reader.read(at + first * entry.size, some))
-
-
 MICROSECONDS = 1_000_000
 """In a second; FFmpeg rounds lengths to these."""
 
@@ -157,6 +54,12 @@ CODECS = {
 
 WIDTH_AT, HEIGHT_AT = 32, 34
 """Where the entry of `stsd` holds a picture's size, in bytes (ISO/IEC 14496-12, section 12.1.3)."""
+
+MOST_MOOV_BYTES = 64 * 1024 * 1024
+"""The longest `moov` that is walked; that of a six-second video has some kilobytes."""
+
+PADDING = frozenset({"free", "skip", "wide"})
+"""Boxes that mean nothing; some writers put one before `ftyp`."""
 
 
 @dataclass(frozen=True)
@@ -182,113 +85,24 @@ class Probe:
     codec: str
 
 
-def read_measures(reader: Reader, moov: Box) -> Probe | None:
-    """The measures of a file's first video track.
-
-    Args:
-        reader: The file.
-        moov: Its description.
+def examine_mp4(file: BinaryIO) -> Probe | None:
+    """Refuse an open file that is not a complete MP4 video, as `check_mp4` does.
 
     Returns:
-        None where the boxes do not say them plainly.
-    """
-    try:
-        return _read_measures(reader, moov)
-    except DownloadError:
-        return None  # what is not needed to show the video may be missing
-
-
-def _read_measures(reader: Reader, moov: Box) -> Probe | None:
-    parts = list(boxes(reader, moov))
-    if any(part.type == "mvex" for part in parts):
-        return None  # its length is the fragments'
-    movie = _times(reader, find(moov, parts, "mvhd"))
-    for part in parts:
-        if part.type == "trak":
-            mdia = child(reader, part, "mdia")
-            if reader.read(child(reader, mdia, "hdlr").body + 8, 4) == b"vide":
-                return _measures(reader, mdia, movie, _shown(reader, part))
-    return None
-
-
-def _measures(reader: Reader, mdia: Box, movie: _Times, shown: int | None) -> Probe | None:
-    stbl = child(reader, child(reader, mdia, "minf"), "stbl")
-    stsd = child(reader, stbl, "stsd")
-    timescale = _times(reader, child(reader, mdia, "mdhd")).timescale
-    frames, ticks = _frames(reader, child(reader, stbl, "stts"))
-    entry = stsd.body + 8
-    codec = CODECS.get(reader.read(entry + 4, 4).decode("latin-1"))
-    width = reader.number(stsd, entry + WIDTH_AT, 2)
-    height = reader.number(stsd, entry + HEIGHT_AT, 2)
-    several = reader.number(stsd, stsd.body + 4) != 1
-    if several or not (codec and width and height and ticks and timescale and movie.timescale):
-        return None
-    most = ticks if shown is None else shown * timescale // movie.timescale
-    seconds = _seconds(movie, _Times(timescale, ticks), most)
-    return Probe(width, height, seconds, timescale * frames / ticks, codec)
-
-
-class _Times(NamedTuple):
-    """A length, and how many of its ticks make a second."""
-
-    timescale: int
-    ticks: int
-
-    @property
-    def seconds(self) -> float:
-        """The length, rounded as FFmpeg does."""
-        doubled = 2 * self.ticks * MICROSECONDS + self.timescale
-        return doubled // (2 * self.timescale) / MICROSECONDS
-
-
-def _seconds(movie: _Times, pictures: _Times, most: int) -> float:
-    """How long it lasts: as long as its pictures, unless its sound is longer.
-
-    The whole is measured in coarse ticks, the pictures in fine ones, of which `most` are shown:
-    the edit list may end inside the last picture.
-    """
-    if movie.seconds > pictures.seconds + 1 / movie.timescale:
-        return movie.seconds
-    return pictures._replace(ticks=min(pictures.ticks, most)).seconds
-
-
-def _times(reader: Reader, header: Box) -> _Times:
-    """What `mvhd` or `mdhd` says."""
-    wide = reader.number(header, header.body, 1) == 1
-    at = header.body + (20 if wide else 12)
-    return _Times(reader.number(header, at), reader.number(header, at + 4, 8 if wide else 4))
-
-
-def _shown(reader: Reader, trak: Box) -> int | None:
-    """How much of a track is shown, in the movie's ticks; None where all of it is.
+        Its measures, where its boxes say them plainly.
 
     Raises:
-        DownloadError: It is shown in several pieces.
+        DownloadError: It is no MP4, or not all of it is there.
+        OSError: The file cannot be read.
     """
-    edts = [box for box in boxes(reader, trak) if box.type == "edts"]
-    if not edts:
-        return None
-    elst = child(reader, edts[0], "elst")
-    if reader.number(elst, elst.body + 4) != 1:
-        raise DownloadError(f"{elst.name} has several edits.")
-    wide = reader.number(elst, elst.body, 1) == 1
-    return reader.number(elst, elst.body + 8, 8 if wide else 4)
-
-
-def _frames(reader: Reader, stts: Box) -> tuple[int, int]:
-    """How many frames a track has, and how many ticks they last."""
-    frames = ticks = 0
-    for count, each in entries(reader, stts, stts.body + 8, ">II"):
-        frames += count
-        ticks += count * each
-    return frames, ticks
-
-
-MOST_MOOV_BYTES = 64 * 1024 * 1024
-"""The longest `moov` that is walked; that of a six-second video has some kilobytes."""
-
-PADDING = frozenset({"free", "skip", "wide"})
-"""Boxes that mean nothing; some writers put one before `ftyp`."""
+    reader = Reader(file, file.seek(0, os.SEEK_END))
+    _check_beginning(reader)
+    contents = _Contents()
+    for box in boxes(reader, Box("", 0, 0, reader.size)):
+        contents.note(box)
+    moov = contents.complete_moov()
+    _check_movie(reader, moov, fragmented=contents.fragmented)
+    return None if contents.fragmented else read_measures(reader, moov)
 
 
 def check_mp4(path: Path) -> None:
@@ -317,26 +131,6 @@ def check_mp4(path: Path) -> None:
     """
     with path.open("rb") as file:
         examine_mp4(file)
-
-
-def examine_mp4(file: BinaryIO) -> Probe | None:
-    """Refuse an open file that is not a complete MP4 video, as `check_mp4` does.
-
-    Returns:
-        Its measures, where its boxes say them plainly.
-
-    Raises:
-        DownloadError: It is no MP4, or not all of it is there.
-        OSError: The file cannot be read.
-    """
-    reader = Reader(file, file.seek(0, os.SEEK_END))
-    _check_beginning(reader)
-    contents = _Contents()
-    for box in boxes(reader, Box("", 0, 0, reader.size)):
-        contents.note(box)
-    moov = contents.complete_moov()
-    _check_movie(reader, moov, fragmented=contents.fragmented)
-    return None if contents.fragmented else read_measures(reader, moov)
 
 
 def _check_beginning(reader: Reader) -> None:
@@ -469,3 +263,207 @@ def _samples(reader: Reader, table: Box) -> _Samples:
         return _Samples(table, count, 0)
     sizes = None if each else chain.from_iterable(entries(reader, table, first, ">I"))
     return _Samples(table, count, each, sizes)
+
+
+def read_measures(reader: Reader, moov: Box) -> Probe | None:
+    """The measures of a file's first video track.
+
+    Args:
+        reader: The file.
+        moov: Its description.
+
+    Returns:
+        None where the boxes do not say them plainly.
+    """
+    try:
+        return _read_measures(reader, moov)
+    except DownloadError:
+        return None  # what is not needed to show the video may be missing
+
+
+def _read_measures(reader: Reader, moov: Box) -> Probe | None:
+    parts = list(boxes(reader, moov))
+    if any(part.type == "mvex" for part in parts):
+        return None  # its length is the fragments'
+    movie = _times(reader, find(moov, parts, "mvhd"))
+    for part in parts:
+        if part.type == "trak":
+            mdia = child(reader, part, "mdia")
+            if reader.read(child(reader, mdia, "hdlr").body + 8, 4) == b"vide":
+                return _measures(reader, mdia, movie, _shown(reader, part))
+    return None
+
+
+def _measures(reader: Reader, mdia: Box, movie: _Times, shown: int | None) -> Probe | None:
+    stbl = child(reader, child(reader, mdia, "minf"), "stbl")
+    stsd = child(reader, stbl, "stsd")
+    timescale = _times(reader, child(reader, mdia, "mdhd")).timescale
+    frames, ticks = _frames(reader, child(reader, stbl, "stts"))
+    entry = stsd.body + 8
+    codec = CODECS.get(reader.read(entry + 4, 4).decode("latin-1"))
+    width = reader.number(stsd, entry + WIDTH_AT, 2)
+    height = reader.number(stsd, entry + HEIGHT_AT, 2)
+    several = reader.number(stsd, stsd.body + 4) != 1
+    if several or not (codec and width and height and ticks and timescale and movie.timescale):
+        return None
+    most = ticks if shown is None else shown * timescale // movie.timescale
+    seconds = _seconds(movie, _Times(timescale, ticks), most)
+    return Probe(width, height, seconds, timescale * frames / ticks, codec)
+
+
+class _Times(NamedTuple):
+    """A length, and how many of its ticks make a second."""
+
+    timescale: int
+    ticks: int
+
+    @property
+    def seconds(self) -> float:
+        """The length, rounded as FFmpeg does."""
+        doubled = 2 * self.ticks * MICROSECONDS + self.timescale
+        return doubled // (2 * self.timescale) / MICROSECONDS
+
+
+def _seconds(movie: _Times, pictures: _Times, most: int) -> float:
+    """How long it lasts: as long as its pictures, unless its sound is longer.
+
+    The whole is measured in coarse ticks, the pictures in fine ones, of which `most` are shown:
+    the edit list may end inside the last picture.
+    """
+    if movie.seconds > pictures.seconds + 1 / movie.timescale:
+        return movie.seconds
+    return pictures._replace(ticks=min(pictures.ticks, most)).seconds
+
+
+def _times(reader: Reader, header: Box) -> _Times:
+    """What `mvhd` or `mdhd` says."""
+    wide = reader.number(header, header.body, 1) == 1
+    at = header.body + (20 if wide else 12)
+    return _Times(reader.number(header, at), reader.number(header, at + 4, 8 if wide else 4))
+
+
+def _shown(reader: Reader, trak: Box) -> int | None:
+    """How much of a track is shown, in the movie's ticks; None where all of it is.
+
+    Raises:
+        DownloadError: It is shown in several pieces.
+    """
+    edts = [box for box in boxes(reader, trak) if box.type == "edts"]
+    if not edts:
+        return None
+    elst = child(reader, edts[0], "elst")
+    if reader.number(elst, elst.body + 4) != 1:
+        raise DownloadError(f"{elst.name} has several edits.")
+    wide = reader.number(elst, elst.body, 1) == 1
+    return reader.number(elst, elst.body + 8, 8 if wide else 4)
+
+
+def _frames(reader: Reader, stts: Box) -> tuple[int, int]:
+    """How many frames a track has, and how many ticks they last."""
+    frames = ticks = 0
+    for count, each in entries(reader, stts, stts.body + 8, ">II"):
+        frames += count
+        ticks += count * each
+    return frames, ticks
+
+
+class Box(NamedTuple):
+    """One box; its positions are bytes from the beginning of the file."""
+
+    type: str
+    start: int
+    body: int
+    end: int
+    open_ended: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a message calls it, at the beginning of a sentence."""
+        return f"The {self.type!r} box at byte {self.start:,}" if self.type else "The file"
+
+
+@dataclass
+class Reader:
+    """The file, and how many more boxes it may have."""
+
+    file: BinaryIO
+    size: int
+    boxes_left: int = MOST_BOXES
+
+    def read(self, at: int, count: int) -> bytes:
+        """`count` bytes from byte `at` on, never fewer."""
+        self.file.seek(at)
+        data = self.file.read(count)
+        if len(data) < count:
+            raise DownloadError("The file was cut short while it was being read.")
+        return data
+
+    def number(self, box: Box, at: int, count: int = 4) -> int:
+        """The unsigned number of `count` bytes at byte `at`, which `box` must hold."""
+        if at + count > box.end:
+            raise DownloadError(f"{box.name} is too short for what belongs in it.")
+        return int.from_bytes(self.read(at, count), "big")
+
+
+def boxes(reader: Reader, holder: Box) -> Iterator[Box]:
+    """The row of boxes inside `holder`, which they must fill exactly."""
+    at = holder.body
+    while at < holder.end:
+        reader.boxes_left -= 1
+        if reader.boxes_left < 0:
+            raise DownloadError(f"The file has more than {MOST_BOXES:,} boxes; no video has.")
+        box = _box(reader, holder, at)
+        yield box
+        at = box.end
+
+
+def _box(reader: Reader, holder: Box, at: int) -> Box:
+    """The box at byte `at`, which `holder` must hold whole."""
+    size, kind = _header(reader, holder, at)
+    body = at + 8
+    if size == 1:
+        size, body = reader.number(holder, at + 8, 8), at + 16
+    # ISO/IEC 14496-12 lets the last box of a file run to its end; only `mdat` makes use of it.
+    open_ended = size == 0 and kind == "mdat" and not holder.type
+    box = Box(kind, at, body, holder.end if open_ended else at + size, open_ended)
+    if box.end < box.body:
+        raise DownloadError(f"{box.name} has an impossible size: {size:,} bytes.")
+    if box.end > holder.end:
+        there = f"{holder.end - at:,} of {size:,} bytes are there"
+        raise DownloadError(f"{holder.name} ends inside its {kind!r} box: {there}.")
+    return box
+
+
+def _header(reader: Reader, holder: Box, at: int) -> tuple[int, str]:
+    """The size and the type of the box at byte `at`, if it is one at all."""
+    if holder.end - at < 8:
+        raise DownloadError(f"{holder.name} has too few bytes for a box from byte {at:,} on.")
+    header = reader.read(at, 8)
+    kind = header[4:].decode("latin-1")
+    if not kind.isprintable():
+        raise DownloadError(f"{holder.name} has no box at byte {at:,}, but {header!r}.")
+    return int.from_bytes(header[:4], "big"), kind
+
+
+def find(holder: Box, among: list[Box], *types: str) -> Box:
+    """The first child of one of these types, among the holder's children."""
+    for box in among:
+        if box.type in types:
+            return box
+    raise DownloadError(f"{holder.name} has no {types[0]!r} box.")
+
+
+def child(reader: Reader, holder: Box, kind: str) -> Box:
+    """The first child of a type."""
+    return find(holder, list(boxes(reader, holder)), kind)
+
+
+def entries(reader: Reader, table: Box, at: int, layout: str) -> Iterator[tuple[int, ...]]:
+    """A table's entries, which begin at byte `at`, right behind their number, block by block."""
+    entry, count = struct.Struct(layout), reader.number(table, at - 4)
+    if at + count * entry.size > table.end:
+        raise DownloadError(f"{table.name} is too short for its {count:,} entries.")
+    block = BLOCK_BYTES // entry.size
+    for first in range(0, count, block):
+        some = min(block, count - first) * entry.size
+        yield from entry.iter_unpack(reader.read(at + first * entry.size, some))

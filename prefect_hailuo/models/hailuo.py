@@ -26,10 +26,20 @@ SNOWBOARDER = (
     "The camera follows the snowboarder as they carve down the mountain through deep powder, each "
     "turn sending up huge rooster tails of snow."
 )
+
 SMUGGLER = (
     "A Galactic Smuggler is a rogue figure with a cybernetic arm and a well-worn coat that hints "
     "at many dangerous escapades across the galaxy."
 )
+
+Resolution = Literal["512P", "768P"]
+
+ABOUT = "fal's price texts, gathered 2026-06 to 2026-08, say about as much"
+
+SAMURAI = {
+    "prompt": "Extremely realistic movement. An old samurai is breaking a stone in half.",
+    "image_url": "https://v3.fal.media/files/tiger/U9HN_tm5-3Ls52SbD6CrW_image.webp",
+}
 
 
 class Hailuo23ProTextToVideo(VideoInput):
@@ -159,16 +169,6 @@ class Hailuo02StandardTextToVideo(VideoInput):
     )
 
     duration: Duration = "6"
-
-
-Resolution = Literal["512P", "768P"]
-
-ABOUT = "fal's price texts, gathered 2026-06 to 2026-08, say about as much"
-
-SAMURAI = {
-    "prompt": "Extremely realistic movement. An old samurai is breaking a stone in half.",
-    "image_url": "https://v3.fal.media/files/tiger/U9HN_tm5-3Ls52SbD6CrW_image.webp",
-}
 
 
 class ImageInput(VideoInput):

@@ -48,7 +48,69 @@ DOWNLOAD = "download_object_to_path"
 """What blocks for buckets have, by Prefect's `ObjectStorageBlock`."""
 
 MARKER = "prefect-hailuo.txt"
+
 MARKER_TEXT = b"Videos of prefect-hailuo are kept here.\n"
+
+_limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.runs.storage")
+
+
+def resolve_storage(storage: Storage, realm: Realm) -> Place:
+    """The place that a `storage` argument names, with the settings' template for names.
+
+    Args:
+        storage: As `Storage` says.
+        realm: Chooses the default directory.
+
+    Raises:
+        ConfigurationError: It names nothing that can store files, or the template cannot be used.
+    """
+    return named_by_settings(_find(storage, realm))
+
+
+def named_by_settings(place: Place) -> Place:
+    """A place in which videos are named by the template that the settings have.
+
+    Raises:
+        ConfigurationError: The template cannot be used.
+    """
+    place.template = parse_template(current_settings().name_template)
+    return place
+
+
+def _find(storage: Storage, realm: Realm) -> Place:
+    if storage is None:
+        return Directory(current_settings().videos_of(realm))
+    if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):
+        storage = load_block(Block, storage.removeprefix(BLOCK_PREFIX))
+    if isinstance(storage, str) and "://" in storage:
+        raise ConfigurationError(
+            f"storage {storage!r} is an address, not a directory.",
+            cure="Save a storage block for it, and pass it as 'block:<type>/<name>'.",
+        )
+    if isinstance(storage, LocalFileSystem):
+        return Directory(Path(storage.basepath or ".").expanduser().resolve())
+    if isinstance(storage, Block):
+        return StorageBlock(storage)
+    return Directory(storage)
+
+
+def _has(block: Block, method: str) -> bool:
+    return callable(getattr(block, method, None))
+
+
+def _call_block(block: Block, method: str, arguments: tuple[Any, ...]) -> Any:
+    answer = getattr(block, method)(*arguments)
+    return asyncio.run(_finish(answer)) if inspect.isawaitable(answer) else answer
+
+
+async def _finish(answer: Any) -> Any:
+    return await answer
+
+
+def _digest(block: Block) -> str:
+    # Secrets are dumped as asterisks, which is as well: they do not tell where the files are.
+    settings = json.dumps(block.model_dump(mode="json"), sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
 class StorageBlock(Place):
@@ -193,65 +255,3 @@ class _BlockShelf:
                 f"{self._label} is not usable: {method} of {arguments[0]!r} failed "
                 f"({type(error).__name__}: {error})."
             ) from error
-
-
-def resolve_storage(storage: Storage, realm: Realm) -> Place:
-    """The place that a `storage` argument names, with the settings' template for names.
-
-    Args:
-        storage: As `Storage` says.
-        realm: Chooses the default directory.
-
-    Raises:
-        ConfigurationError: It names nothing that can store files, or the template cannot be used.
-    """
-    return named_by_settings(_find(storage, realm))
-
-
-def named_by_settings(place: Place) -> Place:
-    """A place in which videos are named by the template that the settings have.
-
-    Raises:
-        ConfigurationError: The template cannot be used.
-    """
-    place.template = parse_template(current_settings().name_template)
-    return place
-
-
-def _find(storage: Storage, realm: Realm) -> Place:
-    if storage is None:
-        return Directory(current_settings().videos_of(realm))
-    if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):
-        storage = load_block(Block, storage.removeprefix(BLOCK_PREFIX))
-    if isinstance(storage, str) and "://" in storage:
-        raise ConfigurationError(
-            f"storage {storage!r} is an address, not a directory.",
-            cure="Save a storage block for it, and pass it as 'block:<type>/<name>'.",
-        )
-    if isinstance(storage, LocalFileSystem):
-        return Directory(Path(storage.basepath or ".").expanduser().resolve())
-    if isinstance(storage, Block):
-        return StorageBlock(storage)
-    return Directory(storage)
-
-
-def _has(block: Block, method: str) -> bool:
-    return callable(getattr(block, method, None))
-
-
-_limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.runs.storage")
-
-
-def _call_block(block: Block, method: str, arguments: tuple[Any, ...]) -> Any:
-    answer = getattr(block, method)(*arguments)
-    return asyncio.run(_finish(answer)) if inspect.isawaitable(answer) else answer
-
-
-async def _finish(answer: Any) -> Any:
-    return await answer
-
-
-def _digest(block: Block) -> str:
-    # Secrets are dumped as asterisks, which is as well: they do not tell where the files are.
-    settings = json.dumps(block.model_dump(mode="json"), sort_keys=True, default=str)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -58,205 +58,19 @@ that Amazon and Alibaba use besides (docs.aws.amazon.com/AWSEC2/latest/UserGuide
 instancedata-data-retrieval.html, alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata),
 as seen 2026-11-20."""
 
-
-class Reach(Enum):
-    """From where an address can be had."""
-
-    PUBLIC = "anywhere"
-    PRIVATE = "this machine or its network"
-    NEVER = "nowhere that holds pictures"
-
-
-def reach_of(addresses: Iterable[str]) -> Reach:
-    """The narrowest reach of some addresses.
-
-    Example:
-        >>> reach_of(["93.184.216.34"]), reach_of(["93.184.216.34", "10.0.0.1"])
-        (<Reach.PUBLIC: 'anywhere'>, <Reach.PRIVATE: 'this machine or its network'>)
-        >>> reach_of(["::ffff:169.254.169.254"])
-        <Reach.NEVER: 'nowhere that holds pictures'>
-    """
-    found = [ip_address(each.partition("%")[0]) for each in addresses]
-    plain = [(isinstance(each, IPv6Address) and each.ipv4_mapped) or each for each in found]
-    if any(each in net for each in plain for net in NEVER if each.version == net.version):
-        return Reach.NEVER
-    return Reach.PUBLIC if all(each.is_global for each in plain) else Reach.PRIVATE
-
-
-async def find_reach(url: httpx.URL) -> Reach:
-    """The reach of a URL's host; of one that only a proxy may know, as if it were public."""
-    host = url.raw_host.decode()
-    if literal := _literal(host):
-        return reach_of([literal])
-    try:
-        found = await anyio.getaddrinfo(host, None)
-    except (OSError, UnicodeError):
-        return Reach.PUBLIC
-    return reach_of(str(address[0]) for *_, address in found)
-
-
-def _literal(host: str) -> str | None:
-    """The address that a host is, also one in an odd form, such as `0x7f.1`."""
-    if ":" in host:
-        return host
-    with suppress(OSError):
-        return inet_ntoa(inet_aton(host))
-    return None
-
-
 FETCH_SECONDS = 60.0
 """How long a URL is tried, its repetitions included."""
 
 MOST_ATTEMPTS = 4
+
 MOST_REDIRECTS = 5
 
 AS_IT_IS = {"Accept-Encoding": "identity"}
 
 TRANSIENT = frozenset({408, 425, 429})
 
-
-async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None = None) -> bytes:
-    """All of a picture, of whatever kind; it may be no picture at all.
-
-    Args:
-        source: As an input names it.
-        http: The client for URLs; it follows no redirect and sends no key.
-        clock: What waiting is measured with.
-
-    Raises:
-        ImageError: It cannot be had, or is too large; nothing was bought.
-    """
-    if is_identity(source):
-        raise ImageError(
-            f"The video of the picture {source} was not made yet, and what the picture shows "
-            "cannot be told from its digest; nothing was bought.",
-            cure="Pass the picture itself: its path, its URL or its bytes.",
-        )
-    if is_url(source):
-        return await _fetch(source, http, clock or SystemClock())
-    if source[: len(DATA)].lower() == DATA:
-        return await anyio.to_thread.run_sync(decode_data_uri, source)
-    return await on_disk(_read_file, source)
-
-
 FileState = tuple[int, int, int, int]
 """Inode, size, and when the content and the inode changed last."""
-
-
-def file_state(path: str) -> FileState | None:
-    """What changes when a file does; None where there is none. It waits for the disk."""
-    try:
-        seen = Path(path).stat()
-    except (OSError, ValueError):
-        return None
-    return (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-
-
-def _read_file(path: str) -> bytes:
-    try:
-        seen = Path(path).stat()
-        if not stat.S_ISREG(seen.st_mode):
-            raise ImageError(
-                f"{path} is no file; nothing was bought.", cure="Name the picture's file itself."
-            )
-        check_size(seen.st_size, path)
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ImageError(
-            f"There is no picture {path} on this machine; nothing was bought.",
-            cure="Put it there, or pass a URL that every worker can read. A video that was made of "
-            "it before is still stored: find it with prefect-hailuo ledger list, or pass the "
-            "picture's sha256:… in place of its path.",
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ImageError(
-            f"The picture {path} cannot be read ({reason}); nothing was bought.",
-            cure="Give this process the right to read it, or pass its bytes.",
-        ) from error
-
-
-async def _fetch(url: str, http: httpx.AsyncClient, clock: Clock) -> bytes:
-    deadline = Deadline(FETCH_SECONDS, clock)
-    with anyio.move_on_after(FETCH_SECONDS):
-        pause = partial(pause_within, deadline, MOST_ATTEMPTS)
-        return await retry(lambda: _follow(url, http), clock, pause)
-    raise _unreachable(url, f"it did not arrive within {FETCH_SECONDS:g} seconds")
-
-
-async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
-    at, before = url, None
-    for _ in range(MOST_REDIRECTS + 1):
-        try:
-            before = await _checked_reach(at, before, url)
-            async with http.stream("GET", at, headers=AS_IT_IS) as response:
-                if not response.is_redirect:
-                    _check_answer(response, url)
-                    return await _receive(response, url)
-                at = _next(response, at, url)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Not its words, which may show the URL's query.
-            raise _unreachable(url, type(error).__name__) from None
-    raise _unusable(url, f"it was redirected more than {MOST_REDIRECTS} times")
-
-
-async def _checked_reach(at: str, before: Reach | None, url: str) -> Reach:
-    reach = await find_reach(httpx.URL(at))
-    if reach is Reach.NEVER:
-        raise _unusable(url, "it leads to an address at which clouds keep a machine's secrets")
-    if before is Reach.PUBLIC and reach is Reach.PRIVATE:
-        raise _unusable(url, "it was redirected from a public address into a private network")
-    return reach
-
-
-def _next(response: httpx.Response, at: str, url: str) -> str:
-    """Where a redirect leads."""
-    base = httpx.URL(at)
-    there = base.join(response.headers.get("Location", ""))
-    if there.scheme not in ("http", "https") or there.userinfo or not there.host:
-        raise _unusable(url, "it was redirected to what is no plain web address")
-    if base.scheme == "https" and there.scheme == "http":
-        raise _unusable(url, "it was redirected from https to http, where anybody could change it")
-    return str(there)
-
-
-async def _receive(response: httpx.Response, url: str) -> bytes:
-    announced = response.headers.get("Content-Length", "")
-    if announced.isdecimal():
-        check_size(int(announced), shown(url))
-    content = bytearray()
-    async for piece in response.aiter_bytes():
-        content += piece
-        check_size(len(content), shown(url))
-    return bytes(content)
-
-
-def _check_answer(response: httpx.Response, url: str) -> None:
-    code = response.status_code
-    if response.is_success:
-        return
-    if code >= 500 or code in TRANSIENT:
-        error = _unreachable(url, f"its server answered HTTP {code}")
-        error.retry_after = retry_after(response)
-        raise error
-    raise _unusable(url, f"its server answered HTTP {code}")
-
-
-def _unreachable(url: str, why: str) -> ImageError:
-    return ImageError(
-        f"The picture {shown(url)} could not be fetched: {why}; nothing was bought.",
-        cure="Try again later, or pass the picture as a file or as bytes.",
-        retryable=True,
-    )
-
-
-def _unusable(url: str, why: str) -> ImageError:
-    return ImageError(
-        f"The picture {shown(url)} cannot be fetched: {why}; nothing was bought.",
-        cure="Check the URL in a browser without a login; a signed one may have expired, so sign "
-        "it anew. No cookie and no key is sent: else pass the picture as a file or as bytes.",
-    )
-
 
 AT_ONCE = 8
 """How many pictures are read or uploaded at once; each may have 20 MB."""
@@ -401,3 +215,187 @@ def _same(source: str, image: Image, found: Image, content: bytes) -> tuple[Imag
             retryable=True,
         )
     return found, content
+
+
+async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None = None) -> bytes:
+    """All of a picture, of whatever kind; it may be no picture at all.
+
+    Args:
+        source: As an input names it.
+        http: The client for URLs; it follows no redirect and sends no key.
+        clock: What waiting is measured with.
+
+    Raises:
+        ImageError: It cannot be had, or is too large; nothing was bought.
+    """
+    if is_identity(source):
+        raise ImageError(
+            f"The video of the picture {source} was not made yet, and what the picture shows "
+            "cannot be told from its digest; nothing was bought.",
+            cure="Pass the picture itself: its path, its URL or its bytes.",
+        )
+    if is_url(source):
+        return await _fetch(source, http, clock or SystemClock())
+    if source[: len(DATA)].lower() == DATA:
+        return await anyio.to_thread.run_sync(decode_data_uri, source)
+    return await on_disk(_read_file, source)
+
+
+def file_state(path: str) -> FileState | None:
+    """What changes when a file does; None where there is none. It waits for the disk."""
+    try:
+        seen = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        seen = Path(path).stat()
+        if not stat.S_ISREG(seen.st_mode):
+            raise ImageError(
+                f"{path} is no file; nothing was bought.", cure="Name the picture's file itself."
+            )
+        check_size(seen.st_size, path)
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ImageError(
+            f"There is no picture {path} on this machine; nothing was bought.",
+            cure="Put it there, or pass a URL that every worker can read. A video that was made of "
+            "it before is still stored: find it with prefect-hailuo ledger list, or pass the "
+            "picture's sha256:… in place of its path.",
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(
+            f"The picture {path} cannot be read ({reason}); nothing was bought.",
+            cure="Give this process the right to read it, or pass its bytes.",
+        ) from error
+
+
+async def _fetch(url: str, http: httpx.AsyncClient, clock: Clock) -> bytes:
+    deadline = Deadline(FETCH_SECONDS, clock)
+    with anyio.move_on_after(FETCH_SECONDS):
+        pause = partial(pause_within, deadline, MOST_ATTEMPTS)
+        return await retry(lambda: _follow(url, http), clock, pause)
+    raise _unreachable(url, f"it did not arrive within {FETCH_SECONDS:g} seconds")
+
+
+async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
+    at, before = url, None
+    for _ in range(MOST_REDIRECTS + 1):
+        try:
+            before = await _checked_reach(at, before, url)
+            async with http.stream("GET", at, headers=AS_IT_IS) as response:
+                if not response.is_redirect:
+                    _check_answer(response, url)
+                    return await _receive(response, url)
+                at = _next(response, at, url)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Not its words, which may show the URL's query.
+            raise _unreachable(url, type(error).__name__) from None
+    raise _unusable(url, f"it was redirected more than {MOST_REDIRECTS} times")
+
+
+async def _checked_reach(at: str, before: Reach | None, url: str) -> Reach:
+    reach = await find_reach(httpx.URL(at))
+    if reach is Reach.NEVER:
+        raise _unusable(url, "it leads to an address at which clouds keep a machine's secrets")
+    if before is Reach.PUBLIC and reach is Reach.PRIVATE:
+        raise _unusable(url, "it was redirected from a public address into a private network")
+    return reach
+
+
+def _next(response: httpx.Response, at: str, url: str) -> str:
+    """Where a redirect leads."""
+    base = httpx.URL(at)
+    there = base.join(response.headers.get("Location", ""))
+    if there.scheme not in ("http", "https") or there.userinfo or not there.host:
+        raise _unusable(url, "it was redirected to what is no plain web address")
+    if base.scheme == "https" and there.scheme == "http":
+        raise _unusable(url, "it was redirected from https to http, where anybody could change it")
+    return str(there)
+
+
+async def _receive(response: httpx.Response, url: str) -> bytes:
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdecimal():
+        check_size(int(announced), shown(url))
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        check_size(len(content), shown(url))
+    return bytes(content)
+
+
+def _check_answer(response: httpx.Response, url: str) -> None:
+    code = response.status_code
+    if response.is_success:
+        return
+    if code >= 500 or code in TRANSIENT:
+        error = _unreachable(url, f"its server answered HTTP {code}")
+        error.retry_after = retry_after(response)
+        raise error
+    raise _unusable(url, f"its server answered HTTP {code}")
+
+
+def _unreachable(url: str, why: str) -> ImageError:
+    return ImageError(
+        f"The picture {shown(url)} could not be fetched: {why}; nothing was bought.",
+        cure="Try again later, or pass the picture as a file or as bytes.",
+        retryable=True,
+    )
+
+
+def _unusable(url: str, why: str) -> ImageError:
+    return ImageError(
+        f"The picture {shown(url)} cannot be fetched: {why}; nothing was bought.",
+        cure="Check the URL in a browser without a login; a signed one may have expired, so sign "
+        "it anew. No cookie and no key is sent: else pass the picture as a file or as bytes.",
+    )
+
+
+class Reach(Enum):
+    """From where an address can be had."""
+
+    PUBLIC = "anywhere"
+    PRIVATE = "this machine or its network"
+    NEVER = "nowhere that holds pictures"
+
+
+def reach_of(addresses: Iterable[str]) -> Reach:
+    """The narrowest reach of some addresses.
+
+    Example:
+        >>> reach_of(["93.184.216.34"]), reach_of(["93.184.216.34", "10.0.0.1"])
+        (<Reach.PUBLIC: 'anywhere'>, <Reach.PRIVATE: 'this machine or its network'>)
+        >>> reach_of(["::ffff:169.254.169.254"])
+        <Reach.NEVER: 'nowhere that holds pictures'>
+    """
+    found = [ip_address(each.partition("%")[0]) for each in addresses]
+    plain = [(isinstance(each, IPv6Address) and each.ipv4_mapped) or each for each in found]
+    if any(each in net for each in plain for net in NEVER if each.version == net.version):
+        return Reach.NEVER
+    return Reach.PUBLIC if all(each.is_global for each in plain) else Reach.PRIVATE
+
+
+async def find_reach(url: httpx.URL) -> Reach:
+    """The reach of a URL's host; of one that only a proxy may know, as if it were public."""
+    host = url.raw_host.decode()
+    if literal := _literal(host):
+        return reach_of([literal])
+    try:
+        found = await anyio.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        return Reach.PUBLIC
+    return reach_of(str(address[0]) for *_, address in found)
+
+
+def _literal(host: str) -> str | None:
+    """The address that a host is, also one in an odd form, such as `0x7f.1`."""
+    if ":" in host:
+        return host
+    with suppress(OSError):
+        return inet_ntoa(inet_aton(host))
+    return None
