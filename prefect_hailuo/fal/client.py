@@ -1,10 +1,9 @@
-"""A bare client of fal's queue.
+"""The bare client of fal's queue, and uploads to fal's storage.
 
-fal's storage: where a picture goes that is too large to be sent in a body.
-
-It goes there as fal_client 1.0.3 sends it (`_async_upload_via_storage`): fal's API is asked where,
-and the content is put there. Only the question carries the key. It costs nothing and may be
-repeated: https://docs.fal.ai/documentation/model-apis/fal-cdn, seen 2026-11-20.
+A picture that is too large for a request's body is uploaded first, as fal_client 1.0.3 does it
+(`_async_upload_via_storage`): fal's API says where the content goes, and it is put there. Only the
+question carries the key. An upload costs nothing and may be repeated:
+https://docs.fal.ai/documentation/model-apis/fal-cdn, seen 2026-11-20.
 """
 
 from __future__ import annotations
@@ -69,13 +68,13 @@ from prefect_hailuo.ticket import Ticket
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
-"""How long reads are repeated. Tails of an hour exist at fal, and a timeout loses nothing."""
+"""How long reads are repeated. Some requests take an hour at fal, and a timeout loses nothing."""
 
 FRESH_SECONDS = 60.0
-"""How long after its submission a request that fal does not know is no evidence of anything."""
+"""How young a request may be for fal not to know it yet, which then proves nothing."""
 
 SUBMIT_SECONDS = 30.0
-"""The hard total limit of a submission, connection included."""
+"""The hard limit of a submission, connection included."""
 
 SILENCE_SECONDS = 45.0
 """How long a status stream may be silent; fal sends a comment every 15 s."""
@@ -87,11 +86,11 @@ CANCEL_REPLY = TypeAdapter(CancelReply)
 JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 UPLOAD_SECONDS = 180.0
-"""How long an upload is repeated; nothing is bought meanwhile."""
+"""How long a failing upload is repeated; nothing is bought meanwhile."""
 
 KEPT_SECONDS = 7 * 86400
-"""How long fal is asked to keep a picture: longer than any request waits for its turn, whatever the
-account's own setting is, and not for ever, for whoever has its URL can see it."""
+"""How long fal is asked to keep a picture, whatever the account's own setting is: longer than any
+request is queued, and not for ever, because anybody who has its URL can see it."""
 
 PUT_TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=60.0)
 
@@ -99,14 +98,14 @@ INITIATE = "/storage/upload/initiate"
 
 
 class AsyncFalClient:
-    """fal's queue, as it is: it sends a submission once, and protects nothing else.
+    """fal's queue, as it is. A submission is sent once; nothing else is protected.
 
-    Two submissions of the same input are two purchases. The tasks and jobs of this package guard
-    against that; this client is for what they do not do. Reads and cancellations wait out
-    transient faults (429 with its Retry-After, 5xx, network) until `timeout_seconds` have passed.
+    Two submissions of the same input are two purchases. The tasks and jobs of this package prevent
+    that; this client is for what they cannot do. Reads and cancellations wait out transient faults
+    (429 with its Retry-After, 5xx, network) until `timeout_seconds` have passed.
 
     Args:
-        access: The key, and where it is good.
+        access: The key and the hosts that it is for.
         http: The HTTP client to use; without one, it opens its own as a context manager.
         clock: What waiting is measured with.
         purchases: The transport for submissions, which must be httpx's own; by default, they go
@@ -165,19 +164,19 @@ class AsyncFalClient:
         Args:
             endpoint: fal's endpoint id.
             body: The input, as fal takes it.
-            webhook_url: Where fal is to report the completion.
-            headers: Further request headers of fal's, such as `X-Fal-Queue-Priority`.
+            webhook_url: The URL that fal calls on completion.
+            headers: Further request headers, such as `X-Fal-Queue-Priority`.
             before_sending: Awaited when the connection stands and no byte has left; if it raises,
                 nothing is sent.
 
         Returns:
-            The ticket, from which everything else follows.
+            The ticket, which everything else takes.
 
         Raises:
             UnreachableError: No connection stood; nothing was sent.
             BadKeyError, NoCreditError, InputRefusedError, RateLimitedError: fal refused it;
                 nothing was bought.
-            SubmitUnknownError: It went out, and what became of it is not known.
+            SubmitUnknownError: It was sent, and its outcome is not known.
         """
         url = _parsed(self.access.hosts.submit_url(endpoint))
         if webhook_url:
@@ -212,8 +211,8 @@ class AsyncFalClient:
 
         Raises:
             UnreachableError: No connection stood; nothing was sent.
-            SubmitUnknownError: It went out, and what became of it is not known.
-            FalError: What fal answered.
+            SubmitUnknownError: It was sent, and its outcome is not known.
+            FalError: fal refused it, or it failed.
         """
         url = httpx.URL(self.access.hosts.synchronous_url(endpoint))
         transport = _opened(self._purchases)
@@ -244,11 +243,11 @@ class AsyncFalClient:
     async def stream(self, ticket: Ticket, *, logs: bool = True) -> AsyncGenerator[Status, None]:
         """The statuses of a request as they come, ending with `Completed`.
 
-        It is one connection, which may drop: `fal.following.follow` goes on when it does.
+        It is one connection, which may drop; `fal.follow.follow` goes on when it does.
 
         Raises:
             StreamDroppedError: The stream dropped, or was silent for 45 seconds.
-            FalError: fal refused it, or sent what is no status.
+            FalError: fal refused it, or sent something that is no status.
         """
         url = _with_logs(self.access.hosts.stream_url(ticket), logs)
         headers = {**self.access.authorization, "Accept": "text/event-stream"}
@@ -292,12 +291,12 @@ class AsyncFalClient:
     async def cancel(
         self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     ) -> Cancellation:
-        """Ask fal to cancel a request, and say what fal said.
+        """Ask fal to cancel a request, and return what fal said.
 
-        A running model may complete all the same, and whether that is charged is not known.
+        A running model may still complete; whether that is charged is not known.
 
         Raises:
-            FalError: fal refused to.
+            FalError: fal refused to cancel it.
             GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
         """
         return await self._read(lambda: self._cancel(ticket), ticket, timeout_seconds)
@@ -305,7 +304,7 @@ class AsyncFalClient:
     async def check_key(self, *, timeout_seconds: float = 60.0) -> None:
         """Ask fal whether the key is good, at no cost.
 
-        It asks for the status of a request that cannot exist: a good key is told so.
+        It asks for the status of a request that cannot exist; with a good key, fal says so.
 
         Raises:
             BadKeyError: The key is not good.
@@ -320,7 +319,7 @@ class AsyncFalClient:
             try:
                 await self._check(response)
             except RequestNotFoundError:
-                parse(response, JSON_OBJECT, self.access)  # fal's own 404, not just anybody's
+                parse(response, JSON_OBJECT, self.access)  # fal's own 404, not another server's
 
         await self._read(ask, None, timeout_seconds)
 
@@ -404,7 +403,7 @@ async def upload(
 
     Args:
         http: A client on httpx's own transport; it follows no redirect and holds no key.
-        access: The account's key, which goes to fal's API and not to where the file is put.
+        access: The account's key; it goes to fal's API only, not to where the file is put.
         content: The file.
         media_type: Such as `image/png`.
         file_name: What it is called; fal may keep it in the URL.

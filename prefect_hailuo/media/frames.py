@@ -7,7 +7,6 @@ One small picture of a few videos: their posters beside each other, each below i
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
 from math import ceil
@@ -18,6 +17,7 @@ from prefect_hailuo.errors import DownloadError
 from prefect_hailuo.media.coding import chain, columns_for, draw_name, is_hd, pulled
 from prefect_hailuo.media.mp4 import MICROSECONDS
 from prefect_hailuo.media.probe import opened, poster, require_media, small_jpeg
+from prefect_hailuo.models.image import data_uri
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -131,7 +131,7 @@ def filmstrip(files: Sequence[Path | None], names: Sequence[str]) -> str:
         at = (GAP + column * (width + GAP), GAP + row * (height + GAP))
         strip.paste(draw_name(name, width, NAME_HEIGHT), at)
         strip.paste(_tile(file, width, height - NAME_HEIGHT), (at[0], at[1] + NAME_HEIGHT))
-    return "data:image/jpeg;base64," + b64encode(small_jpeg(strip)).decode("ascii")
+    return data_uri(small_jpeg(strip), "image/jpeg")
 
 
 def _tile(file: Path | None, width: int, height: int) -> Image.Image:

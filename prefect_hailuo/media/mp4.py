@@ -1,24 +1,16 @@
-"""Whether a file is a complete MP4, told from its boxes and without decoding.
+"""Whether a file is a complete MP4, and what it measures, told from its boxes without decoding.
 
-An MP4 is a row of boxes, each a size, a type of four characters and a payload
-(ISO/IEC 14496-12, section 4.2). `moov` describes the tracks, its tables say at
-which byte of the file every chunk of pictures or sound begins, and `mdat` holds
-them. The file is complete when no box runs past its end, none that is needed is
-missing, and every chunk that the tables name lies inside it.
+An MP4 is a row of boxes, each a size, a type of four characters and a payload (ISO/IEC 14496-12,
+section 4.2). `moov` describes the tracks; its tables say at which byte of the file every chunk of
+pictures or sound begins; `mdat` holds the chunks. The file is complete when no box runs past its
+end, no required box is missing, and every chunk that the tables name lies inside it. No size is
+believed: a box must fit into its holder, and the number of boxes is limited.
 
-What boxes cannot tell: whether a byte within them was changed (the download's
-length and hash are for that), and whether a fragmented file (`moof`) was cut
-between two of its fragments.
+Boxes cannot tell whether a byte within them was changed (the download's length and hash are for
+that), nor whether a fragmented file (`moof`) was cut between two of its fragments.
 
-The boxes that an MP4 is made of: a size, a type of four characters, and a payload.
-
-So says ISO/IEC 14496-12, section 4.2. Reading them never believes a size: no box may run past
-what holds it, and no file has boxes without end.
-
-A video's measures, read from the boxes that describe it.
-
-It takes a tenth of the time that PyAV does, which looks at pictures too, and needs no extra. What
-comes out is the same; where it might not be, nothing does, and PyAV may be asked.
+The measures (`Probe`) are those that PyAV reads, in a tenth of the time and without the extra
+`media`. Where the boxes do not say them plainly there are none, and PyAV may be asked.
 """
 
 from __future__ import annotations
@@ -28,7 +20,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise, repeat
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from prefect_hailuo.errors import DownloadError
@@ -86,14 +77,29 @@ class Probe:
 
 
 def examine_mp4(file: BinaryIO) -> Probe | None:
-    """Refuse an open file that is not a complete MP4 video, as `check_mp4` does.
+    """Refuse a file that is not a complete MP4 video.
+
+    Only boxes and tables are read, a block at a time, so no file takes much memory. Call it from a
+    worker thread: it waits for the disk.
+
+    Args:
+        file: The open file.
 
     Returns:
-        Its measures, where its boxes say them plainly.
+        Its measures; None where its boxes do not say them plainly.
 
     Raises:
-        DownloadError: It is no MP4, or not all of it is there.
+        DownloadError: It is no MP4, or part of it is missing; the message says what is wrong and at
+            which byte.
         OSError: The file cannot be read.
+
+    Example:
+        >>> from io import BytesIO
+        >>> try:
+        ...     examine_mp4(BytesIO(b"<!DOCTYPE html><title>502 Bad Gateway</title>"))
+        ... except DownloadError as error:
+        ...     print(error.message)
+        The file is not an MP4: it begins with b'<!DOCTYPE html><'.
     """
     reader = Reader(file, file.seek(0, os.SEEK_END))
     _check_beginning(reader)
@@ -103,34 +109,6 @@ def examine_mp4(file: BinaryIO) -> Probe | None:
     moov = contents.complete_moov()
     _check_movie(reader, moov, fragmented=contents.fragmented)
     return None if contents.fragmented else read_measures(reader, moov)
-
-
-def check_mp4(path: Path) -> None:
-    """Refuse a file that is not a complete MP4 video.
-
-    It reads boxes and tables only, a block at a time: no file takes much memory. Call it from a
-    worker thread, for it waits for the disk.
-
-    Args:
-        path: The file.
-
-    Raises:
-        DownloadError: It is no MP4, or not all of it is there; the message says what is wrong
-            and at which byte.
-        OSError: The file cannot be opened or read.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "clip.mp4")
-        >>> _ = path.write_text("<!DOCTYPE html><title>502 Bad Gateway</title>")
-        >>> try:
-        ...     check_mp4(path)
-        ... except DownloadError as error:
-        ...     print(error.message)
-        The file is not an MP4: it begins with b'<!DOCTYPE html><'.
-    """
-    with path.open("rb") as file:
-        examine_mp4(file)
 
 
 def _check_beginning(reader: Reader) -> None:

@@ -6,7 +6,6 @@ asked for, so that the rest of the package works without them.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_hailuo.errors import DownloadError, MissingExtraError
 from prefect_hailuo.media.mp4 import MICROSECONDS, Probe
+from prefect_hailuo.models.image import data_uri
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -159,7 +159,7 @@ def poster_data_uri(path: Path) -> str:
         >>> poster_data_uri(path)[:23]
         'data:image/jpeg;base64,'
     """
-    return "data:image/jpeg;base64," + b64encode(poster(path)).decode("ascii")
+    return data_uri(poster(path), "image/jpeg")
 
 
 def small_jpeg(picture: Image) -> bytes:
