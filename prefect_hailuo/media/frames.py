@@ -1,8 +1,6 @@
-"""The last picture of a video, for a model that goes on from it.
+"""Pictures of videos: the last frame, to go on from, and a filmstrip of several posters.
 
-Generations from a picture are keyed by its content, so the same video must give the same bytes.
-
-One small picture of a few videos: their posters beside each other, each below its name.
+A generation from a picture is keyed by its content, so the same video must give the same bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_PICTURES = 48
-"""More would be too small to be told apart."""
+"""More would be too small to see."""
 
 WIDTH = 960
 """Pixels of the whole, as wide as Prefect's UI shows an image."""
@@ -40,10 +38,10 @@ NAME_HEIGHT = 24
 """Pixels."""
 
 PNG_COMPRESSION = 6
-"""Of 9. Fixed, for it decides on the bytes."""
+"""Of 9. It is fixed, because the bytes depend on it."""
 
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
-"""How colours are computed: by every processor alike, where FFmpeg else takes what is quickest."""
+"""How colours are computed: alike on every processor. By default, FFmpeg takes the quickest way."""
 
 
 def last_picture(path: Path) -> bytes:
@@ -103,11 +101,11 @@ def _in_rgb(frame: VideoFrame, stream: VideoStream) -> Image.Image:
 
 
 def filmstrip(files: Sequence[Path | None], names: Sequence[str]) -> str:
-    """The posters of videos in one picture, as an address that holds it.
+    """The posters of videos in one picture, as a `data:` URI.
 
     Args:
-        files: The videos' files; None for a video that is not there.
-        names: What to write above each. No more than `MOST_PICTURES` are drawn.
+        files: The videos' files; None for a missing video.
+        names: The text above each. No more than `MOST_PICTURES` are drawn.
 
     Raises:
         DownloadError: A file cannot be read as a video.

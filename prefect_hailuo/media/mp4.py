@@ -25,13 +25,13 @@ from typing import BinaryIO, NamedTuple
 from prefect_hailuo.errors import DownloadError
 
 MOST_BOXES = 100_000
-"""How many boxes are looked at in one file, so that a hostile one cannot hold the walk up."""
+"""How many boxes of a file are looked at, so that a hostile file cannot keep the walk going."""
 
 BLOCK_BYTES = 64 * 1024
-"""How much of a table is held in memory at a time, at most."""
+"""How much of a table is held in memory at a time."""
 
 MICROSECONDS = 1_000_000
-"""In a second; FFmpeg rounds lengths to these."""
+"""In a second; FFmpeg rounds lengths to microseconds."""
 
 CODECS = {
     "avc1": "h264",
@@ -41,13 +41,13 @@ CODECS = {
     "av01": "av1",
     "vp09": "vp9",
 }
-"""Kinds of pictures as a file names them, and as FFmpeg does."""
+"""Codecs as a file names them, and as FFmpeg does."""
 
 WIDTH_AT, HEIGHT_AT = 32, 34
 """Where the entry of `stsd` holds a picture's size, in bytes (ISO/IEC 14496-12, section 12.1.3)."""
 
 MOST_MOOV_BYTES = 64 * 1024 * 1024
-"""The longest `moov` that is walked; that of a six-second video has some kilobytes."""
+"""The longest `moov` that is walked; a six-second video's has some kilobytes."""
 
 PADDING = frozenset({"free", "skip", "wide"})
 """Boxes that mean nothing; some writers put one before `ftyp`."""
@@ -55,7 +55,7 @@ PADDING = frozenset({"free", "skip", "wide"})
 
 @dataclass(frozen=True)
 class Probe:
-    """What a video file says of itself.
+    """A video's measures, as its file states them.
 
     Args:
         width: Pixels.
@@ -122,7 +122,7 @@ def _check_beginning(reader: Reader) -> None:
 
 @dataclass
 class _Contents:
-    """What the row of a file's own boxes amounts to."""
+    """What the boxes at the top level of a file amount to."""
 
     branded: bool = False
     moov: Box | None = None
@@ -132,7 +132,7 @@ class _Contents:
     bare_fragment: bool = False
 
     def note(self, box: Box) -> None:
-        """Take the next box in."""
+        """Note the next box."""
         match box.type:
             case "ftyp":
                 self.branded = True
@@ -155,7 +155,7 @@ class _Contents:
         self.moov = box
 
     def complete_moov(self) -> Box:
-        """The `moov`, if nothing is missing beside it."""
+        """The `moov`, if nothing else is missing."""
         if not self.moov:
             raise DownloadError("The file has no 'moov' box, which describes its tracks.")
         if not self.media_bytes:
@@ -168,7 +168,7 @@ class _Contents:
 
 
 def _check_movie(reader: Reader, moov: Box, *, fragmented: bool) -> None:
-    """Check every track; one at least must show pictures."""
+    """Check every track; at least one must show pictures."""
     tracks = [_check_track(reader, box) for box in boxes(reader, moov) if box.type == "trak"]
     pictures = [samples for handler, samples in tracks if handler == b"vide"]
     if not pictures:
@@ -178,7 +178,7 @@ def _check_movie(reader: Reader, moov: Box, *, fragmented: bool) -> None:
 
 
 def _check_track(reader: Reader, track: Box) -> tuple[bytes, int]:
-    """Check that all of a track is in the file; its handler and how many samples it has."""
+    """Check that all of a track is in the file; return its handler and its number of samples."""
     mdia = find(track, list(boxes(reader, track)), "mdia")
     parts = list(boxes(reader, mdia))
     hdlr, minf = find(mdia, parts, "hdlr"), find(mdia, parts, "minf")
@@ -187,7 +187,7 @@ def _check_track(reader: Reader, track: Box) -> tuple[bytes, int]:
 
 
 def _check_chunks(reader: Reader, stbl: Box) -> int:
-    """Check that every chunk of a track ends inside the file; how many samples they have."""
+    """Check that every chunk of a track ends inside the file; return their number of samples."""
     tables = list(boxes(reader, stbl))
     samples = _samples(reader, find(stbl, tables, "stsz", "stz2"))
     offsets = _offsets(reader, find(stbl, tables, "stco", "co64"))
@@ -209,7 +209,7 @@ def _offsets(reader: Reader, table: Box) -> Iterator[int]:
 
 
 def _samples_per_chunk(reader: Reader, stsc: Box) -> Iterator[int]:
-    """How many samples each chunk has: the table names the chunks at which that changes."""
+    """How many samples each chunk has. The table names the chunks at which that changes."""
     runs = entries(reader, stsc, stsc.body + 8, ">III")
     beyond = (2**32, 0, 0)
     for (first, samples, _), (following, _, _) in pairwise(chain(runs, [beyond])):
@@ -218,7 +218,7 @@ def _samples_per_chunk(reader: Reader, stsc: Box) -> Iterator[int]:
 
 @dataclass
 class _Samples:
-    """The sizes of a track's samples, handed out in order; all alike when there is no list."""
+    """The sizes of a track's samples, taken in order; all are alike if there is no list."""
 
     table: Box
     left: int
@@ -237,7 +237,7 @@ def _samples(reader: Reader, table: Box) -> _Samples:
     first = table.body + 12
     each, count = reader.number(table, first - 8), reader.number(table, first - 4)
     if table.type == "stz2":
-        # The rare table of sizes of 4 to 16 bits: that the chunks begin in the file must do.
+        # The rare table with sizes of 4 to 16 bits: only where the chunks begin is checked.
         return _Samples(table, count, 0)
     sizes = None if each else chain.from_iterable(entries(reader, table, first, ">I"))
     return _Samples(table, count, each, sizes)
@@ -251,18 +251,18 @@ def read_measures(reader: Reader, moov: Box) -> Probe | None:
         moov: Its description.
 
     Returns:
-        None where the boxes do not say them plainly.
+        None if the boxes do not say them plainly.
     """
     try:
         return _read_measures(reader, moov)
     except DownloadError:
-        return None  # what is not needed to show the video may be missing
+        return None  # a box that is not needed to show the video may be missing
 
 
 def _read_measures(reader: Reader, moov: Box) -> Probe | None:
     parts = list(boxes(reader, moov))
     if any(part.type == "mvex" for part in parts):
-        return None  # its length is the fragments'
+        return None  # only the fragments tell its length
     movie = _times(reader, find(moov, parts, "mvhd"))
     for part in parts:
         if part.type == "trak":
@@ -303,9 +303,9 @@ class _Times(NamedTuple):
 
 
 def _seconds(movie: _Times, pictures: _Times, most: int) -> float:
-    """How long it lasts: as long as its pictures, unless its sound is longer.
+    """How long the video lasts: as long as its pictures, unless its sound is longer.
 
-    The whole is measured in coarse ticks, the pictures in fine ones, of which `most` are shown:
+    The movie is measured in coarse ticks, the pictures in fine ones. `most` fine ticks are shown:
     the edit list may end inside the last picture.
     """
     if movie.seconds > pictures.seconds + 1 / movie.timescale:
@@ -314,14 +314,14 @@ def _seconds(movie: _Times, pictures: _Times, most: int) -> float:
 
 
 def _times(reader: Reader, header: Box) -> _Times:
-    """What `mvhd` or `mdhd` says."""
+    """The length that `mvhd` or `mdhd` states."""
     wide = reader.number(header, header.body, 1) == 1
     at = header.body + (20 if wide else 12)
     return _Times(reader.number(header, at), reader.number(header, at + 4, 8 if wide else 4))
 
 
 def _shown(reader: Reader, trak: Box) -> int | None:
-    """How much of a track is shown, in the movie's ticks; None where all of it is.
+    """How much of a track is shown, in the movie's ticks; None if all of it is.
 
     Raises:
         DownloadError: It is shown in several pieces.
@@ -356,13 +356,13 @@ class Box(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a message calls it, at the beginning of a sentence."""
+        """Its name at the beginning of a message."""
         return f"The {self.type!r} box at byte {self.start:,}" if self.type else "The file"
 
 
 @dataclass
 class Reader:
-    """The file, and how many more boxes it may have."""
+    """Reads the file, and counts how many more boxes it may have."""
 
     file: BinaryIO
     size: int
@@ -384,7 +384,7 @@ class Reader:
 
 
 def boxes(reader: Reader, holder: Box) -> Iterator[Box]:
-    """The row of boxes inside `holder`, which they must fill exactly."""
+    """The row of boxes inside `holder`; they must fill it exactly."""
     at = holder.body
     while at < holder.end:
         reader.boxes_left -= 1
@@ -396,12 +396,12 @@ def boxes(reader: Reader, holder: Box) -> Iterator[Box]:
 
 
 def _box(reader: Reader, holder: Box, at: int) -> Box:
-    """The box at byte `at`, which `holder` must hold whole."""
+    """The box at byte `at`; it must fit into `holder`."""
     size, kind = _header(reader, holder, at)
     body = at + 8
     if size == 1:
         size, body = reader.number(holder, at + 8, 8), at + 16
-    # ISO/IEC 14496-12 lets the last box of a file run to its end; only `mdat` makes use of it.
+    # ISO/IEC 14496-12 lets the last box of a file run to its end; only `mdat` does so.
     open_ended = size == 0 and kind == "mdat" and not holder.type
     box = Box(kind, at, body, holder.end if open_ended else at + size, open_ended)
     if box.end < box.body:
@@ -413,7 +413,7 @@ def _box(reader: Reader, holder: Box, at: int) -> Box:
 
 
 def _header(reader: Reader, holder: Box, at: int) -> tuple[int, str]:
-    """The size and the type of the box at byte `at`, if it is one at all."""
+    """The size and the type of the box at byte `at`."""
     if holder.end - at < 8:
         raise DownloadError(f"{holder.name} has too few bytes for a box from byte {at:,} on.")
     header = reader.read(at, 8)
@@ -437,7 +437,7 @@ def child(reader: Reader, holder: Box, kind: str) -> Box:
 
 
 def entries(reader: Reader, table: Box, at: int, layout: str) -> Iterator[tuple[int, ...]]:
-    """A table's entries, which begin at byte `at`, right behind their number, block by block."""
+    """A table's entries, block by block. They begin at byte `at`, right after their number."""
     entry, count = struct.Struct(layout), reader.number(table, at - 4)
     if at + count * entry.size > table.end:
         raise DownloadError(f"{table.name} is too short for its {count:,} entries.")
