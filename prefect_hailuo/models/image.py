@@ -1,15 +1,13 @@
-"""Pictures as a caller may name them, and what they are, whatever they are called.
+"""Pictures in inputs: how a caller may name one, and what a picture must be.
 
-What a picture is, is the SHA-256 of its content, written `sha256:` and 64 hexadecimal digits: so it
-stands in keys, tickets and records. Two texts that fal may be sent tell it too: a `data:` URI, and
-the URL of an upload of ours, as long as fal leaves its file's name in it.
+A picture is identified by the SHA-256 of its content, written `sha256:` and 64 hexadecimal digits.
+That identity stands in keys, tickets and records. Two texts that fal may be sent tell it too: a
+`data:` URI, and the URL of our own upload, as long as fal leaves the file's name in it.
 
-What a picture must be, as MiniMax states it: found out before anything is sent or bought.
-
-MiniMax (https://platform.minimax.io/docs/api-reference/video-generation-i2v, the fields
-`first_frame_image` and `last_frame_image`, as seen 2026-11-20): JPG, JPEG, PNG or WebP; under
-20 MB; the shorter side over 300 pixels; the ratio of the sides between 2:5 and 5:2. What breaks
-these rules could be charged for: a 422 of fal's may cost money.
+A picture is checked before anything is sent or bought, because a 422 of fal may cost money. MiniMax
+takes JPG, JPEG, PNG or WebP under 20 MB, with the shorter side over 300 pixels and the ratio of the
+sides between 2:5 and 5:2 (https://platform.minimax.io/docs/api-reference/video-generation-i2v, the
+fields `first_frame_image` and `last_frame_image`, as seen 2026-11-20).
 """
 
 from __future__ import annotations
@@ -54,20 +52,20 @@ _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*;base64,", re.ASCII 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 MOST_BYTES = 20_000_000 - 1
-"""MiniMax: "less than 20MB"; the smaller of the two megabytes, to be safe."""
+"""MiniMax says "less than 20MB"; this is the smaller of the two megabytes, to be safe."""
 
 SHORTER_SIDE_PIXELS = 300
-"""The shorter side has more than this."""
+"""The shorter side must have more."""
 
 MOST_RATIO = 5 / 2
-"""Of the longer side to the shorter."""
+"""The most that the longer side may be, by the shorter."""
 
 INLINE_BYTES = 32 * 1024
-"""A picture of no more than this is sent in the body itself, as base64, and not uploaded first.
+"""A picture of at most this size is sent in the body, as base64, and not uploaded first.
 
-The body is kept in the ledger, word for word, and in fal's history: ten thousand pictures of this
-size make a ledger of 440 MB. A larger limit would save an upload, which costs nothing, now and
-then, and make every look into the history read megabytes.
+The ledger keeps the body word for word, and so does fal's history: ten thousand pictures of this
+size make a ledger of 440 MB. A larger limit would save some uploads, which cost nothing, but every
+look into the history would read megabytes.
 """
 
 
@@ -77,9 +75,9 @@ class Image:
 
     Args:
         identity: `sha256:` and the digest of its content.
-        media_type: Such as `image/png`; None where nobody has looked at it.
+        media_type: Such as `image/png`; None if nobody has looked at it.
         size: Bytes.
-        width: Pixels, as it is seen: turned as a camera noted it.
+        width: Pixels, after the rotation that a camera noted.
         height: Pixels.
     """
 
@@ -96,14 +94,14 @@ class Image:
 
 
 def examine(content: bytes, shown: str) -> Image:
-    """What a picture is, if it is one that the models take. It may take a moment.
+    """What a picture is, if the models take it.
 
     Args:
-        content: All of it.
-        shown: What it is called in an error.
+        content: All of its bytes.
+        shown: Its name in errors.
 
     Raises:
-        ImageError: It is none; the message says why, and what to do.
+        ImageError: The models do not take it; the message says why, and what to do.
 
     Example:
         >>> examine(b"GIF89a", "fox.gif")
@@ -128,10 +126,14 @@ def examine(content: bytes, shown: str) -> Image:
 
 
 def check_size(size: int, shown: str) -> None:
-    """Refuse what is too large.
+    """Refuse a picture that is too large.
+
+    Args:
+        size: Bytes.
+        shown: Its name in the error.
 
     Raises:
-        ImageError: It is.
+        ImageError: It is too large.
     """
     if size > MOST_BYTES:
         raise ImageError(
@@ -142,7 +144,7 @@ def check_size(size: int, shown: str) -> None:
 
 
 def _is_whole(content: bytes, media_type: str) -> bool:
-    """Whether the mark is there that ends a picture; what a program wrote after it does no harm."""
+    """Whether the mark that ends a picture is there. Bytes after it do no harm."""
     if media_type == MEDIA_TYPES["PNG"]:
         return b"IEND\xaeB`\x82" in content
     if media_type == MEDIA_TYPES["JPEG"]:
@@ -180,9 +182,9 @@ def _check_sides(width: int, height: int, shown: str) -> None:
 
 
 class Source(str):
-    """A picture's name, which shows no secret and no megabytes where a value is only shown.
+    """A picture's name whose `repr` shows no secret and no megabytes.
 
-    Prefect's errors and logs show what a task was called with.
+    Prefect's errors and logs show the arguments of a task.
 
     Example:
         >>> Source("https://bucket.example/fox.png?X-Amz-Signature=abc")
@@ -196,7 +198,7 @@ class Source(str):
 
 
 def _as_text(given: object) -> str:
-    """A picture's name as one text: a URL, a `data:` URI or an absolute path."""
+    """A picture's name as a text: a URL, a `data:` URI or an absolute path."""
     if isinstance(given, bytes | bytearray | memoryview):
         return _inline(bytes(given))
     if isinstance(given, Path):
@@ -257,7 +259,7 @@ ImageSource = Annotated[
     ),
     _ImageMark(),
 ]
-"""A picture in an input: a URL, a path, bytes or a `data:` URI; validated, it always is a text.
+"""A picture in an input: a URL, a path, bytes or a `data:` URI. Validated, it is always a text.
 
 Example:
     >>> from pydantic import TypeAdapter
@@ -298,7 +300,7 @@ def _is_marked(field: Any) -> bool:
 
 
 def image_sources(input: BaseModel) -> dict[str, str]:
-    """The pictures that an input names, by field; those that it leaves out are left out.
+    """The pictures that an input names, by field; a field without one is left out.
 
     Example:
         >>> class Shot(BaseModel):
@@ -312,7 +314,7 @@ def image_sources(input: BaseModel) -> dict[str, str]:
 
 
 def identity_of(source: str) -> str:
-    """What picture a text stands for, where the text alone tells it; else the text itself.
+    """The identity of the picture that a text names, if the text tells it; otherwise the text.
 
     Example:
         >>> identity_of("data:image/png;base64,YWJj")
@@ -332,12 +334,12 @@ def identity_of(source: str) -> str:
 
 
 def is_identity(source: str) -> bool:
-    """Whether a text says what a picture is, and not where."""
+    """Whether a text is a picture's identity, and not a place."""
     return _IDENTITY.fullmatch(source) is not None
 
 
 def with_identities(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body as it is shown and recorded: its pictures by what they are, not by what was sent.
+    """A body as it is shown and recorded: with the identities of its pictures.
 
     Example:
         >>> with_identities({"prompt": "A fox.", "image_url": "data:image/png;base64,YWJj"})
@@ -350,12 +352,12 @@ def with_identities(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upload_name(sha256: str, media_type: str) -> str:
-    """What an uploaded picture's file is called, so that its URL may tell what it is."""
+    """The file name of an uploaded picture, from which its URL tells its identity."""
     return f"hailuo-{sha256}.{_ENDINGS[media_type]}"
 
 
 def shown(source: str) -> str:
-    """What a picture is called in messages: never a URL's query, which may be a signature.
+    """A picture's name in messages, without a URL's query, which may be a signature.
 
     Example:
         >>> shown("https://bucket.example/fox.png?X-Amz-Signature=abc")
@@ -372,12 +374,12 @@ def shown(source: str) -> str:
 
 
 def is_url(source: str) -> bool:
-    """Whether a picture is somewhere on the web."""
+    """Whether a text is a web address."""
     return source[:8].lower().startswith(("http://", "https://"))
 
 
 def media_type_of(head: bytes) -> str | None:
-    """The media type of a picture, by its first bytes; None where it is no format of MiniMax's.
+    """The media type of a picture, by its first bytes; None if MiniMax does not take the format.
 
     Args:
         head: Its first 12 bytes or more.
@@ -411,7 +413,7 @@ def decode_data_uri(uri: str) -> bytes:
     """The content of a `data:` URI.
 
     Raises:
-        ValueError: It is none in base64.
+        ValueError: It is no `data:` URI in base64.
 
     Example:
         >>> decode_data_uri("data:image/png;base64,YWJj")

@@ -1,14 +1,11 @@
-"""The pictures of a process: each read once, looked at once and uploaded once, and not kept long.
+"""The pictures of inputs: read from a file, a URL or a `data:` URI, checked, and uploaded to fal.
 
-What is kept of ten thousand pictures is what they are, a few hundred bytes each. Of their contents
-only the latest few are, up to `CONTENT_BYTES`: whoever needs another one later reads it once more.
+A process remembers what each picture is, so that it is read, checked and uploaded once. Contents
+are kept up to `CONTENT_BYTES`; another one that is needed later is read once more.
 
-Where a picture's URL may lead: not to a cloud's metadata, and by no redirect into one's network.
-
-A URL may be somebody else's, such as a form's. Names are looked up before they are asked: one that
-changes right then still leads astray, but nothing that is no picture is kept or shown.
-
-A picture's content, from wherever a caller named it: a file, a URL, a `data:` URI.
+A URL may come from a stranger, for example through a form. So it may not lead to a cloud's metadata
+service, and no redirect may lead into a private network. Names are resolved before the request; one
+that changes right then still leads elsewhere, but nothing that is no picture is kept or shown.
 """
 
 from __future__ import annotations
@@ -53,13 +50,13 @@ from prefect_hailuo.ticket import Realm
 NEVER = tuple(
     map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"))
 )
-"""Link-local addresses, where clouds tell a machine's secrets to whoever asks from it; and those
+"""Link-local addresses, where clouds tell a machine's secrets to every program on it; and those
 that Amazon and Alibaba use besides (docs.aws.amazon.com/AWSEC2/latest/UserGuide/
 instancedata-data-retrieval.html, alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata),
 as seen 2026-11-20."""
 
 FETCH_SECONDS = 60.0
-"""How long a URL is tried, its repetitions included."""
+"""How long a URL is tried, repetitions included."""
 
 MOST_ATTEMPTS = 4
 
@@ -76,20 +73,20 @@ AT_ONCE = 8
 """How many pictures are read or uploaded at once; each may have 20 MB."""
 
 CONTENT_BYTES = 32 << 20
-"""How much of their contents is kept."""
+"""How many bytes of contents are kept."""
 
 MOST_KNOWN = 20_000
 """How many files, how many URLs, and how many uploads a process remembers."""
 
 MOST_INLINE_KNOWN = 32
-"""How many of those that were passed as bytes: their names are as long as themselves."""
+"""How many of those that were passed as bytes: their names are as long as their contents."""
 
 URL_SECONDS = 300.0
-"""How long it is believed that a URL serves the same picture as before."""
+"""How long a URL is taken to serve the same picture as before."""
 
 UPLOAD_SECONDS: dict[Realm, float] = {"fal": 6 * 3600.0, "emulator": 300.0}
-"""How long an upload is used again: fal is asked to keep it for much longer than that, and an
-emulator that is started again has lost it."""
+"""How long an upload is used again. fal is asked to keep it for much longer; an emulator that is
+started again has lost it."""
 
 
 class Pictures:
@@ -115,13 +112,13 @@ class Pictures:
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def look(self, source: str) -> Image:
-        """What a picture is, read and checked unless that was done a moment ago.
+        """What a picture is. It is read and checked, unless that was done before.
 
         Args:
             source: As an input names it.
 
         Raises:
-            ImageError: It cannot be had, or the models do not take it.
+            ImageError: It cannot be read, or the models do not take it.
         """
         if is_identity(source):
             return Image(source)
@@ -147,15 +144,15 @@ class Pictures:
         return image
 
     async def sendable(self, source: str, image: Image, access: Access) -> str:
-        """The text that fal is sent for a picture: a `data:` URI if it is small, else a URL.
+        """The text that fal is sent for a picture: a `data:` URI if it is small, otherwise a URL.
 
         Args:
             source: As an input names it.
-            image: What it is, by `look`.
-            access: The account whose storage it goes to.
+            image: What `look` returned for it.
+            access: The account to whose storage it is uploaded.
 
         Raises:
-            ImageError: It cannot be had any more, or has changed, or fal's storage failed.
+            ImageError: It can no longer be read, or has changed, or fal's storage failed.
             FalError: fal's storage refused it.
         """
         if 0 < image.size <= INLINE_BYTES:
@@ -203,10 +200,10 @@ def _is_inline(source: str) -> bool:
 
 
 def _same(source: str, image: Image, found: Image, content: bytes) -> tuple[Image, bytes]:
-    """What was read once more, if it still is what the generation is of.
+    """A picture that was read once more, if it is still the same.
 
     Raises:
-        ImageError: It is not.
+        ImageError: It is another.
     """
     if found.identity != image.identity:
         raise ImageError(
@@ -218,7 +215,7 @@ def _same(source: str, image: Image, found: Image, content: bytes) -> tuple[Imag
 
 
 async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None = None) -> bytes:
-    """All of a picture, of whatever kind; it may be no picture at all.
+    """A picture's content, unchecked: it may be no picture at all.
 
     Args:
         source: As an input names it.
@@ -226,12 +223,12 @@ async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None
         clock: What waiting is measured with.
 
     Raises:
-        ImageError: It cannot be had, or is too large; nothing was bought.
+        ImageError: It cannot be read, or is too large; nothing was bought.
     """
     if is_identity(source):
         raise ImageError(
-            f"The video of the picture {source} was not made yet, and what the picture shows "
-            "cannot be told from its digest; nothing was bought.",
+            f"The video of the picture {source} was not made yet, and the digest alone does not "
+            "tell what the picture shows; nothing was bought.",
             cure="Pass the picture itself: its path, its URL or its bytes.",
         )
     if is_url(source):
@@ -242,7 +239,7 @@ async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None
 
 
 def file_state(path: str) -> FileState | None:
-    """What changes when a file does; None where there is none. It waits for the disk."""
+    """What changes when a file does; None if there is no file. It waits for the disk."""
     try:
         seen = Path(path).stat()
     except (OSError, ValueError):
@@ -264,7 +261,7 @@ def _read_file(path: str) -> bytes:
             f"There is no picture {path} on this machine; nothing was bought.",
             cure="Put it there, or pass a URL that every worker can read. A video that was made of "
             "it before is still stored: find it with prefect-hailuo ledger list, or pass the "
-            "picture's sha256:… in place of its path.",
+            "picture's sha256:… instead of its path.",
         ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -293,7 +290,7 @@ async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
                     return await _receive(response, url)
                 at = _next(response, at, url)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Not its words, which may show the URL's query.
+            # Without its message, which may show the URL's query.
             raise _unreachable(url, type(error).__name__) from None
     raise _unusable(url, f"it was redirected more than {MOST_REDIRECTS} times")
 
@@ -312,7 +309,7 @@ def _next(response: httpx.Response, at: str, url: str) -> str:
     base = httpx.URL(at)
     there = base.join(response.headers.get("Location", ""))
     if there.scheme not in ("http", "https") or there.userinfo or not there.host:
-        raise _unusable(url, "it was redirected to what is no plain web address")
+        raise _unusable(url, "it was redirected to something that is no plain web address")
     if base.scheme == "https" and there.scheme == "http":
         raise _unusable(url, "it was redirected from https to http, where anybody could change it")
     return str(there)
@@ -352,12 +349,12 @@ def _unusable(url: str, why: str) -> ImageError:
     return ImageError(
         f"The picture {shown(url)} cannot be fetched: {why}; nothing was bought.",
         cure="Check the URL in a browser without a login; a signed one may have expired, so sign "
-        "it anew. No cookie and no key is sent: else pass the picture as a file or as bytes.",
+        "it anew. No cookie and no key is sent: if it needs one, pass a file or bytes.",
     )
 
 
 class Reach(Enum):
-    """From where an address can be had."""
+    """From where an address can be reached."""
 
     PUBLIC = "anywhere"
     PRIVATE = "this machine or its network"
@@ -381,7 +378,7 @@ def reach_of(addresses: Iterable[str]) -> Reach:
 
 
 async def find_reach(url: httpx.URL) -> Reach:
-    """The reach of a URL's host; of one that only a proxy may know, as if it were public."""
+    """The reach of a URL's host. One that cannot be resolved, which a proxy may know, is public."""
     host = url.raw_host.decode()
     if literal := _literal(host):
         return reach_of([literal])
@@ -393,7 +390,7 @@ async def find_reach(url: httpx.URL) -> Reach:
 
 
 def _literal(host: str) -> str | None:
-    """The address that a host is, also one in an odd form, such as `0x7f.1`."""
+    """A host that is an address, also in an odd form such as `0x7f.1`; None for a name."""
     if ":" in host:
         return host
     with suppress(OSError):
