@@ -4,6 +4,7 @@ Everything but the POST is free to repeat. `retry` repeats a call on an injected
 decides after each failure how long to wait, or that it is over:
 
 - `retry_read` repeats a question to fal until a deadline.
+- `pause_until` is for anything else that goes on until a deadline.
 - `pause_within` is for downloads: so many attempts, and only as long as there is time for another.
 - `SubmissionRetry` is for a batch's submissions, and only for errors that cost nothing. A task run
   for one video is retried by Prefect; a batch would lose hundreds of videos to a fal that wants
@@ -101,6 +102,18 @@ def pause_seconds(attempt: int, error: Exception) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311 - no secret depends on it
 
 
+def pause_until(deadline: Deadline, seconds: float) -> float | None:
+    """A pause that ends with the deadline; None once the deadline has passed.
+
+    With it, the last attempt is made at the deadline.
+
+    Args:
+        deadline: When to give up.
+        seconds: How long to wait if there is time.
+    """
+    return None if deadline.passed else min(seconds, deadline.remaining)
+
+
 def pause_within(deadline: Deadline, attempts: int, attempt: int, error: Exception) -> float | None:
     """The pause after a failed attempt; None where another cannot help or has no time left.
 
@@ -144,7 +157,7 @@ async def retry_read(
         if not is_transient(error, of_result=of_result):
             return None
         last = error
-        return None if deadline.passed else min(pause_seconds(attempt, error), deadline.remaining)
+        return pause_until(deadline, pause_seconds(attempt, error))
 
     async def read_in_time() -> T:
         if last and deadline.passed:
