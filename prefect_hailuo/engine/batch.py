@@ -41,7 +41,7 @@ from prefect_hailuo.errors import (
     StorageError,
 )
 from prefect_hailuo.fal.follow import CROWD
-from prefect_hailuo.fal.retry import Hindrances
+from prefect_hailuo.fal.retry import SubmissionRetry
 from prefect_hailuo.storage.place import Place
 
 CONCERN_ALL = (
@@ -88,7 +88,7 @@ class Batch:
         self._patience_seconds = max((each.timeout_seconds for each in orders), default=0.0)
         self._moved_at = self._started_at
         self._slow_start = SlowStart()
-        self._hindrances = Hindrances(self._clock)
+        self._retry = SubmissionRetry(self._clock)
         self._orders = orders
         self._generations: list[Generation] = []
         self._news: list[VideoOutcome] = []
@@ -164,7 +164,7 @@ class Batch:
                 order.access, order.ledger, self._connections, generation.see, watched=False
             )
             attempt = partial(bring, order, session)
-            generation.end(await self._hindrances.outlast(attempt, generation.hinder))
+            generation.end(await self._retry.run(attempt, generation.hinder))
         except RunCancelledError as error:
             # Of the batch, not of this one alone: whoever waits for it knows what to do.
             self._cancelled = error
@@ -196,7 +196,7 @@ class Batch:
         self._moved_at = self._clock.now()
 
     def _note_arrival(self, permit: Permit) -> None:
-        self._hindrances.note_arrival()
+        self._retry.note_reached()
         permit.arrive()
 
     def _end_the_rest(self) -> None:

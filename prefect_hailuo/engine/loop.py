@@ -33,7 +33,7 @@ from prefect_hailuo.clock import Clock
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.follow import Supervisor
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading
+from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading, open_transport
 from prefect_hailuo.storage.download import Downloads
 from prefect_hailuo.storage.pictures import Pictures
 
@@ -88,7 +88,7 @@ class Connections:
 
     http: httpx.AsyncClient
     """For fal's API."""
-    purchases: httpx.AsyncClient
+    purchases: httpx.AsyncBaseTransport
     """For what is sent once, and only once."""
     downloads: Downloads
     """For what fal serves; apart, so that downloads and questions do not starve each other."""
@@ -120,7 +120,7 @@ async def open_connections() -> AsyncIterator[Connections]:
     async with AsyncExitStack() as stack:
         yield Connections(
             http=await stack.enter_async_context(open_reading(rate)),
-            purchases=await stack.enter_async_context(open_http(FRESH)),
+            purchases=await stack.enter_async_context(open_transport(FRESH)),
             downloads=Downloads(await stack.enter_async_context(open_reading())),
             pictures=Pictures(await stack.enter_async_context(open_http())),
             supervisor=Supervisor(),

@@ -59,8 +59,8 @@ from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.media.probe import poster_data_uri
 from prefect_hailuo.models.camera import camera_warnings
 from prefect_hailuo.models.catalogue import model_name, model_title, price_of
-from prefect_hailuo.models.endpoint import told_usd
 from prefect_hailuo.models.key import KEY_CHARACTERS_IN_NAME
+from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.cancellation import current_run, is_in_a_run
 from prefect_hailuo.runs.events import (
