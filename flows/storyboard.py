@@ -27,7 +27,7 @@ from prefect_hailuo.flows.command import (
 )
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
 from prefect_hailuo.flows.rows import TextModel, text_models
-from prefect_hailuo.flows.storyboard import Scene, Script, Shooting, Storyboard, publish_storyboard
+from prefect_hailuo.flows.scenes import Scene, Script, Shooting, Storyboard, publish_storyboard
 from prefect_hailuo.media.probe import require_media
 
 Scenes = Annotated[list[str | Scene], Field(min_length=1)]

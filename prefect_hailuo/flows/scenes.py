@@ -1,8 +1,7 @@
-"""The scenes of a storyboard: each a prompt, alone or going on from the picture before it.
+"""A storyboard's scenes: how they are checked, made and shown.
 
-A storyboard's videos: made at once where they can be, in turn where one goes on from another.
-
-What came of a storyboard, and the card that shows it.
+`Script` holds the scenes in order and checks them. `Shooting` makes their videos: those that stand
+alone at once, those that continue a scene after that scene. `Storyboard` is the result.
 """
 
 from __future__ import annotations
