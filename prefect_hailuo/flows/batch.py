@@ -30,7 +30,7 @@ from prefect_hailuo.flows.command import (
     AnyModelName,
     ApprovalOptions,
     flow_app,
-    run_app,
+    run_flow_app,
     run_flow_command,
 )
 from prefect_hailuo.flows.plan import Plan, make_plan, not_approved, question_of
@@ -208,7 +208,7 @@ async def _shard(
 
 app = flow_app("batch")
 
-main = partial(run_app, app)
+main = partial(run_flow_app, app)
 
 
 @app.default

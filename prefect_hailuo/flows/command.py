@@ -102,15 +102,15 @@ def flow_app(name: str) -> App:
         ... def count(*words: str, options: FlowOptions = FlowOptions()) -> int:
         ...     print(words, options)
         ...     return 0
-        >>> run_app(app, ["a", "b", "--emulator", "--json"])
+        >>> run_flow_app(app, ["a", "b", "--emulator", "--json"])
         ('a', 'b') FlowOptions(emulator='', json=True)
         0
     """
     return App(name=name, version_flags=())
 
 
-def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+def run_flow_app(app: App, arguments: Sequence[str] | None = None) -> int:
+    """Run a flow's command.
 
     Args:
         app: The command.
@@ -119,9 +119,13 @@ def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
     Returns:
         Its exit code; 2 where the arguments are wrong, which standard error then says.
     """
-    words = complete(sys.argv[1:] if arguments is None else arguments)
+    return run_app(app, complete(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_app(app: App, arguments: Sequence[str]) -> int:
+    """Run any command, as `run_flow_app` does, with its arguments as they are."""
     try:
-        code = app(words, exit_on_error=False, result_action="return_value")
+        code = app(list(arguments), exit_on_error=False, result_action="return_value")
     except CycloptsError:
         return WRONG_CALL
     return code if isinstance(code, int) else 0

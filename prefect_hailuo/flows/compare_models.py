@@ -27,7 +27,7 @@ from prefect_hailuo.flows.command import (
     ApprovalOptions,
     TextModelName,
     flow_app,
-    run_app,
+    run_flow_app,
     run_flow_command,
 )
 from prefect_hailuo.flows.comparison import Comparison, name_of, publish_comparison
@@ -120,7 +120,7 @@ def _inputs(prompt: str, models: Sequence[str], prompt_optimizer: bool) -> list[
 
 app = flow_app("compare-models")
 
-main = partial(run_app, app)
+main = partial(run_flow_app, app)
 
 
 @app.default

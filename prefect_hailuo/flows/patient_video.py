@@ -29,7 +29,7 @@ from prefect_hailuo.flows.command import (
     PurchaseOptions,
     TextModelName,
     flow_app,
-    run_app,
+    run_flow_app,
     run_flow_command,
     say,
 )
@@ -90,7 +90,7 @@ def patient_video(
 
 app = flow_app("patient-video")
 
-main = partial(run_app, app)
+main = partial(run_flow_app, app)
 
 
 @app.default

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from prefect_hailuo.flows.command import FlowOptions, flow_app, run_app, run_flow_command
+from prefect_hailuo.flows.command import FlowOptions, flow_app, run_flow_app, run_flow_command
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 from prefect_hailuo.tasks.schedule import skip_missed_slot
 from prefect_hailuo.tasks.sweep import SweepReport, sweep
@@ -45,7 +45,7 @@ def reconcile(
 
 app = flow_app("reconcile")
 
-main = partial(run_app, app)
+main = partial(run_flow_app, app)
 
 
 @app.default

@@ -16,7 +16,7 @@ from prefect_hailuo.flows.command import (
     AnyModelName,
     FlowOptions,
     flow_app,
-    run_app,
+    run_flow_app,
     run_flow_command,
 )
 from prefect_hailuo.flows.drift import DriftReport, watch_schemas
@@ -62,7 +62,7 @@ def schema_watch(
 
 app = flow_app("schema-watch")
 
-main = partial(run_app, app)
+main = partial(run_flow_app, app)
 
 
 @app.default

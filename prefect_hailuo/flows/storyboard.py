@@ -22,7 +22,7 @@ from prefect_hailuo.flows.command import (
     ApprovalOptions,
     TextModelName,
     flow_app,
-    run_app,
+    run_flow_app,
     run_flow_command,
 )
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
@@ -109,7 +109,7 @@ async def storyboard(
 
 app = flow_app("storyboard")
 
-main = partial(run_app, app)
+main = partial(run_flow_app, app)
 
 
 @app.default

@@ -15,7 +15,7 @@ from prefect_hailuo.flows.command import (
     PurchaseOptions,
     TextModelName,
     flow_app,
-    run_app,
+    run_flow_app,
     run_flow_command,
 )
 from prefect_hailuo.flows.rows import TextModel
@@ -83,7 +83,7 @@ def _input(prompt: str, model: str, prompt_optimizer: bool, duration: Seconds | 
 
 app = flow_app("text-to-video")
 
-main = partial(run_app, app)
+main = partial(run_flow_app, app)
 
 
 @app.default
