@@ -188,7 +188,7 @@ def suspend_for_video(ticket: Ticket) -> None:
     When fal's call comes, `prefect-hailuo webhooks` resumes the run: a new process runs the flow
     from its beginning, comes here again, and goes on. What the flow does before must bear to be
     done twice: `submit_video` does, for it finds its request in the ledger; other steps should
-    persist their results. Where a call was lost, the sweep (`flows/reconcile.py`) resumes the run.
+    persist their results. Where a call was lost, the sweep (the flow `reconcile`) resumes the run.
 
     A request that is over already suspends nothing, whether it went well or not: `fetch_video`
     tells which.
@@ -216,7 +216,7 @@ def suspend_for_video(ticket: Ticket) -> None:
     if ticket.webhook_url is None:
         get_run_logger().warning(
             "fal was not asked to call when %s is done (webhook_url is not set): only the sweep, "
-            "flows/reconcile.py, will resume this run.",
+            "the flow reconcile, will resume this run.",
             ticket.request_id,
         )
     try:
