@@ -31,6 +31,7 @@ __all__ = [
     "HailuoVideoJob",
     "HailuoVideoRun",
     "ImageSource",
+    "PurchaseOptions",
     "Question",
     "Ticket",
     "Video",
@@ -114,6 +115,7 @@ if TYPE_CHECKING:
     from prefect_hailuo.models.video import Video
     from prefect_hailuo.runs.blocks import Budget, FalCredentials
     from prefect_hailuo.runs.estimate import Estimate, aestimate, estimate
+    from prefect_hailuo.runs.options import PurchaseOptions
     from prefect_hailuo.runs.orders import BatchItem, GenerationCachePolicy
     from prefect_hailuo.tasks.approval import Question, aask_approval, ask_approval
     from prefect_hailuo.tasks.batch import (
@@ -195,6 +197,7 @@ else:
         "HailuoVideoJob": "tasks.jobs",
         "HailuoVideoRun": "tasks.jobs",
         "ImageSource": "models.image",
+        "PurchaseOptions": "runs.options",
         "Question": "tasks.approval",
         "Ticket": "ticket",
         "Video": "models.video",

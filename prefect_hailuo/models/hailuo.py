@@ -47,7 +47,8 @@ class Hailuo23ProTextToVideo(VideoInput):
 
     Args:
         prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or a field is unknown.
@@ -78,7 +79,8 @@ class Hailuo23StandardTextToVideo(VideoInput):
 
     Args:
         prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
@@ -112,7 +114,8 @@ class Hailuo02ProTextToVideo(VideoInput):
 
     Args:
         prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or a field is unknown.
@@ -143,7 +146,8 @@ class Hailuo02StandardTextToVideo(VideoInput):
 
     Args:
         prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
@@ -182,8 +186,10 @@ class Hailuo23ProImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
 
     Raises:
         pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
@@ -213,8 +219,10 @@ class Hailuo23StandardImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
@@ -247,8 +255,10 @@ class Hailuo23FastProImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
 
     Raises:
         pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
@@ -278,8 +288,10 @@ class Hailuo23FastStandardImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
@@ -312,8 +324,10 @@ class Hailuo02ProImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         end_image_url: The picture to end with, if any.
 
     Raises:
@@ -348,8 +362,10 @@ class Hailuo02StandardImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         end_image_url: The picture to end with, if any.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
         resolution: `"768P"` at $0.045 a second, or `"512P"` at $0.017; default `"768P"`.
@@ -392,8 +408,10 @@ class Hailuo02FastImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:

@@ -21,6 +21,7 @@ from prefect.context import TaskRunContext
 from prefect.results import ResultStore
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import Unpack
 
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.order import (
@@ -45,14 +46,14 @@ from prefect_hailuo.ledger.attempt import storable
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.key import canonical_take
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.blocks import Budget, Credentials, resolve_credentials
+from prefect_hailuo.runs.blocks import Budget, resolve_credentials
 from prefect_hailuo.runs.cancellation import current_run
 from prefect_hailuo.runs.limit import account_limit
+from prefect_hailuo.runs.options import PurchaseOptions, show_options, with_defaults
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.storage import (
     BLOCK_PREFIX,
     UNSAVED,
-    Storage,
     named_by_settings,
     resolve_storage,
 )
@@ -61,34 +62,18 @@ from prefect_hailuo.storage.place import Place
 T = TypeVar("T")
 
 
-def make_order(
-    input: VideoInput,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: Mapping[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
-) -> Order:
+@show_options
+def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
     """An order, with credentials and storage found and everything checked.
 
     Args:
         input: What to generate.
-        credentials: A block, a saved block's name, or None: the key is in the environment.
-        storage: A directory, a block, `"block:<type>/<name>"`, or None: the default directory.
-        take: Which of several videos of the same input.
-        timeout_seconds: How long to wait for fal; None: as the settings say.
-        labels: The caller's own words for it.
-        budget: The budget that pays, or its scope's name; None: the scope that the settings name.
-        on_ambiguous: `park` or `resubmit`, as `Order` says.
-        on_lost: `raise` or `resubmit`, as `Order` says.
+        options: As for `PurchaseOptions`.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; the message names the cure.
-        TypeError: `input` is no video input, or `take` neither int nor str.
+        TypeError: `input` is no video input, `take` neither int nor str, or there is no such
+            option.
 
     Example:
         >>> from prefect_hailuo import FalCredentials, Hailuo23ProTextToVideo
@@ -98,23 +83,25 @@ def make_order(
         1800.0
     """
     check_input("input", input)
-    block = resolve_credentials(credentials)
+    given = with_defaults(options)
+    budget = given["budget"]
+    block = resolve_credentials(given["credentials"])
     access = block.access()
     settings = current_settings()
     order = Order(
         input=input,
         access=access,
-        place=resolve_storage(storage, access.realm),
+        place=resolve_storage(given["storage"], access.realm),
         ledger=settings.ledger_of(access.realm),
-        take=canonical_take(take),
-        timeout_seconds=timeout_or_default(timeout_seconds),
-        labels={str(name): str(value) for name, value in (labels or {}).items()},
+        take=canonical_take(given["take"]),
+        timeout_seconds=timeout_or_default(given["timeout_seconds"]),
+        labels={str(name): str(value) for name, value in (given["labels"] or {}).items()},
         scope=_scope_of(budget) or settings.budget_scope,
         limits=budget.limits() if isinstance(budget, Budget) else None,
         credentials=block._block_document_name,
         run=current_run(),
-        on_ambiguous=_one_of(OnAmbiguous, "on_ambiguous", on_ambiguous),
-        on_lost=_one_of(OnLost, "on_lost", on_lost),
+        on_ambiguous=_one_of(OnAmbiguous, "on_ambiguous", given["on_ambiguous"]),
+        on_lost=_one_of(OnLost, "on_lost", given["on_lost"]),
         reconcile_seconds=settings.reconcile_seconds,
         find_place=find_place,
         poster=settings.artifacts,
@@ -124,7 +111,7 @@ def make_order(
         approved=allowed_purchases(),
     )
     check_texts("labels", *order.labels, *order.labels.values())
-    check_texts("take", canonical_take(take))
+    check_texts("take", canonical_take(given["take"]))
     check_texts("budget", order.scope)
     check_texts("storage", order.place.label)
     return order
@@ -364,20 +351,13 @@ Wanted = VideoInput | tuple[VideoInput, int | str] | BatchItem
 """An input, an input with its take, or a whole line of a catalogue."""
 
 
-def make_orders(
-    inputs: Iterable[Wanted],
-    *,
-    take: int | str = 0,
-    labels: Mapping[str, str] | None = None,
-    **options: Any,
-) -> list[Order]:
+@show_options
+def make_orders(inputs: Iterable[Wanted], **options: Unpack[PurchaseOptions]) -> list[Order]:
     """The orders of a batch, with credentials and storage found once, and everything checked.
 
     Args:
         inputs: What to generate.
-        take: The take of those that come without one.
-        labels: The caller's own words for all of them.
-        options: As for `make_order`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; the message names the cure.
@@ -398,7 +378,7 @@ def make_orders(
     items = [_item(index, wanted) for index, wanted in enumerate(inputs)]
     if not items:
         return []
-    base = make_order(items[0].input, take=take, labels=labels, **options)
+    base = make_order(items[0].input, **options)
     base = replace(base, poster=False)  # nobody looks at a poster of each
     return [_order(index, item, base) for index, item in enumerate(items)]
 
