@@ -1,7 +1,7 @@
 """Puts the package's public names on the pages of the reference, none forgotten.
 
 A page says `public: tasks.steps BatchItem`, and gets what comes from that module, and that name;
-`public: *` is all that no page asked for. So a new name is in the reference as soon as it is public.
+`public: *` is all that no page asked for. So a new name is in the reference at once.
 """
 
 from __future__ import annotations
