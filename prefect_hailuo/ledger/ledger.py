@@ -70,8 +70,7 @@ class Ledger:
             LedgerError: It cannot.
         """
         nothing = update(attempt).where(false()).values(fate=attempt.c.fate)
-        async with self.database.writing() as connection:
-            await connection.execute(nothing)
+        await self.database.write(lambda connection: connection.execute(nothing))
 
     async def close(self) -> None:
         """Close its connections."""
