@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 from anyio.from_thread import start_blocking_portal
 from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -88,7 +89,7 @@ def run_sql(
     """Run SQL in a ledger's database, in one transaction; the rows of the last statement."""
 
     async def run() -> list[Row]:
-        async with _connected(address_of(url, realm), autocommit=autocommit) as connection:
+        async with connected(address_of(url, realm), autocommit=autocommit) as connection:
             return await _execute(connection, *statements)
 
     return _in_thread(run())
@@ -98,7 +99,7 @@ def run_sql(
 def reading(url: str, realm: Realm = "fal") -> Iterator[Callable[[str], list[Row]]]:
     """A function that asks a ledger's database, again and again, over one connection."""
     with start_blocking_portal() as portal:
-        connecting = _connected(address_of(url, realm), autocommit=True)
+        connecting = connected(address_of(url, realm), autocommit=True)
         with portal.wrap_async_context_manager(connecting) as connection:
             yield lambda statement: portal.call(_execute, connection, statement)
 
@@ -110,7 +111,7 @@ def holding(url: str, *statements: str, realm: Realm = "fal") -> Iterator[None]:
     On SQLite, any such transaction keeps all other writers waiting.
     """
     with start_blocking_portal() as portal:
-        connecting = _connected(address_of(url, realm), "BEGIN IMMEDIATE")
+        connecting = connected(address_of(url, realm), "BEGIN IMMEDIATE")
         with portal.wrap_async_context_manager(connecting) as connection:
             portal.call(_execute, connection, "SELECT 1", *statements)
             try:
@@ -120,10 +121,14 @@ def holding(url: str, *statements: str, realm: Realm = "fal") -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _connected(
+async def connected(
     address: LedgerAddress, begin: str = "BEGIN", *, autocommit: bool = False
 ) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(address.url.get_secret_value(), poolclass=NullPool)
+    """A connection to a ledger's database that the ledger knows nothing of."""
+    url = make_url(address.url.get_secret_value())
+    if address.file:
+        url = url.set(drivername="sqlite+aiosqlite")
+    engine = create_async_engine(url, poolclass=NullPool)
     if address.file:
         address.file.parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)

@@ -34,9 +34,9 @@ from prefect_hailuo.storage.place import Directory
 from prefect_hailuo.ticket import Realm
 
 PRELOADED = (
-    *("aiosqlite", "alembic.command", "alembic.config", "anyio._backends._asyncio"),
+    *("alembic.command", "alembic.config", "anyio._backends._asyncio"),
     *("av", "httpcore", "httpx_sse", "PIL.Image"),
-    *("sqlalchemy.dialects.postgresql.asyncpg", "sqlalchemy.dialects.sqlite.aiosqlite"),
+    *("sqlalchemy.dialects.postgresql.asyncpg", "sqlalchemy.dialects.sqlite.pysqlite"),
     "prefect_hailuo.ledger.ledger",
 )
 

@@ -144,7 +144,7 @@ Allowance = Literal["network-filesystem", "ephemeral-disk"]
 URL_SETTING = "PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL"
 ALLOW_SETTING = "PREFECT_INTEGRATIONS_HAILUO_LEDGER_ALLOW"
 
-SQLITE = "sqlite+aiosqlite"
+SQLITE = "sqlite"
 POSTGRESQL = "postgresql+asyncpg"
 
 DRIVERS = {
@@ -156,7 +156,7 @@ DRIVERS = {
     "postgresql+asyncpg": POSTGRESQL,
     "postgresql+psycopg2": POSTGRESQL,
 }
-"""The async driver that serves what is written in a URL."""
+"""What SQLAlchemy calls the driver for each name that may be written in a URL."""
 
 DANGERS: dict[Allowance, str] = {
     "network-filesystem": "a network's disk, where SQLite's locks do not hold: a video may be "
@@ -176,7 +176,7 @@ class LedgerAddress:
     """Where one realm's ledger is: a value, which may be a key and shows no password.
 
     Args:
-        url: SQLAlchemy's URL, of an async driver.
+        url: SQLAlchemy's URL.
         realm: Whose purchases are recorded there.
 
     Example:
@@ -200,7 +200,7 @@ class LedgerAddress:
     def file(self) -> Path | None:
         """SQLite's file; None for PostgreSQL."""
         url = self._parsed()
-        return Path(str(url.database)) if url.drivername == SQLITE else None
+        return Path(str(url.database)) if url.get_backend_name() == SQLITE else None
 
     def _parsed(self) -> URL:
         from sqlalchemy.engine import make_url

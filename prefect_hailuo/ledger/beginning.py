@@ -21,8 +21,7 @@ from datetime import timedelta
 from typing import Any
 
 import anyio
-from sqlalchemy import RowMapping, and_, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, RowMapping, and_, delete, select, update
 
 from prefect_hailuo.clock import Deadline
 from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError
@@ -36,7 +35,7 @@ from prefect_hailuo.ledger.attempt import (
     describe,
     moment,
 )
-from prefect_hailuo.ledger.database import Database, Group
+from prefect_hailuo.ledger.database import Answers, Database, Part, reads_together, writes
 from prefect_hailuo.ledger.search import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -160,14 +159,12 @@ class Earlier:
     async def _ask(self, endpoint: str, began_at: float, platform: PlatformClient) -> Reading:
         number, self._next = self._next, self._next + 1
         began = moment(began_at)
-        async with self._database.reading() as connection:
-            age = await now_in(connection) - began_at
+        age = await self._database.read(now_in) - began_at
         try:
             past = await platform.history(endpoint, began - timedelta(days=HISTORY_DAYS))
         except GenerationTimeoutError as error:
             return Reading(number, age, late=error.message)
-        async with self._database.reading() as connection:
-            ahead = past.fal_now - moment(await now_in(connection))
+        ahead = past.fal_now - moment(await self._database.read(now_in))
         sent = [_on_our_clock(each, ahead) for each in past.requests]
         requests: defaultdict[str | None, list[PastRequest]] = defaultdict(list)
         for each in sent:
@@ -219,20 +216,20 @@ MOVED = (
 BEST_FIRST = (Fate.STORED, Fate.SUCCEEDED, Fate.SUBMITTED)
 
 
-async def imported_like(connection: AsyncConnection, purchase: Purchase) -> dict[str, float]:
+def imported_like(connection: Connection, purchase: Purchase) -> dict[str, float]:
     """The imported requests that another take may have made, with when each was sent."""
-    return (await imported_like_any(connection, [purchase]))[0]
+    return (imported_like_any(connection, [purchase]))[0]
 
 
-async def imported_like_any(
-    connection: AsyncConnection, purchases: Sequence[Purchase]
+def imported_like_any(
+    connection: Connection, purchases: Sequence[Purchase]
 ) -> list[dict[str, float]]:
     """The same for each of many purchases."""
     like: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     digests = {purchase.body_digest for purchase in purchases if purchase.take != ORDINARY_TAKE}
     if not digests:
         return [{} for _ in purchases]
-    found = await connection.execute(
+    found = connection.execute(
         select(*ASKED_FOR, attempt.c.request_id, attempt.c.intended_at).where(
             IMPORTED,
             attempt.c.realm.in_(sorted({purchase.realm for purchase in purchases})),
@@ -262,21 +259,24 @@ async def move_imported(database: Database, one: Attempt, request_id: str) -> At
         The attempt, with all that is known of the request; None where no such row holds it, its
         video is stored already, or the attempt is not as it was seen.
     """
-    async with database.writing() as connection:
-        row = await _held(connection, one, request_id)
-        if row is None:
-            return None
-        for key in sorted({row["key"], one.key}):
-            await lock_key(connection, key)
-        row = await _held(connection, one, request_id)
-        latest = await latest_attempt(connection, one.key)
-        if row is None or latest != one or one.request_id is not None:
-            return None
-        return await _move(connection, row, one)
+    return await database.write(_move_imported, one, request_id)
 
 
-async def _held(connection: AsyncConnection, one: Attempt, request_id: str) -> RowMapping | None:
-    found = await connection.execute(
+def _move_imported(connection: Connection, one: Attempt, request_id: str) -> Attempt | None:
+    row = _held(connection, one, request_id)
+    if row is None:
+        return None
+    for key in sorted({row["key"], one.key}):
+        lock_key(connection, key)
+    row = _held(connection, one, request_id)
+    latest = latest_attempt(connection, one.key)
+    if row is None or latest != one or one.request_id is not None:
+        return None
+    return _move(connection, row, one)
+
+
+def _held(connection: Connection, one: Attempt, request_id: str) -> RowMapping | None:
+    found = connection.execute(
         select(attempt).where(
             IMPORTED,
             attempt.c.request_id == request_id,
@@ -291,27 +291,27 @@ async def _held(connection: AsyncConnection, one: Attempt, request_id: str) -> R
     return found.mappings().first()
 
 
-async def _move(connection: AsyncConnection, row: RowMapping, one: Attempt) -> Attempt:
-    await connection.execute(delete(attempt).where(is_attempt(attempt_of(row))))
-    await _promote(connection, row["key"])
+def _move(connection: Connection, row: RowMapping, one: Attempt) -> Attempt:
+    connection.execute(delete(attempt).where(is_attempt(attempt_of(row))))
+    _promote(connection, row["key"])
     ticket = {**row["ticket"], "take": one.take, "labels": one.labels}
     values: dict[str, Any] = {name: row[name] for name in MOVED}
-    moved = await connection.execute(
+    moved = connection.execute(
         update(attempt)
         .where(is_attempt(one))
         .values({**values, "ticket": ticket, "adopted": True})
         .returning(attempt)
     )
-    await void_consent(connection, one)
+    void_consent(connection, one)
     return attempt_of(moved.mappings().one())
 
 
-async def _promote(connection: AsyncConnection, key: str) -> None:
+def _promote(connection: Connection, key: str) -> None:
     """Let the best duplicate be a key's attempt, if that was taken from it."""
-    left = await attempts_of(connection, key)
+    left = attempts_of(connection, key)
     if left and all(each.duplicate for each in left):
         best = min(left, key=_worth)
-        await connection.execute(update(attempt).where(is_attempt(best)).values(duplicate=False))
+        connection.execute(update(attempt).where(is_attempt(best)).values(duplicate=False))
 
 
 def _worth(one: Attempt) -> int:
@@ -322,7 +322,7 @@ NEVER = 0.0
 """When a history was read that need not be."""
 
 
-class Beginnings:
+class Beginnings(Part):
     """Looks for what was bought before the ledger began.
 
     Args:
@@ -330,9 +330,8 @@ class Beginnings:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._earlier = Earlier(database)
-        self._looking: Group[Purchase, _Known] = Group(self._look_for_all)
 
     async def look_back(
         self, purchase: Purchase, platform: PlatformClient, seconds: float = RECONCILE_SECONDS
@@ -354,40 +353,37 @@ class Beginnings:
         """
         if purchase.realm == "emulator":  # it forgets, and charges nothing
             return
-        known = await self._looking(purchase)
+        known = await self._known(purchase)
         if known.read_at == NEVER:
             return
         equal: list[PastRequest] = []
         if known.read_at is None and known.began_at is not None:
             equal = await self._earlier.equal_to(purchase, known.began_at, platform, seconds)
         if equal or known.imported:
-            async with self._database.writing() as connection:
-                await _enter(connection, purchase, equal)
+            await self._database.write(_enter, purchase, equal)
 
-    async def _look_for_all(self, purchases: Sequence[Purchase]) -> list[_Known]:
-        async with self._database.reading() as connection:
-            read_at = await _read_at(connection, {purchase.account for purchase in purchases})
-            began_at = await _began_at(connection)
-            imported = await imported_like_any(connection, purchases)
-        return [
+    @reads_together
+    def _known(self, connection: Connection, purchases: Sequence[Purchase]) -> Answers[_Known]:
+        read_at = _read_at(connection, {purchase.account for purchase in purchases})
+        began_at = _began_at(connection)
+        imported = imported_like_any(connection, purchases)
+        return Answers(
             _Known(read_at.get((purchase.realm, purchase.account)), began_at, like)
             for purchase, like in zip(purchases, imported, strict=True)
-        ]
+        )
 
-    async def settle(self, realm: Realm, account: str) -> None:
+    @writes
+    def settle(self, connection: Connection, realm: Realm, account: str) -> None:
         """Note that an account's history has been imported: what it shows is in the ledger."""
         row = {"realm": realm, "account": account, "read_at": database_now()}
-        async with self._database.writing() as connection:
-            await connection.execute(insert_once(connection, history).values(row))
+        connection.execute(insert_once(connection, history).values(row))
 
-    async def skip(self, realm: Realm, account: str) -> None:
+    @writes
+    def skip(self, connection: Connection, realm: Realm, account: str) -> None:
         """Note that an account's history does not matter, by somebody's word."""
         which = {"realm": realm, "account": account}
-        async with self._database.writing() as connection:
-            await connection.execute(
-                insert_once(connection, history).values(**which, read_at=NEVER)
-            )
-            await connection.execute(update(history).filter_by(**which).values(read_at=NEVER))
+        connection.execute(insert_once(connection, history).values(**which, read_at=NEVER))
+        connection.execute(update(history).filter_by(**which).values(read_at=NEVER))
 
 
 @dataclass(frozen=True)
@@ -406,10 +402,8 @@ class _Known:
     imported: Mapping[str, float]
 
 
-async def _read_at(
-    connection: AsyncConnection, accounts: Iterable[str]
-) -> dict[tuple[str, str], float]:
-    found = await connection.execute(
+def _read_at(connection: Connection, accounts: Iterable[str]) -> dict[tuple[str, str], float]:
+    found = connection.execute(
         select(history.c.realm, history.c.account, history.c.read_at).where(
             among(connection, history.c.account, accounts)
         )
@@ -417,36 +411,36 @@ async def _read_at(
     return {(realm, account): read_at for realm, account, read_at in found}
 
 
-async def _began_at(connection: AsyncConnection) -> float | None:
-    began_at: float = (await connection.execute(select(origin.c.began_at))).scalar_one()
-    age = await now_in(connection) - began_at
+def _began_at(connection: Connection) -> float | None:
+    began_at: float = (connection.execute(select(origin.c.began_at))).scalar_one()
+    age = now_in(connection) - began_at
     return None if age > timedelta(days=HISTORY_DAYS).total_seconds() else began_at
 
 
-async def _enter(connection: AsyncConnection, purchase: Purchase, equal: list[PastRequest]) -> None:
+def _enter(connection: Connection, purchase: Purchase, equal: list[PastRequest]) -> None:
     """Write the key's first attempt, from before the ledger began."""
-    await lock_or_make_key(connection, purchase.key)
-    if await latest_attempt(connection, purchase.key) is not None:
+    lock_or_make_key(connection, purchase.key)
+    if latest_attempt(connection, purchase.key) is not None:
         return
-    free = await _free(connection, purchase, equal)
+    free = _free(connection, purchase, equal)
     sent = {each.request_id: each.sent_at.timestamp() for each in free}
-    sent |= await imported_like(connection, purchase)
+    sent |= imported_like(connection, purchase)
     if not sent:
         return
-    one = await add_attempt(connection, _unknown(purchase, sent))
+    one = add_attempt(connection, _unknown(purchase, sent))
     if len(sent) == len(free) == 1 and purchase.take == ORDINARY_TAKE:
         values = {**as_accepted(ticket_of(one, free[0])), "adopted": True}
-        await connection.execute(update(attempt).where(is_attempt(one)).values(values))
+        connection.execute(update(attempt).where(is_attempt(one)).values(values))
 
 
-async def _free(
-    connection: AsyncConnection, purchase: Purchase, equal: list[PastRequest]
+def _free(
+    connection: Connection, purchase: Purchase, equal: list[PastRequest]
 ) -> list[PastRequest]:
     """The requests that no attempt has."""
     # In this order: a ticket may be written down between the two questions. Asked the other way
     # round, its request is not owned yet, and its attempt not sending any more.
-    sending = await _being_sent(connection, purchase)
-    taken = await owned_requests(connection, purchase.realm, [each.request_id for each in equal])
+    sending = _being_sent(connection, purchase)
+    taken = owned_requests(connection, purchase.realm, [each.request_id for each in equal])
     return [
         each
         for each in equal
@@ -455,9 +449,9 @@ async def _free(
     ]
 
 
-async def _being_sent(connection: AsyncConnection, purchase: Purchase) -> list[Window]:
+def _being_sent(connection: Connection, purchase: Purchase) -> list[Window]:
     """When this ledger sent the same body, without having a ticket for it yet."""
-    found = await connection.execute(
+    found = connection.execute(
         select(attempt).where(
             attempt.c.realm == purchase.realm,
             attempt.c.body_digest == purchase.body_digest,

@@ -18,8 +18,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, case, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from prefect_hailuo.errors import Billed, BudgetError, ConfigurationError
 from prefect_hailuo.ledger.attempt import (
@@ -31,7 +30,7 @@ from prefect_hailuo.ledger.attempt import (
     is_parked,
     moment,
 )
-from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.database import Part, reads, writes
 from prefect_hailuo.ledger.tables import attempt, budget, database_now, insert_once, now_in
 from prefect_hailuo.ticket import Realm
 
@@ -59,50 +58,41 @@ class Allowance:
         return max(Decimal(0), self.limit_usd - self.spent_usd)
 
 
-class Budgets:
-    """The limits of scopes.
+class Budgets(Part):
+    """The limits of scopes."""
 
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def put(self, realm: Realm, scope: str, limits: Limits) -> None:
+    @writes
+    def put(self, connection: Connection, realm: Realm, scope: str, limits: Limits) -> None:
         """Set a scope's limits, whatever they were."""
         values = {**vars(limits), "set_at": database_now()}
-        async with self._database.writing() as connection:
-            await connection.execute(
-                insert_once(connection, budget).values(realm=realm, scope=scope, **values)
-            )
-            await connection.execute(budget.update().where(is_scope(realm, scope)).values(**values))
+        connection.execute(
+            insert_once(connection, budget).values(realm=realm, scope=scope, **values)
+        )
+        connection.execute(budget.update().where(is_scope(realm, scope)).values(**values))
 
-    async def allowances(self, realm: Realm, scope: str) -> list[Allowance]:
+    @reads
+    def allowances(self, connection: Connection, realm: Realm, scope: str) -> list[Allowance]:
         """What is left of each of a scope's limits."""
-        async with self._database.reading() as connection:
-            row = (await connection.execute(limits_of(realm, scope))).mappings().first()
-            limits = Limits(**row) if row else Limits()
-            now = await now_in(connection)
-            spent = await spent_in(connection, realm, scope, [limits], now)
-            return allowances_of(limits, spent)
+        row = (connection.execute(limits_of(realm, scope))).mappings().first()
+        limits = Limits(**row) if row else Limits()
+        now = now_in(connection)
+        spent = spent_in(connection, realm, scope, [limits], now)
+        return allowances_of(limits, spent)
 
-    async def scopes(self, realm: Realm) -> list[str]:
+    @reads
+    def scopes(self, connection: Connection, realm: Realm) -> list[str]:
         """The scopes that have limits."""
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(budget.c.scope).where(budget.c.realm == realm).order_by(budget.c.scope)
-            )
-            return list(found.scalars())
+        found = connection.execute(
+            select(budget.c.scope).where(budget.c.realm == realm).order_by(budget.c.scope)
+        )
+        return list(found.scalars())
 
 
-async def start_budget(
-    connection: AsyncConnection, realm: Realm, scope: str, limits: Limits
-) -> bool:
+def start_budget(connection: Connection, realm: Realm, scope: str, limits: Limits) -> bool:
     """Let a caller's own limits be the scope's, if it has none; whether it had none."""
     values = {**vars(limits), "set_at": database_now()}
     made = insert_once(connection, budget).values(realm=realm, scope=scope, **values)
-    return (await connection.execute(made.returning(budget.c.scope))).first() is not None
+    return (connection.execute(made.returning(budget.c.scope))).first() is not None
 
 
 def limits_of(realm: Realm, scope: str) -> Select[tuple[Decimal | None, ...]]:
@@ -130,8 +120,8 @@ def allowances_of(limits: Limits, spent: Mapping[str, Decimal]) -> list[Allowanc
     ]
 
 
-async def spent_in(
-    connection: AsyncConnection, realm: Realm, scope: str, limits: Iterable[Limits], now: float
+def spent_in(
+    connection: Connection, realm: Realm, scope: str, limits: Iterable[Limits], now: float
 ) -> dict[str, Decimal]:
     """What the scope's attempts take, by the time of their intents.
 
@@ -150,7 +140,7 @@ async def spent_in(
     question = select(*sums).where(attempt.c.realm == realm, attempt.c.scope == scope)
     if earliest > EVER:
         question = question.where(attempt.c.intended_at >= earliest)
-    row = (await connection.execute(question)).one()
+    row = (connection.execute(question)).one()
     return {name: spent or Decimal(0) for name, spent in zip(periods, row, strict=True)}
 
 
@@ -230,41 +220,39 @@ class OpenBudget:
 OpenBudgets = dict[tuple[Realm, str], OpenBudget]
 
 
-async def open_budgets(
-    connection: AsyncConnection, purchases: Iterable[Purchase], now: float
-) -> OpenBudgets:
+def open_budgets(connection: Connection, purchases: Iterable[Purchase], now: float) -> OpenBudgets:
     """Lock the scopes that some purchases would be on, in their order, and add up what is spent."""
     asked: dict[tuple[Realm, str], list[Limits]] = {}
     for purchase in purchases:
         limits = asked.setdefault((purchase.realm, purchase.scope), [])
         if purchase.limits is not None and purchase.limits not in limits:
             limits.append(purchase.limits)
-    return {which: await _open(connection, *which, asked[which], now) for which in sorted(asked)}
+    return {which: _open(connection, *which, asked[which], now) for which in sorted(asked)}
 
 
-async def close_budgets(connection: AsyncConnection, purses: OpenBudgets) -> None:
+def close_budgets(connection: Connection, purses: OpenBudgets) -> None:
     """Keep the limits that a first purchase brought; those of a refused one are not the scope's."""
     for purse in purses.values():
         if purse.begun is None or purse.begun == purse.limits:
             continue
         which = is_scope(purse.realm, purse.scope)
         if purse.limits is None:
-            await connection.execute(budget.delete().where(which))
+            connection.execute(budget.delete().where(which))
         else:
-            await connection.execute(budget.update().where(which).values(**vars(purse.limits)))
+            connection.execute(budget.update().where(which).values(**vars(purse.limits)))
 
 
-async def _open(
-    connection: AsyncConnection, realm: Realm, scope: str, asked: list[Limits], now: float
+def _open(
+    connection: Connection, realm: Realm, scope: str, asked: list[Limits], now: float
 ) -> OpenBudget:
-    made = asked and await start_budget(connection, realm, scope, asked[0])
+    made = asked and start_budget(connection, realm, scope, asked[0])
     if made:
-        spent = await spent_in(connection, realm, scope, asked, now)
+        spent = spent_in(connection, realm, scope, asked, now)
         return OpenBudget(realm, scope, None, asked[0], spent)
-    found = await connection.execute(limits_of(realm, scope).with_for_update())
+    found = connection.execute(limits_of(realm, scope).with_for_update())
     row = found.mappings().first()
     limits = Limits(**row) if row else Limits()
-    spent = await spent_in(connection, realm, scope, [limits], now)
+    spent = spent_in(connection, realm, scope, [limits], now)
     return OpenBudget(realm, scope, limits, None, spent)
 
 
@@ -340,18 +328,13 @@ class Spent:
         self.unpriced += one.cost_usd is None and one.estimated_usd is None
 
 
-class Spending:
-    """Adds up what was spent.
+class Spending(Part):
+    """Adds up what was spent."""
 
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def spent(
+    @reads
+    def spent(
         self,
+        connection: Connection,
         realm: Realm,
         by: By = "scope",
         since: datetime | None = None,
@@ -372,11 +355,10 @@ class Spending:
         if until is not None:
             question = question.where(attempt.c.intended_at < until.timestamp())
         groups: dict[str, Spent] = {}
-        async with self._database.reading() as connection:
-            for row in (await connection.execute(question)).mappings():
-                one = _small_attempt(row)
-                group = _group_of(one, by)
-                groups.setdefault(group, Spent(group)).add(one)
+        for row in (connection.execute(question)).mappings():
+            one = _small_attempt(row)
+            group = _group_of(one, by)
+            groups.setdefault(group, Spent(group)).add(one)
         return [groups[group] for group in sorted(groups)]
 
 

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Double, bindparam, delete, exists, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Double, bindparam, delete, exists, insert, select, update
 from typing_extensions import assert_never
 
 from prefect_hailuo.errors import Billed, HailuoError, RunCancelledError
@@ -46,7 +45,14 @@ from prefect_hailuo.ledger.attempt import (
     raised,
 )
 from prefect_hailuo.ledger.budgets import OpenBudgets, close_budgets, open_budgets
-from prefect_hailuo.ledger.database import Database, Group
+from prefect_hailuo.ledger.database import (
+    Answers,
+    Part,
+    reads,
+    reads_together,
+    writes,
+    writes_together,
+)
 from prefect_hailuo.ledger.tables import (
     IS_THIS,
     Locked,
@@ -129,7 +135,7 @@ class Drafts:
         draft.attempts.append(mine := attempt_as_written(row))
         return mine
 
-    async def void_dead(self, connection: AsyncConnection, keys: Iterable[str]) -> None:
+    def void_dead(self, connection: Connection, keys: Iterable[str]) -> None:
         """Void the intents that stand in some keys' way: their owners never began to send.
 
         At once, for what they reserved may then be spent.
@@ -140,33 +146,33 @@ class Drafts:
             self.by_key[one.key].change(one, fate=Fate.FAILED, billed=Billed.NO)
         if dead:
             voided = update(attempt).where(IS_THIS, attempt.c.fate == Fate.INTENDED)
-            await connection.execute(voided.values(as_void()), [this(one) for one in dead])
+            connection.execute(voided.values(as_void()), [this(one) for one in dead])
 
     def make_ambiguous(self, one: Attempt) -> Attempt:
         """An attempt that may have been sent by an owner who is dead."""
         self._ambiguous.append(one)
         return self.by_key[one.key].change(one, fate=Fate.AMBIGUOUS)
 
-    async def write(self, connection: AsyncConnection) -> None:
+    def write(self, connection: Connection) -> None:
         """Write all of it down, in a few statements."""
         if self._ambiguous:
             changed = update(attempt).where(IS_THIS, attempt.c.fate == Fate.SENDING)
             those = [this(one) for one in self._ambiguous]
-            await connection.execute(changed.values(fate=Fate.AMBIGUOUS), those)
+            connection.execute(changed.values(fate=Fate.AMBIGUOUS), those)
         if self._intents:
-            await connection.execute(insert(attempt), self._intents)
-            await connection.execute(_COUNTED, self._counts())
-        await self._forget_unused(connection)
+            connection.execute(insert(attempt), self._intents)
+            connection.execute(_COUNTED, self._counts())
+        self._forget_unused(connection)
 
     def _counts(self) -> list[dict[str, Any]]:
         keys = {row["key"] for row in self._intents}
         return [{"this_key": key, "count": self.by_key[key].count} for key in sorted(keys)]
 
-    async def _forget_unused(self, connection: AsyncConnection) -> None:
+    def _forget_unused(self, connection: Connection) -> None:
         """Leave nothing of a purchase that was refused."""
         unused = [key for key in self.made if not self.by_key[key].attempts]
         if unused:
-            await connection.execute(
+            connection.execute(
                 delete(generation)
                 .where(among(connection, generation.c.key, unused))
                 .where(~exists().where(file.c.key == generation.c.key))
@@ -180,23 +186,23 @@ _COUNTED = (
 )
 
 
-async def open_drafts(connection: AsyncConnection, keys: Iterable[str]) -> Drafts:
+def open_drafts(connection: Connection, keys: Iterable[str]) -> Drafts:
     """Lock some keys, made if need be, and see what is known of them."""
     wanted = sorted(set(keys))
-    made = await make_keys(connection, wanted)
-    locked = await lock_keys(connection, wanted)
+    made = make_keys(connection, wanted)
+    locked = lock_keys(connection, wanted)
     while missing := [key for key in wanted if key not in locked]:
         # Whoever had made it meanwhile has dropped it again.
-        made |= await make_keys(connection, missing)
-        locked |= await lock_keys(connection, missing)
-    return Drafts(await _drafts(connection, locked, made), made)
+        made |= make_keys(connection, missing)
+        locked |= lock_keys(connection, missing)
+    return Drafts(_drafts(connection, locked, made), made)
 
 
-async def _drafts(
-    connection: AsyncConnection, locked: Mapping[str, Locked], made: set[str]
+def _drafts(
+    connection: Connection, locked: Mapping[str, Locked], made: set[str]
 ) -> dict[str, Draft]:
     known = set(locked) - made
-    attempts = await attempts_of_keys(connection, known) if known else {}
+    attempts = attempts_of_keys(connection, known) if known else {}
     return {key: Draft(attempts.get(key, []), *counts) for key, counts in locked.items()}
 
 
@@ -215,17 +221,15 @@ class Beginning:
     run: Run
 
 
-async def begin_all(
-    connection: AsyncConnection, those: Sequence[Beginning]
-) -> list[bool | Exception]:
+def begin_all(connection: Connection, those: Sequence[Beginning]) -> list[bool | Exception]:
     """Let those begin to send whose attempts are still theirs, and still wanted."""
     keys = {each.mine.key for each in those}
     # A claim that finds the lease ended must not void what is being changed here.
-    await lock_keys(connection, keys)
-    cancelled = await cancelled_among(connection, (each.run for each in those))
-    unwanted = await unwanted_among(connection, keys)
+    lock_keys(connection, keys)
+    cancelled = cancelled_among(connection, (each.run for each in those))
+    unwanted = unwanted_among(connection, keys)
     wanted = [each for each in those if each.mine.key not in unwanted]
-    begun = await _begin(connection, [each for each in wanted if not each.run.among(cancelled)])
+    begun = _begin(connection, [each for each in wanted if not each.run.among(cancelled)])
     return [
         was_cancelled(each.run) if each.run.among(cancelled) else each.mine.owner in begun
         for each in those
@@ -237,14 +241,14 @@ def was_cancelled(run: Run) -> RunCancelledError:
     return RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
 
 
-async def _begin(connection: AsyncConnection, those: Sequence[Beginning]) -> set[str | None]:
+def _begin(connection: Connection, those: Sequence[Beginning]) -> set[str | None]:
     """The owners of those that were theirs."""
     begun: set[str | None] = set()
     for seconds in {each.lease_seconds for each in those}:
         mine = [each.mine for each in those if each.lease_seconds == seconds]
         owners = [one.owner for one in mine if one.owner]
         keys = [one.key for one in mine]
-        begun |= set((await _beginning(connection, keys, owners=owners, seconds=seconds)).scalars())
+        begun |= set((_beginning(connection, keys, owners=owners, seconds=seconds)).scalars())
     return begun
 
 
@@ -272,21 +276,11 @@ LEASE_SECONDS = 45.0
 the POST's hard time limit, `fal.client.SUBMIT_SECONDS`."""
 
 
-class Claims:
-    """Decides about purchases.
+class Claims(Part):
+    """Decides about purchases."""
 
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._claiming: Group[Purchase, Decision] = Group(self._claim_all)
-        self._beginning: Group[Beginning, bool] = Group(self._begin_all)
-        self._reading: Group[str, Attempt | None] = Group(self._latest_of_all)
-        self._watching: Group[Attempt, bool] = Group(self._which_are_open)
-
-    async def claim(self, purchase: Purchase) -> Decision:
+    @writes_together
+    def claim(self, connection: Connection, purchases: Sequence[Purchase]) -> Answers[Decision]:
         """Decide, in one transaction, what is to be done for a purchase.
 
         Raises:
@@ -297,27 +291,22 @@ class Claims:
             HailuoError: An earlier attempt failed, and is not repeated unasked.
             LedgerError: The ledger cannot be written; nothing was bought.
         """
-        return await self._claiming(purchase)
-
-    async def _claim_all(self, purchases: Sequence[Purchase]) -> list[Decision | Exception]:
-        """Decide about all who came at once, one after another, in one transaction."""
-        async with self._database.writing() as connection:
-            drafts = await open_drafts(connection, (purchase.key for purchase in purchases))
-            # After the locks, for meanwhile a run may have been cancelled.
-            cancelled = await cancelled_among(connection, (purchase.run for purchase in purchases))
-            now = await now_in(connection)
-            buying = [
-                purchase
-                for purchase in purchases
-                if _is_to_buy(purchase, drafts.by_key[purchase.key], now)
-            ]
-            await drafts.void_dead(connection, (purchase.key for purchase in buying))
-            purses = await open_budgets(connection, buying, now)
-            deciding = _Deciding(drafts, purses, cancelled, now)
-            answers = [deciding.answer(purchase) for purchase in purchases]
-            await close_budgets(connection, purses)
-            await drafts.write(connection)
-            await keep_waiters(connection, _decided(purchases, answers), now)
+        drafts = open_drafts(connection, (purchase.key for purchase in purchases))
+        # After the locks, for meanwhile a run may have been cancelled.
+        cancelled = cancelled_among(connection, (purchase.run for purchase in purchases))
+        now = now_in(connection)
+        buying = [
+            purchase
+            for purchase in purchases
+            if _is_to_buy(purchase, drafts.by_key[purchase.key], now)
+        ]
+        drafts.void_dead(connection, (purchase.key for purchase in buying))
+        purses = open_budgets(connection, buying, now)
+        deciding = _Deciding(drafts, purses, cancelled, now)
+        answers: Answers[Decision] = Answers(deciding.answer(purchase) for purchase in purchases)
+        close_budgets(connection, purses)
+        drafts.write(connection)
+        keep_waiters(connection, _decided(purchases, answers), now)
         return answers
 
     async def begin_sending(self, mine: Attempt, seconds: float, run: Run = NOBODY) -> bool:
@@ -336,46 +325,43 @@ class Claims:
             RunCancelledError: The flow run that asks was cancelled since.
         """
         lease_seconds = max(LEASE_SECONDS, 1.5 * seconds)
-        return await self._beginning(Beginning(mine, lease_seconds, run))
+        return await self._begin(Beginning(mine, lease_seconds, run))
 
-    async def _begin_all(self, those: Sequence[Beginning]) -> list[bool | Exception]:
-        async with self._database.writing() as connection:
-            return await begin_all(connection, those)
+    @writes_together
+    def _begin(self, connection: Connection, those: Sequence[Beginning]) -> Answers[bool]:
+        return Answers(begin_all(connection, those))
 
-    async def latest(self, key: str) -> Attempt | None:
-        """The attempt of a key that counts, by `attempts.latest_of`."""
-        return await self._reading(key)
+    @reads_together
+    def latest(self, connection: Connection, keys: Sequence[str]) -> Answers[Attempt | None]:
+        """The attempt of a key that counts: see `latest_of`."""
+        attempts = attempts_of_keys(connection, keys)
+        return Answers(latest_of(attempts[key]) for key in keys)
 
-    async def _latest_of_all(self, keys: Sequence[str]) -> list[Attempt | None]:
-        async with self._database.reading() as connection:
-            attempts = await attempts_of_keys(connection, keys)
-        return [latest_of(attempts[key]) for key in keys]
-
-    async def attempt(self, key: str, number: int) -> Attempt | None:
+    @reads
+    def attempt(self, connection: Connection, key: str, number: int) -> Attempt | None:
         """One attempt, as it is now."""
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(attempt).where(attempt.c.key == key, attempt.c.number == number)
-            )
-            row = found.mappings().first()
-            return None if row is None else attempt_of(row)
+        found = connection.execute(
+            select(attempt).where(attempt.c.key == key, attempt.c.number == number)
+        )
+        row = found.mappings().first()
+        return None if row is None else attempt_of(row)
 
-    async def still_open(self, seen: Attempt) -> bool:
+    @reads_together
+    def still_open(self, connection: Connection, seen: Sequence[Attempt]) -> Answers[bool]:
         """Whether an attempt is still being submitted by somebody alive."""
-        return await self._watching(seen)
+        found = connection.execute(
+            select(attempt.c.key, attempt.c.number)
+            .where(among(connection, attempt.c.key, {one.key for one in seen}))
+            .where(attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING]))
+            .where(attempt.c.lease_until > database_now())
+        )
+        still = {(key, number) for key, number in found}
+        return Answers((one.key, one.number) in still for one in seen)
 
-    async def _which_are_open(self, seen: Sequence[Attempt]) -> list[bool]:
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(attempt.c.key, attempt.c.number)
-                .where(among(connection, attempt.c.key, {one.key for one in seen}))
-                .where(attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING]))
-                .where(attempt.c.lease_until > database_now())
-            )
-            still = {(key, number) for key, number in found}
-        return [(one.key, one.number) in still for one in seen]
-
-    async def consent(self, key: str, number: int, *, unfound: bool = False) -> bool:
+    @writes
+    def consent(
+        self, connection: Connection, key: str, number: int, *, unfound: bool = False
+    ) -> bool:
         """Allow one more purchase of a key, in place of this one attempt.
 
         It is a compare-and-swap on the attempt's number, and spent by the next attempt that may
@@ -391,19 +377,18 @@ class Claims:
         Returns:
             Whether that attempt still is the one that counts, and none that somebody is submitting.
         """
-        async with self._database.writing() as connection:
-            await lock_key(connection, key)
-            latest = await latest_attempt(connection, key)
-            if latest is None or latest.number != number or latest.rerun in _BEING_SUBMITTED:
-                return False
-            if unfound and latest.request_id is not None:
-                return False
-            await connection.execute(
-                update(generation)
-                .where(generation.c.key == key)
-                .values(consented=generation.c.attempts)
-            )
-            return True
+        lock_key(connection, key)
+        latest = latest_attempt(connection, key)
+        if latest is None or latest.number != number or latest.rerun in _BEING_SUBMITTED:
+            return False
+        if unfound and latest.request_id is not None:
+            return False
+        connection.execute(
+            update(generation)
+            .where(generation.c.key == key)
+            .values(consented=generation.c.attempts)
+        )
+        return True
 
 
 _BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)

@@ -1,18 +1,13 @@
-"""The ledger's database: opened, brought up to date, and closed to whoever cannot write to it.
+"""The ledger's database: opened, brought up to date, and used in transactions.
 
-SQLite's statements run where they are asked for; only what waits is left to a thread.
+A transaction is a plain function of a SQLAlchemy connection. `Database.write` and `Database.read`
+run it; a method that is one transaction says so with `@writes` or `@reads`, and one that serves
+many callers in one transaction with `@writes_together` or `@reads_together`.
 
-aiosqlite hands each step to a thread of its own: a cursor, a statement, its rows, the cursor's end.
-A transaction of a dozen statements was fifty ways to the thread and back, each through a loop that
-thousands of others are on, and took twenty times as long as the statements. Within a transaction
-that has begun nothing waits for anybody: a statement takes microseconds. What may wait is to
-begin, for other processes that write, and to commit, for the disk.
-
-Bringing a ledger's tables up to date, safely when many workers start at once.
-
-A few connections for many who want one: first come, first served.
-
-Many calls at once, served together: one transaction for all who came while another one ran.
+On SQLite the statements of a transaction run on the event loop's own thread: each takes
+microseconds, and handing each of them to another thread takes twenty times as long. Only what may
+wait goes to a thread: to connect, to begin while another process writes, and to commit, which waits
+for the disk. On PostgreSQL, SQLAlchemy lets asyncpg do the waiting.
 """
 
 from __future__ import annotations
@@ -21,190 +16,421 @@ import asyncio
 import os
 import sqlite3
 import threading
+import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from queue import SimpleQueue
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
 import anyio
 import asyncpg  # type: ignore[import-untyped]
-from sqlalchemy import column, event, inspect, select, table, text
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy import (
+    Connection,
+    Engine,
+    QueuePool,
+    column,
+    create_engine,
+    event,
+    inspect,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from prefect_hailuo.errors import LedgerError
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.tables import VERSION_TABLE
 
-IN_ANY_THREAD = {"check_same_thread": False}
-"""What to tell sqlite3 when it connects."""
+P = ParamSpec("P")
+T = TypeVar("T")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+BUSY_SECONDS = 60.0
+"""How long a transaction waits for others before the ledger counts as out of reach."""
+
+LOCKED_PAUSE_SECONDS = 0.05
+
+SQLITE_CONNECTIONS = 1
+"""So that a process never competes with itself for the one writer that SQLite allows."""
+
+POSTGRESQL_CONNECTIONS = 5
+
+LOCK_SECONDS = 50.0
+"""How long PostgreSQL lets a statement wait for a lock: on a busy machine, fifty workers of one key
+take half a minute one after another. Nobody holds one for long: see `IDLE_SECONDS`."""
+
+IDLE_SECONDS = 15.0
+"""After how long PostgreSQL ends a transaction whose client says nothing: it may be frozen, and
+those who wait for its locks then go on."""
+
+DEADLOCKED = ("40P01", "40001")
+"""PostgreSQL's codes for a deadlock, and for a transaction that cannot be ordered with others."""
+
+# SQLAlchemy 2.0, which is the newest for Python 3.10, lets asyncpg's own errors through when no
+# connection stands: too many connections, a server that starts up, a wrong password.
+DRIVERS_OWN = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+UNREACHABLE = (SQLAlchemyError, *DRIVERS_OWN, OSError, TimeoutError)
 
 
-def run_inline(driver: Any, busy_milliseconds: int) -> None:
-    """Let a connection of aiosqlite's run in place what waits for nobody.
+class Database:
+    """One ledger's database, for the process's loop.
 
     Args:
-        driver: The connection, opened with `IN_ANY_THREAD`, and used by one task at a time.
-        busy_milliseconds: How long it waits for other processes.
+        address: Where the ledger is.
     """
-    # Private, and the one place that all of a connection's and its cursors' calls go through; a
-    # release of aiosqlite that has none such stays as it is, and is only slower.
-    in_its_thread = getattr(driver, "_execute", None)
-    connection = getattr(driver, "_connection", None)
-    if in_its_thread is not None and isinstance(connection, sqlite3.Connection):
-        driver._execute = _Inline(connection, in_its_thread, busy_milliseconds)
 
+    def __init__(self, address: LedgerAddress) -> None:
+        self.address = address
+        self._opened: _Opened | None = None
+        self._retired: list[_Sqlite | _Postgresql] = []
+        self._had_file = False
+        self._opening = anyio.Lock()
+        self._failures = 0
+        self._failure: Exception | None = None
 
-class _Inline:
-    """A connection's calls, in place or in its thread."""
+    async def write(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function in a transaction of its own: all that it writes is committed, or nothing.
 
-    def __init__(
-        self, connection: sqlite3.Connection, in_its_thread: Any, busy_milliseconds: int
-    ) -> None:
-        self._connection = connection
-        self._in_its_thread = in_its_thread
-        self._busy_milliseconds = busy_milliseconds
-        self._writes = False
+        No other writer comes between its statements. It is run to its end, also where the caller
+        is cancelled.
 
-    async def __call__(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        name = getattr(call, "__name__", "")
-        if getattr(call, "__self__", None) is self._connection:
-            waits = not (name == "cursor" or (name in ENDING and self._ends_at_once()))
-        elif name in EXECUTING and not self._connection.in_transaction:
-            waits = not self._begins_at_once(call, *arguments)
-            if not waits:
-                return None
-        else:
-            waits = name not in (*READING, *EXECUTING)
-        if waits:
-            return await self._in_its_thread(call, *arguments, **options)
-        return call(*arguments, **options)
+        Args:
+            work: What to do with the connection; it must not wait for anything else.
+            args: Its further arguments.
+            kwargs: Its further arguments by name.
 
-    def _ends_at_once(self) -> bool:
-        """Whether there is nothing that the disk must have before this is over."""
-        return not (self._writes and self._connection.in_transaction)
+        Raises:
+            LedgerError: The ledger cannot be reached or written.
+        """
+        return await self._run(lambda connection: work(connection, *args, **kwargs), writes=True)
 
-    def _begins_at_once(self, call: Callable[..., Any], *arguments: Any) -> bool:
-        """Begin a transaction, if nobody is in the way."""
-        if arguments[0] not in BEGINNING:
-            return False
-        self._writes = arguments[0] == BEGIN_WRITING
-        self._wait_for_others(0)
+    async def read(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function in a transaction that waits for no writer; see `write`.
+
+        Raises:
+            LedgerError: The ledger cannot be reached.
+        """
+        return await self._run(lambda connection: work(connection, *args, **kwargs), writes=False)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._opened is not None:
+            self._retired.append(self._opened.engine)
+            self._opened = None
+        await self._close_retired()
+
+    async def _close_retired(self) -> None:
+        while self._retired:
+            await self._retired.pop().close()
+
+    async def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
         try:
-            call(*arguments)
-        except sqlite3.OperationalError:
-            return False  # its thread waits for them, and tells what else may be wrong
-        finally:
-            self._wait_for_others(self._busy_milliseconds)
-        return True
+            # To its end, also where the caller is cancelled: an interrupted roll-back would leave
+            # the database locked.
+            with anyio.CancelScope(shield=True):
+                opened = await self._open()
 
-    def _wait_for_others(self, milliseconds: int) -> None:
-        self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
+                def checked(connection: Connection) -> T:
+                    self._check_file(opened)
+                    return work(connection)
 
+                async with opened.turns.turn():
+                    result = await opened.engine.run(checked, writes=writes)
+        except IntegrityError:
+            raise  # the tables' own guard: the caller knows what it means
+        except UNREACHABLE as error:
+            raise self._unreachable(error) from error
+        return result
 
-BEGIN_READING = "BEGIN"
-BEGIN_WRITING = "BEGIN IMMEDIATE"
-BEGINNING = (BEGIN_READING, BEGIN_WRITING)
-ENDING = ("commit", "rollback")
-READING = ("fetchone", "fetchmany", "fetchall", "close")
-EXECUTING = ("execute", "executemany")
+    def _check_file(self, opened: _Opened) -> None:
+        """Refuse to write into a file that others no longer see: they would buy the same again.
 
-
-MIGRATIONS = Path(__file__).parent / "migrations"
-
-REVISIONS = ("0001",)
-"""Every revision that this release knows, the newest last."""
-
-ADVISORY_LOCK = 0x4841494C554F
-"""PostgreSQL's lock for those who migrate: the name, in ASCII."""
-
-PAUSE_SECONDS = 0.01
-"""Between two looks whether another migration of this process is over."""
-
-
-async def bring_up_to_date(engine: AsyncEngine, name: str) -> None:
-    """Make or extend the ledger's tables, if that is needed.
-
-    It happens in one transaction which only one worker can be in: whoever comes second finds it
-    done. The version is kept in a table of the ledger's own, so that it may live in a database
-    with others, also in Prefect's.
-
-    Raises:
-        LedgerError: The ledger is of a newer release.
-    """
-    async with engine.connect() as connection:
-        await connection.execution_options(hailuo_reads=True)
-        if await connection.run_sync(_version, name) == REVISIONS[-1]:
+        Raises:
+            LedgerError: It was deleted, or replaced; the next use opens what is there then.
+        """
+        if opened.file is None or opened.file == _identity(self.address.file):
             return
-    async with _alone(), engine.connect() as connection, connection.begin():
-        if connection.dialect.name == "postgresql":
-            await connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-        await connection.run_sync(_upgrade, name)
+        if self._opened is opened:
+            self._opened = None
+            self._retired.append(opened.engine)
+        raise self._gone("was deleted or replaced while it was in use")
 
+    async def _open(self) -> _Opened:
+        failures = self._failures
+        async with self._opening:
+            await self._close_retired()
+            if self._opened is None:
+                # One attempt for all who wait for it: each may take a minute.
+                if self._failure is not None and self._failures != failures:
+                    raise self._failure
+                try:
+                    self._opened = await self._connect()
+                except Exception as error:
+                    self._failure, self._failures = error, self._failures + 1
+                    raise
+                self._failure = None
+        return self._opened
 
-_migrating = threading.Lock()
+    async def _connect(self) -> _Opened:
+        file = self.address.file
+        if self._had_file and _identity(file) is None:
+            raise self._gone("is not there any more")
+        url = make_url(self.address.url.get_secret_value())
+        engine = _Postgresql(url) if file is None else _Sqlite(file, url)
+        try:
+            await self._bring_up_to_date(engine)
+        except BaseException:
+            await engine.close()
+            raise
+        self._had_file = file is not None
+        places = SQLITE_CONNECTIONS if file else POSTGRESQL_CONNECTIONS
+        return _Opened(engine, Turns(places, BUSY_SECONDS), _identity(file))
 
+    async def _bring_up_to_date(self, engine: _Sqlite | _Postgresql) -> None:
+        """Wait for others who open the same new file: SQLite's busy timeout does not cover WAL."""
+        deadline = anyio.current_time() + BUSY_SECONDS
+        while True:
+            try:
+                return await bring_up_to_date(engine, self.address.name)
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or anyio.current_time() > deadline:
+                    raise
+            await anyio.sleep(LOCKED_PAUSE_SECONDS)
 
-@asynccontextmanager
-async def _alone() -> AsyncIterator[None]:
-    """One migration at a time in a process: Alembic keeps in global variables what it works on."""
-    mine = _migrating
-    while not mine.acquire(blocking=False):  # noqa: ASYNC110 - it may be another thread's loop
-        await anyio.sleep(PAUSE_SECONDS)
-    try:
-        yield
-    finally:
-        mine.release()
-
-
-def _forget_parents_lock() -> None:
-    """In a forked child: whoever held it is not here."""
-    global _migrating
-    _migrating = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents_lock)
-
-
-def _version(connection: Connection, name: str) -> str | None:
-    """The revision that the tables are of; None where there are none yet."""
-    if not inspect(connection).has_table(VERSION_TABLE):
-        return None
-    version = connection.execute(
-        select(column("version_num")).select_from(table(VERSION_TABLE))
-    ).scalar()
-    if version is not None and version not in REVISIONS:
-        raise LedgerError(
-            f"The ledger at {name} is of a newer release (its revision is {version}; this one "
-            f"knows {REVISIONS[-1]}).",
-            cure="Upgrade prefect-hailuo here: pip install -U prefect-hailuo. Nothing was bought.",
+    def _gone(self, how: str) -> LedgerError:
+        return LedgerError(
+            f"The ledger at {self.address.name} {how}.",
+            cure="Put it back, or the process would not know what was bought; if a new ledger is "
+            "wanted, start the process anew. Nothing was bought now.",
         )
-    return None if version is None else str(version)
+
+    def _unreachable(self, error: Exception) -> LedgerError:
+        seen = getattr(error, "orig", None) or error
+        return LedgerError(
+            f"The ledger at {self.address.name} cannot be used ({type(seen).__name__}: {seen})."
+        )
 
 
-def _upgrade(connection: Connection, name: str) -> None:
-    if _version(connection, name) == REVISIONS[-1]:
-        return
-    # Loading Alembic takes a while, and is seldom needed.
-    from alembic import command
-    from alembic.config import Config
+class _Opened(NamedTuple):
+    """A database that is open.
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    Args:
+        engine: Runs the transactions.
+        turns: Lets as many in at once as there are connections.
+        file: Which file it writes to, on SQLite.
+    """
+
+    engine: _Sqlite | _Postgresql
+    turns: Turns
+    file: tuple[int, int] | None
+
+
+class _Sqlite:
+    """A file of SQLite's, with one connection.
+
+    Args:
+        file: The file; it is made if it is not there.
+        url: Its URL.
+    """
+
+    def __init__(self, file: Path, url: URL) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Made here, and only here: a connection that is opened anew, where the file was taken away
+        # meanwhile, must not make an empty one, in which nothing was ever bought.
+        file.touch()
+        self.sync_engine = create_engine(
+            url.set(
+                drivername="sqlite",
+                database=file.as_uri(),
+                query={**url.query, "mode": "rw", "uri": "true"},
+            ),
+            poolclass=QueuePool,
+            pool_size=SQLITE_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+            connect_args={"check_same_thread": False},
+        )
+        event.listen(self.sync_engine, "connect", _prepare_sqlite)
+        self._thread = _Thread()
+
+    async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Run a function in a transaction."""
+        with await self._connect() as connection:
+            if writes:
+                await self._begin_writing(connection)
+            else:
+                connection.exec_driver_sql("BEGIN")
+            result = work(connection)
+            if writes:
+                await self._thread.run(connection.commit)
+            else:
+                connection.commit()
+        return result
+
+    async def _connect(self) -> Connection:
+        pool = self.sync_engine.pool
+        if isinstance(pool, QueuePool) and pool.checkedin():
+            return self.sync_engine.connect()
+        return await self._thread.run(self.sync_engine.connect)
+
+    async def _begin_writing(self, connection: Connection) -> None:
+        # With a plain BEGIN two claims read the same state, and one of them fails as "locked",
+        # which no timeout prevents.
+        try:
+            _begin_writing(connection, 0)
+        except OperationalError:
+            # Somebody else writes, which the thread waits for; or it raises what else is wrong.
+            await self._thread.run(lambda: _begin_writing(connection, BUSY_SECONDS))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._thread.run(self.sync_engine.dispose)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    # The driver's own transactions begin too late: see `_Sqlite.run`.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
+        "journal_mode = WAL",
+        # An intent must survive a power cut.
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_writing(connection: Connection, busy_seconds: float) -> None:
+    _wait_for_others(connection, busy_seconds)
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        _wait_for_others(connection, BUSY_SECONDS)
+
+
+def _wait_for_others(connection: Connection, seconds: float) -> None:
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+class _Thread:
+    """A thread that does one thing after another, as long as this object is there.
+
+    It is a daemon of our own: a pool's threads take no more work once the interpreter begins to
+    exit, and then a ticket may still have to be written down.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        name = "prefect-hailuo-ledger"
+        threading.Thread(target=_work, args=(self._calls,), name=name, daemon=True).start()
+        # Not at exit: what is on its way is written down to the end.
+        weakref.finalize(self, self._calls.put, None).atexit = False
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Do something there, and wait for its end, also where the caller is cancelled."""
+        future: Future[T] = Future()
+        self._calls.put(lambda: _settle(future, call))
+        ended = asyncio.wrap_future(future)
+        cancelled: asyncio.CancelledError | None = None
+        while not ended.done():
+            try:
+                await asyncio.wait([ended])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            ended.exception()  # seen: else asyncio complains
+            raise cancelled
+        return ended.result()
+
+
+def _work(calls: SimpleQueue[Callable[[], object] | None]) -> None:
+    while (call := calls.get()) is not None:
+        call()
+        del call  # it may hold what ends this thread
+
+
+def _settle(future: Future[T], call: Callable[[], T]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)
+
+
+class _Postgresql:
+    """A PostgreSQL database.
+
+    Args:
+        url: Its URL.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._engine = create_async_engine(
+            url,
+            pool_size=POSTGRESQL_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+            pool_pre_ping=True,
+            connect_args={"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS},
+            # Whatever the server's default: each statement after a lock must see what was
+            # committed while it was waited for, or two claims share one budget.
+            isolation_level="READ COMMITTED",
+        )
+        event.listen(self.sync_engine, "connect", _prepare_postgresql)
+
+    @property
+    def sync_engine(self) -> Engine:
+        """The engine that events are listened to on."""
+        return self._engine.sync_engine
+
+    async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Run a function in a transaction."""
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+
+def _prepare_postgresql(connection: Any, _: object) -> None:
+    # Not among the connection's parameters, which a pooler in between may refuse.
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
+    cursor.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_SECONDS * 1000)}")
+    cursor.close()
+    connection.commit()
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None where there is none."""
+    try:
+        found = file.stat() if file is not None else None
+    except FileNotFoundError:
+        return None
+    return found and (found.st_dev, found.st_ino)
 
 
 class Turns:
     """Lets so many in at once.
 
-    A connection pool's own patience is too short for thousands who wait in line, and each of whom
-    is served soon: here, whoever waits does so for as long as others come through.
+    A connection pool's own patience is too short for thousands who wait in line, each of whom is
+    served soon: here, all wait for as long as others come through.
 
     Args:
         places: How many may be in.
@@ -239,264 +465,181 @@ class Turns:
                 raise TimeoutError("it is too busy")
 
 
-BUSY_SECONDS = 60.0
-"""How long a transaction waits for others before the ledger counts as out of reach."""
+MIGRATIONS = Path(__file__).parent / "migrations"
 
-LOCKED_PAUSE_SECONDS = 0.05
+REVISIONS = ("0001",)
+"""Every revision that this release knows, the newest last."""
 
-SQLITE_CONNECTIONS = 1
-POSTGRESQL_CONNECTIONS = 5
+ADVISORY_LOCK = 0x4841494C554F
+"""PostgreSQL's lock for those who migrate: the name, in ASCII."""
 
-LOCK_SECONDS = 50.0
-"""How long PostgreSQL lets a statement wait for a lock: on a busy machine, fifty workers of one key
-take half a minute one after another. Nobody holds one for long: see `IDLE_SECONDS`."""
-
-IDLE_SECONDS = 15.0
-"""After how long PostgreSQL ends a transaction whose client says nothing: it may be frozen, and
-those who wait for its locks then go on."""
-
-DEADLOCKED = ("40P01", "40001")
-"""What PostgreSQL calls a deadlock, and what could not be put in one order with others."""
-
-# SQLAlchemy 2.0, which is the newest for Python 3.10, lets asyncpg's own errors through when no
-# connection stands: too many connections, a server that starts up, a wrong password.
-DRIVERS_OWN = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
-
-UNREACHABLE = (SQLAlchemyError, *DRIVERS_OWN, OSError, TimeoutError)
+PAUSE_SECONDS = 0.01
+"""Between two looks whether another migration of this process is over."""
 
 
-class _Opened(NamedTuple):
-    """An engine, whose turn it is, and which file it writes to, on SQLite."""
+async def bring_up_to_date(engine: _Sqlite | _Postgresql, name: str) -> None:
+    """Make or extend the ledger's tables, if that is needed.
 
-    engine: AsyncEngine
-    turns: Turns
-    file: tuple[int, int] | None
-
-
-class Database:
-    """One ledger's engine, for the process's loop.
-
-    On SQLite there is one connection, so that this process never competes with itself for the
-    one writer that SQLite allows.
+    It happens in one transaction that only one worker can be in: a second one finds it done. The
+    version is kept in a table of the ledger's own, so that the ledger may live in a database with
+    others, also in Prefect's.
 
     Args:
-        address: Where the ledger is.
+        engine: The ledger's.
+        name: The ledger's address, for people.
+
+    Raises:
+        LedgerError: The ledger is of a newer release.
+    """
+    if await engine.run(lambda each: _version(each, name), writes=False) == REVISIONS[-1]:
+        return
+    async with _alone():
+        await engine.run(lambda each: _upgrade(each, name), writes=True)
+
+
+_migrating = threading.Lock()
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """One migration at a time in a process: Alembic keeps in global variables what it works on."""
+    mine = _migrating
+    while not mine.acquire(blocking=False):  # noqa: ASYNC110 - it may be another thread's loop
+        await anyio.sleep(PAUSE_SECONDS)
+    try:
+        yield
+    finally:
+        mine.release()
+
+
+def _forget_parents_lock() -> None:
+    """In a forked child: the thread that held it is not here."""
+    global _migrating
+    _migrating = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_lock)
+
+
+def _version(connection: Connection, name: str) -> str | None:
+    """The revision that the tables are of; None where there are none yet."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version = connection.execute(
+        select(column("version_num")).select_from(table(VERSION_TABLE))
+    ).scalar()
+    if version is not None and version not in REVISIONS:
+        raise LedgerError(
+            f"The ledger at {name} is of a newer release (its revision is {version}; this one "
+            f"knows {REVISIONS[-1]}).",
+            cure="Upgrade prefect-hailuo here: pip install -U prefect-hailuo. Nothing was bought.",
+        )
+    return None if version is None else str(version)
+
+
+def _upgrade(connection: Connection, name: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+    if _version(connection, name) == REVISIONS[-1]:
+        return
+    # Loading Alembic takes a while, and is seldom needed.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+class Answers(list[Answer | Exception]):
+    """What many callers get who are served together: an answer or an error for each."""
+
+
+class Part:
+    """A part of the ledger, whose methods are transactions on its database.
+
+    Args:
+        database: The ledger's.
     """
 
-    def __init__(self, address: LedgerAddress) -> None:
-        self.address = address
-        self._opened: _Opened | None = None
-        self._retired: list[AsyncEngine] = []
-        self._had_file = False
-        self._opening = anyio.Lock()
-        self._failures = 0
-        self._failure: Exception | None = None
-
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that nobody else's can come between: it is committed, or nothing of it.
-
-        Raises:
-            LedgerError: The ledger cannot be reached or written.
-        """
-        async with self._transaction({}) as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that waits for no writer.
-
-        Raises:
-            LedgerError: The ledger cannot be reached.
-        """
-        async with self._transaction({"hailuo_reads": True}) as connection:
-            yield connection
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._opened is not None:
-            await self._opened.engine.dispose()
-        await self._dispose_retired()
-
-    async def _dispose_retired(self) -> None:
-        while self._retired:
-            await self._retired.pop().dispose()
-
-    @asynccontextmanager
-    async def _transaction(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
-        try:
-            # To its end, also where the caller is cancelled: an interrupted roll-back would leave
-            # the database locked.
-            with anyio.CancelScope(shield=True):
-                opened = await self._open()
-                async with opened.turns.turn(), opened.engine.connect() as connection:
-                    await connection.execution_options(**options)
-                    async with connection.begin():
-                        self._check_file(opened)
-                        yield connection
-        except IntegrityError:
-            raise  # the tables' own guard: whoever asked knows what it means
-        except UNREACHABLE as error:
-            raise self._unreachable(error) from error
-
-    def _check_file(self, opened: _Opened) -> None:
-        """Refuse to write into a file that others no longer see: they would buy the same again.
-
-        Raises:
-            LedgerError: It was deleted, or replaced; the next use opens what is there then.
-        """
-        if opened.file is None or opened.file == _identity(self.address.file):
-            return
-        if self._opened is opened:
-            self._opened = None
-            self._retired.append(opened.engine)
-        raise self._gone("was deleted or replaced while it was in use")
-
-    async def _open(self) -> _Opened:
-        failures = self._failures
-        async with self._opening:
-            await self._dispose_retired()
-            if self._opened is None:
-                # One attempt for all who wait for it: each may take a minute.
-                if self._failure is not None and self._failures != failures:
-                    raise self._failure
-                try:
-                    self._opened = await self._connect()
-                except Exception as error:
-                    self._failure, self._failures = error, self._failures + 1
-                    raise
-                self._failure = None
-        return self._opened
-
-    async def _connect(self) -> _Opened:
-        file = self.address.file
-        if self._had_file and _identity(file) is None:
-            raise self._gone("is not there any more")
-        engine = self._create()
-        try:
-            await self._bring_up_to_date(engine)
-        except BaseException:
-            await engine.dispose()
-            raise
-        self._had_file = file is not None
-        places = SQLITE_CONNECTIONS if file else POSTGRESQL_CONNECTIONS
-        return _Opened(engine, Turns(places, BUSY_SECONDS), _identity(file))
-
-    async def _bring_up_to_date(self, engine: AsyncEngine) -> None:
-        """Wait for others who open the same new file: SQLite's busy timeout does not cover WAL."""
-        deadline = anyio.current_time() + BUSY_SECONDS
-        while True:
-            try:
-                return await bring_up_to_date(engine, self.address.name)
-            except OperationalError as error:
-                if "locked" not in str(error.orig) or anyio.current_time() > deadline:
-                    raise
-            await anyio.sleep(LOCKED_PAUSE_SECONDS)
-
-    def _gone(self, how: str) -> LedgerError:
-        return LedgerError(
-            f"The ledger at {self.address.name} {how}.",
-            cure="Put it back, or the process would not know what was bought; if a new ledger is "
-            "wanted, start the process anew. Nothing was bought now.",
-        )
-
-    def _create(self) -> AsyncEngine:
-        url = self.address.url.get_secret_value()
-        if self.address.file is None:
-            engine = create_async_engine(
-                url,
-                pool_size=POSTGRESQL_CONNECTIONS,
-                max_overflow=0,
-                pool_timeout=BUSY_SECONDS,
-                pool_pre_ping=True,
-                connect_args={"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS},
-                # Whatever the server's default: each statement after a lock must see what was
-                # committed while it was waited for, or two claims share one budget.
-                isolation_level="READ COMMITTED",
-            )
-            event.listen(engine.sync_engine, "connect", _prepare_postgresql)
-            return engine
-        self.address.file.parent.mkdir(parents=True, exist_ok=True)
-        # Made here, and only here: a connection that is opened anew, where the file was taken away
-        # meanwhile, must not make an empty one, in which nothing was ever bought.
-        self.address.file.touch()
-        engine = create_async_engine(
-            _of_existing(self.address.file, make_url(url)),
-            pool_size=SQLITE_CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=BUSY_SECONDS,
-            connect_args=IN_ANY_THREAD,
-        )
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
-        return engine
-
-    def _unreachable(self, error: Exception) -> LedgerError:
-        seen = getattr(error, "orig", None) or error
-        return LedgerError(
-            f"The ledger at {self.address.name} cannot be used ({type(seen).__name__}: {seen})."
-        )
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._groups: dict[object, Group[Any, Any]] = {}
 
 
-def _of_existing(file: Path, url: URL) -> URL:
-    """SQLite's URL of a file that has to be there."""
-    return url.set(database=file.as_uri(), query={**url.query, "mode": "rw", "uri": "true"})
+PartT = TypeVar("PartT", bound=Part)
+
+Together = Callable[[PartT, Connection, Sequence[Item]], Answers[Answer]]
+"""A method that serves many callers in one transaction."""
 
 
-def was_deadlocked(error: LedgerError) -> bool:
-    """Whether PostgreSQL ended a transaction because it and others waited for each other."""
-    seen = getattr(error.__cause__, "orig", None)
-    return getattr(seen, "sqlstate", None) in DEADLOCKED
+def writes(
+    work: Callable[Concatenate[PartT, Connection, P], T],
+) -> Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]]:
+    """Let a method be a transaction: it gets the connection, and its callers await it."""
+
+    @wraps(work)
+    async def method(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._database.write(lambda each: work(self, each, *args, **kwargs))
+
+    return method
 
 
-def _identity(file: Path | None) -> tuple[int, int] | None:
-    """What tells a file from another one of the same name; None where there is none."""
-    try:
-        found = file.stat() if file is not None else None
-    except FileNotFoundError:
-        return None
-    return found and (found.st_dev, found.st_ino)
+def reads(
+    work: Callable[Concatenate[PartT, Connection, P], T],
+) -> Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]]:
+    """The same for a method that changes nothing."""
+
+    @wraps(work)
+    async def method(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._database.read(lambda each: work(self, each, *args, **kwargs))
+
+    return method
 
 
-def _prepare_postgresql(connection: Any, _: Any) -> None:
-    # Not among the connection's parameters, which a pooler in between may refuse.
-    cursor = connection.cursor()
-    cursor.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
-    cursor.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_SECONDS * 1000)}")
-    cursor.close()
-    connection.commit()
+def writes_together(
+    work: Together[PartT, Item, Answer],
+) -> Callable[[PartT, Item], Coroutine[Any, Any, Answer]]:
+    """Let a method serve all who call it at once in one transaction.
+
+    The method gets the items of all callers. Each caller passes one item, and awaits one answer.
+    """
+
+    @wraps(work)
+    async def method(self: PartT, item: Item, /) -> Answer:
+        if work not in self._groups:
+            write = self._database.write
+            self._groups[work] = Group(lambda items: write(lambda each: work(self, each, items)))
+        group: Group[Item, Answer] = self._groups[work]
+        return await group(item)
+
+    return method
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    # The driver's own transactions begin too late: see `_begin_sqlite`.
-    connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
-        "journal_mode = WAL",
-        # An intent must survive a power cut.
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    run_inline(connection.driver_connection, int(BUSY_SECONDS * 1000))
+def reads_together(
+    work: Together[PartT, Item, Answer],
+) -> Callable[[PartT, Item], Coroutine[Any, Any, Answer]]:
+    """The same for a method that changes nothing."""
 
+    @wraps(work)
+    async def method(self: PartT, item: Item, /) -> Answer:
+        if work not in self._groups:
+            read = self._database.read
+            self._groups[work] = Group(lambda items: read(lambda each: work(self, each, items)))
+        group: Group[Item, Answer] = self._groups[work]
+        return await group(item)
 
-def _begin_sqlite(connection: Connection) -> None:
-    # With a plain BEGIN two claims read the same state, and one of them fails as "locked", which
-    # no timeout prevents.
-    reads = connection.get_execution_options().get("hailuo_reads")
-    connection.exec_driver_sql(BEGIN_READING if reads else BEGIN_WRITING)
+    return method
 
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 Serve = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 """Does something for all of some items, in one transaction: an answer or an error for each. What it
 raises is for all of them, and means that nothing was done."""
 
 MOST = 250
-"""How many are served at once: who waits for a lock makes so many others wait."""
+"""How many are served at once: while these wait for a lock, so many others wait for them."""
 
 TRIES = 3
 """How often a group is tried that others locked out, or that a row which just came in stopped."""
@@ -601,3 +744,9 @@ def _own(error: Exception) -> Exception:
     own = copy(error)
     own.__cause__ = error
     return own
+
+
+def was_deadlocked(error: LedgerError) -> bool:
+    """Whether PostgreSQL ended a transaction because it and others waited for each other."""
+    seen = getattr(error.__cause__, "orig", None)
+    return getattr(seen, "sqlstate", None) in DEADLOCKED

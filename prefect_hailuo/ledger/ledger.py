@@ -73,8 +73,7 @@ class Ledger:
             LedgerError: It cannot.
         """
         nothing = update(attempt).where(false()).values(fate=attempt.c.fate)
-        async with self.database.writing() as connection:
-            await connection.execute(nothing)
+        await self.database.write(lambda connection: connection.execute(nothing))
 
     def reconciling(self, platform: PlatformClient, clock: Clock) -> Reconciling:
         """What looks for lost requests of this ledger's in an account's history.

@@ -23,9 +23,8 @@ from itertools import groupby
 from typing import Any
 
 import anyio
-from sqlalchemy import Boolean, ColumnElement, bindparam, case, select, update
+from sqlalchemy import Boolean, ColumnElement, Connection, bindparam, case, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import Billed, HailuoError, RequestCancelledError
 from prefect_hailuo.fal.messages import Completed, Output
@@ -39,7 +38,15 @@ from prefect_hailuo.ledger.attempt import (
     latest_of,
     storable,
 )
-from prefect_hailuo.ledger.database import Database, Group
+from prefect_hailuo.ledger.database import (
+    Answers,
+    Database,
+    Part,
+    reads,
+    reads_together,
+    writes,
+    writes_together,
+)
 from prefect_hailuo.ledger.tables import (
     IS_THIS,
     NEWLY_SUBMITTED,
@@ -101,17 +108,17 @@ class Ended:
         }
 
 
-async def end_all(
-    connection: AsyncConnection,
+def end_all(
+    connection: Connection,
     those: Sequence[Ended],
     from_fates: Sequence[Fate],
     *held: ColumnElement[bool],
 ) -> bool:
     """Write down some attempts' ends; whether the only one still was as the conditions say."""
-    await lock_keys(connection, {each.one.key for each in those})
+    lock_keys(connection, {each.one.key for each in those})
     basis = bindparam("new_basis", type_=attempt.c.cost_basis.type)
     ending = update(attempt).where(IS_THIS, is_one_of(attempt.c.fate, from_fates), *held)
-    changed = await connection.execute(
+    changed = connection.execute(
         ending.values(
             fate=bindparam("new_fate"),
             billed=bindparam("new_billed"),
@@ -130,39 +137,28 @@ async def end_all(
 NOW = database_now()
 
 
-class Files:
-    """Knows the places that hold a video.
+class Files(Part):
+    """Knows the places that hold a video."""
 
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._reading: Group[str, list[Video]] = Group(self._of_all)
-
-    async def of(self, key: str) -> list[Video]:
+    @reads_together
+    def of(self, connection: Connection, keys: Sequence[str]) -> Answers[list[Video]]:
         """The videos that a key is stored as, one a place, the latest first."""
-        return await self._reading(key)
+        found = connection.execute(
+            select(file.c.key, file.c.video)
+            .where(among(connection, file.c.key, keys))
+            .order_by(file.c.stored_at.desc())
+        )
+        videos: defaultdict[str, list[Video]] = defaultdict(list)
+        for key, video in found:
+            videos[key].append(Video.model_validate(video))
+        return Answers(list(videos[key]) for key in keys)
 
-    async def _of_all(self, keys: Sequence[str]) -> list[list[Video]]:
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(file.c.key, file.c.video)
-                .where(among(connection, file.c.key, keys))
-                .order_by(file.c.stored_at.desc())
-            )
-            videos: defaultdict[str, list[Video]] = defaultdict(list)
-            for key, video in found:
-                videos[key].append(Video.model_validate(video))
-        return [list(videos[key]) for key in keys]
-
-    async def add(self, one: Attempt, video: Video) -> None:
+    @writes
+    def add(self, connection: Connection, one: Attempt, video: Video) -> None:
         """Write down another place that holds a copy."""
-        async with self._database.writing() as connection:
-            # As whoever stores it does: a new row of a file locks its key's row anyway, but late.
-            await lock_key(connection, one.key)
-            await put_files(connection, [Kept(one, video)])
+        # As whoever stores it does: a new row of a file locks its key's row anyway, but late.
+        lock_key(connection, one.key)
+        put_files(connection, [Kept(one, video)])
 
 
 @dataclass(frozen=True)
@@ -173,9 +169,9 @@ class Kept:
     video: Video
 
 
-async def put_files(connection: AsyncConnection, those: Sequence[Kept]) -> None:
+def put_files(connection: Connection, those: Sequence[Kept]) -> None:
     """Write down where videos are; what is known of the attempt that counts is not replaced."""
-    counted = await _counted(connection, {each.one.key for each in those})
+    counted = _counted(connection, {each.one.key for each in those})
     rows = [
         {
             "key": each.one.key,
@@ -186,7 +182,7 @@ async def put_files(connection: AsyncConnection, those: Sequence[Kept]) -> None:
         }
         for each in those
     ]
-    await connection.execute(_putting(texts_for(connection)), rows)
+    connection.execute(_putting(texts_for(connection)), rows)
 
 
 @cache
@@ -201,9 +197,9 @@ def _putting(texts: Texts) -> Any:
     )
 
 
-async def _counted(connection: AsyncConnection, keys: Collection[str]) -> dict[str, int]:
+def _counted(connection: Connection, keys: Collection[str]) -> dict[str, int]:
     """The number of each key's attempt that counts."""
-    found = await _numbers(connection, keys)
+    found = _numbers(connection, keys)
     of_keys = groupby(found, key=lambda row: row.key)
     latest = {key: latest_of(list(rows)) for key, rows in of_keys}
     return {key: one.number for key, one in latest.items() if one is not None}
@@ -235,13 +231,11 @@ class Accepted:
         return self.mine.realm, self.ticket.request_id
 
 
-async def owners_of(
-    connection: AsyncConnection, requests: Iterable[Request]
-) -> dict[Request, Attempt]:
+def owners_of(connection: Connection, requests: Iterable[Request]) -> dict[Request, Attempt]:
     """The attempts that have some requests."""
     wanted = set(requests)
     realms, ids = {realm for realm, _ in wanted}, {each for _, each in wanted}
-    found = await _owners(connection, ids, realms=realms)
+    found = _owners(connection, ids, realms=realms)
     return {(one.realm, one.request_id or ""): one for one in all_attempts(found)}
 
 
@@ -251,17 +245,17 @@ def _owners(ids: Texts) -> Any:
     return select(attempt).where(realms.have(attempt.c.realm), ids.have(attempt.c.request_id))
 
 
-async def accept_all(connection: AsyncConnection, those: Sequence[Accepted]) -> list[Attempt]:
+def accept_all(connection: Connection, those: Sequence[Accepted]) -> list[Attempt]:
     """Give each attempt its ticket; the attempts that hold them then.
 
     The ticket of an attempt that was given another request becomes a further attempt, shown as a
     duplicate.
     """
     keys = {each.mine.key for each in those}
-    locked = await lock_keys(connection, keys)
-    owners = await owners_of(connection, (each.request for each in those))
-    attempts = await attempts_of_keys(connection, keys)
-    now = await now_in(connection)
+    locked = lock_keys(connection, keys)
+    owners = owners_of(connection, (each.request for each in those))
+    attempts = attempts_of_keys(connection, keys)
+    now = now_in(connection)
     given: list[Attempt] = []
     for each in those:
         if each.request in owners:
@@ -273,28 +267,28 @@ async def accept_all(connection: AsyncConnection, those: Sequence[Accepted]) -> 
             siblings[siblings.index(here[0])] = one
             given.append(one)
         else:
-            one = await add_like(connection, each.mine, each.ticket, duplicate=True, adopted=False)
+            one = add_like(connection, each.mine, each.ticket, duplicate=True, adopted=False)
             siblings.append(one)
         owners[each.request] = one
-    await _write(connection, given)
-    await void_consents(connection, given, locked)
+    _write(connection, given)
+    void_consents(connection, given, locked)
     return [owners[each.request] for each in those]
 
 
-async def adopt(connection: AsyncConnection, one: Attempt, ticket: Ticket) -> Attempt | None:
+def adopt(connection: Connection, one: Attempt, ticket: Ticket) -> Attempt | None:
     """Give an attempt a request that a person names; None where that cannot be."""
-    await lock_key(connection, one.key)
-    owner = (await owners_of(connection, [(one.realm, ticket.request_id)])).get(
+    lock_key(connection, one.key)
+    owner = (owners_of(connection, [(one.realm, ticket.request_id)])).get(
         (one.realm, ticket.request_id)
     )
     if owner is not None:
-        return await _revive(connection, owner, ticket) if owner.key == one.key else None
-    latest = await latest_attempt(connection, one.key)
+        return _revive(connection, owner, ticket) if owner.key == one.key else None
+    latest = latest_attempt(connection, one.key)
     if latest is None or latest.number != one.number:
         return None
-    if one.request_id is None and (given := await _adopted(connection, one, ticket)) is not None:
+    if one.request_id is None and (given := _adopted(connection, one, ticket)) is not None:
         return given
-    return await add_like(connection, one, ticket, duplicate=False, adopted=True)
+    return add_like(connection, one, ticket, duplicate=False, adopted=True)
 
 
 def _given(one: Attempt, ticket: Ticket, siblings: Sequence[Attempt], now: float) -> Attempt:
@@ -331,7 +325,7 @@ _GIVING = (
 )
 
 
-async def _write(connection: AsyncConnection, given: Sequence[Attempt]) -> None:
+def _write(connection: Connection, given: Sequence[Attempt]) -> None:
     rows = [
         {
             **this(one),
@@ -343,30 +337,30 @@ async def _write(connection: AsyncConnection, given: Sequence[Attempt]) -> None:
         for one in given
     ]
     if rows:
-        await connection.execute(_GIVING, rows)
+        connection.execute(_GIVING, rows)
 
 
-async def _revive(connection: AsyncConnection, owner: Attempt, ticket: Ticket) -> Attempt:
+def _revive(connection: Connection, owner: Attempt, ticket: Ticket) -> Attempt:
     """An attempt whose request a person has found to be good, though it was taken for failed."""
     if owner.fate not in (Fate.FAILED, Fate.CANCELLED):
         return owner
-    changed = await connection.execute(
+    changed = connection.execute(
         update(attempt).where(is_attempt(owner)).values(as_accepted(ticket)).returning(attempt)
     )
-    await void_consent(connection, owner)
+    void_consent(connection, owner)
     return attempt_of(changed.mappings().one())
 
 
-async def _adopted(connection: AsyncConnection, one: Attempt, ticket: Ticket) -> Attempt | None:
+def _adopted(connection: Connection, one: Attempt, ticket: Ticket) -> Attempt | None:
     values: dict[str, Any] = {**as_accepted(ticket), "adopted": True}
     missing = attempt.c.request_id.is_(None)
-    changed = await connection.execute(
+    changed = connection.execute(
         update(attempt).where(is_attempt(one), missing).values(values).returning(attempt)
     )
     row = changed.mappings().first()
     if row is None:
         return None
-    await void_consent(connection, one)
+    void_consent(connection, one)
     return attempt_of(row)
 
 
@@ -377,26 +371,14 @@ OPEN = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.CANCELLED)
 """Fates that an outcome may still change; a cancellation whose cost is open may end in a video."""
 
 
-class Records:
+class Records(Part):
     """Writes outcomes.
 
     Every change names the state that it changes, so that whoever comes late changes nothing. Those
     that a claim may make too lock the generation's row first, as it does. What comes at once is
     written down in one transaction.
 
-    Args:
-        database: The ledger's.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._accepting: Group[Accepted, Attempt] = Group(self._accept_all)
-        self._refusing: Group[Ended, None] = Group(self._refuse_all)
-        self._losing: Group[Ended, None] = Group(self._lose_all)
-        self._succeeding: Group[_Result, None] = Group(self._succeed_all)
-        self._failing: Group[Ended, None] = Group(self._fail_all)
-        self._storing: Group[Kept, None] = Group(self._store_all)
-        self._reading: Group[Request, Attempt | None] = Group(self._of_all)
 
     async def accepted(self, mine: Attempt, ticket: Ticket) -> Attempt:
         """Write down the ticket that an attempt's POST was answered with.
@@ -407,114 +389,114 @@ class Records:
         Returns:
             The attempt that holds the ticket.
         """
-        return await self._accepting(Accepted(mine, ticket))
+        return await self._accept(Accepted(mine, ticket))
 
-    async def _accept_all(self, those: Sequence[Accepted]) -> list[Attempt]:
-        async with self._database.writing() as connection:
-            return await accept_all(connection, those)
+    @writes_together
+    def _accept(self, connection: Connection, those: Sequence[Accepted]) -> Answers[Attempt]:
+        return Answers(accept_all(connection, those))
 
     async def refused(self, mine: Attempt, error: HailuoError) -> None:
         """Write down that nothing was accepted: no connection stood, or fal refused for certain.
 
         Its owner knows, also one that was frozen and whose attempt others call ambiguous by now.
         """
-        await self._refusing(Ended(mine, error))
+        await self._refuse(Ended(mine, error))
 
-    async def _refuse_all(self, those: Sequence[Ended]) -> list[None]:
-        async with self._database.writing() as connection:
-            await end_all(connection, those, UNKNOWN)
-        return [None] * len(those)
+    @writes_together
+    def _refuse(self, connection: Connection, those: Sequence[Ended]) -> Answers[None]:
+        end_all(connection, those, UNKNOWN)
+        return Answers([None] * len(those))
 
     async def answer_lost(self, mine: Attempt, error: HailuoError) -> None:
         """Write down that the POST went out and its answer was lost."""
-        await self._losing(Ended(mine, error))
+        await self._lose(Ended(mine, error))
 
-    async def _lose_all(self, those: Sequence[Ended]) -> list[None]:
-        async with self._database.writing() as connection:
-            await lock_keys(connection, {each.one.key for each in those})
-            rows = [{**this(each.one), "why": describe(each.error)} for each in those]
-            await connection.execute(_LOSING, rows)
-        return [None] * len(those)
+    @writes_together
+    def _lose(self, connection: Connection, those: Sequence[Ended]) -> Answers[None]:
+        lock_keys(connection, {each.one.key for each in those})
+        rows = [{**this(each.one), "why": describe(each.error)} for each in those]
+        connection.execute(_LOSING, rows)
+        return Answers([None] * len(those))
 
     async def succeeded(self, one: Attempt, output: Output, completed: Completed) -> None:
         """Write down a result: from here on the money is known to be spent."""
-        await self._succeeding(_Result(one, output, completed))
+        await self._succeed(_Result(one, output, completed))
 
-    async def _succeed_all(self, those: Sequence[_Result]) -> list[None]:
-        async with self._database.writing() as connection:
-            locked = await lock_keys(connection, {each.one.key for each in those})
-            await connection.execute(_SUCCEEDING, [each.row() for each in those])
-            await void_consents(connection, (each.one for each in those), locked)
-        return [None] * len(those)
+    @writes_together
+    def _succeed(self, connection: Connection, those: Sequence[_Result]) -> Answers[None]:
+        locked = lock_keys(connection, {each.one.key for each in those})
+        connection.execute(_SUCCEEDING, [each.row() for each in those])
+        void_consents(connection, (each.one for each in those), locked)
+        return Answers([None] * len(those))
 
     async def failed(self, one: Attempt, error: HailuoError) -> None:
         """Write down a failure at fal, or a cancellation, and whether it cost money."""
-        await self._failing(Ended(one, error))
+        await self._fail(Ended(one, error))
 
-    async def _fail_all(self, those: Sequence[Ended]) -> list[None]:
-        async with self._database.writing() as connection:
-            # What is known of the money stays: a video, or a request that never left the queue.
-            unsettled = attempt.c.billed.is_(None) | (attempt.c.billed == Billed.UNKNOWN)
-            await end_all(connection, those, OPEN, unsettled)
-            # Whoever waited has an error in the video's place.
-            await end_waiters(connection, {each.one.key for each in those})
-        return [None] * len(those)
+    @writes_together
+    def _fail(self, connection: Connection, those: Sequence[Ended]) -> Answers[None]:
+        # What is known of the money stays: a video, or a request that never left the queue.
+        unsettled = attempt.c.billed.is_(None) | (attempt.c.billed == Billed.UNKNOWN)
+        end_all(connection, those, OPEN, unsettled)
+        # Whoever waited has an error in the video's place.
+        end_waiters(connection, {each.one.key for each in those})
+        return Answers([None] * len(those))
 
     async def stored(self, one: Attempt, video: Video) -> None:
         """Write down where a video is kept."""
-        await self._storing(Kept(one, video))
+        await self._store(Kept(one, video))
 
-    async def _store_all(self, those: Sequence[Kept]) -> list[None]:
-        async with self._database.writing() as connection:
-            keys = {each.one.key for each in those}
-            locked = await lock_keys(connection, keys)
-            await connection.execute(_STORING, [this(each.one) for each in those])
-            await end_waiters(connection, keys)  # whoever waited has what it wanted
-            await void_consents(connection, (each.one for each in those), locked)
-            await put_files(connection, those)
-        return [None] * len(those)
+    @writes_together
+    def _store(self, connection: Connection, those: Sequence[Kept]) -> Answers[None]:
+        keys = {each.one.key for each in those}
+        locked = lock_keys(connection, keys)
+        connection.execute(_STORING, [this(each.one) for each in those])
+        end_waiters(connection, keys)  # whoever waited has what it wanted
+        void_consents(connection, (each.one for each in those), locked)
+        put_files(connection, those)
+        return Answers([None] * len(those))
 
-    async def forgotten(self, one: Attempt) -> None:
+    @writes
+    def forgotten(self, connection: Connection, one: Attempt) -> None:
         """Write down that an emulator knows a request no longer: it was restarted."""
-        async with self._database.writing() as connection:
-            await connection.execute(
-                update(attempt)
-                .where(is_attempt(one), attempt.c.realm == "emulator")
-                .values(**UNBILLED, fate=Fate.FORGOTTEN)
-            )
+        connection.execute(
+            update(attempt)
+            .where(is_attempt(one), attempt.c.realm == "emulator")
+            .values(**UNBILLED, fate=Fate.FORGOTTEN)
+        )
 
-    async def found(self, purchase: Purchase, video: Video) -> None:
+    @writes
+    def found(self, connection: Connection, purchase: Purchase, video: Video) -> None:
         """Write down a stored video that this ledger never saw: nothing is to be bought."""
-        async with self._database.writing() as connection:
-            await lock_or_make_key(connection, purchase.key)
-            owned = await owned_requests(connection, purchase.realm, [video.request_id])
-            if not owned and await latest_attempt(connection, purchase.key) is None:
-                one = await add_attempt(connection, from_file(purchase, video))
-                await put_files(connection, [Kept(one, video)])
+        lock_or_make_key(connection, purchase.key)
+        owned = owned_requests(connection, purchase.realm, [video.request_id])
+        if not owned and latest_attempt(connection, purchase.key) is None:
+            one = add_attempt(connection, from_file(purchase, video))
+            put_files(connection, [Kept(one, video)])
 
-    async def parked(self, one: Attempt, because: str) -> bool:
+    @writes
+    def parked(self, connection: Connection, one: Attempt, because: str) -> bool:
         """Write down that a person has to decide.
 
         Returns:
             Whether the attempt still was as it was seen.
         """
         open_as_seen = attempt.c.fate.in_(DECIDABLE) & (attempt.c.fate == one.fate)
-        async with self._database.writing() as connection:
-            changed = await connection.execute(
-                update(attempt)
-                .where(is_attempt(one), open_as_seen)
-                .values(parked_at=database_now(), parked_because=storable(because))
-            )
-            return changed.rowcount == 1
+        changed = connection.execute(
+            update(attempt)
+            .where(is_attempt(one), open_as_seen)
+            .values(parked_at=database_now(), parked_because=storable(because))
+        )
+        return changed.rowcount == 1
 
-    async def abandoned(self, one: Attempt, error: HailuoError) -> bool:
+    @writes
+    def abandoned(self, connection: Connection, one: Attempt, error: HailuoError) -> bool:
         """Give an attempt up, whatever became of it; it counts as spent.
 
         Returns:
             Whether it still was as it was seen.
         """
-        async with self._database.writing() as connection:
-            return await end_all(connection, [Ended(one, error)], (one.fate,))
+        return end_all(connection, [Ended(one, error)], (one.fate,))
 
     async def adopted(self, one: Attempt, ticket: Ticket) -> Attempt | None:
         """Give an attempt a request that a person names.
@@ -524,14 +506,10 @@ class Records:
             longer is its key's latest.
         """
         try:
-            return await self._adopt(one, ticket)
+            return await self._database.write(adopt, one, ticket)
         except IntegrityError:
             # In this very moment the request was given to an equal attempt: now that is seen.
-            return await self._adopt(one, ticket)
-
-    async def _adopt(self, one: Attempt, ticket: Ticket) -> Attempt | None:
-        async with self._database.writing() as connection:
-            return await adopt(connection, one, ticket)
+            return await self._database.write(adopt, one, ticket)
 
     async def durations(self, endpoint: str) -> list[float]:
         """How long fal said that the latest stored requests of an endpoint ran, the latest last.
@@ -549,19 +527,18 @@ class Records:
             .order_by(attempt.c.submitted_at.desc())
             .limit(LATEST)
         )
-        async with self._database.reading() as connection:
-            found = (await connection.execute(asked)).scalars().all()
+        found = await self._database.read(lambda each: each.execute(asked).scalars().all())
         said = (Completed.model_validate(each or {}).inference_seconds for each in reversed(found))
         return [seconds for seconds in said if seconds and seconds > 0]
 
     async def of_request(self, realm: Realm, request_id: str) -> Attempt | None:
         """The attempt that a request belongs to."""
-        return await self._reading((realm, request_id))
+        return await self._of((realm, request_id))
 
-    async def _of_all(self, requests: Sequence[Request]) -> list[Attempt | None]:
-        async with self._database.reading() as connection:
-            owners = await owners_of(connection, requests)
-        return [owners.get(request) for request in requests]
+    @reads_together
+    def _of(self, connection: Connection, requests: Sequence[Request]) -> Answers[Attempt | None]:
+        owners = owners_of(connection, requests)
+        return Answers(owners.get(request) for request in requests)
 
 
 @dataclass(frozen=True)
@@ -615,7 +592,7 @@ LOOKED_FOR_A_SECOND = 2_000
 """How many requests are looked for in a second: of more, all are looked for less often."""
 
 
-class Told:
+class Told(Part):
     """Hears of ends that somebody else has written down.
 
     Args:
@@ -623,36 +600,39 @@ class Told:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._waited: defaultdict[Request, set[asyncio.Future[Completed]]] = defaultdict(set)
         self._looking: asyncio.Task[None] | None = None
 
-    async def note(self, one: Attempt, completed: Completed) -> None:
+    @writes
+    def note(self, connection: Connection, one: Attempt, completed: Completed) -> None:
         """Write down that a request is over, where its result is yet to be asked for."""
         news = attempt.c.completed.is_(None) & (attempt.c.fate == Fate.SUBMITTED)
-        async with self._database.writing() as connection:
-            await connection.execute(
-                update(attempt)
-                .where(is_attempt(one), news)
-                .values(completed=completed.model_dump(mode="json", exclude={"logs"}))
-            )
+        connection.execute(
+            update(attempt)
+            .where(is_attempt(one), news)
+            .values(completed=completed.model_dump(mode="json", exclude={"logs"}))
+        )
 
-    async def output_of(self, ticket: Ticket) -> Output | None:
+    @reads
+    def output_of(self, connection: Connection, ticket: Ticket) -> Output | None:
         """A request's result, if it is written down."""
         mine = (attempt.c.realm == ticket.realm) & (attempt.c.request_id == ticket.request_id)
-        async with self._database.reading() as connection:
-            found = (await connection.execute(select(attempt.c.output).where(mine))).scalar()
+        found = (connection.execute(select(attempt.c.output).where(mine))).scalar()
         return None if found is None else Output.model_validate(found)
 
-    async def runs_wanting(self, key: str) -> list[str]:
+    @reads
+    def runs_wanting(self, connection: Connection, key: str) -> list[str]:
         """The flow runs that have waited for a key, and were not cancelled; the latest first."""
         ran = waiter.c.flow_run_id
         theirs = (waiter.c.key == key) & ran.is_not(None) & waiter.c.cancelled_at.is_(None)
         asked = select(ran).where(theirs).order_by(waiter.c.started_at.desc())
-        async with self._database.reading() as connection:
-            return list(dict.fromkeys((await connection.execute(asked)).scalars()))
+        return list(dict.fromkeys((connection.execute(asked)).scalars()))
 
-    async def over(self, requests: Collection[Request]) -> dict[Request, Completed]:
+    @reads
+    def over(
+        self, connection: Connection, requests: Collection[Request]
+    ) -> dict[Request, Completed]:
         """Those of some requests that are over, and how they ended."""
         wanted = set(requests)
         if not wanted:
@@ -663,9 +643,8 @@ class Told:
             attempt.c.realm.in_(sorted({realm for realm, _ in wanted})),
             (attempt.c.fate != Fate.SUBMITTED) | attempt.c.completed.is_not(None),
         )
-        async with self._database.reading() as connection:
-            ids = among(connection, attempt.c.request_id, {each for _, each in wanted})
-            found = (await connection.execute(asked.where(ids))).all()
+        ids = among(connection, attempt.c.request_id, {each for _, each in wanted})
+        found = (connection.execute(asked.where(ids))).all()
         ended = {(row.realm, row.request_id): _completed(row.completed, row.error) for row in found}
         return {each: ended[each] for each in wanted if each in ended}
 

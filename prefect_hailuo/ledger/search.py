@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.errors import HailuoError, UnknownEndpointError
@@ -34,7 +33,7 @@ from prefect_hailuo.ledger.tables import (
     as_accepted,
     attempt,
     is_attempt,
-    lock_key,
+    lock_keys,
     now_in,
     owned_requests,
     void_consent,
@@ -91,8 +90,7 @@ class Reconciling:
             one: An ambiguous attempt.
             seconds: How long, counted from its POST; it is looked for once in any case.
         """
-        async with self._database.reading() as connection:
-            age = await now_in(connection) - (one.sent_at or one.intended_at)
+        age = await self._database.read(now_in) - (one.sent_at or one.intended_at)
         # Never for longer than that, also where the database's clock was set back meanwhile.
         deadline = Deadline(min(seconds, seconds - age), self._clock)
         pause = FIRST_PAUSE_SECONDS
@@ -103,9 +101,9 @@ class Reconciling:
 
     async def look(self, one: Attempt) -> Finding:
         """Look for an attempt's request once."""
-        async with self._database.reading() as connection:
-            group = await _group(connection, one)
-            now = await now_in(connection)
+        group, now = await self._database.read(
+            lambda connection: (_group(connection, one), now_in(connection))
+        )
         if group is None:
             return Finding(adopted=True)  # somebody else found it, or its owner came late
         try:
@@ -122,21 +120,22 @@ class Reconciling:
     ) -> Finding:
         """Give the group what the history shows, with all its keys locked.
 
-        Whoever joined the group while the locks were waited for is locked too: in a transaction
-        of its own, for all who lock several keys do so in one order, or they lock each other out.
+        An attempt that joined the group while the locks were waited for is locked too: in another
+        transaction, for all who lock several keys do so in one order, or they lock each other out.
         """
         keys = {each.key for each in group}
-        while True:
-            async with self._database.writing() as connection:
-                for key in sorted(keys):
-                    await lock_key(connection, key)
-                now_group = await _group(connection, one)
-                if now_group is None:
-                    return Finding(adopted=True)
-                joined = {each.key for each in now_group} - keys
-                if not joined:
-                    return await _pair_off(connection, now_group, history, ahead)
-            keys |= joined
+
+        def assign(connection: Connection) -> Finding | set[str]:
+            lock_keys(connection, keys)
+            now_group = _group(connection, one)
+            if now_group is None:
+                return Finding(adopted=True)
+            joined = {each.key for each in now_group} - keys
+            return joined or _pair_off(connection, now_group, history, ahead)
+
+        while isinstance(done := await self._database.write(assign), set):
+            keys |= done
+        return done
 
     async def _read(
         self, endpoint: str, group: Sequence[Attempt], now: float
@@ -176,9 +175,9 @@ def window_of(one: Attempt) -> Window:
     return Window(sent - WINDOW_MARGIN, sent + limit + WINDOW_MARGIN)
 
 
-async def _group(connection: AsyncConnection, one: Attempt) -> list[Attempt] | None:
+def _group(connection: Connection, one: Attempt) -> list[Attempt] | None:
     """The attempts that a request in this one's window may belong to; None if it misses none."""
-    found = await connection.execute(
+    found = connection.execute(
         select(attempt).where(
             attempt.c.realm == one.realm,
             attempt.c.account == one.account,
@@ -202,18 +201,18 @@ def _same(one: Attempt, other: Attempt) -> bool:
     return (one.key, one.number) == (other.key, other.number)
 
 
-async def _pair_off(
-    connection: AsyncConnection, group: Sequence[Attempt], history: History, ahead: timedelta
+def _pair_off(
+    connection: Connection, group: Sequence[Attempt], history: History, ahead: timedelta
 ) -> Finding:
     """Give the requests in the history to the attempts that miss one, if it is a clear case.
 
     All is looked up anew in this transaction: since the history was read, an owner may have come
     with its ticket. Whoever began to send since then is in the group, and if alive, in the way.
     """
-    now = await now_in(connection)
+    now = now_in(connection)
     if any(each.fate is Fate.SENDING and each.lease_until > now for each in group):
         return Finding(adopted=False, because="The same input is being submitted in this moment.")
-    found = await _candidates(connection, group, history, ahead)
+    found = _candidates(connection, group, history, ahead)
     if any(each.json_input is None for each in found):
         return Finding(adopted=False, because="fal's history does not show the inputs of requests.")
     equal = [each for each in found if body_digest_of(each) == group[0].body_digest]
@@ -221,12 +220,12 @@ async def _pair_off(
     if pairs is None:
         return Finding(adopted=False, because=_unclear(len(equal), len(group)))
     for missing, request in pairs:
-        await _adopt(connection, missing, request)
+        _adopt(connection, missing, request)
     return Finding(adopted=True)
 
 
-async def _candidates(
-    connection: AsyncConnection, group: Sequence[Attempt], history: History, ahead: timedelta
+def _candidates(
+    connection: Connection, group: Sequence[Attempt], history: History, ahead: timedelta
 ) -> list[PastRequest]:
     """The requests in the group's windows that no attempt has."""
     windows = [window_of(each) for each in group]
@@ -236,7 +235,7 @@ async def _candidates(
         if any(window.holds(request.sent_at - ahead) for window in windows)
     ]
     ids = [request.request_id for request in inside]
-    taken = await owned_requests(connection, group[0].realm, ids)
+    taken = owned_requests(connection, group[0].realm, ids)
     return [request for request in inside if request.request_id not in taken]
 
 
@@ -272,14 +271,14 @@ def _unclear(requests: int, attempts: int) -> str:
     )
 
 
-async def _adopt(connection: AsyncConnection, missing: Attempt, request: PastRequest) -> None:
+def _adopt(connection: Connection, missing: Attempt, request: PastRequest) -> None:
     ticket = ticket_of(missing, request)
-    await connection.execute(
+    connection.execute(
         update(attempt)
         .where(is_attempt(missing), attempt.c.request_id.is_(None))
         .values({**as_accepted(ticket), "adopted": True})
     )
-    await void_consent(connection, missing)
+    void_consent(connection, missing)
 
 
 def ticket_of(one: Attempt, request: PastRequest) -> Ticket:

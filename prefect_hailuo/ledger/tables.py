@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -30,6 +30,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Connection,
     CursorResult,
     Double,
     ForeignKeyConstraint,
@@ -53,7 +54,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import TableValuedAlias
@@ -275,12 +275,12 @@ class Texts:
         return list(values) if self.postgresql else json.dumps(list(values))
 
 
-def texts_for(connection: AsyncConnection) -> Texts:
+def texts_for(connection: Connection) -> Texts:
     """Some texts as a parameter for a connection's database."""
     return Texts(connection.dialect.name == "postgresql")
 
 
-Execute = Callable[..., Awaitable[CursorResult[Any]]]
+Execute = Callable[..., CursorResult[Any]]
 
 
 def prepared(make: Callable[[Texts], Any]) -> Execute:
@@ -291,15 +291,15 @@ def prepared(make: Callable[[Texts], Any]) -> Execute:
     """
     made = cache(make)
 
-    async def execute(
-        connection: AsyncConnection, texts: Iterable[str], **more: Iterable[str] | float
+    def execute(
+        connection: Connection, texts: Iterable[str], **more: Iterable[str] | float
     ) -> CursorResult[Any]:
         which = texts_for(connection)
         values = {
             name: each if isinstance(each, float) else which.given(each)
             for name, each in {which.name: texts, **more}.items()
         }
-        return await connection.execute(made(which), values)
+        return connection.execute(made(which), values)
 
     return execute
 
@@ -341,8 +341,8 @@ def as_void() -> dict[str, Any]:
     }
 
 
-async def add_like(
-    connection: AsyncConnection, like: Attempt, ticket: Ticket, *, duplicate: bool, adopted: bool
+def add_like(
+    connection: Connection, like: Attempt, ticket: Ticket, *, duplicate: bool, adopted: bool
 ) -> Attempt:
     """A further attempt of the same key, for a request that is known already."""
     row = {
@@ -352,19 +352,19 @@ async def add_like(
         "duplicate": duplicate,
         "adopted": adopted,
     }
-    return await add_attempt(connection, row)
+    return add_attempt(connection, row)
 
 
-async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> Attempt:
+def add_attempt(connection: Connection, row: dict[str, Any]) -> Attempt:
     """A further attempt of a key, whose generation's row is locked."""
-    changed = await connection.execute(
+    changed = connection.execute(
         update(generation)
         .where(generation.c.key == row["key"])
         .values(attempts=generation.c.attempts + 1)
         .returning(generation.c.attempts)
     )
     numbered = {**row, "number": changed.scalar_one()}
-    added = await connection.execute(insert(attempt).values(numbered).returning(attempt))
+    added = connection.execute(insert(attempt).values(numbered).returning(attempt))
     return attempt_of(added.mappings().one())
 
 
@@ -432,20 +432,20 @@ def this(one: Attempt) -> dict[str, Any]:
 _NOW = select(database_now())
 
 
-async def now_in(connection: AsyncConnection) -> float:
+def now_in(connection: Connection) -> float:
     """The database's time; to be asked after the locks, for waiting for them took some."""
-    return float((await connection.execute(_NOW)).scalar_one())
+    return float((connection.execute(_NOW)).scalar_one())
 
 
-async def lock_key(connection: AsyncConnection, key: str) -> int:
+def lock_key(connection: Connection, key: str) -> int:
     """Lock a generation's row; how many attempts there were when a consent was given, or 0."""
-    locked = await lock_keys(connection, [key])
+    locked = lock_keys(connection, [key])
     return locked[key].consented if key in locked else 0
 
 
-async def lock_keys(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Locked]:
+def lock_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Locked]:
     """Lock the rows of some generations, those that there are."""
-    found = await _locking(connection, keys)
+    found = _locking(connection, keys)
     return {key: Locked(attempts, consented) for key, attempts, consented in found}
 
 
@@ -459,15 +459,15 @@ def _locking(keys: Texts) -> Any:
     )
 
 
-async def lock_or_make_key(connection: AsyncConnection, key: str) -> None:
+def lock_or_make_key(connection: Connection, key: str) -> None:
     """Lock a generation's row, made if need be."""
-    await make_keys(connection, [key])
-    await lock_key(connection, key)
+    make_keys(connection, [key])
+    lock_key(connection, key)
 
 
-async def make_keys(connection: AsyncConnection, keys: Iterable[str]) -> set[str]:
+def make_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
     """Make the rows of generations that are not there yet, in their order; those that were made."""
-    return set((await _making(connection, sorted(set(keys)))).scalars())
+    return set((_making(connection, sorted(set(keys)))).scalars())
 
 
 @prepared
@@ -479,16 +479,16 @@ def _making(keys: Texts) -> Any:
     return made.returning(generation.c.key)
 
 
-async def attempts_of(connection: AsyncConnection, key: str) -> list[Attempt]:
+def attempts_of(connection: Connection, key: str) -> list[Attempt]:
     """The attempts of a key in their order."""
-    return (await attempts_of_keys(connection, [key]))[key]
+    return (attempts_of_keys(connection, [key]))[key]
 
 
-async def attempts_of_keys(
-    connection: AsyncConnection, keys: Iterable[str]
+def attempts_of_keys(
+    connection: Connection, keys: Iterable[str]
 ) -> defaultdict[str, list[Attempt]]:
     """The attempts of each of some keys in their order."""
-    found = await _attempts(connection, keys)
+    found = _attempts(connection, keys)
     attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
     for one in all_attempts(found):
         attempts[one.key].append(one)
@@ -506,16 +506,14 @@ def all_attempts(found: CursorResult[Any]) -> list[Attempt]:
     return [attempt_of(dict(zip(names, row, strict=True))) for row in found]
 
 
-async def latest_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
+def latest_attempt(connection: Connection, key: str) -> Attempt | None:
     """The attempt of a key that counts: see `latest_of`."""
-    return latest_of(await attempts_of(connection, key))
+    return latest_of(attempts_of(connection, key))
 
 
-async def owned_requests(
-    connection: AsyncConnection, realm: Realm, request_ids: Collection[str]
-) -> set[str]:
+def owned_requests(connection: Connection, realm: Realm, request_ids: Collection[str]) -> set[str]:
     """Those of some requests that attempts have: one request is never given to two."""
-    found = await connection.execute(
+    found = connection.execute(
         select(attempt.c.request_id).where(
             attempt.c.realm == realm, among(connection, attempt.c.request_id, request_ids)
         )
@@ -523,9 +521,9 @@ async def owned_requests(
     return set(found.scalars())
 
 
-async def void_consent(connection: AsyncConnection, found: Attempt) -> None:
+def void_consent(connection: Connection, found: Attempt) -> None:
     """A request has turned up: a consent to replace it was given for its not being there."""
-    await connection.execute(
+    connection.execute(
         update(generation)
         # That of the attempt which replaces it may still fail at no cost.
         .where(generation.c.key == found.key, generation.c.consented >= found.number)
@@ -533,13 +531,13 @@ async def void_consent(connection: AsyncConnection, found: Attempt) -> None:
     )
 
 
-async def void_consents(
-    connection: AsyncConnection, found: Iterable[Attempt], locked: dict[str, Locked]
+def void_consents(
+    connection: Connection, found: Iterable[Attempt], locked: dict[str, Locked]
 ) -> None:
     """The same for many, whose keys are locked: hardly ever is there any."""
     for one in found:
         if one.key in locked and locked[one.key].consented >= one.number:
-            await void_consent(connection, one)
+            void_consent(connection, one)
 
 
 def is_attempt(one: Attempt) -> ColumnElement[bool]:
@@ -547,13 +545,13 @@ def is_attempt(one: Attempt) -> ColumnElement[bool]:
     return (attempt.c.key == one.key) & (attempt.c.number == one.number)
 
 
-def insert_once(connection: AsyncConnection, table: Table) -> Any:
+def insert_once(connection: Connection, table: Table) -> Any:
     """An INSERT that lets a row be which is there already."""
     return texts_for(connection).insert(table).on_conflict_do_nothing()
 
 
 def among(
-    connection: AsyncConnection, column: Column[Any], values: Iterable[str]
+    connection: Connection, column: Column[Any], values: Iterable[str]
 ) -> ColumnElement[bool]:
     """The condition that a column holds one of some texts, for a statement that is seldom made."""
     texts = texts_for(connection)

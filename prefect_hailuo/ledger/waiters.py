@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, func, or_, select, true, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select, true, update
 
 from prefect_hailuo.fal.client import FRESH_SECONDS
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.ledger.attempt import Attempt, Fate, Purchase, Run, attempt_of
-from prefect_hailuo.ledger.database import Database, Group
+from prefect_hailuo.ledger.database import Answers, Database, Part, reads, reads_together, writes
 from prefect_hailuo.ledger.tables import (
     UNBILLED,
     Texts,
@@ -49,9 +48,7 @@ class Waiting:
     run: Run
 
 
-async def keep_waiters(
-    connection: AsyncConnection, purchases: Sequence[Purchase], now: float
-) -> None:
+def keep_waiters(connection: Connection, purchases: Sequence[Purchase], now: float) -> None:
     """Write down that some calls wait, or that they still do."""
     rows = [
         {
@@ -66,14 +63,14 @@ async def keep_waiters(
         for purchase in purchases
     ]
     if rows:
-        await connection.execute(insert_once(connection, waiter), rows)
+        connection.execute(insert_once(connection, waiter), rows)
 
 
-async def end_waiters(connection: AsyncConnection, keys: Collection[str]) -> None:
+def end_waiters(connection: Connection, keys: Collection[str]) -> None:
     """Write down that whoever waited for some keys has a video, or an error in its place."""
     if texts_for(connection).postgresql:  # in their order, before they are changed
-        await _locking(connection, keys)
-    await _ending(connection, keys)
+        _locking(connection, keys)
+    _ending(connection, keys)
 
 
 @prepared
@@ -90,12 +87,12 @@ def _waiting_for(keys: Texts) -> ColumnElement[bool]:
     return keys.have(waiter.c.key) & waiter.c.ended_at.is_(None)
 
 
-async def cancelled_among(connection: AsyncConnection, runs: Iterable[Run]) -> set[str]:
+def cancelled_among(connection: Connection, runs: Iterable[Run]) -> set[str]:
     """Those of the flow runs that are known to be cancelled."""
     ids = {each for run in runs for each in run.ids}
     if not ids:
         return set()
-    return set((await _cancelled(connection, ids)).scalars())
+    return set((_cancelled(connection, ids)).scalars())
 
 
 @prepared
@@ -104,9 +101,9 @@ def _cancelled(flow_runs: Texts) -> Any:
     return select(named).where(flow_runs.have(named))
 
 
-async def unwanted_among(connection: AsyncConnection, keys: Collection[str]) -> set[str]:
+def unwanted_among(connection: Connection, keys: Collection[str]) -> set[str]:
     """Those of some keys for which there were waiters, and all of them were cancelled."""
-    return set((await _given_up(connection, keys)).scalars())
+    return set((_given_up(connection, keys)).scalars())
 
 
 @prepared
@@ -120,7 +117,7 @@ def _given_up(keys: Texts) -> Any:
     )
 
 
-class Waiters:
+class Waiters(Part):
     """The calls that wait for a video, and what becomes of it when none does.
 
     A waiter counts as wanting until the video is stored, or its flow run was cancelled: one that
@@ -131,9 +128,8 @@ class Waiters:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._alive: set[str] = set()
-        self._asking: Group[str, bool] = Group(self._which_are_unwanted)
 
     @contextmanager
     def alive(self, name: str) -> Iterator[None]:
@@ -150,102 +146,95 @@ class Waiters:
         for start in range(0, len(alive), RENEWED_AT_ONCE):
             await self._renew(alive[start : start + RENEWED_AT_ONCE])
 
-    async def _renew(self, names: Sequence[str]) -> None:
-        async with self._database.writing() as connection:
-            those = among(connection, waiter.c.id, names)
-            await _lock(connection, those)
-            await connection.execute(
-                update(waiter)
-                .where(those)
-                .values(lease_until=database_now() + WAITER_LEASE_SECONDS)
-            )
+    @writes
+    def _renew(self, connection: Connection, names: Sequence[str]) -> None:
+        those = among(connection, waiter.c.id, names)
+        _lock(connection, those)
+        connection.execute(
+            update(waiter).where(those).values(lease_until=database_now() + WAITER_LEASE_SECONDS)
+        )
 
-    async def is_unwanted(self, key: str) -> bool:
+    @reads_together
+    def is_unwanted(self, connection: Connection, keys: Sequence[str]) -> Answers[bool]:
         """Whether there were waiters for a key, and all of them were cancelled."""
-        return await self._asking(key)
+        unwanted = unwanted_among(connection, keys)
+        return Answers(key in unwanted for key in keys)
 
-    async def _which_are_unwanted(self, keys: Sequence[str]) -> list[bool]:
-        async with self._database.reading() as connection:
-            unwanted = await unwanted_among(connection, keys)
-        return [key in unwanted for key in keys]
-
-    async def withdraw(self, flow_runs: Collection[str]) -> list[Attempt]:
+    @writes
+    def withdraw(self, connection: Connection, flow_runs: Collection[str]) -> list[Attempt]:
         """Note that flow runs were cancelled.
 
         Returns:
             The submitted attempts that nobody wants any more, to be cancelled at fal.
         """
-        async with self._database.writing() as connection:
-            for flow_run in flow_runs:
-                await connection.execute(
-                    insert_once(connection, cancelled_run).values(
-                        flow_run_id=flow_run, cancelled_at=database_now()
-                    )
+        for flow_run in flow_runs:
+            connection.execute(
+                insert_once(connection, cancelled_run).values(
+                    flow_run_id=flow_run, cancelled_at=database_now()
                 )
-            those = _of_runs(flow_runs) & waiter.c.ended_at.is_(None)
-            await _lock(connection, those)
-            changed = await connection.execute(
-                update(waiter)
-                .where(those)
-                .values(cancelled_at=database_now())
-                .returning(waiter.c.key)
             )
-            keys = set(changed.scalars())
-            return await _unwanted(connection, among(connection, attempt.c.key, keys))
+        those = _of_runs(flow_runs) & waiter.c.ended_at.is_(None)
+        _lock(connection, those)
+        changed = connection.execute(
+            update(waiter).where(those).values(cancelled_at=database_now()).returning(waiter.c.key)
+        )
+        keys = set(changed.scalars())
+        return _unwanted(connection, among(connection, attempt.c.key, keys))
 
-    async def reinstate(self, flow_runs: Collection[str]) -> None:
+    @writes
+    def reinstate(self, connection: Connection, flow_runs: Collection[str]) -> None:
         """Note that flow runs which were cancelled run again after all, and want what they wanted.
 
         Else a call of theirs that still waits could claim, and never send.
         """
-        async with self._database.writing() as connection:
-            await connection.execute(
-                cancelled_run.delete().where(cancelled_run.c.flow_run_id.in_(flow_runs))
-            )
-            those = _of_runs(flow_runs) & waiter.c.ended_at.is_(None)
-            await _lock(connection, those)
-            its_own = (waiter.c.flow_run_id, waiter.c.root_flow_run_id)
-            await connection.execute(
-                update(waiter)
-                .where(those)
-                .where(~exists().where(cancelled_run.c.flow_run_id.in_(its_own)))
-                .values(cancelled_at=None)
-            )
+        connection.execute(cancelled_run.delete().where(cancelled_run.c.flow_run_id.in_(flow_runs)))
+        those = _of_runs(flow_runs) & waiter.c.ended_at.is_(None)
+        _lock(connection, those)
+        its_own = (waiter.c.flow_run_id, waiter.c.root_flow_run_id)
+        connection.execute(
+            update(waiter)
+            .where(those)
+            .where(~exists().where(cancelled_run.c.flow_run_id.in_(its_own)))
+            .values(cancelled_at=None)
+        )
 
-    async def wanting(self, realm: Realm) -> list[Waiting]:
+    @reads
+    def wanting(self, connection: Connection, realm: Realm) -> list[Waiting]:
         """The flow runs that wait for requests that are at fal, or on their way."""
         open_keys = select(attempt.c.key).where(
             attempt.c.realm == realm,
             attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING, Fate.SUBMITTED, Fate.AMBIGUOUS]),
         )
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(waiter.c.key, waiter.c.flow_run_id, waiter.c.root_flow_run_id)
-                .where(waiter.c.key.in_(open_keys), _wants())
-                .distinct()
-            )
-            return [Waiting(key, Run(*ids)) for key, *ids in found]
+        found = connection.execute(
+            select(waiter.c.key, waiter.c.flow_run_id, waiter.c.root_flow_run_id)
+            .where(waiter.c.key.in_(open_keys), _wants())
+            .distinct()
+        )
+        return [Waiting(key, Run(*ids)) for key, *ids in found]
 
-    async def unwanted(self, realm: Realm) -> list[Attempt]:
+    @reads
+    def unwanted(self, connection: Connection, realm: Realm) -> list[Attempt]:
         """The submitted attempts whose waiters were all cancelled, and fal was not told yet."""
-        async with self._database.reading() as connection:
-            # In one question, for PostgreSQL takes no more than 32,767 parameters.
-            cancelled = select(waiter.c.key).where(
-                waiter.c.realm == realm, waiter.c.cancelled_at.is_not(None)
-            )
-            return await _unwanted(connection, attempt.c.key.in_(cancelled))
+        # In one question, for PostgreSQL takes no more than 32,767 parameters.
+        cancelled = select(waiter.c.key).where(
+            waiter.c.realm == realm, waiter.c.cancelled_at.is_not(None)
+        )
+        return _unwanted(connection, attempt.c.key.in_(cancelled))
 
-    async def is_awaited(self, key: str) -> bool:
+    @reads
+    def is_awaited(self, connection: Connection, key: str) -> bool:
         """Whether a process that is alive waits for a key."""
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(waiter.c.id).where(
-                    waiter.c.key == key, _wants(), waiter.c.lease_until > database_now()
-                )
+        found = connection.execute(
+            select(waiter.c.id).where(
+                waiter.c.key == key, _wants(), waiter.c.lease_until > database_now()
             )
-            return found.first() is not None
+        )
+        return found.first() is not None
 
-    async def record_cancellation(self, one: Attempt, answer: Cancellation) -> None:
+    @writes
+    def record_cancellation(
+        self, connection: Connection, one: Attempt, answer: Cancellation
+    ) -> None:
         """Write down what fal said to a cancellation.
 
         Only a request that was taken from the queue is known to have cost nothing: queue time is
@@ -261,27 +250,26 @@ class Waiters:
         known: ColumnElement[bool] = true()
         if answer is Cancellation.UNKNOWN_REQUEST:
             known = attempt.c.submitted_at < database_now() - FRESH_SECONDS
-        async with self._database.writing() as connection:
-            await connection.execute(
-                update(attempt)
-                .where(is_attempt(one), (attempt.c.fate == Fate.SUBMITTED) | unanswered, known)
-                .values(**values)
-            )
+        connection.execute(
+            update(attempt)
+            .where(is_attempt(one), (attempt.c.fate == Fate.SUBMITTED) | unanswered, known)
+            .values(**values)
+        )
 
 
-async def _lock(connection: AsyncConnection, those: ColumnElement[bool]) -> None:
+def _lock(connection: Connection, those: ColumnElement[bool]) -> None:
     """Lock waiters before they are changed, in their order: see `statements`."""
     texts = texts_for(connection)
     if texts.postgresql:
-        await connection.execute(_to_lock(texts, those))
+        connection.execute(_to_lock(texts, those))
 
 
 def _to_lock(texts: Texts, those: ColumnElement[bool]) -> Any:
     return select(waiter.c.id).where(those).order_by(texts.sorting(waiter.c.id)).with_for_update()
 
 
-async def _unwanted(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Attempt]:
-    found = await connection.execute(
+def _unwanted(connection: Connection, which: ColumnElement[bool]) -> list[Attempt]:
+    found = connection.execute(
         select(attempt).where(
             which,
             attempt.c.fate == Fate.SUBMITTED,

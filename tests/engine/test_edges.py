@@ -6,6 +6,7 @@ import os
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,7 +20,7 @@ from ledger_ground import attempts_of, decided, ledger_at, purchase, submitted
 from prefect.client.schemas.objects import FlowRun
 from raw_server import BODY, ENDPOINT, KEY, SECRET, TICKET, RawServer, Reply, answer
 from roads import FOX, OWL, order_of, path_of, record_of
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
@@ -132,11 +133,19 @@ async def test_a_worker_frozen_in_its_transaction_stops_nobody(
 ) -> None:
     """The server ends what its client has forgotten, and those who wait for its locks go on."""
     monkeypatch.setattr(database, "IDLE_SECONDS", 1.0)
-    async with ledger_at(postgresql_url) as frozen, ledger_at(postgresql_url) as other:
+
+    async def decided_elsewhere() -> str:
+        async with ledger_at(postgresql_url) as other:
+            return await decided(other, purchase())
+
+    def freeze(connection: Connection) -> None:
+        connection.execute(text("LOCK TABLE hailuo_generation IN EXCLUSIVE MODE"))
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(anyio.run, decided_elsewhere).result() == "Buy"
+
+    async with ledger_at(postgresql_url) as frozen:
         with pytest.raises(LedgerError, match="cannot be used"):
-            async with frozen.database.writing() as connection:
-                await connection.execute(text("LOCK TABLE hailuo_generation IN EXCLUSIVE MODE"))
-                assert await decided(other, purchase()) == "Buy"
+            await frozen.database.write(freeze)
         assert await decided(frozen, purchase("next")) == "Buy"
 
 

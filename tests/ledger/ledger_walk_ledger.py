@@ -9,11 +9,10 @@ from typing import Any
 
 from databases import address_of
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prefect_hailuo.ledger.budgets import Budgets
 from prefect_hailuo.ledger.claims import Claims
-from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.database import Database, _Opened
 from prefect_hailuo.ledger.records import Records
 from prefect_hailuo.ledger.search import Reconciling
 from prefect_hailuo.ledger.waiters import Waiters
@@ -22,10 +21,11 @@ from prefect_hailuo.ledger.waiters import Waiters
 class Hurried(Database):
     """A database that waits for no disk: nobody cuts the power in a walk, and it goes far."""
 
-    def _create(self) -> AsyncEngine:
-        engine = super()._create()
-        event.listen(engine.sync_engine, "connect", _hurry)
-        return engine
+    async def _connect(self) -> _Opened:
+        opened = await super()._connect()
+        event.listen(opened.engine.sync_engine, "connect", _hurry)
+        opened.engine.sync_engine.dispose()  # the next connection hurries
+        return opened
 
 
 def _hurry(connection: Any, _: Any) -> None:

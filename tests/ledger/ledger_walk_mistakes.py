@@ -29,8 +29,7 @@ class TakesTheDeadForSilent(Claims):
     """The end of a lease counts as proof that nothing was sent."""
 
     async def claim(self, purchase: Purchase) -> Decision:
-        async with self._database.writing() as connection:
-            await connection.execute(text(VOID_SENDING))
+        await self._database.write(lambda each: each.execute(text(VOID_SENDING)))
         return await super().claim(purchase)
 
 
@@ -60,8 +59,7 @@ class ConsentsForEver(Claims):
     """A consent once given is good for every later attempt."""
 
     async def claim(self, purchase: Purchase) -> Decision:
-        async with self._database.writing() as connection:
-            await connection.execute(text(KEEP_CONSENT))
+        await self._database.write(lambda each: each.execute(text(KEEP_CONSENT)))
         return await super().claim(purchase)
 
 
@@ -76,8 +74,7 @@ class DropsLateTickets(Records):
     """Whoever comes too late with a ticket is not listened to."""
 
     async def accepted(self, mine: Attempt, ticket: Ticket) -> Attempt:
-        async with self._database.writing() as connection:
-            await connection.execute(text(FORGET))
+        await self._database.write(lambda each: each.execute(text(FORGET)))
         return await super().accepted(mine, ticket)
 
 
@@ -86,8 +83,7 @@ class FreesWhatIsParked(Records):
 
     async def parked(self, one: Attempt, because: str) -> bool:
         done = await super().parked(one, because)
-        async with self._database.writing() as connection:
-            await connection.execute(text(FREE_PARKED))
+        await self._database.write(lambda each: each.execute(text(FREE_PARKED)))
         return done
 
 
@@ -97,8 +93,7 @@ class TakesAbsenceForProof(Reconciling):
     async def look(self, one: Attempt) -> Finding:
         finding = await super().look(one)
         if not finding.adopted:
-            async with self._database.writing() as connection:
-                await connection.execute(text(FORGET))
+            await self._database.write(lambda each: each.execute(text(FORGET)))
         return finding
 
 

@@ -71,16 +71,14 @@ def test_the_default_is_a_file_of_the_realms_own(realm: Realm) -> None:
     """Unless something is set, each realm has a file under Prefect's home."""
     address = ledger_address(None, realm, HOME)
     assert address.file == HOME / realm / "ledger.db"
-    assert make_url(address.url.get_secret_value()).drivername == "sqlite+aiosqlite"
+    assert make_url(address.url.get_secret_value()).drivername == "sqlite"
     assert (address.name, address.realm) == (str(address.file), realm)
 
 
 @pytest.mark.parametrize("scheme", ["sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"])
-def test_a_sqlite_file_is_served_by_the_async_driver(scheme: str) -> None:
+def test_a_sqlite_file_is_served_by_one_driver(scheme: str) -> None:
     """However the URL is spelled, and with what it asks for."""
-    assert url_of(f"{scheme}:////srv/ledger.db?timeout=9") == (
-        "sqlite+aiosqlite:////srv/ledger.db?timeout=9"
-    )
+    assert url_of(f"{scheme}:////srv/ledger.db?timeout=9") == ("sqlite:////srv/ledger.db?timeout=9")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from databases import LEDGER_URL, holding, run_sql
 from file_server import smallest_video
 from ledger_ground import attempts_of, decided, end_leases, intended, latest, ledger_at, purchase
 from roads import Hundredfold, generate, order_of, timed
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import process_loop
@@ -45,19 +45,23 @@ def fal() -> Iterator[FalEmulator]:
 async def test_an_intent_survives_a_power_cut(ledger_url: str) -> None:
     """SQLite is told to wait for the disk at every commit, and to write ahead."""
     async with ledger_at(ledger_url) as ledger:
-        for writes in (ledger.database.writing, ledger.database.reading):
-            async with writes() as connection:
-                told = [
-                    (await connection.execute(text(f"PRAGMA {name}"))).scalar()
-                    for name in ("synchronous", "journal_mode", "foreign_keys")
-                ]
-            assert told == [2, "wal", 1]
+        for run in (ledger.database.write, ledger.database.read):
+            said = [
+                await run(scalar, f"PRAGMA {name}")
+                for name in ("synchronous", "journal_mode", "foreign_keys")
+            ]
+            assert said == [2, "wal", 1]
+
+
+def scalar(connection: Connection, statement: str) -> object:
+    """The one value that a statement gives."""
+    return connection.execute(text(statement)).scalar()
 
 
 async def test_postgresql_waits_for_its_disk(postgresql_url: str) -> None:
     """A commit is one that outlives a crash, unless the server's owner decided otherwise."""
-    async with ledger_at(postgresql_url) as ledger, ledger.database.writing() as connection:
-        assert (await connection.execute(text("SHOW synchronous_commit"))).scalar() == "on"
+    async with ledger_at(postgresql_url) as ledger:
+        assert await ledger.database.write(scalar, "SHOW synchronous_commit") == "on"
 
 
 async def test_readers_wait_for_no_writer(each_ledger: str) -> None:
@@ -74,10 +78,14 @@ async def test_half_a_transaction_is_none(each_ledger: str) -> None:
     async with ledger_at(each_ledger) as ledger:
         await intended(ledger, purchase())
         with pytest.raises(RuntimeError):
-            async with ledger.database.writing() as connection:
-                await connection.execute(text("DELETE FROM hailuo_attempt"))
-                raise RuntimeError
+            await ledger.database.write(delete_and_fail)
         assert await decided(ledger, purchase()) == "Wait"
+
+
+def delete_and_fail(connection: Connection) -> None:
+    """Change something, and fail."""
+    connection.execute(text("DELETE FROM hailuo_attempt"))
+    raise RuntimeError
 
 
 async def test_cancelled_callers_leave_the_ledger_in_order(each_ledger: str) -> None:
@@ -124,8 +132,8 @@ def moved_away(file: Path) -> Iterator[None]:
 async def lose_connections(database: Database) -> None:
     """What the pool does after an error that a connection does not survive."""
     opened = await database._open()
-    async with opened.engine.connect() as connection:
-        await connection.invalidate()
+    with opened.engine.sync_engine.connect() as connection:
+        connection.invalidate()
 
 
 def a_file_that_is_no_database(folder: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from databases import holding, run_sql
+from databases import address_of, connected, holding, run_sql
 from ledger_ground import (
     PRICE,
     attempts_of,
@@ -245,10 +245,10 @@ async def test_a_cancelled_caller_leaves_the_group_alone(each_ledger: str) -> No
 @pytest.mark.parametrize("each_ledger", ["postgresql"], indirect=True)
 async def test_who_is_locked_out_is_tried_again(each_ledger: str) -> None:
     """Somebody locks keys in another order: PostgreSQL ends one of the two, and nobody notices."""
-    async with ledger_at(each_ledger) as ledger, ledger_at(each_ledger) as other:
+    async with ledger_at(each_ledger) as ledger:
         assert await all_decided(ledger, purchases(2)) == {"Buy": 2}
         lock = "SELECT * FROM hailuo_generation WHERE key = 'key {}' FOR UPDATE"
-        async with other.database.writing() as connection:
+        async with connected(address_of(each_ledger)) as connection:
             await connection.execute(text(lock.format("00001")))
             with noting(ledger, "rollback") as rollbacks:
                 async with anyio.create_task_group() as tasks:

@@ -25,7 +25,7 @@ PROCESSES = 20
 MANY_PROCESSES = """
     import asyncio, os, sys, traceback
     import alembic.command, alembic.config
-    import sqlalchemy.dialects.postgresql.asyncpg, sqlalchemy.dialects.sqlite.aiosqlite
+    import sqlalchemy.dialects.postgresql.asyncpg, sqlalchemy.dialects.sqlite.pysqlite
     from pydantic import SecretStr
     from prefect_hailuo.ledger.address import LedgerAddress
     from prefect_hailuo.ledger.ledger import Ledger
@@ -70,8 +70,8 @@ PREFECTS_OWN = """
 
 async def test_the_tables_are_what_the_code_thinks(each_ledger: str) -> None:
     """What the migrations make differs in nothing from what is declared in `tables`."""
-    async with ledger_at(each_ledger) as ledger, ledger.database.reading() as connection:
-        assert await connection.run_sync(_differences) == []
+    async with ledger_at(each_ledger) as ledger:
+        assert await ledger.database.read(_differences) == []
 
 
 def _differences(connection: Connection) -> list[object]:

@@ -11,8 +11,7 @@ promise to buy once stand on it. Nor is anything that is under way or waits for 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -21,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Select,
     Table,
     and_,
@@ -32,11 +32,10 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prefect_hailuo.errors import Billed, ConfigurationError
 from prefect_hailuo.ledger.attempt import MOST_ATTEMPTS, Attempt, Fate, attempt_of, is_parked
-from prefect_hailuo.ledger.database import REVISIONS, Database
+from prefect_hailuo.ledger.database import REVISIONS, Part, reads, writes
 from prefect_hailuo.ledger.tables import (
     Usd,
     attempt,
@@ -63,6 +62,9 @@ TABLES = (generation, attempt, file, waiter, cancelled_run, budget, history, ori
 NOT_MERGED = (history, origin)
 """When this ledger began, and whose history it accounts for, it knows better: between the export
 and today, things were bought that are not in the export."""
+
+ROWS_AT_ONCE = 1_000
+"""So many are in memory at once when a table is written out."""
 
 Row = dict[str, Any]
 
@@ -103,35 +105,29 @@ class Merged:
         counts[table.name] = counts.get(table.name, 0) + 1
 
 
-class Exchange:
-    """Writes a ledger out, and takes it in.
+class Exchange(Part):
+    """Writes a ledger out, and takes it in."""
 
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def export(self, realm: Realm, put: Callable[[str], object]) -> Header:
+    @reads
+    def export(self, connection: Connection, realm: Realm, put: Callable[[str], object]) -> Header:
         """Hand over a realm's part of the ledger, line by line, all of one moment.
 
         Args:
             realm: Which.
             put: Called with each line.
         """
-        async with self._database.reading() as connection:
-            if connection.dialect.name == "postgresql":
-                # Or a purchase between two tables would be half of one.
-                await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            header = await _header(connection, realm)
-            put(header.model_dump_json())
-            for table in TABLES:
-                async for row in _rows(connection, table, realm):
-                    put(json.dumps({"table": table.name, "row": row}))
+        if connection.dialect.name == "postgresql":
+            # Or a purchase between two tables would be half of one.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        header = _header(connection, realm)
+        put(header.model_dump_json())
+        for table in TABLES:
+            for row in _rows(connection, table, realm):
+                put(json.dumps({"table": table.name, "row": row}))
         return header
 
-    async def merge(self, realm: Realm, lines: Iterable[str]) -> Merged:
+    @writes
+    def merge(self, connection: Connection, realm: Realm, lines: Iterable[str]) -> Merged:
         """Add what an export has and the ledger has not: all of it, or nothing.
 
         What both have stays as the ledger has it. An attempt that was being submitted when it was
@@ -148,18 +144,17 @@ class Exchange:
         header, rows = _parsed(lines, realm)
         _check_whole(header, rows)
         merged = Merged()
-        async with self._database.writing() as connection:
-            for table, row in rows:
-                merged.count(table, await _add(connection, table, row))
-            await _recount(connection, {row["key"] for table, row in rows if table is generation})
+        for table, row in rows:
+            merged.count(table, _add(connection, table, row))
+        _recount(connection, {row["key"] for table, row in rows if table is generation})
         return merged
 
 
-async def _header(connection: AsyncConnection, realm: Realm) -> Header:
+def _header(connection: Connection, realm: Realm) -> Header:
     counts = {}
     for table in TABLES:
         question = select(func.count()).select_from(table).where(_part(table, realm))
-        counts[table.name] = (await connection.execute(question)).scalar_one()
+        counts[table.name] = (connection.execute(question)).scalar_one()
     return Header(
         hailuo_ledger=FORMAT_VERSION,
         revision=REVISIONS[-1],
@@ -178,14 +173,13 @@ def _part(table: Table, realm: Realm) -> ColumnElement[bool]:
     return true()
 
 
-async def _rows(connection: AsyncConnection, table: Table, realm: Realm) -> AsyncIterator[Row]:
+def _rows(connection: Connection, table: Table, realm: Realm) -> Iterator[Row]:
     question = select(table).where(_part(table, realm)).order_by(*table.primary_key)
-    async with connection.stream(question) as result:
-        async for row in result.mappings():
-            yield {
-                name: str(value) if isinstance(value, Decimal) else value
-                for name, value in row.items()
-            }
+    found = connection.execute(question.execution_options(yield_per=ROWS_AT_ONCE))
+    for row in found.mappings():
+        yield {
+            name: str(value) if isinstance(value, Decimal) else value for name, value in row.items()
+        }
 
 
 def _parsed(lines: Iterable[str], realm: Realm) -> tuple[Header, list[tuple[Table, Row]]]:
@@ -240,37 +234,37 @@ def _no_export(why: str) -> ConfigurationError:
     )
 
 
-async def _add(connection: AsyncConnection, table: Table, row: Row) -> bool:
+def _add(connection: Connection, table: Table, row: Row) -> bool:
     """Add a row, if the ledger has it not."""
     if table in NOT_MERGED:
         return False
     if table is attempt:
-        return await _add_attempt(connection, row)
+        return _add_attempt(connection, row)
     if table is generation:
         # Whether another purchase was allowed is the living ledger's business.
         row = {**row, "consented": 0, "attempts": 0}
-    added = await connection.execute(insert_once(connection, table).values(row))
+    added = connection.execute(insert_once(connection, table).values(row))
     return bool(added.rowcount)
 
 
-async def _add_attempt(connection: AsyncConnection, row: Row) -> bool:
-    await lock_key(connection, row["key"])
-    found = await connection.execute(select(attempt).where(attempt.c.key == row["key"]))
+def _add_attempt(connection: Connection, row: Row) -> bool:
+    lock_key(connection, row["key"])
+    found = connection.execute(select(attempt).where(attempt.c.key == row["key"]))
     here = found.mappings().all()
-    if await _has_request(connection, row) or any(_is_same(each, row) for each in here):
+    if _has_request(connection, row) or any(_is_same(each, row) for each in here):
         return False
     if any(each["number"] == row["number"] for each in here):
         number = max(each["number"] for each in here) + 1
         row = {**row, "number": number, "duplicate": True}
     if row["fate"] in (Fate.INTENDED, Fate.SENDING):
         row = {**row, "fate": Fate.AMBIGUOUS, "owner": None, "lease_until": 0.0}
-    await connection.execute(attempt.insert().values(row))
+    connection.execute(attempt.insert().values(row))
     return True
 
 
-async def _has_request(connection: AsyncConnection, row: Row) -> bool:
+def _has_request(connection: Connection, row: Row) -> bool:
     asked = row["request_id"]
-    return asked is not None and bool(await owned_requests(connection, row["realm"], [asked]))
+    return asked is not None and bool(owned_requests(connection, row["realm"], [asked]))
 
 
 def _is_same(here: Mapping[Any, Any], row: Row) -> bool:
@@ -279,7 +273,7 @@ def _is_same(here: Mapping[Any, Any], row: Row) -> bool:
     return bool(here["intended_at"] == row["intended_at"] and same_request)
 
 
-async def _recount(connection: AsyncConnection, keys: Iterable[str]) -> None:
+def _recount(connection: Connection, keys: Iterable[str]) -> None:
     """Let the next attempt of each key have a number of its own."""
     highest = (
         select(func.coalesce(func.max(attempt.c.number), 0))
@@ -287,7 +281,7 @@ async def _recount(connection: AsyncConnection, keys: Iterable[str]) -> None:
         .scalar_subquery()
     )
     for key in keys:
-        await connection.execute(
+        connection.execute(
             update(generation)
             .where(generation.c.key == key, generation.c.attempts < highest)
             .values(attempts=highest)
@@ -318,18 +312,13 @@ class Pruned:
     redacted: int = 0
 
 
-class Pruning:
-    """Makes a ledger smaller, and forgetful where that is wanted.
+class Pruning(Part):
+    """Makes a ledger smaller, and forgetful where that is wanted."""
 
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def prune(
+    @writes
+    def prune(
         self,
+        connection: Connection,
         realm: Realm,
         older_than_days: float,
         *,
@@ -344,30 +333,26 @@ class Pruning:
             redact: Whether to remove prompts, labels and errors' words of what ended.
             dry_run: Whether to change nothing, and only say what would be.
         """
-        async with self._changing(dry_run) as connection:
-            before = await now_in(connection) - older_than_days * DAY_SECONDS
-            redacted = await _redact(connection, realm, before) if redact else 0
-            return Pruned(
-                attempts=await _drop(connection, attempt, *_worthless(realm, before)),
-                generations=await _drop(connection, generation, *_empty(before)),
-                waiters=await _drop(connection, waiter, *_gone(realm, before)),
-                cancelled_runs=await _drop(connection, cancelled_run, *_heeded(before)),
+        if connection.dialect.name == "sqlite":
+            # Or what is deleted stays readable in the file.
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        with connection.begin_nested() as savepoint:
+            before = now_in(connection) - older_than_days * DAY_SECONDS
+            redacted = _redact(connection, realm, before) if redact else 0
+            pruned = Pruned(
+                attempts=_drop(connection, attempt, *_worthless(realm, before)),
+                generations=_drop(connection, generation, *_empty(before)),
+                waiters=_drop(connection, waiter, *_gone(realm, before)),
+                cancelled_runs=_drop(connection, cancelled_run, *_heeded(before)),
                 redacted=redacted,
             )
-
-    @asynccontextmanager
-    async def _changing(self, dry_run: bool) -> AsyncIterator[AsyncConnection]:
-        async with self._database.writing() as connection:
-            if connection.dialect.name == "sqlite":
-                # Or what is deleted stays readable in the file.
-                await connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            savepoint = await connection.begin_nested()
-            yield connection
-            await (savepoint.rollback() if dry_run else savepoint.commit())
+            if dry_run:
+                savepoint.rollback()
+        return pruned
 
 
-async def _drop(connection: AsyncConnection, table: Table, *which: ColumnElement[bool]) -> int:
-    return (await connection.execute(delete(table).where(*which))).rowcount
+def _drop(connection: Connection, table: Table, *which: ColumnElement[bool]) -> int:
+    return (connection.execute(delete(table).where(*which))).rowcount
 
 
 def _ended_at() -> ColumnElement[float]:
@@ -427,17 +412,17 @@ def _is_open() -> ColumnElement[bool]:
     return or_(attempt.c.fate.in_(on_its_way), and_(attempt.c.fate == Fate.CANCELLED, uncertain))
 
 
-async def _redact(connection: AsyncConnection, realm: Realm, before: float) -> int:
+def _redact(connection: Connection, realm: Realm, before: float) -> int:
     """Remove what was asked for from what ended; digests, money and places stay."""
     question: Select[Any] = select(attempt).where(
         attempt.c.realm == realm, ~_is_open(), _ended_at() < before, attempt.c.body.is_not(None)
     )
-    rows = (await connection.execute(question)).mappings().all()
+    rows = (connection.execute(question)).mappings().all()
     ended = [one for one in map(attempt_of, rows) if not is_parked(one)]
     for one in ended:
-        await connection.execute(update(attempt).where(is_attempt(one)).values(_redacted(one)))
+        connection.execute(update(attempt).where(is_attempt(one)).values(_redacted(one)))
     for key in sorted({one.key for one in ended}):
-        await _redact_files(connection, key)
+        _redact_files(connection, key)
     return len(ended)
 
 
@@ -455,10 +440,10 @@ def _redacted(one: Attempt) -> dict[str, Any]:
     return values
 
 
-async def _redact_files(connection: AsyncConnection, key: str) -> None:
-    found = await connection.execute(select(file.c.place, file.c.video).where(file.c.key == key))
+def _redact_files(connection: Connection, key: str) -> None:
+    found = connection.execute(select(file.c.place, file.c.video).where(file.c.key == key))
     for place, video in found.all():
-        await connection.execute(
+        connection.execute(
             update(file)
             .where(file.c.key == key, file.c.place == place)
             .values(video={**video, "input": None, "labels": {}})

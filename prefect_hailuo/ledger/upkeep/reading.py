@@ -9,8 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
 
 from prefect_hailuo.errors import Billed, ConfigurationError
 from prefect_hailuo.ledger.attempt import (
@@ -24,7 +23,7 @@ from prefect_hailuo.ledger.attempt import (
     may_replace,
     was_cancelled,
 )
-from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.database import Part, reads, writes
 from prefect_hailuo.ledger.tables import (
     as_void,
     attempt,
@@ -135,17 +134,11 @@ class Story:
         return _cancellers(self.waiters)
 
 
-class Reading:
-    """Answers people's questions; it changes nothing.
+class Reading(Part):
+    """Answers people's questions; it changes nothing."""
 
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def entries(self, choice: Choice) -> list[Entry]:
+    @reads
+    def entries(self, connection: Connection, choice: Choice) -> list[Entry]:
         """The attempts that were chosen, the newest first."""
         question = (
             select(attempt)
@@ -153,13 +146,13 @@ class Reading:
             .order_by(attempt.c.intended_at.desc(), attempt.c.key, attempt.c.number.desc())
             .limit(choice.limit)
         )
-        async with self._database.reading() as connection:
-            found = [attempt_of(row) for row in (await connection.execute(question)).mappings()]
-            keys = {one.key for one in found if was_cancelled(one)}
-            waiters = {key: await _waiters_of(connection, key) for key in keys}
+        found = [attempt_of(row) for row in (connection.execute(question)).mappings()]
+        keys = {one.key for one in found if was_cancelled(one)}
+        waiters = {key: _waiters_of(connection, key) for key in keys}
         return [Entry(one, _cancellers(waiters.get(one.key, ()))) for one in found]
 
-    async def key_of(self, realm: Realm, prefix: str) -> str:
+    @reads
+    def key_of(self, connection: Connection, realm: Realm, prefix: str) -> str:
         """The key that begins so.
 
         Raises:
@@ -175,35 +168,34 @@ class Reading:
             .order_by(attempt.c.key)
             .limit(SHOWN_MATCHES + 1)
         )
-        async with self._database.reading() as connection:
-            found = list((await connection.execute(question)).scalars())
+        found = list((connection.execute(question)).scalars())
         return _only(found, start, realm)
 
-    async def story(self, key: str) -> Story:
+    @reads
+    def story(self, connection: Connection, key: str) -> Story:
         """Everything about a key.
 
         Raises:
             ConfigurationError: The ledger does not know it.
         """
-        async with self._database.reading() as connection:
-            found = await connection.execute(select(generation).where(generation.c.key == key))
-            row = found.mappings().first()
-            if row is None:
-                raise _unknown(key)
-            return Story(
-                key=key,
-                created_at=row["created_at"],
-                consented=row["consented"],
-                attempts=tuple(await attempts_of(connection, key)),
-                waiters=await _waiters_of(connection, key),
-                files=await _files_of(connection, key),
-            )
+        found = connection.execute(select(generation).where(generation.c.key == key))
+        row = found.mappings().first()
+        if row is None:
+            raise _unknown(key)
+        return Story(
+            key=key,
+            created_at=row["created_at"],
+            consented=row["consented"],
+            attempts=tuple(attempts_of(connection, key)),
+            waiters=_waiters_of(connection, key),
+            files=_files_of(connection, key),
+        )
 
-    async def standings(self, keys: Collection[str]) -> dict[str, Standing]:
+    @reads
+    def standings(self, connection: Connection, keys: Collection[str]) -> dict[str, Standing]:
         """How keys stand, each as a call that wants it now would find it."""
-        async with self._database.reading() as connection:
-            now = await now_in(connection)
-            return {key: await _standing(connection, key, now) for key in keys}
+        now = now_in(connection)
+        return {key: _standing(connection, key, now) for key in keys}
 
 
 LIST = "See those that there are: prefect-hailuo ledger list"
@@ -258,28 +250,26 @@ def _cancellers(waiters: Sequence[Waiter]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run for run in runs if run))
 
 
-async def _waiters_of(connection: AsyncConnection, key: str) -> tuple[Waiter, ...]:
+def _waiters_of(connection: Connection, key: str) -> tuple[Waiter, ...]:
     columns = [waiter.c[name] for name in Waiter.__dataclass_fields__]
     question: Select[tuple[object, ...]] = (
         select(*columns).where(waiter.c.key == key).order_by(waiter.c.started_at)
     )
-    rows = (await connection.execute(question)).mappings()
+    rows = (connection.execute(question)).mappings()
     return tuple(Waiter(**row) for row in rows)
 
 
-async def _files_of(connection: AsyncConnection, key: str) -> tuple[Video, ...]:
+def _files_of(connection: Connection, key: str) -> tuple[Video, ...]:
     question = select(file.c.video).where(file.c.key == key).order_by(file.c.stored_at)
-    return tuple(
-        Video.model_validate(each) for each in (await connection.execute(question)).scalars()
-    )
+    return tuple(Video.model_validate(each) for each in (connection.execute(question)).scalars())
 
 
-async def _standing(connection: AsyncConnection, key: str, now: float) -> Standing:
-    attempts = await attempts_of(connection, key)
+def _standing(connection: Connection, key: str, now: float) -> Standing:
+    attempts = attempts_of(connection, key)
     latest = latest_of(attempts)
     if latest is None:
         return Standing(None, consented=False, alive=False)
-    found = await connection.execute(select(generation.c.consented).where(generation.c.key == key))
+    found = connection.execute(select(generation.c.consented).where(generation.c.key == key))
     consented = may_replace(attempts, found.scalar() or 0)
     return Standing(latest, consented, alive=latest.lease_until > now)
 
@@ -287,17 +277,11 @@ async def _standing(connection: AsyncConnection, key: str, now: float) -> Standi
 UNFINISHED = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.AMBIGUOUS)
 
 
-class Unfinished:
-    """Finds what was begun and not ended.
+class Unfinished(Part):
+    """Finds what was begun and not ended."""
 
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def lapse(self, realm: Realm) -> list[Attempt]:
+    @writes
+    def lapse(self, connection: Connection, realm: Realm) -> list[Attempt]:
         """End the leases of dead owners, as the next claim would: it buys nothing.
 
         Returns:
@@ -306,33 +290,30 @@ class Unfinished:
         """
         dead = (attempt.c.realm == realm) & (attempt.c.lease_until <= database_now())
         open_ended = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
-        async with self._database.writing() as connection:
-            found = await connection.execute(select(attempt.c.key).where(dead, open_ended))
-            # As a claim would: who changes many attempts locks their keys first, in their order.
-            await lock_keys(connection, set(found.scalars()))
-            voided = await connection.execute(
-                update(attempt)
-                .where(dead, attempt.c.fate == Fate.INTENDED)
-                .values(as_void())
-                .returning(attempt)
-            )
-            await connection.execute(
-                update(attempt)
-                .where(dead, attempt.c.fate == Fate.SENDING)
-                .values(fate=Fate.AMBIGUOUS)
-            )
-            return [attempt_of(row) for row in voided.mappings()]
+        found = connection.execute(select(attempt.c.key).where(dead, open_ended))
+        # As a claim would: who changes many attempts locks their keys first, in their order.
+        lock_keys(connection, set(found.scalars()))
+        voided = connection.execute(
+            update(attempt)
+            .where(dead, attempt.c.fate == Fate.INTENDED)
+            .values(as_void())
+            .returning(attempt)
+        )
+        connection.execute(
+            update(attempt).where(dead, attempt.c.fate == Fate.SENDING).values(fate=Fate.AMBIGUOUS)
+        )
+        return [attempt_of(row) for row in voided.mappings()]
 
-    async def attempts(self, realm: Realm) -> list[Attempt]:
+    @reads
+    def attempts(self, connection: Connection, realm: Realm) -> list[Attempt]:
         """The attempts that are at fal, done and not stored, or of unknown fate or cost.
 
         The oldest come first.
         """
         uncosted = (attempt.c.fate == Fate.CANCELLED) & (attempt.c.billed == Billed.UNKNOWN)
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(attempt)
-                .where(attempt.c.realm == realm, attempt.c.fate.in_(UNFINISHED) | uncosted)
-                .order_by(attempt.c.intended_at)
-            )
-            return [attempt_of(row) for row in found.mappings()]
+        found = connection.execute(
+            select(attempt)
+            .where(attempt.c.realm == realm, attempt.c.fate.in_(UNFINISHED) | uncosted)
+            .order_by(attempt.c.intended_at)
+        )
+        return [attempt_of(row) for row in found.mappings()]

@@ -17,8 +17,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, select
 
 from prefect_hailuo.errors import (
     Billed,
@@ -31,7 +30,7 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempt import Fate, Rerun, describe, digest_of, moment
 from prefect_hailuo.ledger.beginning import HISTORY_DAYS, ORDINARY_TAKE
-from prefect_hailuo.ledger.database import Database
+from prefect_hailuo.ledger.database import Part
 from prefect_hailuo.ledger.tables import (
     add_attempt,
     attempt,
@@ -144,15 +143,8 @@ class Rebuilt:
     cost_usd: Decimal | None = None
 
 
-class Rebuilding:
-    """Enters what an account bought and this ledger does not know.
-
-    Args:
-        database: The ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Rebuilding(Part):
+    """Enters what an account bought and this ledger does not know."""
 
     async def rebuild(
         self,
@@ -174,14 +166,12 @@ class Rebuilding:
             FalError: fal's history could not be read.
             LedgerError: The ledger cannot be used.
         """
-        async with self._database.reading() as connection:
-            start = moment(await now_in(connection)) - timedelta(days=days)
+        start = moment(await self._database.read(now_in)) - timedelta(days=days)
         entering = _Entering(platform.access.realm, platform.access.account, scope, credentials)
         found: list[Rebuilt] = []
         for endpoint in list(CATALOGUE):
             history = await platform.history(endpoint, start, timeout_seconds=HISTORY_SECONDS)
-            async with self._database.writing() as connection:
-                found += await entering.enter(connection, history.requests)
+            found += await self._database.write(entering.enter, history.requests)
         return found
 
 
@@ -192,35 +182,33 @@ class _Entering:
     scope: str
     credentials: str | None
 
-    async def enter(
-        self, connection: AsyncConnection, requests: Sequence[PastRequest]
-    ) -> list[Rebuilt]:
+    def enter(self, connection: Connection, requests: Sequence[PastRequest]) -> list[Rebuilt]:
         readable, others = _sorted_out(requests)
         for _, group in groupby(readable, key=lambda past: digest_of(past.input.body())):
-            others += await self._enter_equal(connection, list(group))
+            others += self._enter_equal(connection, list(group))
         return sorted(others, key=lambda each: each.sent_at)
 
-    async def _enter_equal(self, connection: AsyncConnection, equal: list[Past]) -> list[Rebuilt]:
+    def _enter_equal(self, connection: Connection, equal: list[Past]) -> list[Rebuilt]:
         """Enter the requests of one input."""
         key = generation_key(equal[0].input, realm=self.realm, take=ORDINARY_TAKE)
-        await lock_or_make_key(connection, key)
+        lock_or_make_key(connection, key)
         # Before the next question: meanwhile an attempt of another take may get its ticket, and
         # then it misses none any more, and owns what is asked for.
-        missed = await self._is_missed(connection, equal[0])
+        missed = self._is_missed(connection, equal[0])
         ids = [past.request.request_id for past in equal]
-        known = await owned_requests(connection, self.realm, ids)
+        known = owned_requests(connection, self.realm, ids)
         free = [past for past in equal if past.request.request_id not in known]
         done = [_told(past, "known") for past in equal if past.request.request_id in known]
         if missed:
             return done + [_told(past, "searched") for past in free]
-        chosen = await self._chosen(connection, key, free)
+        chosen = self._chosen(connection, key, free)
         for past in sorted(free, key=lambda each: each is not chosen):
-            done.append(await self._add(connection, key, past, duplicate=past is not chosen))
+            done.append(self._add(connection, key, past, duplicate=past is not chosen))
         return done
 
-    async def _is_missed(self, connection: AsyncConnection, past: Past) -> bool:
+    def _is_missed(self, connection: Connection, past: Past) -> bool:
         """Whether an attempt of any take misses a request with this input."""
-        found = await connection.execute(
+        found = connection.execute(
             select(attempt.c.key).where(
                 attempt.c.realm == self.realm,
                 attempt.c.body_digest == digest_of(past.input.body()),
@@ -230,29 +218,27 @@ class _Entering:
         )
         return found.first() is not None
 
-    async def _chosen(self, connection: AsyncConnection, key: str, free: list[Past]) -> Past | None:
+    def _chosen(self, connection: Connection, key: str, free: list[Past]) -> Past | None:
         """The request that decides what a rerun does; None where an attempt already does."""
         if not free:
             return None
         best = min(free, key=lambda past: past.rank)
         if best.rank == FAILED:
             best = free[-1]  # how it failed last
-        latest = await latest_attempt(connection, key)
+        latest = latest_attempt(connection, key)
         if latest is None:
             return best
         closed = latest.rerun in (Rerun.BUY, Rerun.RAISE)
         return best if closed and best.rank < FAILED else None
 
-    async def _add(
-        self, connection: AsyncConnection, key: str, past: Past, *, duplicate: bool
-    ) -> Rebuilt:
+    def _add(self, connection: Connection, key: str, past: Past, *, duplicate: bool) -> Rebuilt:
         row = {
             **self._asked(key, past),
             **became(past),
             "duplicate": duplicate,
             "adopted": True,
         }
-        await add_attempt(connection, row)
+        add_attempt(connection, row)
         return _told(past, "duplicate" if duplicate else "attempt", row)
 
     def _asked(self, key: str, past: Past) -> dict[str, Any]:
