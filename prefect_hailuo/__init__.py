@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -109,8 +110,6 @@ class _MovedModules:
 sys.meta_path.append(_MovedModules)
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
-
     from prefect_hailuo.engine.order import buying_only
     from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
     from prefect_hailuo.models.camera import CAMERA_COMMANDS, check_camera_commands
