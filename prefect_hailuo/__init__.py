@@ -5,7 +5,9 @@ Each name is imported when it is first touched: whoever needs one thing does not
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -93,6 +95,20 @@ __all__ = [
     "wait_for_video",
     "webhook_app",
 ]
+
+
+class _MovedModules:
+    """Finds modules under the names that they had in earlier releases; asked last."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if not name.startswith(f"{__name__}."):
+            return None
+        found: ModuleSpec | None = import_module(f"{__name__}.moved").spec_of(name)
+        return found
+
+
+sys.meta_path.append(_MovedModules)
 
 if TYPE_CHECKING:
     from prefect_hailuo.engine.order import buying_only

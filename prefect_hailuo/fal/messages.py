@@ -13,6 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
+# In the first release these two were here, and persisted results name them so.
+from prefect_hailuo.ticket import Realm as Realm
+from prefect_hailuo.ticket import Ticket as Ticket
+
 EMULATOR_KEY = "emulator:no-real-key"
 """The API key that every emulator accepts: worthless, and easy to recognise in a log."""
 
