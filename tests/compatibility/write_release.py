@@ -71,6 +71,10 @@ from prefect import flow, task  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.settings import get_current_settings  # noqa: E402
 from prefect.testing.utilities import prefect_test_harness  # noqa: E402
+from prefect_hailuo.blocks import FalCredentials  # noqa: E402
+from prefect_hailuo.connections import Connections, Emit  # noqa: E402
+from prefect_hailuo.ledger.wishes import Limits, Run  # noqa: E402
+from prefect_hailuo.loop import process_loop  # noqa: E402
 
 from flows.batch import batch  # noqa: E402
 from flows.compare_models import compare_models  # noqa: E402
@@ -91,8 +95,6 @@ from prefect_hailuo import (  # noqa: E402
     submit_video,
     wait_for_video,
 )
-from prefect_hailuo.blocks import FalCredentials  # noqa: E402
-from prefect_hailuo.connections import Connections, Emit  # noqa: E402
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting, refuse_content  # noqa: E402
 from prefect_hailuo.errors import (  # noqa: E402
     AbandonedError,
@@ -104,8 +106,6 @@ from prefect_hailuo.errors import (  # noqa: E402
 )
 from prefect_hailuo.fal.messages import Cancellation, Completed  # noqa: E402
 from prefect_hailuo.ledger.ledger import Ledger  # noqa: E402
-from prefect_hailuo.ledger.wishes import Limits, Run  # noqa: E402
-from prefect_hailuo.loop import process_loop  # noqa: E402
 
 OWL = Hailuo02ProTextToVideo(prompt="An owl lands.", prompt_optimizer=False)
 PROMPTS = ["A red fox crosses a snowy field.", "An owl lands."]
@@ -194,9 +194,10 @@ async def fates(url: str) -> dict[str, dict[str, str]]:
     if url.startswith("sqlite"):
         file = Path(copy.removeprefix("sqlite:///"))
         file.parent.mkdir()
-        with closing(sqlite3.connect(HERE / "ledger.db")) as one, closing(
-            sqlite3.connect(file)
-        ) as other:
+        with (
+            closing(sqlite3.connect(HERE / "ledger.db")) as one,
+            closing(sqlite3.connect(file)) as other,
+        ):
             one.backup(other)
         end_leases(copy)
         async with ledger_at(copy) as ledger:
@@ -305,7 +306,11 @@ def keep_blocks(emulator: FalEmulator) -> None:
     """Blocks that were saved, with their types and schemas, as the API gives them."""
     emulator.credentials().save("studio")
     Budget(scope="trailer", per_day_usd=Decimal("4.90"), total_usd=Decimal(90)).save("trailer")
-    job: Any = {"input": OWL, "credentials": FalCredentials.load("studio"), "storage": HERE / "videos"}
+    job: Any = {
+        "input": OWL,
+        "credentials": FalCredentials.load("studio"),
+        "storage": HERE / "videos",
+    }
     HailuoVideoJob.model_validate(job).save("owl")
     plain = {"endpoint": "hailuo-2.3-pro", "input": {"prompt": "A kite."}, "storage": None}
     HailuoVideoJob.model_validate({**plain, "credentials": job["credentials"]}).save("kite")
@@ -389,7 +394,13 @@ def postgresql(emulator: FalEmulator) -> None:
         buy(emulator, "postgresql")
         keep_story("postgresql.json")
         process_loop().run(close)
-        line = [POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_dump", "--inserts", "--no-owner", "--no-acl", url]
+        line = [
+            POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_dump",
+            "--inserts",
+            "--no-owner",
+            "--no-acl",
+            url,
+        ]
         dumped = subprocess.run(line, check=True, capture_output=True, text=True).stdout
         lines = [
             each
