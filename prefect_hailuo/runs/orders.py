@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args
+from uuid import UUID
 
 import anyio
+from cachetools import LRUCache
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
@@ -49,7 +52,7 @@ from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.blocks import Budget, resolve_credentials
 from prefect_hailuo.runs.cancellation import current_run
 from prefect_hailuo.runs.limit import account_limit
-from prefect_hailuo.runs.options import PurchaseOptions, show_options, with_defaults
+from prefect_hailuo.runs.options import DEFAULTS, PurchaseOptions, show_options, with_defaults
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.storage import (
     BLOCK_PREFIX,
@@ -60,6 +63,34 @@ from prefect_hailuo.runs.storage import (
 from prefect_hailuo.storage.place import Place
 
 T = TypeVar("T")
+
+
+class _Made:
+    """The orders that were made for cache keys.
+
+    Prefect asks for a task run's cache key right before the task runs, so that the order that was
+    made for the key is the task's, too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._orders: LRUCache[UUID, tuple[Order, PurchaseOptions]] = LRUCache(maxsize=1000)
+
+    def keep(self, context: TaskRunContext, order: Order, options: PurchaseOptions) -> None:
+        with self._lock:
+            self._orders[context.task_run.id] = order, options
+
+    def take(self, input: VideoInput, options: PurchaseOptions) -> Order | None:
+        """The order of this task run, once; None where the task asks for anything else."""
+        context = TaskRunContext.get()
+        if context is None:
+            return None
+        with self._lock:
+            order, asked = self._orders.pop(context.task_run.id, (None, None))
+        return order if order is not None and (order.input, asked) == (input, options) else None
+
+
+_made = _Made()
 
 
 @show_options
@@ -84,6 +115,8 @@ def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
     """
     check_input("input", input)
     given = with_defaults(options)
+    if (made := _made.take(input, given)) is not None:
+        return made
     budget = given["budget"]
     block = resolve_credentials(given["credentials"])
     access = block.access()
@@ -189,8 +222,6 @@ LOOP_SECONDS = 1.0
 """How long a caller's event loop may stand still while a picture is read: Prefect asks for cache
 keys there. A key that takes longer is none: the task runs, and finds the video by itself."""
 
-OPTIONS = ("credentials", "storage", "take")
-
 
 @dataclass
 class GenerationCachePolicy(CachePolicy):
@@ -221,19 +252,21 @@ class GenerationCachePolicy(CachePolicy):
     ) -> str | None:
         """The cache key of a call; None for one that the task itself will refuse."""
         try:
-            order = _with_pictures(self._order(inputs))
+            input, options = self._asked(inputs)
+            order = _with_pictures(make_order(input, **options))
         except (HailuoError, ValidationError, TypeError, TimeoutError):
             return None
+        _made.keep(task_ctx, order, with_defaults(options))
         key = hashlib.sha256(f"{order.key} {order.place.label}".encode()).hexdigest()
         _forget_if_gone(task_ctx.result_store, key, order)
         return key
 
-    def _order(self, inputs: dict[str, Any]) -> Order:
-        options = {name: inputs[name] for name in OPTIONS if name in inputs}
+    def _asked(self, inputs: dict[str, Any]) -> tuple[VideoInput, PurchaseOptions]:
+        options: Any = {name: inputs[name] for name in DEFAULTS if name in inputs}
         if self.input_class is None:
-            return make_order(inputs["input"], **options)
+            return inputs["input"], options
         fields = {name: inputs[name] for name in self.input_class.model_fields if name in inputs}
-        return make_order(self.input_class(**fields), **options)
+        return self.input_class(**fields), options
 
 
 def _with_pictures(order: Order) -> Order:
