@@ -112,7 +112,7 @@ class Collecting:
         deadline = Deadline(timeout_seconds, self._clock)
         try:
             completed = completed or one.completed or await self.wait(ticket, deadline.remaining)
-            if ticket.webhook_url and (told := await self._ledger.told.output_of(ticket)):
+            if ticket.webhook_url and (told := await self._ledger.completions.output_of(ticket)):
                 return told, completed
             left = max(deadline.remaining, LEAST_FETCH_SECONDS)
             output = await self._result(one, completed, left)
@@ -154,7 +154,7 @@ class Collecting:
             self._supervisor,
             self._emit,
             watched=self._watched,
-            told=self._ledger.told if mine.webhook_url else None,
+            told=self._ledger.completions if mine.webhook_url else None,
         )
 
     async def fetch(

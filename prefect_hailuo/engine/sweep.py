@@ -134,7 +134,7 @@ class Receiving:
         news = one.fate in (Fate.SUBMITTED, Fate.CANCELLED) and untold
         if news:
             await self._write(ledger, one, call)
-        return Taken(one, news, tuple(await ledger.told.runs_wanting(one.key)))
+        return Taken(one, news, tuple(await ledger.completions.runs_wanting(one.key)))
 
     async def _find(self, ledger: Ledger, ids: Sequence[str]) -> Attempt:
         deadline = Deadline(EARLY_SECONDS, self._clock)
@@ -154,7 +154,7 @@ class Receiving:
         if call.output is not None:
             await ledger.records.succeeded(one, call.output, call.completed)
         else:
-            await ledger.told.note(one, call.completed)
+            await ledger.completions.note(one, call.completed)
 
 
 FAL_SECONDS = 30.0

@@ -30,7 +30,7 @@ from prefect_hailuo.models.catalogue import find_input_class
 from prefect_hailuo.ticket import Ticket
 
 if TYPE_CHECKING:
-    from prefect_hailuo.ledger.records import Told
+    from prefect_hailuo.ledger.records import Completions
 
 UNTOLD_SECONDS = 600.0
 """For how long nothing is asked at first: more than nearly all requests take."""
@@ -48,7 +48,7 @@ async def hear_of(
     deadline: Deadline,
     seen: Seen,
     supervisor: Supervisor,
-    told: Told,
+    told: Completions,
 ) -> Completed:
     """Wait until the ledger says that a request is over; now and then ask fal, for lost calls.
 
@@ -103,7 +103,7 @@ def untold_seconds(age: float) -> float:
 
 
 async def _told_within(
-    told: Told, ticket: Ticket, seconds: float, clock: Clock
+    told: Completions, ticket: Ticket, seconds: float, clock: Clock
 ) -> Completed | None:
     heard: list[Completed] = []
     async with anyio.create_task_group() as tasks:
@@ -135,7 +135,7 @@ async def wait_for(
     emit: Emit,
     *,
     watched: bool = True,
-    told: Told | None = None,
+    told: Completions | None = None,
 ) -> Completed:
     """Wait until a request has completed, one way or another.
 
@@ -178,7 +178,7 @@ async def _follow(
     supervisor: Supervisor,
     emit: Emit,
     watched: bool,
-    told: Told | None,
+    told: Completions | None,
 ) -> Completed:
     watch = _Watch(ticket, deadline, supervisor, emit)
     if told is None:

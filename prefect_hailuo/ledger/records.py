@@ -594,7 +594,7 @@ LOOKED_FOR_A_SECOND = 2_000
 """How many requests are looked for in a second: of more, all are looked for less often."""
 
 
-class Told(Part):
+class Completions(Part):
     """Hears of ends that somebody else has written down.
 
     Args:
