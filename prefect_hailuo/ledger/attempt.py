@@ -320,7 +320,7 @@ PARKED_ERROR = "ParkedError"
 
 
 @dataclass(frozen=True)
-class Standing:
+class KeyState:
     """What a call that wants a key now would find.
 
     Args:

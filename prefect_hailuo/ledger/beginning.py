@@ -46,8 +46,8 @@ from prefect_hailuo.ledger.search import (
 )
 from prefect_hailuo.ledger.tables import (
     add_attempt,
+    adopt_request,
     among,
-    as_accepted,
     attempt,
     attempts_of,
     database_now,
@@ -216,15 +216,12 @@ MOVED = (
 BEST_FIRST = (Fate.STORED, Fate.SUCCEEDED, Fate.SUBMITTED)
 
 
-def imported_like(connection: Connection, purchase: Purchase) -> dict[str, float]:
-    """The imported requests that another take may have made, with when each was sent."""
-    return (imported_like_any(connection, [purchase]))[0]
+def imported_like(connection: Connection, purchases: Sequence[Purchase]) -> list[dict[str, float]]:
+    """The imported requests that each purchase may have made under another take.
 
-
-def imported_like_any(
-    connection: Connection, purchases: Sequence[Purchase]
-) -> list[dict[str, float]]:
-    """The same for each of many purchases."""
+    Returns:
+        For each purchase, when each such request was sent, by its id.
+    """
     like: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     digests = {purchase.body_digest for purchase in purchases if purchase.take != ORDINARY_TAKE}
     if not digests:
@@ -366,7 +363,7 @@ class Beginnings(Part):
     def _known(self, connection: Connection, purchases: Sequence[Purchase]) -> Answers[_Known]:
         read_at = _read_at(connection, {purchase.account for purchase in purchases})
         began_at = _began_at(connection)
-        imported = imported_like_any(connection, purchases)
+        imported = imported_like(connection, purchases)
         return Answers(
             _Known(read_at.get((purchase.realm, purchase.account)), began_at, like)
             for purchase, like in zip(purchases, imported, strict=True)
@@ -424,13 +421,12 @@ def _enter(connection: Connection, purchase: Purchase, equal: list[PastRequest])
         return
     free = _free(connection, purchase, equal)
     sent = {each.request_id: each.sent_at.timestamp() for each in free}
-    sent |= imported_like(connection, purchase)
+    sent |= imported_like(connection, [purchase])[0]
     if not sent:
         return
     one = add_attempt(connection, _unknown(purchase, sent))
     if len(sent) == len(free) == 1 and purchase.take == ORDINARY_TAKE:
-        values = {**as_accepted(ticket_of(one, free[0])), "adopted": True}
-        connection.execute(update(attempt).where(is_attempt(one)).values(values))
+        adopt_request(connection, one, ticket_of(one, free[0]))
 
 
 def _free(

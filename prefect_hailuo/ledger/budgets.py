@@ -230,16 +230,16 @@ def open_budgets(connection: Connection, purchases: Iterable[Purchase], now: flo
     return {which: _open(connection, *which, asked[which], now) for which in sorted(asked)}
 
 
-def close_budgets(connection: Connection, purses: OpenBudgets) -> None:
+def close_budgets(connection: Connection, budgets: OpenBudgets) -> None:
     """Keep the limits that a first purchase brought; those of a refused one are not the scope's."""
-    for purse in purses.values():
-        if purse.begun is None or purse.begun == purse.limits:
+    for each in budgets.values():
+        if each.begun is None or each.begun == each.limits:
             continue
-        which = is_scope(purse.realm, purse.scope)
-        if purse.limits is None:
+        which = is_scope(each.realm, each.scope)
+        if each.limits is None:
             connection.execute(budget.delete().where(which))
         else:
-            connection.execute(budget.update().where(which).values(**vars(purse.limits)))
+            connection.execute(budget.update().where(which).values(**vars(each.limits)))
 
 
 def _open(

@@ -54,6 +54,7 @@ from prefect_hailuo.ledger.tables import (
     Texts,
     add_attempt,
     add_like,
+    adopt_request,
     all_attempts,
     among,
     as_accepted,
@@ -180,18 +181,18 @@ class Files(Part):
         """Write down another place that holds a copy."""
         # As whoever stores it does: a new row of a file locks its key's row anyway, but late.
         lock_key(connection, one.key)
-        put_files(connection, [Kept(one, video)])
+        put_files(connection, [StoredVideo(one, video)])
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredVideo:
     """An attempt's video, in some place."""
 
     one: Attempt
     video: Video
 
 
-def put_files(connection: Connection, those: Sequence[Kept]) -> None:
+def put_files(connection: Connection, those: Sequence[StoredVideo]) -> None:
     """Write down where videos are; what is known of the attempt that counts is not replaced."""
     counted = _counted(connection, {each.one.key for each in those})
     rows = [
@@ -308,7 +309,7 @@ def adopt(connection: Connection, one: Attempt, ticket: Ticket) -> Attempt | Non
     latest = latest_attempt(connection, one.key)
     if latest is None or latest.number != one.number:
         return None
-    if one.request_id is None and (given := _adopted(connection, one, ticket)) is not None:
+    if one.request_id is None and (given := adopt_request(connection, one, ticket)) is not None:
         return given
     return add_like(connection, one, ticket, duplicate=False, adopted=True)
 
@@ -371,19 +372,6 @@ def _revive(connection: Connection, owner: Attempt, ticket: Ticket) -> Attempt:
     )
     void_consent(connection, owner)
     return attempt_of(changed.mappings().one())
-
-
-def _adopted(connection: Connection, one: Attempt, ticket: Ticket) -> Attempt | None:
-    values: dict[str, Any] = {**as_accepted(ticket), "adopted": True}
-    missing = attempt.c.request_id.is_(None)
-    changed = connection.execute(
-        update(attempt).where(is_attempt(one), missing).values(values).returning(attempt)
-    )
-    row = changed.mappings().first()
-    if row is None:
-        return None
-    void_consent(connection, one)
-    return attempt_of(row)
 
 
 UNKNOWN = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
@@ -466,10 +454,10 @@ class Records(Part):
 
     async def stored(self, one: Attempt, video: Video) -> None:
         """Write down where a video is kept."""
-        await self._store(Kept(one, video))
+        await self._store(StoredVideo(one, video))
 
     @writes_together
-    def _store(self, connection: Connection, those: Sequence[Kept]) -> Answers[None]:
+    def _store(self, connection: Connection, those: Sequence[StoredVideo]) -> Answers[None]:
         keys = {each.one.key for each in those}
         locked = lock_keys(connection, keys)
         connection.execute(_STORING, [this(each.one) for each in those])
@@ -494,7 +482,7 @@ class Records(Part):
         owned = owned_requests(connection, purchase.realm, [video.request_id])
         if not owned and latest_attempt(connection, purchase.key) is None:
             one = add_attempt(connection, from_file(purchase, video))
-            put_files(connection, [Kept(one, video)])
+            put_files(connection, [StoredVideo(one, video)])
 
     @writes
     def parked(self, connection: Connection, one: Attempt, because: str) -> bool:

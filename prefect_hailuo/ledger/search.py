@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
@@ -30,13 +30,11 @@ from prefect_hailuo.ledger.attempt import (
 )
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.tables import (
-    as_accepted,
+    adopt_request,
     attempt,
-    is_attempt,
     lock_keys,
     now_in,
     owned_requests,
-    void_consent,
 )
 from prefect_hailuo.models.catalogue import find_input_class
 from prefect_hailuo.models.image import with_identities
@@ -220,7 +218,7 @@ def _pair_off(
     if pairs is None:
         return Finding(adopted=False, because=_unclear(len(equal), len(group)))
     for missing, request in pairs:
-        _adopt(connection, missing, request)
+        adopt_request(connection, missing, ticket_of(missing, request))
     return Finding(adopted=True)
 
 
@@ -269,16 +267,6 @@ def _unclear(requests: int, attempts: int) -> str:
         f"fal's history shows {many} of this input in the time of its POST that nobody claims, "
         f"and {few} one."
     )
-
-
-def _adopt(connection: Connection, missing: Attempt, request: PastRequest) -> None:
-    ticket = ticket_of(missing, request)
-    connection.execute(
-        update(attempt)
-        .where(is_attempt(missing), attempt.c.request_id.is_(None))
-        .values({**as_accepted(ticket), "adopted": True})
-    )
-    void_consent(connection, missing)
 
 
 def ticket_of(one: Attempt, request: PastRequest) -> Ticket:
