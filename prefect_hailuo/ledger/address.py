@@ -1,7 +1,4 @@
-"""Where the ledger is: a file of SQLite's, or a PostgreSQL database.
-
-What kind of file system a file is on, as Linux tells it.
-"""
+"""Where the ledger is: a file of SQLite's, or a PostgreSQL database. And which disks are fit."""
 
 from __future__ import annotations
 

@@ -127,7 +127,20 @@ class Claims(Part):
 
     @writes_together
     def _begin(self, connection: Connection, those: Sequence[Sending]) -> Answers[bool]:
-        return Answers(begin_all(connection, those))
+        """Mark as sending those whose attempts are still theirs, and still wanted."""
+        keys = {each.mine.key for each in those}
+        # A claim that finds the lease ended must not void an attempt that is being changed here.
+        lock_keys(connection, keys)
+        cancelled = cancelled_among(connection, (each.run for each in those))
+        unwanted = unwanted_among(connection, keys)
+        wanted = [each for each in those if each.mine.key not in unwanted]
+        begun = _mark_sending(
+            connection, [each for each in wanted if not each.run.among(cancelled)]
+        )
+        return Answers(
+            was_cancelled(each.run) if each.run.among(cancelled) else each.mine.owner in begun
+            for each in those
+        )
 
     @reads_together
     def latest(self, connection: Connection, keys: Sequence[str]) -> Answers[Attempt | None]:
@@ -423,27 +436,12 @@ class Sending:
     run: Run
 
 
-def begin_all(connection: Connection, those: Sequence[Sending]) -> list[bool | Exception]:
-    """Mark as sending those whose attempts are still theirs, and still wanted."""
-    keys = {each.mine.key for each in those}
-    # A claim that finds the lease ended must not void an attempt that is being changed here.
-    lock_keys(connection, keys)
-    cancelled = cancelled_among(connection, (each.run for each in those))
-    unwanted = unwanted_among(connection, keys)
-    wanted = [each for each in those if each.mine.key not in unwanted]
-    begun = _begin(connection, [each for each in wanted if not each.run.among(cancelled)])
-    return [
-        was_cancelled(each.run) if each.run.among(cancelled) else each.mine.owner in begun
-        for each in those
-    ]
-
-
 def was_cancelled(run: Run) -> RunCancelledError:
     """The error for a flow run that is known to be cancelled."""
     return RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
 
 
-def _begin(connection: Connection, those: Sequence[Sending]) -> set[str | None]:
+def _mark_sending(connection: Connection, those: Sequence[Sending]) -> set[str | None]:
     """Write it down; returns the owners whose attempts were still theirs."""
     begun: set[str | None] = set()
     for seconds in {each.lease_seconds for each in those}:

@@ -1,7 +1,4 @@
-"""What the ledger knows, for people to look at: lists, and the whole story of one key.
-
-Attempts that came to no end, for a sweep to go through.
-"""
+"""The ledger as people and sweeps look at it: lists, the story of one key, unfinished attempts."""
 
 from __future__ import annotations
 
