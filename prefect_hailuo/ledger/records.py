@@ -331,7 +331,7 @@ def _write(connection: Connection, given: Sequence[Attempt]) -> None:
 
 
 def _revive(connection: Connection, owner: Attempt, ticket: Ticket) -> Attempt:
-    """Take up an attempt again that was recorded as failed, and whose request a person found good."""
+    """Reopen an attempt that was recorded as failed, if a person found its request good."""
     if owner.fate not in (Fate.FAILED, Fate.CANCELLED):
         return owner
     changed = connection.execute(
@@ -371,8 +371,8 @@ class Records(Part):
     def _accept(self, connection: Connection, those: Sequence[Accepted]) -> Answers[Attempt]:
         """Give each attempt its ticket; returns the attempts that hold the tickets.
 
-        The ticket of an attempt that was given another request becomes a further attempt, shown as a
-        duplicate.
+        The ticket of an attempt that was given another request becomes a further attempt, shown as
+        a duplicate.
         """
         keys = {each.mine.key for each in those}
         locked = lock_keys(connection, keys)

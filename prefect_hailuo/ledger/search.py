@@ -174,7 +174,7 @@ def window_of(one: Attempt) -> Window:
 
 
 def _group(connection: Connection, one: Attempt) -> list[Attempt] | None:
-    """The attempts that a request in this one's window may belong to; None if it has its request."""
+    """The attempts that may own a request in this one's window; None if it has its request."""
     found = connection.execute(
         select(attempt).where(
             attempt.c.realm == one.realm,

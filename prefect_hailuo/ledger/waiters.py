@@ -1,4 +1,4 @@
-"""The calls that wait for a key. A request is cancelled only when none of them wants it any more."""
+"""The calls that wait for a key. A request is cancelled only when none of them wants it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger as lines of JSON (`Exchange`), and the deletion of what can no longer matter (`Pruning`).
+"""The ledger as lines of JSON (`Exchange`), and the deletion of what no longer matters (`Pruning`).
 
 An export holds what the tables hold, without any key or password, and can be merged into a ledger.
 
