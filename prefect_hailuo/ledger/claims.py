@@ -108,16 +108,15 @@ class Claims(Part):
         return answers
 
     async def begin_sending(self, mine: Attempt, seconds: float, run: Run = NOBODY) -> bool:
-        """Turn an intent into a POST that may be on its way: the last thing before it is.
+        """Mark an attempt as sending: the last step before its POST.
 
         Args:
             mine: The attempt, as `claim` gave it.
-            seconds: The POST's hard time limit: so much of the lease is renewed at least.
+            seconds: The POST's hard time limit; the lease is extended beyond it.
             run: Who claimed it.
 
         Returns:
-            Whether the attempt is still the caller's and still wanted; if not, nothing may be
-            sent.
+            Whether the attempt is still the caller's and still wanted; if not, nothing may be sent.
 
         Raises:
             RunCancelledError: The flow run that asks was cancelled since.
@@ -175,18 +174,17 @@ class Claims(Part):
     ) -> bool:
         """Allow one more purchase of a key, in place of this one attempt.
 
-        It is a compare-and-swap on the attempt's number, and spent by the next attempt that may
-        have cost money, whoever makes it. If the attempt's own request turns up before, it is
-        void.
+        It is a compare-and-swap on the attempt's number. The next attempt that may have cost money
+        uses it up. It is void if the attempt's own request turns up before.
 
         Args:
             key: The generation's key.
             number: The attempt that may be replaced.
-            unfound: Whether that was allowed only because its request is not found: if it has
-                turned up since, nothing is allowed.
+            unfound: Whether it may be replaced only because its request was not found: then
+                nothing is allowed if the request has turned up since.
 
         Returns:
-            Whether that attempt still is the one that counts, and none that somebody is submitting.
+            Whether that attempt still is the one that counts, and is not being submitted.
         """
         lock_key(connection, key)
         latest = latest_attempt(connection, key)
@@ -242,7 +240,7 @@ class _Deciding:
 
 
 def _decide(purchase: Purchase, key: LockedKey, now: float) -> Decision | None:
-    """What the table says, with consents, leases, accounts and the number of attempts looked at.
+    """What `RERUN` says, after consents, leases, accounts and the number of attempts.
 
     Returns:
         The decision; None where it is to be bought.

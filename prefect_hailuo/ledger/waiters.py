@@ -214,7 +214,7 @@ class Waiters(Part):
 
     @reads
     def unwanted(self, connection: Connection, realm: Realm) -> list[Attempt]:
-        """The submitted attempts whose waiters were all cancelled, and fal was not told yet."""
+        """The submitted attempts that nobody wants any more, and fal was not asked to cancel."""
         # As a subquery: PostgreSQL takes no more than 32,767 parameters.
         cancelled = select(waiter.c.key).where(
             waiter.c.realm == realm, waiter.c.cancelled_at.is_not(None)

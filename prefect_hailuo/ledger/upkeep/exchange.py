@@ -385,7 +385,7 @@ def _empty(before: float) -> list[ColumnElement[bool]]:
 
 
 def _gone(realm: Realm, before: float) -> list[ColumnElement[bool]]:
-    """Waiters that ended; whoever waits for what is open counts, however long ago it began."""
+    """Waiters that ended, except those of open attempts, however old they are."""
     open_keys = select(attempt.c.key).where(attempt.c.realm == realm, _is_open())
     return [
         waiter.c.realm == realm,
