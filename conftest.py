@@ -26,7 +26,7 @@ from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.ledger.address import Allowance
 
 pytest_plugins = [
-    *("databases", "prefect_servers", "process_loops", "scenes", "side_by_side"),
+    *("databases", "prefect_servers", "process_loops", "released", "scenes", "side_by_side"),
     *("s3_servers", "tiny_emulators"),
 ]
 

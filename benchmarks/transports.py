@@ -45,7 +45,7 @@ from benchmarks.flights.flight import WORTHLESS_KEY
 from benchmarks.lean_fal.load import Load
 from benchmarks.lean_fal.process import LeanFal, lean_fal
 from benchmarks.staying_inside import stay_inside
-from prefect_hailuo.fal.light_transport import LightTransport
+from prefect_hailuo.fal.read_transport import ReadTransport
 from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
 HEADERS = {"Authorization": f"Key {WORTHLESS_KEY}"}
@@ -143,7 +143,7 @@ async def _open(name: str, stack: AsyncExitStack) -> Contender:
         limits=httpx.Limits(max_connections=1000, max_keepalive_connections=1000)
     )
     if name == LIGHT:
-        transport = LightTransport(ssl.create_default_context())
+        transport = ReadTransport(ssl.create_default_context())
     client = httpx.AsyncClient(transport=transport, timeout=60)
     return OverHttpx(await stack.enter_async_context(client))
 

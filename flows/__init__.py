@@ -1,1 +1,1 @@
-"""Flows to deploy, to call from other flows, or to run as commands."""
+"""The flows of `prefect_hailuo.flows` as files of a clone, to deploy by path and to run."""

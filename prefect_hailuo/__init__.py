@@ -5,7 +5,9 @@ Each name is imported when it is first touched: whoever needs one thing does not
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,7 @@ __all__ = [
     "HailuoVideoJob",
     "HailuoVideoRun",
     "ImageSource",
+    "PurchaseOptions",
     "Question",
     "Ticket",
     "Video",
@@ -93,6 +96,20 @@ __all__ = [
     "webhook_app",
 ]
 
+
+class _MovedModules:
+    """Finds modules under the names that they had in earlier releases; asked last."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if not name.startswith(f"{__name__}."):
+            return None
+        found: ModuleSpec | None = import_module(f"{__name__}.moved").spec_of(name)
+        return found
+
+
+sys.meta_path.append(_MovedModules)
+
 if TYPE_CHECKING:
     from prefect_hailuo.engine.order import buying_only
     from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
@@ -114,6 +131,7 @@ if TYPE_CHECKING:
     from prefect_hailuo.models.video import Video
     from prefect_hailuo.runs.blocks import Budget, FalCredentials
     from prefect_hailuo.runs.estimate import Estimate, aestimate, estimate
+    from prefect_hailuo.runs.options import PurchaseOptions
     from prefect_hailuo.runs.orders import BatchItem, GenerationCachePolicy
     from prefect_hailuo.tasks.approval import Question, aask_approval, ask_approval
     from prefect_hailuo.tasks.batch import (
@@ -195,6 +213,7 @@ else:
         "HailuoVideoJob": "tasks.jobs",
         "HailuoVideoRun": "tasks.jobs",
         "ImageSource": "models.image",
+        "PurchaseOptions": "runs.options",
         "Question": "tasks.approval",
         "Ticket": "ticket",
         "Video": "models.video",

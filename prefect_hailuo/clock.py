@@ -1,4 +1,4 @@
-"""Time, as something that can be handed in."""
+"""Time that can be handed in: a clock, and deadlines on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 
 
 class Clock(Protocol):
-    """What all waiting is measured and spent with."""
+    """Measures all waiting, and does it."""
 
     def now(self) -> float:
         """Seconds on a scale that never goes back."""
@@ -21,10 +21,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class SystemClock:
-    """The machine's monotonic clock, which no change of the time of day can move."""
+    """The machine's monotonic clock, which ignores changes of the time of day."""
 
     def now(self) -> float:
-        """Seconds since some moment in the past."""
+        """Seconds since an arbitrary moment in the past."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -36,8 +36,8 @@ class Deadline:
     """An absolute moment on a clock.
 
     Args:
-        seconds: How far away it is, from now.
-        clock: The clock that it is on.
+        seconds: How far away it is from now.
+        clock: The clock; by default, the system's.
 
     Example:
         >>> Deadline(60).passed
@@ -67,5 +67,5 @@ class Deadline:
         return self.remaining <= 0
 
     async def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass, or as much of it as is left."""
+        """Let `seconds` pass, or the time that is left if that is less."""
         await self.clock.sleep(min(seconds, self.remaining))

@@ -1,17 +1,17 @@
 """Everything that can go wrong, as a tree.
 
     HailuoError
-    ├── ConfigurationError           something on this side needs setting right
+    ├── ConfigurationError           something must be set right here; nothing was sent
     │   ├── MissingKeyError          no API key was given
     │   ├── InsecureHostError        a host that must not be given the key
-    │   ├── UnknownEndpointError     no endpoint is called that
+    │   ├── UnknownEndpointError     there is no endpoint of this name
     │   ├── OtherAccountError        another account is making this video
-    │   ├── ImageError               a picture cannot be had, or not be used
+    │   ├── ImageError               a picture cannot be read, or the models do not take it
     │   └── MissingExtraError        an optional dependency is not installed
     ├── LedgerError                  the ledger cannot be used; nothing is bought without it
-    ├── ConcurrencyLimitError        nobody can say whether the account's limit leaves room
+    ├── ConcurrencyLimitError        whether the account's limit leaves room is not known
     ├── BudgetError                  the scope's budget does not allow it
-    ├── SchemaDriftError             fal's documents or prices are not what this release knows
+    ├── SchemaDriftError             fal's documents or prices differ from this release's
     ├── NotApprovedError             no person approved the cost
     ├── FalError                     what fal said, or failed to say
     │   ├── BadKeyError              401, or 403 for another reason than credit
@@ -26,29 +26,21 @@
     │   ├── FalFaultError            5xx, fal or its runner failed
     │   ├── UnreachableError         no connection to fal stood
     │   ├── StreamDroppedError       a stream of statuses broke off
-    │   ├── MalformedReplyError      an answer that is not of fal's protocol
+    │   ├── MalformedReplyError      the answer does not follow fal's protocol
     │   └── RealmMismatchError       the emulator answered for fal, or fal for the emulator
     ├── SubmitUnknownError           the POST went out, and its answer was lost
-    ├── RunCancelledError            its flow run was cancelled, so nothing is bought for it
-    ├── ParkedError                  it may have been bought: somebody has to decide
-    ├── AbandonedError               somebody decided to give the attempt up
+    ├── RunCancelledError            its flow run was cancelled; nothing is bought for it
+    ├── ParkedError                  it may have been bought; a person has to decide
+    ├── AbandonedError               a person gave the attempt up
     ├── GenerationTimeoutError       the deadline passed; the ticket is still good
     ├── DownloadError                the video did not arrive whole; it is still at fal
     │   └── VideoExpiredError        fal no longer serves the file
     ├── StorageError                 the video could not be written where it was to go
-    └── BatchError                   some videos of a batch failed; it carries all outcomes
+    └── BatchError                   some videos of a batch failed; it carries every outcome
 
-Every error says what happened, what cures it, whether money was spent
-(`billed`) and whether trying again can help (`retryable`). Those that follow a
-submission carry its `ticket`, so that nothing paid for is ever out of reach.
-
-What every error of this package says.
-
-What fal said, or failed to say.
-
-What is wrong, or not allowed, on this side.
-
-What became of a purchase, or of its video.
+Every error says what happened, what cures it, whether money was spent (`billed`) and whether
+trying again can help (`retryable`). An error after a submission carries its `ticket`, so nothing
+that was paid for is out of reach.
 """
 
 from __future__ import annotations
@@ -62,14 +54,18 @@ if TYPE_CHECKING:
     from prefect_hailuo.ticket import Ticket
 
 
+__path__: list[str] = []
+"""In the first release this was a package, and pickled errors name the modules that it had."""
+
+
 class Billed(str, Enum):
-    """Whether fal charged for what failed."""
+    """Whether fal charged for the failure."""
 
     NO = "no"
     YES = "yes"
     UNKNOWN = "unknown"
 
-    __str__ = str.__str__  # in every Python the value, not the member's name
+    __str__ = str.__str__  # the value in every Python, not the member's name
 
 
 class Problem(NamedTuple):
@@ -98,8 +94,8 @@ class HailuoError(Exception):
         cure: What the caller can do; by default, the class's own advice.
         billed: Whether money was spent; by default, the class's own rule.
         retryable: Whether trying again can help; by default, the class's own rule.
-        retry_after: Seconds that fal asked to wait before trying again.
-        ticket: The request that this is about, if one was accepted.
+        retry_after: Seconds to wait before trying again, if fal named them.
+        ticket: The request that failed, if one was accepted.
 
     Example:
         >>> error = HailuoError("The disk is full.", cure="Free some space.")
@@ -121,8 +117,8 @@ class HailuoError(Exception):
         retry_after: float | None = None,
         ticket: Ticket | None = None,
     ) -> None:
-        # Only the message goes into `args`: pickling calls the class with `args`
-        # and then restores the rest from `__dict__`.
+        # Only the message goes into `args`: unpickling calls the class with `args` and then
+        # restores the rest from `__dict__`.
         super().__init__(message)
         self.message = message
         self.cure = self.default_cure if cure is None else cure
@@ -142,13 +138,13 @@ E = TypeVar("E", bound=HailuoError)
 
 
 def about(ticket: Ticket | None, error: E) -> E:
-    """The error, with the request that it is about, unless it names one already."""
+    """Add the request to an error, unless the error carries one already."""
     error.ticket = error.ticket or ticket
     return error
 
 
 class FalError(HailuoError):
-    """What fal said, or failed to say; `error_type` is fal's own name of it, where it gave one."""
+    """What fal said, or failed to say; `error_type` is fal's own name for it, if it gave one."""
 
     error_type: str | None = None
 
@@ -198,7 +194,7 @@ class RequestRefusedError(FalError):
 
 
 class RequestNotFoundError(FalError):
-    """This account knows no such request, or fal has dropped its result."""
+    """The account has no such request, or fal has dropped its result."""
 
     default_cure = (
         "Check the request id and that the key is of the account that submitted it; fal keeps a "
@@ -206,7 +202,7 @@ class RequestNotFoundError(FalError):
     )
     default_billed = Billed.UNKNOWN
     answered_by: str | None = None
-    """Which emulator said so, if it was one."""
+    """The emulator that said so, if one did."""
 
 
 class NotReadyError(FalError):
@@ -247,28 +243,28 @@ class StreamDroppedError(FalError):
 
 
 class MalformedReplyError(FalError):
-    """An answer that is not of fal's protocol."""
+    """An answer that does not follow fal's protocol."""
 
     default_cure = "Check that the configured hosts are fal's; if they are, report this."
     default_billed = Billed.UNKNOWN
 
 
 class RealmMismatchError(FalError):
-    """The emulator answered credentials for fal, or the other way about."""
+    """The emulator answered credentials for fal, or fal answered those for the emulator."""
 
     default_cure = "Use emulator.credentials() for the emulator, and a real key for fal only."
 
 
 class ConfigurationError(HailuoError):
-    """Something on this side needs setting right; nothing was sent."""
+    """Something must be set right on this side; nothing was sent."""
 
 
 class ConcurrencyLimitError(HailuoError):
-    """Nobody can say whether the account's concurrency limit leaves room; nothing was bought."""
+    """Whether the account's concurrency limit leaves room is not known; nothing was bought."""
 
     default_cure = (
-        "Check PREFECT_API_URL, and that the server is there, and run again; or take the setting "
-        "PREFECT_INTEGRATIONS_HAILUO_CONCURRENCY_LIMIT away."
+        "Check PREFECT_API_URL and that the server is running, and run again; or remove the "
+        "setting PREFECT_INTEGRATIONS_HAILUO_CONCURRENCY_LIMIT."
     )
     default_retryable = True
 
@@ -292,7 +288,7 @@ class InsecureHostError(ConfigurationError):
 
 
 class UnknownEndpointError(ConfigurationError, ValueError):
-    """No endpoint is called that."""
+    """There is no endpoint of this name."""
 
     default_cure = "List the models with: prefect-hailuo models"
 
@@ -314,7 +310,7 @@ class MissingExtraError(ConfigurationError):
 
 
 class ImageError(ConfigurationError):
-    """A picture cannot be had, or is none that the models take; nothing was bought."""
+    """A picture cannot be read, or the models do not take it; nothing was bought."""
 
     default_cure = (
         "Pass a JPEG, PNG or WebP under 20 MB, with its shorter side over 300 pixels and its sides "
@@ -323,7 +319,7 @@ class ImageError(ConfigurationError):
 
 
 class LedgerError(HailuoError):
-    """The ledger cannot be used, and without it nothing is bought."""
+    """The ledger cannot be used; without it nothing is bought."""
 
     default_cure = (
         "Make it reachable and writable, or name another with the setting "
@@ -350,13 +346,13 @@ class NotApprovedError(HailuoError):
 
 
 class RunCancelledError(HailuoError):
-    """The flow run that asks was cancelled, so nothing is bought for it."""
+    """The flow run that asked for the video was cancelled, so nothing is bought for it."""
 
     default_cure = "Run it again if the video is wanted after all."
 
 
 class SchemaDriftError(HailuoError):
-    """fal's documents or prices are not what this release knows; nothing was bought."""
+    """fal's documents or prices differ from what this release knows; nothing was bought."""
 
     default_cure = (
         "See the artifact for what has drifted, and upgrade: pip install -U prefect-hailuo."
@@ -366,7 +362,7 @@ class SchemaDriftError(HailuoError):
 class SubmitUnknownError(HailuoError):
     """The submission went out and its answer was lost: it may have bought a video.
 
-    Only the bare client raises it; the tasks and jobs look for the request and go on with it.
+    Only the bare client raises it. The tasks and jobs look for the request and go on with it.
     """
 
     default_cure = (
@@ -377,7 +373,7 @@ class SubmitUnknownError(HailuoError):
 
 
 class ParkedError(HailuoError):
-    """It may have been bought, and nobody can say: it is not bought again unasked.
+    """It may have been bought, and that cannot be found out: it is not bought again unasked.
 
     `key` is the generation's, for `prefect-hailuo ledger show` and `resolve`.
     """
@@ -388,7 +384,7 @@ class ParkedError(HailuoError):
 
 
 class AbandonedError(HailuoError):
-    """Somebody decided to give the attempt up, whatever became of it at fal."""
+    """A person gave the attempt up, without knowing what became of it at fal."""
 
     default_cure = (
         "Pass another take, or allow one more purchase with: prefect-hailuo ledger resolve KEY "
@@ -441,7 +437,7 @@ class StorageError(HailuoError):
 
 
 class Outcome(Protocol):
-    """What became of one input of a batch, as `VideoOutcome` has it: a video, or an error."""
+    """The outcome of one input of a batch, as in `VideoOutcome`: a video or an error."""
 
     @property
     def index(self) -> int:
@@ -449,23 +445,23 @@ class Outcome(Protocol):
 
     @property
     def input(self) -> Any:
-        """What was to be generated: a typed input."""
+        """The typed input."""
 
     @property
     def video(self) -> Any:
-        """The stored `Video`; None where there is an error instead."""
+        """The stored `Video`; None if there is an error instead."""
 
     @property
     def error(self) -> HailuoError | None:
-        """What went wrong, if anything did."""
+        """What went wrong; None if nothing did."""
 
 
 class BatchError(HailuoError):
-    """Some videos of a batch failed; `outcomes` are those of all, and each failure's own error."""
+    """Some videos of a batch failed; `outcomes` has each input's video or error."""
 
     default_cure = (
-        "See the error of each: [each.error for each in error.outcomes if each.error]. What is "
-        "there stays there; run it again, and only what failed is tried."
+        "See the error of each: [each.error for each in error.outcomes if each.error]. The "
+        "stored videos stay; run it again, and only the failed ones are tried."
     )
     default_billed = Billed.UNKNOWN
     outcomes: Sequence[Outcome] = ()

@@ -1,35 +1,39 @@
-"""A request that fal accepted, as a value that any process can go on from."""
+"""A request that fal accepted, as a value from which any process can go on."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Realm = Literal["fal", "emulator"]
-"""Who is at the other end: fal, where money is spent, or the emulator, where none is."""
+"""Who is at the other end: fal, where money is spent, or the emulator, where nothing costs."""
 
 
 class Ticket(BaseModel):
-    """A request that was accepted: all that it takes to follow, collect or cancel it.
+    """An accepted request: everything that it takes to follow, collect or cancel it.
 
-    A ticket is a plain value. Any process that holds it and the account's key can go on from it.
+    Any process that has the ticket and the account's key can go on from it.
 
     Args:
         endpoint: fal's endpoint id.
         request_id: fal's id of the request.
-        status_url: Where fal said its status is; used only if it is on the configured hosts.
-        response_url: The same of its result.
-        cancel_url: The same of cancelling it.
+        status_url: Its status, as fal named the URL; used only on the configured hosts.
+        response_url: Its result, likewise.
+        cancel_url: Its cancellation, likewise.
         realm: Whether fal or the emulator accepted it.
-        account: The label of the account that it belongs to.
+        account: The label of its account.
         submitted_at: When it was accepted, UTC; unknown for an adopted request.
-        input: What was asked for; unknown for an adopted request.
+        input: Its input; unknown for an adopted request.
         take: Which of several videos of the same input.
-        labels: The caller's own words for it, such as shot and client.
-        queue_position: How many were before it when it was accepted, if fal said so.
-        webhook_url: Where fal is to tell of its end, for the ledger to hear of it.
+        labels: The caller's labels, such as shot and client.
+        queue_position: How many requests were before it when it was accepted, if fal said so.
+        webhook_url: The URL that fal calls when it ends, so that the ledger hears of it.
+        key: The key of its generation; unknown for an adopted request.
+        price_usd: What it costs by the catalogue, in US dollars, as its buyer knew it.
+        expected_seconds: How long it usually takes, as its buyer knew it.
 
     Example:
         >>> ticket = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
@@ -52,3 +56,6 @@ class Ticket(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict)
     queue_position: int | None = None
     webhook_url: str | None = None
+    key: str | None = None
+    price_usd: Decimal | None = None
+    expected_seconds: float | None = None

@@ -160,11 +160,13 @@ class Served:
 
 
 @contextmanager
-def running(command: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[int]:
+def running(
+    command: Sequence[str], environment: dict[str, str], log: Path, cwd: Path = HERE
+) -> Iterator[int]:
     """A program in a process group of its own, ended with all its children."""
     with log.open("w") as out:
         process = subprocess.Popen(
-            command, env=environment, cwd=HERE, stdout=out, stderr=out, start_new_session=True
+            command, env=environment, cwd=cwd, stdout=out, stderr=out, start_new_session=True
         )
     try:
         yield process.pid

@@ -21,7 +21,8 @@ from pydantic import SecretStr
 
 from prefect_hailuo.engine.loop import Connections, Emit, Job, process_loop
 from prefect_hailuo.engine.order import Order
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.road import generate
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal import transport
 from prefect_hailuo.fal.hosts import Access, Hosts
@@ -93,7 +94,7 @@ def generating(order: Order) -> Job[Video]:
     """The whole road, as a job for the loop."""
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        return await Road(order.access, order.ledger, connections, emit).generate(order)
+        return await generate(order, Session(order.access, order.ledger, connections, emit))
 
     return job
 

@@ -12,9 +12,10 @@ import anyio
 from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, Video
 from prefect_hailuo.clock import Clock
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.engine import road
 from prefect_hailuo.engine.loop import Connections, Emit, Job, ignore, process_loop
 from prefect_hailuo.engine.order import Order
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.runs.orders import make_order
 from prefect_hailuo.runs.steps import generating
@@ -61,8 +62,9 @@ def timed(order: Order, clock: Clock) -> Job[Video]:
     """The whole road, on another clock."""
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        road = Road(order.access, order.ledger, connections, emit, clock)
-        return await road.generate(order)
+        return await road.generate(
+            order, Session(order.access, order.ledger, connections, emit, clock)
+        )
 
     return job
 

@@ -6,8 +6,6 @@ They are parsed by what would run them, and not run: they start servers, or spen
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
 import json
 import re
 import shlex
@@ -17,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from uuid import UUID
 
-import pytest
 import yaml  # type: ignore[import-untyped]
 from cyclopts import App
 from prefect.cli._app import _app as prefect_app
@@ -25,6 +22,7 @@ from prefect.settings import Settings
 from sybil import Example
 
 from prefect_hailuo.cli import app
+from prefect_hailuo.flows.command import complete
 from prefect_hailuo.runs.settings import PREFIX, HailuoSettings
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +100,7 @@ def _is_prefects(name: str) -> bool:
 
 
 def _parse_ours(arguments: list[str]) -> None:
-    _parse(app, arguments)
+    _parse(app, complete(arguments) if arguments[0] == "run" else arguments)
 
 
 def _parse_prefects(arguments: list[str]) -> None:
@@ -124,12 +122,8 @@ def _parse_python(arguments: list[str]) -> None:
         return
     path = Path(arguments[0])
     assert (ROOT / path).is_file(), path
-    parser = import_module(".".join(path.with_suffix("").parts))._parser()
-    with contextlib.redirect_stderr(io.StringIO()) as said:
-        try:
-            parser.parse_args(arguments[1:])
-        except SystemExit:
-            pytest.fail(said.getvalue())
+    assert path.parent == Path("flows"), path
+    _parse(import_module(f"prefect_hailuo.flows.{path.stem}").app, complete(arguments[1:]))
 
 
 def _check_imports(code: str) -> None:

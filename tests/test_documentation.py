@@ -66,7 +66,7 @@ def test_nothing_is_loaded_from_other_hosts(site: Path) -> None:
 def test_the_commands_page_has_every_command(site: Path) -> None:
     """With what each takes, from the commands themselves."""
     page = (site / "reference" / "commands.html").read_text()
-    for name in ("emulator", "estimate", "spend", "ledger resolve", "ledger import"):
+    for name in ("emulator", "estimate", "spend", "ledger resolve", "ledger import", "run batch"):
         assert f"prefect-hailuo {name}" in page
 
 
@@ -109,6 +109,9 @@ WRONG = [
     "prefect deployment start batch/default",
     "python flows/batches.py",
     "python flows/text_to_video.py --emulator",
+    "prefect-hailuo run text-to-video --emulator",
+    "prefect-hailuo run batches rows.csv",
+    "prefect-hailuo doctor --emulator",
     "python -m benchmarks.nothing",
     "export PREFECT_INTEGRATIONS_HAILUO_TIMEOUT=3600",
     "export PREFECT_INTEGRATIONS_HAILUO_TIMEOUT_SECONDS=soon",

@@ -51,7 +51,9 @@ def test_importing_the_package_loads_none_of_it() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["hailuo_23_pro_text_to_video", "FalCredentials", "Budget"])
+@pytest.mark.parametrize(
+    "name", ["hailuo_23_pro_text_to_video", "FalCredentials", "Budget", "cancel_generations"]
+)
 def test_a_flow_loads_nothing_heavy(name: str) -> None:
     """What a flow's file imports brings nothing heavy that Prefect has not brought already."""
     loaded = loaded_by(f"from prefect_hailuo import {name}", after="from prefect import flow, task")

@@ -77,7 +77,7 @@ def _imported_by(node: ast.AST) -> list[str]:
 
 
 ROOMS = [
-    *("clock", "ticket"),
+    *("moved", "clock", "ticket"),
     *("errors", "models", "fal", "media", "storage", "ledger", "engine"),
     *("runs", "tasks", "block_types"),
     *("emulator", "flows", "cli"),

@@ -1,7 +1,7 @@
 """Puts the package's public names on the pages of the reference, none forgotten.
 
-A page says `public: tasks step_tasks`, and gets what comes from those modules; `public: *` is all
-that no page asked for. So a new name is in the reference as soon as it is public.
+A page says `public: tasks.steps BatchItem`, and gets what comes from that module, and that name;
+`public: *` is all that no page asked for. So a new name is in the reference at once.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def homes() -> dict[str, str]:
 
 
 def asked_for() -> set[str]:
-    """The modules that some page asks for by name."""
+    """The modules and names that some page asks for."""
     marks = [mark for page in PAGES.glob("*.md") for mark in MARK.findall(page.read_text())]
-    return {module for mark in marks for module in mark.split()}
+    return {word for mark in marks for word in mark.split()}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -47,8 +47,13 @@ def _settings() -> str:
     return "\n".join(rows)
 
 
-def _entries(modules: list[str]) -> str:
+def _entries(asked: list[str]) -> str:
     known = homes()
-    wanted = set(known.values()) - asked_for() if modules == ["*"] else set(modules)
-    names = [name for name in known if known[name] in wanted]
+    if asked == ["*"]:
+        elsewhere = asked_for()
+        names = [name for name, home in known.items() if not {name, home} & elsewhere]
+    else:
+        if unknown := set(asked) - known.keys() - set(known.values()):
+            raise LookupError(f"A page of the reference asks for {unknown}, which is not public.")
+        names = [name for name, home in known.items() if {name, home} & set(asked)]
     return "\n\n".join(f"::: prefect_hailuo.{name}" for name in names)

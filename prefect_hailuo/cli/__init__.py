@@ -12,9 +12,11 @@ from cyclopts import App
 from prefect_hailuo.cli.doctor import doctor
 from prefect_hailuo.cli.ledger import export, import_, list_, prune, reconcile, resolve, show
 from prefect_hailuo.cli.money import estimate, models, spend
+from prefect_hailuo.cli.run import run
 from prefect_hailuo.cli.serve import emulator, webhooks
 from prefect_hailuo.cli.show import plain
 from prefect_hailuo.errors import HailuoError
+from prefect_hailuo.flows.command import complete, run_app
 
 app = App(
     name="prefect-hailuo",
@@ -27,6 +29,7 @@ ledger = App(
     help="The record of everything that was bought: see it, decide what it cannot, keep it.",
 )
 
+app.command(run)
 app.command(emulator)
 app.command(webhooks)
 app.command(models)
@@ -44,7 +47,7 @@ ledger.command(prune)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command.
+    """Run the command, and end the process with its exit code; 2 is for a wrong call.
 
     Args:
         arguments: What follows its name; None: what this process was started with.
@@ -53,9 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot show a prompt's letters is no reason to show nothing.
             stream.reconfigure(errors="replace")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["run"]:
+        words = complete(words)
     try:
-        app(sys.argv[1:] if arguments is None else arguments)
+        code = run_app(app, words)
     except HailuoError as error:
         sys.exit(plain(f"error: {error.message} {error.cure}"))
     except OSError as error:
         sys.exit(plain(f"error: {error}"))
+    sys.exit(code)

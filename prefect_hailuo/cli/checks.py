@@ -550,7 +550,7 @@ def _left(loose: _Loose, realm: Realm) -> list[Finding]:
         found.append(warning("ledger", says, cure, parked=loose.parked))
     if loose.forsaken:
         says = f"{at_least}{loose.forsaken} came to no end, and no process waits for them"
-        cure = f"prefect-hailuo ledger reconcile --realm {realm}; schedule flows/reconcile.py"
+        cure = f"prefect-hailuo ledger reconcile --realm {realm}; schedule the flow reconcile"
         found.append(warning("ledger", says, cure, forsaken=loose.forsaken))
     return found
 

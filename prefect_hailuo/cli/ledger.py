@@ -44,7 +44,7 @@ from prefect_hailuo.cli.show import (
     when,
 )
 from prefect_hailuo.engine.loop import Connections, Emit
-from prefect_hailuo.engine.sweep import Resolving
+from prefect_hailuo.engine.resolution import Resolution
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient
@@ -444,10 +444,10 @@ def resolve(
     if adopt is not None:
         said = _adopt(where, whole, attempt, adopt.strip(), credentials, force)
     elif allow_one_resubmit:
-        ask(where, lambda ledger: Resolving(ledger, whole, attempt).allow())
+        ask(where, lambda ledger: Resolution(ledger, whole, attempt).allow())
         said = "One more purchase is allowed."
     else:
-        ask(where, lambda ledger: Resolving(ledger, whole, attempt).abandon())
+        ask(where, lambda ledger: Resolution(ledger, whole, attempt).abandon())
         said = "It is given up, and counts as spent."
     _tell(ask(where, lambda ledger: ledger.reading.story(whole)), said, json)
 
@@ -470,11 +470,11 @@ def _adopt(
     credentials: str | None,
     force: bool,
 ) -> str:
-    one = ask(realm, lambda ledger: Resolving(ledger, key, number).latest())
+    one = ask(realm, lambda ledger: Resolution(ledger, key, number).latest())
     access = access_of(realm, credentials or one.credentials)
 
     async def adopt(ledger: Ledger, connections: Connections, emit: Emit) -> Attempt:
-        resolving = Resolving(ledger, key, one.number)
+        resolving = Resolution(ledger, key, one.number)
         return await resolving.adopt(request_id, access, connections, force=force)
 
     adopted = ask_with(realm, adopt)

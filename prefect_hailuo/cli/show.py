@@ -36,8 +36,8 @@ from prefect_hailuo.ledger.attempt import Attempt, Fate, Rerun, is_parked, momen
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.upkeep.reading import Story, Waiter
 from prefect_hailuo.models.catalogue import model_name
-from prefect_hailuo.models.endpoint import dollars
 from prefect_hailuo.models.image import with_identities
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.runs.blocks import resolve_credentials
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.ticket import Realm

@@ -1,8 +1,8 @@
-"""Any number of generations on one road: each as if it were alone, all of them counted together.
+"""A batch: any number of generations side by side, each bought as if it were alone.
 
-Few are let onto the road at first, and one more for each whose request is known. So a bad key, or
-an account without credit, is refused a few times and not ten thousand times. From then on they
-wait side by side: what fal does with them, and how often it is asked, is the road's business.
+It starts slowly: a few are begun at first, and one more for each whose request is known. So a bad
+key, or an account without credit, is refused a few times and not ten thousand times. An error that
+concerns all of them ends the rest; any other ends its own generation only.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from prefect_hailuo.engine.loop import Connections, Emit, ignore, seldom_collect
 from prefect_hailuo.engine.order import Order, settle_all
 from prefect_hailuo.engine.outcome import (
     BatchProgress,
-    Course,
     Failure,
+    Generation,
     VideoOutcome,
     VideoOutcomes,
     count,
 )
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.road import bring
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import (
     BadKeyError,
     Billed,
@@ -40,30 +41,30 @@ from prefect_hailuo.errors import (
     StorageError,
 )
 from prefect_hailuo.fal.follow import CROWD
-from prefect_hailuo.fal.retry import Hindrances
+from prefect_hailuo.fal.retry import SubmissionRetry
 from prefect_hailuo.storage.place import Place
 
 CONCERN_ALL = (
     *(BadKeyError, NoCreditError, RealmMismatchError),
     *(ConcurrencyLimitError, LedgerError, StorageError),
 )
-"""What would befall every other one too: after it, none is begun. A budget is no such thing, for
-what is there already, or costs less, may still be had."""
+"""Errors that every other generation would meet too: after one, none is begun. A budget's is not
+among them: what is there already, or costs less, may still be had."""
 
 FIRST_AT_ONCE = 10
 MOST_AT_ONCE = 250
-"""Generations on their way to a request. Claims are committed together, so that more is faster,
-and what is lost with a killed process has to be looked for in fal's history."""
+"""How many may be on their way to a request. Claims are committed together, so that more is faster;
+but what a killed process had under way has to be looked for in fal's history."""
 
 TOLD_SECONDS = 1.0
 """How often it is told how it goes."""
 
 EVER_SECONDS = 30 * 86400.0
-"""How long one of many may take, as long as others come through: its turn may come late."""
+"""How long one of many may take, as long as others go on: its turn may come late."""
 
 
 class Batch:
-    """Carries orders to their ends.
+    """Many orders, and what became of each.
 
     Args:
         orders: In the order of the outcomes. Equal ones are one generation. Their timeout is how
@@ -86,17 +87,17 @@ class Batch:
         self._started_at = self._clock.now()
         self._patience_seconds = max((each.timeout_seconds for each in orders), default=0.0)
         self._moved_at = self._started_at
-        self._doorway = Doorway()
-        self._hindrances = Hindrances(self._clock)
+        self._slow_start = SlowStart()
+        self._retry = SubmissionRetry(self._clock)
         self._orders = orders
-        self._courses: list[Course] = []
+        self._generations: list[Generation] = []
         self._news: list[VideoOutcome] = []
         self._concerns_all: HailuoError | None = None
         self._cancelled: RunCancelledError | None = None
         self._give_up: Callable[[], None]
 
     async def run(self) -> VideoOutcomes:
-        """Carry all of them to their ends.
+        """Make all of them, each to its end.
 
         Raises:
             StorageError: A place is found unfit before anything was bought.
@@ -104,38 +105,37 @@ class Batch:
         """
         if not self._orders:
             return VideoOutcomes()
-        self._courses = await self._find_courses()
+        self._generations = await self._find_generations()
         await self._check_places()
-        with seldom_collecting() if len(self._courses) > CROWD else nullcontext():
+        with seldom_collecting() if len(self._generations) > CROWD else nullcontext():
             await self._carry_all()
         if self._cancelled:
             raise self._cancelled
         self._end_the_rest()
         self._tell()
-        found = [outcome for course in self._courses for outcome in course.outcomes]
+        found = [outcome for generation in self._generations for outcome in generation.outcomes]
         return VideoOutcomes(sorted(found, key=lambda each: each.index))
 
-    async def _find_courses(self) -> list[Course]:
-        """Equal orders on one course; those whose pictures cannot be had have ended already."""
-        courses: dict[str, Course] = {}
+    async def _find_generations(self) -> list[Generation]:
+        """Equal orders are one generation; one whose images cannot be had has ended already."""
+        generations: dict[str, Generation] = {}
         for index, (order, flaw) in enumerate(
             await settle_all(self._orders, self._connections.pictures)
         ):
             key = order.key
-            if key not in courses:
+            if key not in generations:
                 # Nobody looks at ten thousand posters.
                 patient = replace(order, timeout_seconds=EVER_SECONDS, poster=False)
-                courses[key] = Course(patient, key, [], moved=self._note_movement)
-            courses[key].indices.append(index)
+                generations[key] = Generation(patient, key, [], moved=self._note_movement)
+            generations[key].indices.append(index)
             if flaw is not None:
-                courses[key].end(Failure.of(flaw))
-        self._news = [
-            each for course in courses.values() if course.ended for each in course.outcomes
-        ]
-        return list(courses.values())
+                generations[key].end(Failure.of(flaw))
+        ended = [each for each in generations.values() if each.ended]
+        self._news = [outcome for each in ended for outcome in each.outcomes]
+        return list(generations.values())
 
     async def _check_places(self) -> None:
-        places = {each.order.place.label: each.order.place for each in self._courses}
+        places = {each.order.place.label: each.order.place for each in self._generations}
         for place in places.values():
             await place.check()
 
@@ -148,21 +148,23 @@ class Batch:
             telling.cancel_scope.cancel()
 
     async def _begin_all(self, carrying: TaskGroup) -> None:
-        for course in self._courses:
-            if course.ended:
+        for generation in self._generations:
+            if generation.ended:
                 continue
-            passage = await self._doorway.enter()
+            permit = await self._slow_start.enter()
             if self._concerns_all:
                 return
-            course.begun, course.arrived = True, partial(self._note_arrival, passage)
-            carrying.start_soon(self._carry, course, passage)
+            generation.begun, generation.arrived = True, partial(self._note_arrival, permit)
+            carrying.start_soon(self._carry, generation, permit)
 
-    async def _carry(self, course: Course, passage: Passage) -> None:
-        order = course.order
+    async def _carry(self, generation: Generation, permit: Permit) -> None:
+        order = generation.order
         try:
-            road = Road(order.access, order.ledger, self._connections, course.see, watched=False)
-            bring = partial(road.bring, order)
-            course.end(await self._hindrances.outlast(bring, course.hinder))
+            session = Session(
+                order.access, order.ledger, self._connections, generation.see, watched=False
+            )
+            attempt = partial(bring, order, session)
+            generation.end(await self._retry.run(attempt, generation.hinder))
         except RunCancelledError as error:
             # Of the batch, not of this one alone: whoever waits for it knows what to do.
             self._cancelled = error
@@ -170,13 +172,13 @@ class Batch:
         except HailuoError as error:
             if await _concerns_all(error, order.place):
                 self._concerns_all = self._concerns_all or error
-            course.end(Failure.of(error))
+            generation.end(Failure.of(error))
         except Exception as error:
-            course.end(Failure.of(_unexpected(error)))
+            generation.end(Failure.of(_unexpected(error)))
         finally:
-            passage.leave()
-        if course.ended:
-            self._news += course.outcomes
+            permit.leave()
+        if generation.ended:
+            self._news += generation.outcomes
 
     async def _keep_telling(self) -> None:
         while True:
@@ -186,46 +188,46 @@ class Batch:
                 self._give_up()
 
     def _tell(self) -> None:
-        counts = count(self._courses, self._clock.now() - self._started_at)
+        counts = count(self._generations, self._clock.now() - self._started_at)
         news, self._news = self._news, []
         self._emit(BatchProgress(counts, news))
 
     def _note_movement(self) -> None:
         self._moved_at = self._clock.now()
 
-    def _note_arrival(self, passage: Passage) -> None:
-        self._hindrances.note_arrival()
-        passage.arrive()
+    def _note_arrival(self, permit: Permit) -> None:
+        self._retry.note_reached()
+        permit.arrive()
 
     def _end_the_rest(self) -> None:
-        for course in self._courses:
-            if not course.ended:
-                course.end(Failure.of(self._why_not(course)))
-                self._news += course.outcomes
+        for generation in self._generations:
+            if not generation.ended:
+                generation.end(Failure.of(self._why_not(generation)))
+                self._news += generation.outcomes
 
-    def _why_not(self, course: Course) -> HailuoError:
-        if self._concerns_all and not course.begun:
+    def _why_not(self, generation: Generation) -> HailuoError:
+        if self._concerns_all and not generation.begun:
             return _not_tried(self._concerns_all)
-        if course.hindrance:
-            return course.hindrance
+        if generation.hindrance:
+            return generation.hindrance
         return GenerationTimeoutError(
             f"Nothing of the batch came any further for {self._patience_seconds:g} seconds.",
-            billed=None if course.begun else Billed.NO,
-            ticket=course.ticket,
+            billed=None if generation.begun else Billed.NO,
+            ticket=generation.ticket,
         )
 
 
-class Doorway:
-    """Lets generations onto the road: a few at first, and more for each that came through."""
+class SlowStart:
+    """Lets generations begin: a few at first, and one more for each whose request is known."""
 
     def __init__(self) -> None:
         self._room = anyio.Semaphore(FIRST_AT_ONCE)
         self._width = FIRST_AT_ONCE
 
-    async def enter(self) -> Passage:
+    async def enter(self) -> Permit:
         """Wait for room."""
         await self._room.acquire()
-        return Passage(self)
+        return Permit(self)
 
     def free(self, widening: bool) -> None:
         """Make room for the next one, and for one more where that went well."""
@@ -235,14 +237,14 @@ class Doorway:
             self._room.release()
 
 
-class Passage:
-    """One generation's way through the doorway, which it frees once."""
+class Permit:
+    """One generation's leave to begin, which it gives back once."""
 
-    def __init__(self, doorway: Doorway) -> None:
-        self._doorway: Doorway | None = doorway
+    def __init__(self, slow_start: SlowStart) -> None:
+        self._slow_start: SlowStart | None = slow_start
 
     def arrive(self) -> None:
-        """It is through: its request, or its video, is known."""
+        """Its request, or its video, is known."""
         self._free(widening=True)
 
     def leave(self) -> None:
@@ -250,13 +252,13 @@ class Passage:
         self._free(widening=False)
 
     def _free(self, widening: bool) -> None:
-        doorway, self._doorway = self._doorway, None
-        if doorway is not None:
-            doorway.free(widening)
+        slow_start, self._slow_start = self._slow_start, None
+        if slow_start is not None:
+            slow_start.free(widening)
 
 
 async def _concerns_all(error: HailuoError, place: Place) -> bool:
-    """Whether an error would befall every other one too."""
+    """Whether every other one would meet the same error."""
     if isinstance(error, StorageError) and error.billed is Billed.NO:
         # Nothing was to be written yet: it may be one damaged file that cannot be read.
         try:

@@ -53,12 +53,15 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Progress:
-    """The request is waited for; seconds are counted from when the waiting began."""
+    """The request is waited for; seconds are counted from when the waiting began.
+
+    `expected_seconds` is how long it usually takes; None where nobody knows.
+    """
 
     ticket: Ticket
     status: Status
     elapsed_seconds: float
-    expected_seconds: float
+    expected_seconds: float | None
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,12 @@
-"""One event loop for the process, in one thread, which all input and output runs on.
+"""One event loop for the process, in a thread of its own, and what all jobs on it share.
 
-A synchronous caller waits for it, an asynchronous one awaits it, so that everything is written
-once, as coroutines, and shares one connection pool. The jobs on it emit events; they are handled
-on the caller's side, for Prefect's own input and output would stall every other job here.
+All input and output runs here: a synchronous caller waits for it, an asynchronous one awaits it.
+So everything is written once, as coroutines, and shares one connection pool and one ledger engine.
+The jobs emit events, which are handled on the caller's side: Prefect's own input and output would
+stall every other job here.
 
 anyio's `start_blocking_portal` is not used: the generator that it keeps hangs a forked child and
 is noisy at interpreter exit. The thread here is ours.
-
-Python's garbage collector, while much is in flight.
-
-What all jobs of a process share: clients, downloads, ledgers, and how much goes on at once.
 """
 
 from __future__ import annotations
@@ -36,7 +33,7 @@ from prefect_hailuo.clock import Clock
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.follow import Supervisor
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading
+from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading, open_transport
 from prefect_hailuo.storage.download import Downloads
 from prefect_hailuo.storage.pictures import Pictures
 
@@ -91,7 +88,7 @@ class Connections:
 
     http: httpx.AsyncClient
     """For fal's API."""
-    purchases: httpx.AsyncClient
+    purchases: httpx.AsyncBaseTransport
     """For what is sent once, and only once."""
     downloads: Downloads
     """For what fal serves; apart, so that downloads and questions do not starve each other."""
@@ -123,7 +120,7 @@ async def open_connections() -> AsyncIterator[Connections]:
     async with AsyncExitStack() as stack:
         yield Connections(
             http=await stack.enter_async_context(open_reading(rate)),
-            purchases=await stack.enter_async_context(open_http(FRESH)),
+            purchases=await stack.enter_async_context(open_transport(FRESH)),
             downloads=Downloads(await stack.enter_async_context(open_reading())),
             pictures=Pictures(await stack.enter_async_context(open_http())),
             supervisor=Supervisor(),

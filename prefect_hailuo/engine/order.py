@@ -1,8 +1,8 @@
-"""What a caller wants, as a value.
+"""What a caller wants, as a value; and what a person allowed to be bought.
 
-From an order that names pictures to one that says what they are, and to the body that is sent.
-
-Until its pictures were looked at, an order has no key: a path says nothing of what it leads to.
+An order may name images by a path or a URL, which say nothing of what they lead to. So an order has
+no key until its images were looked at (`settle`). What is sent is made last (`body_to_send`), for
+large images are uploaded first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import anyio
 
@@ -22,13 +22,14 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempt import NOBODY, RECONCILE_SECONDS, Limits, Purchase, Run
 from prefect_hailuo.models.catalogue import VideoInput
-from prefect_hailuo.models.image import Image, image_sources
+from prefect_hailuo.models.image import Image
 from prefect_hailuo.models.key import (
     canonical_take,
     generation_key,
     name_of_any_picture,
     purchase_name,
 )
+from prefect_hailuo.models.request import Request
 from prefect_hailuo.storage.download import MOST_DOWNLOADS
 from prefect_hailuo.storage.pictures import Pictures
 from prefect_hailuo.storage.place import Directory, Place
@@ -37,21 +38,12 @@ from prefect_hailuo.ticket import Ticket
 OnAmbiguous = Literal["park", "resubmit"]
 OnLost = Literal["raise", "resubmit"]
 
-AnInput = TypeVar("AnInput", bound=VideoInput)
-
 FindPlace = Callable[[str], Place | None]
 
 
 def find_directory(label: str) -> Place | None:
     """The place that a label names, if it is a directory of this machine."""
     return Directory.labelled(label)
-
-
-def with_images(input: AnInput, images: Mapping[str, Image]) -> AnInput:
-    """An input that names its pictures by what they are, and so says the same on every machine."""
-    if not images:
-        return input
-    return input.model_copy(update={name: image.identity for name, image in images.items()})
 
 
 class Gate(Protocol):
@@ -77,7 +69,7 @@ class Order:
     """What a caller wants.
 
     Args:
-        input: What to generate.
+        input: What to generate, as the caller said it.
         access: Whose account pays, and where.
         place: Where the video is to be kept.
         ledger: Where it is written down.
@@ -97,7 +89,7 @@ class Order:
         poster: Whether somebody will look at a poster of the video.
         download_connections: How many videos the process may download at once, from now on.
         webhook_url: Where fal is to tell of the end; None: nowhere, so that fal is asked.
-        images: What the pictures of the input are, by field, once they were looked at; the road
+        images: What the images of the input are, by field, once they were looked at; the road
             does that first.
         gate: Caps how many generations of the account are at fal at once; None: nothing does.
         approved: The names of all that may be bought, where a person was asked; None: anything.
@@ -126,27 +118,35 @@ class Order:
     approved: frozenset[str] | None = None
 
     @cached_property
+    def request(self) -> Request:
+        """What is asked of fal, its images as the caller named them."""
+        return self.input.request()
+
+    @property
     def is_settled(self) -> bool:
-        """Whether it is known what all its pictures are; without, its key is none."""
-        return self.images.keys() == image_sources(self.input).keys()
+        """Whether it is known what all its images are; without that, it has no key."""
+        return self.images.keys() == self.request.images.keys()
 
     @cached_property
-    def settled_input(self) -> VideoInput:
-        """The input, its pictures named by what they are: so it is recorded."""
-        return with_images(self.input, self.images)
+    def settled(self) -> Request:
+        """The request as it is recorded: its images named by their content."""
+        return self.request.with_images({name: each.identity for name, each in self.images.items()})
 
     @cached_property
     def key(self) -> str:
-        """The generation's key; made once, for it is asked for on every step of the road."""
-        return generation_key(self.settled_input, realm=self.access.realm, take=self.take)
+        """The generation's key."""
+        return generation_key(self.settled, realm=self.access.realm, take=self.take)
 
     @property
     def is_approved(self) -> bool:
         """Whether it may be bought."""
-        if self.approved is None or purchase_name(self.key, self.input.price_usd) in self.approved:
+        if (
+            self.approved is None
+            or purchase_name(self.key, self.request.price_usd) in self.approved
+        ):
             return True
-        realm = self.access.realm
-        return name_of_any_picture(self.settled_input, realm, self.take) in self.approved
+        any_picture = name_of_any_picture(self.settled, self.access.realm, self.take)
+        return any_picture in self.approved
 
     def purchase(self, waiter: str, body: Mapping[str, Any] | None = None) -> Purchase:
         """The order as the ledger takes it.
@@ -154,15 +154,15 @@ class Order:
         Args:
             waiter: The call's name in the ledger.
             body: The exact body to send; None: the order's own, which cannot be sent before its
-                pictures were brought to fal, and a slot was taken, where that is capped.
+                images were brought to fal, and a slot was taken, where that is capped.
         """
         if not self.is_settled:
-            raise ValueError("Its pictures were not looked at, so nobody knows what is wanted.")
+            raise ValueError("Its images were not looked at, so nobody knows what is wanted.")
         return Purchase(
             key=self.key,
             realm=self.access.realm,
-            endpoint=self.input.endpoint.id,
-            body=self.settled_input.body() if body is None else body,
+            endpoint=self.request.endpoint,
+            body=self.settled.body if body is None else body,
             is_ready=body is not None or not (self.images or self.gate),
             take=canonical_take(self.take),
             account=self.access.account,
@@ -171,7 +171,7 @@ class Order:
             place=self.place.label,
             scope=self.scope,
             limits=self.limits,
-            estimated_usd=self.input.price_usd,
+            estimated_usd=self.request.price_usd,
             labels=dict(self.labels),
             run=self.run,
             is_approved=self.is_approved,
@@ -181,49 +181,52 @@ class Order:
         """A ticket, with what it was asked for."""
         return ticket.model_copy(
             update={
-                "input": self.settled_input.body(),
+                "input": dict(self.settled.body),
                 "take": canonical_take(self.take),
                 "labels": dict(self.labels),
                 "webhook_url": self.webhook_url,
+                "key": self.key,
+                "price_usd": self.request.price_usd,
+                "expected_seconds": self.request.expected_seconds,
             }
         )
 
 
-async def look_at(input: VideoInput, pictures: Pictures) -> dict[str, Image]:
-    """What the pictures of an input are, by field.
+async def look_at(request: Request, pictures: Pictures) -> dict[str, Image]:
+    """What the images of a request are, by field.
 
     Raises:
         ImageError: One of them cannot be had, or the models do not take it.
     """
-    sources = image_sources(input)
-    return {name: await pictures.look(source) for name, source in sources.items()}
+    return {name: await pictures.look(source) for name, source in request.images.items()}
 
 
-async def settle_input(input: AnInput, pictures: Pictures) -> AnInput:
-    """The input that names its pictures by what they are.
+async def settle_request(request: Request, pictures: Pictures) -> Request:
+    """The request with its images named by their content.
 
     Raises:
         ImageError: One of them cannot be had, or the models do not take it.
     """
-    return with_images(input, await look_at(input, pictures))
+    images = await look_at(request, pictures)
+    return request.with_images({name: image.identity for name, image in images.items()})
 
 
 async def settle(order: Order, pictures: Pictures) -> Order:
-    """The order, with its pictures looked at.
+    """The order, with its images looked at.
 
     Raises:
         ImageError: One of them cannot be had, or the models do not take it.
     """
     if order.is_settled:
         return order
-    return replace(order, images=await look_at(order.input, pictures))
+    return replace(order, images=await look_at(order.request, pictures))
 
 
 async def settle_all(
     orders: Sequence[Order], pictures: Pictures
 ) -> list[tuple[Order, ImageError | None]]:
-    """Each order with its pictures looked at; or with what is wrong with one of them."""
-    sources = {source for order in orders for source in image_sources(order.input).values()}
+    """Each order with its images looked at; or with what is wrong with one of them."""
+    sources = {source for order in orders for source in order.request.images.values()}
     found: dict[str, Image] = {}
     flaws: dict[str, ImageError] = {}
 
@@ -242,7 +245,7 @@ async def settle_all(
 def _settled(
     order: Order, found: Mapping[str, Image], flaws: Mapping[str, ImageError]
 ) -> tuple[Order, ImageError | None]:
-    sources = image_sources(order.input)
+    sources = order.request.images
     flaw = next((flaws[source] for source in sources.values() if source in flaws), None)
     if flaw is not None or order.is_settled:
         return order, flaw
@@ -250,17 +253,17 @@ def _settled(
 
 
 async def body_to_send(order: Order, pictures: Pictures) -> Mapping[str, Any]:
-    """The exact body to send for a settled order, its pictures uploaded where they are large.
+    """The exact body to send for a settled order, its images uploaded where they are large.
 
     Raises:
         HailuoError: One of them could not be brought to fal; nothing was bought.
     """
-    sources = image_sources(order.input)
+    sources = order.request.images
     sent = {
         name: await pictures.sendable(sources[name], image, order.access)
         for name, image in order.images.items()
     }
-    return {**order.input.body(), **sent}
+    return {**order.request.body, **sent}
 
 
 _allowed: ContextVar[frozenset[str] | None] = ContextVar("hailuo_approved", default=None)

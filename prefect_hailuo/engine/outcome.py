@@ -1,6 +1,7 @@
-"""How the generations of a batch stand, counted; what they tell is folded into a few numbers.
+"""What became of a batch: each input's video or error, as a value; and how all of it stands.
 
-What became of the videos of a batch, as values: each a video, or the error in its place.
+`VideoOutcomes` is what a batch returns. `Generation` follows one of its generations by the events
+that it emits, and `count` adds all of them up.
 """
 
 from __future__ import annotations
@@ -273,8 +274,8 @@ class BatchProgress:
 
 
 @dataclass(eq=False, slots=True)
-class Course:
-    """One generation of a batch, as its events tell how it goes.
+class Generation:
+    """One generation of a batch, as its events tell of it.
 
     Args:
         order: What is to be made.
@@ -301,10 +302,10 @@ class Course:
     price_usd: Decimal | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.price_usd = self.order.input.price_usd
+        self.price_usd = self.order.request.price_usd
 
     def see(self, event: object) -> None:
-        """Take note of an event of the road."""
+        """Take note of an event."""
         match event:
             case Submitted():
                 self.bought += 1
@@ -369,48 +370,49 @@ class Course:
             self.moved()
 
 
-def count(courses: Sequence[Course], seconds: float) -> Counts:
+def count(generations: Sequence[Generation], seconds: float) -> Counts:
     """How a batch stands.
 
     Args:
-        courses: All of its generations.
+        generations: All of its generations.
         seconds: How long it has been going on.
     """
-    standing = Counter(each.standing for each in courses)
-    spent, spent_unpriced = _cost(each for each in courses if each.bought and each.ended)
-    reserved, reserved_unpriced = _cost(each for each in courses if each.bought and not each.ended)
-    positions = [each.position for each in courses if each.position is not None]
+    standing = Counter(each.standing for each in generations)
+    spent, spent_unpriced = _cost(each for each in generations if each.bought and each.ended)
+    open_ones = [each for each in generations if each.bought and not each.ended]
+    reserved, reserved_unpriced = _cost(open_ones)
+    positions = [each.position for each in generations if each.position is not None]
     return Counts(
-        total=len(courses),
+        total=len(generations),
         done=standing["done"],
-        reused=sum(each.reused for each in courses),
+        reused=sum(each.reused for each in generations),
         failed=standing["failed"],
         running=standing["running"],
         queued=standing["queued"],
-        bought=sum(each.bought for each in courses),
+        bought=sum(each.bought for each in generations),
         spent_usd=spent,
         reserved_usd=reserved,
         last_position=max(positions, default=None),
         seconds=seconds,
-        left_seconds=_seconds_left(courses, seconds),
-        realm=courses[0].order.access.realm,
+        left_seconds=_seconds_left(generations, seconds),
+        realm=generations[0].order.access.realm,
         unpriced=spent_unpriced + reserved_unpriced,
     )
 
 
-def _cost(courses: Iterable[Course]) -> tuple[Decimal, int]:
+def _cost(generations: Iterable[Generation]) -> tuple[Decimal, int]:
     """What this run bought of them, by the catalogue, and how many of those have no known price."""
     paid: defaultdict[Decimal | None, int] = defaultdict(int)  # thousands, of a few prices
-    for each in courses:
+    for each in generations:
         paid[each.price_usd] += each.paid_for
     unpriced = paid.pop(None, 0)
     return sum((price * many for price, many in paid.items() if price), Decimal(0)), unpriced
 
 
-def _seconds_left(courses: Sequence[Course], seconds: float) -> float:
+def _seconds_left(generations: Sequence[Generation], seconds: float) -> float:
     """How long the rest may take: what is being made now, and what waits, at the rate so far."""
-    left = [each for each in courses if not each.ended]
-    made = [each.video for each in courses if each.video and not each.reused]
+    left = [each for each in generations if not each.ended]
+    made = [each.video for each in generations if each.video and not each.reused]
     if not left:
         return 0.0
     usual = _usual_seconds(left, made)
@@ -423,8 +425,8 @@ def _seconds_left(courses: Sequence[Course], seconds: float) -> float:
     return max(min(running, usual / 2, seconds), behind * each_seconds)
 
 
-def _usual_seconds(left: Sequence[Course], made: Sequence[Video]) -> float:
+def _usual_seconds(left: Sequence[Generation], made: Sequence[Video]) -> float:
     """How long fal takes to make one: as it said of those made, else as the catalogue says."""
     said = [video.inference_seconds for video in made if video.inference_seconds]
-    expected = (each.order.input.endpoint.expected_seconds for each in left)
+    expected = (each.order.request.expected_seconds or 0.0 for each in left)
     return sum(said) / len(said) if said else max(expected)

@@ -1,22 +1,30 @@
 """Waiting for one request, and telling how it goes.
 
-Waiting for a request whose end fal will tell: fal is asked only if nobody seems to.
+`wait` follows a request as `fal.follow` does; or, where fal was asked to call, it listens to the
+ledger, which writes such calls down, and asks fal only now and then, for calls that were lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 
 import anyio
 
-from prefect_hailuo.clock import Clock, Deadline
+from prefect_hailuo.clock import Deadline
 from prefect_hailuo.engine.events import Logged, Progress
-from prefect_hailuo.engine.loop import Emit
-from prefect_hailuo.errors import HailuoError, RequestNotFoundError, about
-from prefect_hailuo.fal.client import FRESH_SECONDS, AsyncFalClient
-from prefect_hailuo.fal.follow import LONGEST_UNHEARD_SECONDS, Seen, Supervisor, age_seconds, follow
+from prefect_hailuo.engine.session import Session
+from prefect_hailuo.errors import (
+    Billed,
+    HailuoError,
+    LedgerError,
+    OtherAccountError,
+    RequestNotFoundError,
+    about,
+)
+from prefect_hailuo.fal.client import FRESH_SECONDS
+from prefect_hailuo.fal.follow import LONGEST_UNHEARD_SECONDS, age_seconds, follow
 from prefect_hailuo.fal.messages import (
     EMULATOR_PREFIX,
     Completed,
@@ -26,97 +34,17 @@ from prefect_hailuo.fal.messages import (
     Status,
 )
 from prefect_hailuo.fal.retry import deadline_error
-from prefect_hailuo.models.catalogue import find_input_class
+from prefect_hailuo.models.catalogue import expected_seconds_of
 from prefect_hailuo.ticket import Ticket
 
-if TYPE_CHECKING:
-    from prefect_hailuo.ledger.records import Completions
-
 UNTOLD_SECONDS = 600.0
-"""For how long nothing is asked at first: more than nearly all requests take."""
+"""How long fal is not asked at first, where it will call: more than nearly all requests take."""
 
 LAST_SECONDS = 5.0
 """How long before the deadline fal is asked a last time."""
 
 PART_OF_AGE = 0.5
 """After what part of its age a request is asked about again: calls are seldom lost."""
-
-
-async def hear_of(
-    client: AsyncFalClient,
-    ticket: Ticket,
-    deadline: Deadline,
-    seen: Seen,
-    supervisor: Supervisor,
-    told: Completions,
-) -> Completed:
-    """Wait until the ledger says that a request is over; now and then ask fal, for lost calls.
-
-    Args:
-        client: The client of the account that the request belongs to.
-        ticket: The request.
-        deadline: When to stop waiting.
-        seen: Called with every status that is known.
-        supervisor: Is told that somebody waits.
-        told: Where fal's call will be written down.
-
-    Raises:
-        GenerationTimeoutError: The deadline passed; it carries the ticket.
-        FalError: fal refused to say how the request stands.
-    """
-    with supervisor.company():
-        seen(InQueue(queue_position=ticket.queue_position))
-        while not deadline.passed:
-            pause = _pause(ticket, deadline)
-            if completed := await _told_within(told, ticket, pause, deadline.clock):
-                seen(completed)
-                return completed
-            if deadline.passed:
-                break
-            status = await client.status(ticket, timeout_seconds=deadline.remaining)
-            seen(status)
-            if isinstance(status, Completed):
-                return status
-    raise deadline_error(deadline, ticket)
-
-
-def _pause(ticket: Ticket, deadline: Deadline) -> float:
-    left = deadline.remaining
-    if left <= LAST_SECONDS:
-        return left
-    return min(untold_seconds(age_seconds(ticket)), left - LAST_SECONDS)
-
-
-def untold_seconds(age: float) -> float:
-    """How long to wait for a call before fal is asked about a request.
-
-    Never longer than fal is sure to keep a result.
-
-    Args:
-        age: Seconds since it was submitted.
-
-    Example:
-        >>> untold_seconds(0), untold_seconds(3600), untold_seconds(86400)
-        (600.0, 1800.0, 2700.0)
-    """
-    return min(LONGEST_UNHEARD_SECONDS, max(UNTOLD_SECONDS, age * PART_OF_AGE))
-
-
-async def _told_within(
-    told: Completions, ticket: Ticket, seconds: float, clock: Clock
-) -> Completed | None:
-    heard: list[Completed] = []
-    async with anyio.create_task_group() as tasks:
-
-        async def hear() -> None:
-            heard.append(await told.hear((ticket.realm, ticket.request_id)))
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(hear)
-        await clock.sleep(seconds)
-        tasks.cancel_scope.cancel()
-    return heard[0] if heard else None
-
 
 PROGRESS_SECONDS = 5.0
 """How often a waiting generation tells that it still waits; each the more seldom, the more wait."""
@@ -126,42 +54,61 @@ TOLD_A_SECOND = 10.0
 
 FRESH_PAUSE_SECONDS = 2.0
 
+SILENCE = nullcontext()
 
-async def wait_for(
-    client: AsyncFalClient,
-    ticket: Ticket,
-    deadline: Deadline,
-    supervisor: Supervisor,
-    emit: Emit,
-    *,
-    watched: bool = True,
-    told: Completions | None = None,
-) -> Completed:
+
+async def wait(session: Session, ticket: Ticket, timeout_seconds: float) -> Completed:
     """Wait until a request has completed, one way or another.
 
     Args:
-        client: The client of the request's account.
+        session: The account that the request belongs to. What is not watched tells only changes of
+            its status: neither what the model logs, nor that nothing has changed.
         ticket: The request.
-        deadline: When to stop waiting.
-        supervisor: Knows the others that the process waits for.
-        emit: Called with `Progress` and `Logged`.
-        watched: Whether somebody looks at this request by itself. Otherwise only changes of its
-            status are told: neither what the model logs, nor that nothing has changed.
-        told: Where fal's own call will be written down; None where fal was asked for none.
+        timeout_seconds: How long to wait.
 
     Raises:
-        GenerationTimeoutError: The deadline passed; it carries the ticket.
+        GenerationTimeoutError: It takes longer than `timeout_seconds`; it carries the ticket.
+        OtherAccountError: It is another account's.
         RequestNotFoundError: fal does not know it, though it had time to.
         FalError: fal refused to say how it stands.
     """
-    fresh = Deadline(_seconds_fresh(ticket), deadline.clock)
-    while True:
-        try:
-            return await _follow(client, ticket, deadline, supervisor, emit, watched, told)
-        except RequestNotFoundError as error:
-            if is_forgotten(ticket, error) or fresh.passed or deadline.passed:
-                raise
-        await fresh.sleep(FRESH_PAUSE_SECONDS)
+    check_mine(session, ticket)
+    deadline = Deadline(timeout_seconds, session.clock)
+    fresh = Deadline(_seconds_fresh(ticket), session.clock)
+    supervisor = session.connections.supervisor
+    news = _News(session, ticket, deadline)
+    # Not worth a task for each of a thousand, at whom nobody looks.
+    with news.ticking() if session.watched and not supervisor.crowded else SILENCE:
+        while True:
+            try:
+                if ticket.webhook_url:
+                    return await _listen(session, ticket, deadline, news.see)
+                await _learn(session, ticket.endpoint)
+                return await follow(
+                    session.client, ticket, deadline, news.see, supervisor, logs=session.watched
+                )
+            except RequestNotFoundError as error:
+                if is_forgotten(ticket, error) or fresh.passed or deadline.passed:
+                    raise about(ticket, error)  # noqa: B904 - it is the same error
+            except HailuoError as error:
+                raise about(ticket, error)  # noqa: B904 - it is the same error
+            await fresh.sleep(FRESH_PAUSE_SECONDS)
+
+
+def check_mine(session: Session, ticket: Ticket) -> None:
+    """Refuse another account's request: of that, fal would say that it is not there.
+
+    Raises:
+        OtherAccountError: It is another's.
+    """
+    mine = session.access.account
+    if ticket.account not in (None, mine):
+        raise OtherAccountError(
+            f"The request {ticket.request_id} is the account {ticket.account!r}'s; these "
+            f"credentials are of the account {mine!r}.",
+            billed=Billed.UNKNOWN,
+            ticket=ticket,
+        )
 
 
 def is_forgotten(ticket: Ticket, error: RequestNotFoundError) -> bool:
@@ -169,48 +116,6 @@ def is_forgotten(ticket: Ticket, error: RequestNotFoundError) -> bool:
     if error.answered_by is None:
         return False
     return not ticket.request_id.startswith(f"{EMULATOR_PREFIX}{error.answered_by}-")
-
-
-async def _follow(
-    client: AsyncFalClient,
-    ticket: Ticket,
-    deadline: Deadline,
-    supervisor: Supervisor,
-    emit: Emit,
-    watched: bool,
-    told: Completions | None,
-) -> Completed:
-    watch = _Watch(ticket, deadline, supervisor, emit)
-    if told is None:
-        waiting = partial(follow, client, ticket, deadline, watch.see, supervisor, logs=watched)
-    else:
-        waiting = partial(hear_of, client, ticket, deadline, watch.see, supervisor, told)
-    try:
-        if watched and not supervisor.crowded:
-            return await _wait_ticking(watch, waiting)
-        return await waiting()
-    except HailuoError as error:
-        raise about(ticket, error)  # noqa: B904 - it is the same error
-
-
-async def _wait_ticking(watch: _Watch, waiting: Callable[[], Awaitable[Completed]]) -> Completed:
-    """The same, in company: not worth a task for each of a thousand, at whom nobody looks."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch.tick)
-        try:
-            return await waiting()
-        except HailuoError as error:
-            failure = error
-        finally:
-            tasks.cancel_scope.cancel()
-    raise failure  # here, for the group would wrap it
-
-
-def _seconds_fresh(ticket: Ticket) -> float:
-    """How long it may still be too early for fal to know the request."""
-    if ticket.submitted_at is None:
-        return 0.0
-    return max(0.0, FRESH_SECONDS - age_seconds(ticket))
 
 
 def describe_status(status: Status) -> str:
@@ -228,37 +133,118 @@ def describe_status(status: Status) -> str:
     return f"failed ({status.error})" if status.error else "completed"
 
 
-class _Watch:
+def untold_seconds(age: float) -> float:
+    """How long to wait for a call before fal is asked about a request.
+
+    Never longer than fal is sure to keep a result.
+
+    Args:
+        age: Seconds since it was submitted.
+
+    Example:
+        >>> untold_seconds(0), untold_seconds(3600), untold_seconds(86400)
+        (600.0, 1800.0, 2700.0)
+    """
+    return min(LONGEST_UNHEARD_SECONDS, max(UNTOLD_SECONDS, age * PART_OF_AGE))
+
+
+async def _learn(session: Session, endpoint: str) -> None:
+    """The first who waits for an endpoint looks up how long it took; others do not wait."""
+    supervisor, access, clock = session.connections.supervisor, session.access, session.clock
+    if not supervisor.is_news(access, endpoint, clock) or access.realm != "fal":
+        return  # an emulator's time may go faster
+    with suppress(LedgerError):
+        observed = await session.ledger.records.durations(endpoint)
+        supervisor.learn(access, endpoint, clock, observed)
+
+
+async def _listen(
+    session: Session, ticket: Ticket, deadline: Deadline, see: Callable[[Status], None]
+) -> Completed:
+    """Wait until the ledger says that a request is over; now and then ask fal, for lost calls."""
+    with session.connections.supervisor.company():
+        see(InQueue(queue_position=ticket.queue_position))
+        while not deadline.passed:
+            if completed := await _call_within(session, ticket, _pause(ticket, deadline)):
+                see(completed)
+                return completed
+            if deadline.passed:
+                break
+            status = await session.client.status(ticket, timeout_seconds=deadline.remaining)
+            see(status)
+            if isinstance(status, Completed):
+                return status
+    raise deadline_error(deadline, ticket)
+
+
+async def _call_within(session: Session, ticket: Ticket, seconds: float) -> Completed | None:
+    """What fal's call told of a request, if it came within that time."""
+    heard: list[Completed] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def hear() -> None:
+            heard.append(await session.ledger.completions.hear((ticket.realm, ticket.request_id)))
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(hear)
+        await session.clock.sleep(seconds)
+        tasks.cancel_scope.cancel()
+    return heard[0] if heard else None
+
+
+def _pause(ticket: Ticket, deadline: Deadline) -> float:
+    left = deadline.remaining
+    if left <= LAST_SECONDS:
+        return left
+    return min(untold_seconds(age_seconds(ticket)), left - LAST_SECONDS)
+
+
+def _seconds_fresh(ticket: Ticket) -> float:
+    """How long it may still be too early for fal to know the request."""
+    if ticket.submitted_at is None:
+        return 0.0
+    return max(0.0, FRESH_SECONDS - age_seconds(ticket))
+
+
+class _News:
     """Turns the statuses of a request into events, and tells now and then that it still waits."""
 
-    def __init__(
-        self, ticket: Ticket, deadline: Deadline, supervisor: Supervisor, emit: Emit
-    ) -> None:
-        self.ticket = ticket
-        self.deadline = deadline
-        self._supervisor = supervisor
-        self._emit = emit
-        self._expected = find_input_class(ticket.endpoint).endpoint.expected_seconds
+    __slots__ = ("_deadline", "_expected", "_known", "_session", "_status", "_ticket")
+
+    def __init__(self, session: Session, ticket: Ticket, deadline: Deadline) -> None:
+        self._session = session
+        self._ticket = ticket
+        self._deadline = deadline
+        self._expected = expected_seconds_of(ticket)
         self._status: Status | None = None
         self._known: frozenset[LogLine] = frozenset()  # one for all, until something is logged
 
     def see(self, status: Status) -> None:
-        news = [line for line in status.logs or [] if line not in self._known]
-        if news:
-            self._known |= set(news)
-            self._emit(Logged(news))
+        lines = [line for line in status.logs or [] if line not in self._known]
+        if lines:
+            self._known |= set(lines)
+            self._session.emit(Logged(lines))
         seen = status.model_copy(update={"logs": None})
         if seen != self._status:
             self._status = seen
             self._tell(seen)
 
-    async def tick(self) -> None:
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Meanwhile, tell now and then that it still waits."""
+        task = asyncio.create_task(self._tick())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _tick(self) -> None:
+        supervisor = self._session.connections.supervisor
         while True:
-            pause = max(PROGRESS_SECONDS, self._supervisor.seats / TOLD_A_SECOND)
-            await self.deadline.clock.sleep(pause)
+            await self._session.clock.sleep(max(PROGRESS_SECONDS, supervisor.seats / TOLD_A_SECOND))
             if self._status:
                 self._tell(self._status)
 
     def _tell(self, status: Status) -> None:
-        elapsed = self.deadline.elapsed
-        self._emit(Progress(self.ticket, status, elapsed, self._expected))
+        elapsed = self._deadline.elapsed
+        self._session.emit(Progress(self._ticket, status, elapsed, self._expected))

@@ -1,10 +1,9 @@
-"""A bare client of fal's queue.
+"""The bare client of fal's queue, and uploads to fal's storage.
 
-fal's storage: where a picture goes that is too large to be sent in a body.
-
-It goes there as fal_client 1.0.3 sends it (`_async_upload_via_storage`): fal's API is asked where,
-and the content is put there. Only the question carries the key. It costs nothing and may be
-repeated: https://docs.fal.ai/documentation/model-apis/fal-cdn, seen 2026-11-20.
+A picture that is too large for a request's body is uploaded first, as fal_client 1.0.3 does it
+(`_async_upload_via_storage`): fal's API says where the content goes, and it is put there. Only the
+question carries the key. An upload costs nothing and may be repeated:
+https://docs.fal.ai/documentation/model-apis/fal-cdn, seen 2026-11-20.
 """
 
 from __future__ import annotations
@@ -57,20 +56,25 @@ from prefect_hailuo.fal.replies import (
     parse,
     statuses_of,
 )
-from prefect_hailuo.fal.retry import of_reading, read_patiently
-from prefect_hailuo.fal.transport import CONNECT_SECONDS, open_http, open_reading
+from prefect_hailuo.fal.retry import of_reading, retry_read
+from prefect_hailuo.fal.transport import (
+    CONNECT_SECONDS,
+    ClientTransport,
+    open_reading,
+    open_transport,
+)
 from prefect_hailuo.ticket import Ticket
 
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
-"""How long reads are repeated. Tails of an hour exist at fal, and a timeout loses nothing."""
+"""How long reads are repeated. Some requests take an hour at fal, and a timeout loses nothing."""
 
 FRESH_SECONDS = 60.0
-"""How long after its submission a request that fal does not know is no evidence of anything."""
+"""How young a request may be for fal not to know it yet, which then proves nothing."""
 
 SUBMIT_SECONDS = 30.0
-"""The hard total limit of a submission, connection included."""
+"""The hard limit of a submission, connection included."""
 
 SILENCE_SECONDS = 45.0
 """How long a status stream may be silent; fal sends a comment every 15 s."""
@@ -78,22 +82,34 @@ SILENCE_SECONDS = 45.0
 PROBE_APP = "fal-ai/minimax"
 
 CANCEL_REPLY = TypeAdapter(CancelReply)
+
 JSON_OBJECT = TypeAdapter(dict[str, Any])
+
+UPLOAD_SECONDS = 180.0
+"""How long a failing upload is repeated; nothing is bought meanwhile."""
+
+KEPT_SECONDS = 7 * 86400
+"""How long fal is asked to keep a picture, whatever the account's own setting is: longer than any
+request is queued, and not for ever, because anybody who has its URL can see it."""
+
+PUT_TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=60.0)
+
+INITIATE = "/storage/upload/initiate"
 
 
 class AsyncFalClient:
-    """fal's queue, as it is: it sends a submission once, and protects nothing else.
+    """fal's queue, as it is. A submission is sent once; nothing else is protected.
 
-    Two submissions of the same input are two purchases. The tasks and jobs of this package guard
-    against that; this client is for what they do not do. Reads and cancellations wait out
-    transient faults (429 with its Retry-After, 5xx, network) until `timeout_seconds` have passed.
+    Two submissions of the same input are two purchases. The tasks and jobs of this package prevent
+    that; this client is for what they cannot do. Reads and cancellations wait out transient faults
+    (429 with its Retry-After, 5xx, network) until `timeout_seconds` have passed.
 
     Args:
-        access: The key, and where it is good.
+        access: The key and the hosts that it is for.
         http: The HTTP client to use; without one, it opens its own as a context manager.
         clock: What waiting is measured with.
-        purchases: The HTTP client for submissions, which must be on httpx's own transport; by
-            default, `http`.
+        purchases: The transport for submissions, which must be httpx's own; by default, they go
+            through `http`.
 
     Example:
         >>> async def buy(access: Access, prompt: str) -> Output:
@@ -110,11 +126,11 @@ class AsyncFalClient:
         access: Access,
         http: httpx.AsyncClient | None = None,
         clock: Clock | None = None,
-        purchases: httpx.AsyncClient | None = None,
+        purchases: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.access = access
         self.clock: Clock = clock or SystemClock()
-        self._given = (http, purchases or http)
+        self._given = (http, purchases or (ClientTransport(http) if http else None))
         self._http, self._purchases = self._given
         self._stack: AsyncExitStack | None = None
 
@@ -126,7 +142,7 @@ class AsyncFalClient:
         if self._http is None:
             self._http = await self._stack.enter_async_context(open_reading())
         if self._purchases is None:
-            self._purchases = await self._stack.enter_async_context(open_http())
+            self._purchases = await self._stack.enter_async_context(open_transport())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -148,25 +164,26 @@ class AsyncFalClient:
         Args:
             endpoint: fal's endpoint id.
             body: The input, as fal takes it.
-            webhook_url: Where fal is to report the completion.
-            headers: Further request headers of fal's, such as `X-Fal-Queue-Priority`.
+            webhook_url: The URL that fal calls on completion.
+            headers: Further request headers, such as `X-Fal-Queue-Priority`.
             before_sending: Awaited when the connection stands and no byte has left; if it raises,
                 nothing is sent.
 
         Returns:
-            The ticket, from which everything else follows.
+            The ticket, which everything else takes.
 
         Raises:
             UnreachableError: No connection stood; nothing was sent.
             BadKeyError, NoCreditError, InputRefusedError, RateLimitedError: fal refused it;
                 nothing was bought.
-            SubmitUnknownError: It went out, and what became of it is not known.
+            SubmitUnknownError: It was sent, and its outcome is not known.
         """
-        url = _known(self.access.hosts.submit_url(endpoint))
+        url = _parsed(self.access.hosts.submit_url(endpoint))
         if webhook_url:
             url = url.copy_merge_params({"fal_webhook": webhook_url})
+        transport = _opened(self._purchases)
         response = await post_once(
-            self._till, self.access, url, body, headers or {}, SUBMIT_SECONDS, before_sending
+            transport, self.access, url, body, headers or {}, SUBMIT_SECONDS, before_sending
         )
         return Ticket(
             endpoint=endpoint,
@@ -194,11 +211,12 @@ class AsyncFalClient:
 
         Raises:
             UnreachableError: No connection stood; nothing was sent.
-            SubmitUnknownError: It went out, and what became of it is not known.
-            FalError: What fal answered.
+            SubmitUnknownError: It was sent, and its outcome is not known.
+            FalError: fal refused it, or it failed.
         """
         url = httpx.URL(self.access.hosts.synchronous_url(endpoint))
-        response = await post_once(self._till, self.access, url, body, {}, timeout_seconds)
+        transport = _opened(self._purchases)
+        response = await post_once(transport, self.access, url, body, {}, timeout_seconds)
         return SynchronousReply(
             output=synchronous_output(response, self.access),
             request_id=response.headers.get("x-fal-request-id"),
@@ -225,11 +243,11 @@ class AsyncFalClient:
     async def stream(self, ticket: Ticket, *, logs: bool = True) -> AsyncGenerator[Status, None]:
         """The statuses of a request as they come, ending with `Completed`.
 
-        It is one connection, which may drop: `fal.following.follow` goes on when it does.
+        It is one connection, which may drop; `fal.follow.follow` goes on when it does.
 
         Raises:
             StreamDroppedError: The stream dropped, or was silent for 45 seconds.
-            FalError: fal refused it, or sent what is no status.
+            FalError: fal refused it, or sent something that is no status.
         """
         url = _with_logs(self.access.hosts.stream_url(ticket), logs)
         headers = {**self.access.authorization, "Accept": "text/event-stream"}
@@ -273,12 +291,12 @@ class AsyncFalClient:
     async def cancel(
         self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     ) -> Cancellation:
-        """Ask fal to cancel a request, and say what fal said.
+        """Ask fal to cancel a request, and return what fal said.
 
-        A running model may complete all the same, and whether that is charged is not known.
+        A running model may still complete; whether that is charged is not known.
 
         Raises:
-            FalError: fal refused to.
+            FalError: fal refused to cancel it.
             GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
         """
         return await self._read(lambda: self._cancel(ticket), ticket, timeout_seconds)
@@ -286,7 +304,7 @@ class AsyncFalClient:
     async def check_key(self, *, timeout_seconds: float = 60.0) -> None:
         """Ask fal whether the key is good, at no cost.
 
-        It asks for the status of a request that cannot exist: a good key is told so.
+        It asks for the status of a request that cannot exist; with a good key, fal says so.
 
         Raises:
             BadKeyError: The key is not good.
@@ -301,7 +319,7 @@ class AsyncFalClient:
             try:
                 await self._check(response)
             except RequestNotFoundError:
-                parse(response, JSON_OBJECT, self.access)  # fal's own 404, not just anybody's
+                parse(response, JSON_OBJECT, self.access)  # fal's own 404, not another server's
 
         await self._read(ask, None, timeout_seconds)
 
@@ -338,26 +356,22 @@ class AsyncFalClient:
         of_result: bool = False,
     ) -> T:
         deadline = Deadline(timeout_seconds, self.clock)
-        return await read_patiently(read, deadline, ticket, of_result=of_result)
+        return await retry_read(read, deadline, ticket, of_result=of_result)
 
     @property
     def _open(self) -> httpx.AsyncClient:
         return _opened(self._http)
 
-    @property
-    def _till(self) -> httpx.AsyncClient:
-        return _opened(self._purchases)
 
-
-def _opened(http: httpx.AsyncClient | None) -> httpx.AsyncClient:
-    if http is None:
+def _opened(opened: T | None) -> T:
+    if opened is None:
         raise RuntimeError("Use the client as a context manager: async with client: ...")
-    return http
+    return opened
 
 
 @lru_cache(maxsize=64)
-def _known(url: str) -> httpx.URL:
-    """An endpoint's URL, taken apart once, and not for each of thousands of submissions."""
+def _parsed(url: str) -> httpx.URL:
+    """An endpoint's URL, parsed once, and not for each of thousands of submissions."""
     return httpx.URL(url)
 
 
@@ -365,18 +379,6 @@ def _with_logs(url: str, logs: bool) -> httpx.URL:
     if not logs:
         return httpx.URL(url)
     return httpx.URL(f"{url}&logs=1" if "?" in url else f"{url}?logs=1")
-
-
-UPLOAD_SECONDS = 180.0
-"""How long an upload is repeated; nothing is bought meanwhile."""
-
-KEPT_SECONDS = 7 * 86400
-"""How long fal is asked to keep a picture: longer than any request waits for its turn, whatever the
-account's own setting is, and not for ever, for whoever has its URL can see it."""
-
-PUT_TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=60.0)
-
-INITIATE = "/storage/upload/initiate"
 
 
 class Initiated(BaseModel):
@@ -401,7 +403,7 @@ async def upload(
 
     Args:
         http: A client on httpx's own transport; it follows no redirect and holds no key.
-        access: The account's key, which goes to fal's API and not to where the file is put.
+        access: The account's key; it goes to fal's API only, not to where the file is put.
         content: The file.
         media_type: Such as `image/png`.
         file_name: What it is called; fal may keep it in the URL.
@@ -420,7 +422,7 @@ async def upload(
         return place.file_url
 
     try:
-        return await read_patiently(send, Deadline(UPLOAD_SECONDS, clock or SystemClock()))
+        return await retry_read(send, Deadline(UPLOAD_SECONDS, clock or SystemClock()))
     except GenerationTimeoutError as error:
         raise ImageError(
             f"The picture could not be uploaded to fal's storage; nothing was bought. "

@@ -1,6 +1,7 @@
-"""Where fal is, and which addresses may be given the API key.
+"""Where fal is, which addresses may be given the API key, and errors that do not show it.
 
-httpx's errors without the key: they show what came, which may repeat what was sent.
+httpx's errors show what came, and that may repeat what was sent: `without_key` and `concealed` take
+the key out of them.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from prefect_hailuo.errors import ConfigurationError, InsecureHostError, Unknown
 from prefect_hailuo.ticket import Realm, Ticket
 
 PLAIN_CHARACTERS = 2000
-"""Addresses that are longer than this are looked at more closely."""
+"""Longer addresses are parsed."""
 
 FAL_DOMAINS = ("fal.run", "fal.ai", "falrun.com", "fal.media", "fal.dev")
 
+T = TypeVar("T")
+
 
 def is_loopback(url: httpx.URL) -> bool:
-    """Whether an address is on this very machine.
+    """Whether an address is on this machine.
 
     Example:
         >>> is_loopback(httpx.URL("http://127.0.0.1:8000")), is_loopback(httpx.URL("http://fal.ai"))
@@ -44,7 +47,7 @@ def is_loopback(url: httpx.URL) -> bool:
 
 
 def is_private_enough(url: httpx.URL) -> bool:
-    """Whether nobody between here and there can read along: https, or this machine's loopback."""
+    """Whether nobody on the way can read along: it is https, or this machine's loopback."""
     return bool(url.host) and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url)))
 
 
@@ -87,18 +90,18 @@ class Hosts:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, TypeError):
             return False
-        # A user name would be sent in place of the key, and hides where an address leads.
+        # A user name would be sent in place of the key, and it hides where an address leads.
         if parsed.userinfo:
             return False
         return _origin(parsed) in {_origin(httpx.URL(getattr(self, f.name))) for f in fields(self)}
 
     def _is_plainly_of_the_queue(self, url: str) -> bool:
-        """What fal's own answers name, nearly always: to parse it would take longer than a read."""
+        """Whether it is a plain address of the queue, as in fal's answers: no need to parse."""
         plain = isinstance(url, str) and url.isascii() and url.isprintable()
         return plain and len(url) < PLAIN_CHARACTERS and url.startswith(f"{self.queue_url}/")
 
     def names_fal(self) -> bool:
-        """Whether any of them is a host of fal's own."""
+        """Whether any of them is a host of fal."""
         return _names_fal(self)
 
     def submit_url(self, endpoint: str) -> str:
@@ -110,12 +113,12 @@ class Hosts:
         return f"{self.run_url}/{_checked_endpoint(endpoint)}"
 
     def request_url(self, ticket: Ticket) -> str:
-        """Where a request's result is; status and cancel hang below it.
+        """Where a request's result is; its status and its cancellation are below that.
 
-        fal serves them below owner and app only, whatever the rest of the endpoint's id.
+        fal serves them below owner and app, without the rest of the endpoint's id.
 
         Raises:
-            ConfigurationError: The request's id, or the endpoint's, is none, and leads elsewhere.
+            ConfigurationError: The id of the request or of the endpoint would lead elsewhere.
         """
         if ticket.request_id in (".", ".."):
             raise ConfigurationError(
@@ -126,7 +129,7 @@ class Hosts:
         return f"{self.queue_url}/{app}/requests/{quote(ticket.request_id, safe='')}"
 
     def response_url(self, ticket: Ticket) -> str:
-        """Where the result is: as fal said, if that is on a configured origin; else rebuilt."""
+        """Where the result is: as fal said, if that is a configured origin; otherwise rebuilt."""
         return self._trusted(ticket.response_url) or self.request_url(ticket)
 
     def status_url(self, ticket: Ticket) -> str:
@@ -147,23 +150,23 @@ class Hosts:
 
 @lru_cache
 def _names_fal(hosts: Hosts) -> bool:
-    # Kept, for it parses five addresses, and each of a thousand tasks asks several times.
+    # Cached: it parses four addresses, and each of a thousand tasks asks several times.
     names = (httpx.URL(getattr(hosts, f.name)).host.rstrip(".") for f in fields(hosts))
     return any(h == d or h.endswith(f".{d}") for h in names for d in FAL_DOMAINS)
 
 
 @dataclass(frozen=True)
 class Access:
-    """A key and where it is good: all that talking to fal takes, as a plain value.
+    """A key and the hosts that it is for: everything that talking to fal takes, as a value.
 
     Args:
         key: The API key, `id:secret`.
         hosts: Where fal is.
         realm: Whether that is fal or the emulator.
-        account: The account's label; by default a digest of the key's id part.
+        account: The account's label; by default, a digest of the key's id part.
 
     Raises:
-        ConfigurationError: The key cannot be one, or the emulator's realm is pointed at fal.
+        ConfigurationError: This is no key, or the emulator's realm has fal's hosts.
     """
 
     key: SecretStr
@@ -173,7 +176,7 @@ class Access:
 
     def __post_init__(self) -> None:
         secret = self.key.get_secret_value()
-        # Checked here, for httpx would show the offending header in its error.
+        # Checked here, because httpx would show the header in its error.
         if not re.fullmatch(r"[\x21-\x7e]+", secret):
             raise ConfigurationError(
                 "The API key is empty or holds blanks, line ends or non-ASCII characters.",
@@ -181,7 +184,7 @@ class Access:
             )
         if self.realm == "emulator" and self.hosts.names_fal():
             raise ConfigurationError(
-                "Credentials of the realm 'emulator' name a host of fal's, where money is spent.",
+                "Credentials of the realm 'emulator' name a host of fal, where money is spent.",
                 cure="Use emulator.credentials(), or set realm='fal' for a real account.",
             )
         if not self.account:
@@ -194,11 +197,11 @@ class Access:
         return {"Authorization": f"Key {self.key.get_secret_value()}"}
 
     def conceal(self, text: str) -> str:
-        """A text with the key, or its secret part, blotted out."""
+        """A text with asterisks in place of the key or its secret part."""
         secret = self.key.get_secret_value()
         parts = [secret, secret.partition(":")[2]]
         for part in parts:
-            # A secret part of a few letters is no secret, and would blot out ordinary words.
+            # A part of a few letters is no secret, and would hide ordinary words.
             text = text.replace(part, "**********") if len(part) >= 6 else text
         return text
 
@@ -208,7 +211,7 @@ def _checked_base(name: str, given: str) -> str:
         f"{name} must be a bare address.",
         cure="Write it as https://host, without user name, query and fragment.",
     )
-    # What is pasted into the wrong place may be a secret: it is not shown, nor is httpx's error.
+    # It may be a secret that was pasted into the wrong place: it is not shown, nor httpx's error.
     try:
         url = httpx.URL(given)
     except httpx.InvalidURL:
@@ -228,7 +231,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 def _checked_endpoint(endpoint: str) -> str:
-    """An endpoint's id, which has become part of a URL and must not lead elsewhere."""
+    """An endpoint's id; as a part of a URL, it must not lead elsewhere."""
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)+", endpoint, re.ASCII):
         raise UnknownEndpointError(
             f"{endpoint!r} is no endpoint's id.",
@@ -237,13 +240,10 @@ def _checked_endpoint(endpoint: str) -> str:
     return endpoint
 
 
-T = TypeVar("T")
-
-
 async def without_key(sending: Awaitable[T], access: Access) -> T:
-    """What comes of talking to fal; no error of httpx's that it ends with repeats the key.
+    """The result of a call; an error that it raises does not show the key.
 
-    httpx shows what it could not understand, and that may be our own request's head.
+    httpx shows what it could not understand, and that may be the head of our request.
 
     Raises:
         httpx.HTTPError: It failed.
@@ -252,15 +252,15 @@ async def without_key(sending: Awaitable[T], access: Access) -> T:
         return await sending
     except httpx.HTTPError as error:
         seen = concealed(error, access)
-    raise seen  # out here, for else the error that shows the key would be its context
+    raise seen  # out here: inside, its context would be the error that shows the key
 
 
 def concealed(error: httpx.HTTPError, access: Access) -> httpx.HTTPError:
-    """An error of httpx's, or one that says the same, where it or what led to it shows the key."""
+    """The error, or one without the key that says the same if it or its causes show the key."""
     shown = "".join(traceback.format_exception(error))
     if access.conceal(shown) != shown:
         return type(error)(access.conceal(str(error)))
     with suppress(RuntimeError):  # it has no request
-        # Whoever hands errors on whole, as Dask does, would hand on the header that has the key.
+        # Dask, for one, hands errors on whole, and with them the header that has the key.
         error.request = httpx.Request(error.request.method, error.request.url)
     return error

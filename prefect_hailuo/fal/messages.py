@@ -1,7 +1,7 @@
-"""What fal's queue says and is told, as types.
+"""The messages of fal's queue, as types, and what marks the emulator's.
 
-Every reply is parsed into one of these. Unknown fields are passed over, for fal
-adds some now and then; missing or wrong ones are errors.
+Every reply is parsed into one of these. fal adds fields now and then: unknown fields are ignored.
+Missing or wrong ones are errors.
 Source: https://docs.fal.ai and recorded replies.
 """
 
@@ -13,27 +13,31 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
+# In the first release these two were here, and persisted results name them so.
+from prefect_hailuo.ticket import Realm as Realm
+from prefect_hailuo.ticket import Ticket as Ticket
+
 EMULATOR_KEY = "emulator:no-real-key"
-"""The API key that every emulator accepts: worthless, and recognisable in a log."""
+"""The API key that every emulator accepts: worthless, and easy to recognise in a log."""
 
 EMULATOR_PORT = 8017
-"""Where `prefect-hailuo emulator` listens unless it is told otherwise."""
+"""The port of `prefect-hailuo emulator` unless it is told otherwise."""
 
 WEBHOOK_PORT = 8018
-"""Where `prefect-hailuo webhooks` listens unless it is told otherwise."""
+"""The port of `prefect-hailuo webhooks` unless it is told otherwise."""
 
 EMULATOR_SPEED = 30.0
-"""How fast its time goes, unless it is told otherwise: a model's minutes pass in seconds."""
+"""How fast the emulator's time goes unless it is told otherwise: minutes pass in seconds."""
 
 EMULATOR_HEADER = "X-Fal-Emulator"
-"""The header that marks every reply of the emulator; its value names the one that answered."""
+"""The header that marks every reply of an emulator; its value is the emulator's name."""
 
 EMULATOR_PREFIX = "emulator-"
-"""How every request id of the emulator begins; the emulator's own name follows."""
+"""How every request id of an emulator begins; the emulator's name follows."""
 
 
 class Message(BaseModel):
-    """The base of all messages: a value, which tolerates what fal may add."""
+    """The base of all messages: a value that ignores fields that fal may add."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -49,7 +53,7 @@ class Accepted(Message):
     status_url: str | None = None
     response_url: str | None = None
     cancel_url: str | None = None
-    # It only helps to wait: a paid answer is not refused over it.
+    # It only helps with waiting: a wrong one is no reason to refuse a paid answer.
     queue_position: Annotated[int | None, BeforeValidator(_whole_or_none)] = None
 
 
@@ -71,14 +75,14 @@ class InQueue(Message):
 
 
 class InProgress(Message):
-    """The model works on it. It may go back to the queue when fal retries."""
+    """The model works on it. If fal retries, it goes back to the queue."""
 
     status: Literal["IN_PROGRESS"] = "IN_PROGRESS"
     logs: list[LogLine] | None = None
 
 
 class Completed(Message):
-    """It is over: with a result, an error or a cancellation, which the result tells."""
+    """It is over. The result tells whether it succeeded, failed or was cancelled."""
 
     status: Literal["COMPLETED"] = "COMPLETED"
     logs: list[LogLine] | None = None
@@ -88,7 +92,7 @@ class Completed(Message):
 
     @property
     def inference_seconds(self) -> float | None:
-        """How long the model worked, if fal said so."""
+        """How long the model worked; None if fal did not say."""
         seconds = (self.metrics or {}).get("inference_time")
         return float(seconds) if isinstance(seconds, int | float) else None
 
@@ -120,7 +124,7 @@ class SynchronousReply:
     Args:
         output: The result.
         request_id: fal's id of the request, if it named it.
-        billable_units: What fal charges for, as it said it.
+        billable_units: How many units fal charges for, as fal wrote it.
     """
 
     output: Output
@@ -131,8 +135,8 @@ class SynchronousReply:
 class Cancellation(str, Enum):
     """What fal said to a cancellation.
 
-    `REMOVED`: taken from the queue, nothing ran. `REQUESTED`: the model was asked to stop and may
-    complete all the same. `TOO_LATE`: it had completed. `UNKNOWN_REQUEST`: fal knows no such one.
+    `REMOVED`: taken from the queue; nothing ran. `REQUESTED`: the model was asked to stop and may
+    still complete. `TOO_LATE`: it had completed. `UNKNOWN_REQUEST`: fal has no such request.
     """
 
     REMOVED = "OK"

@@ -1,10 +1,7 @@
-"""A client of fal's platform API: what an account sent, and what models cost today.
+"""fal's platform API: an account's history, today's prices, and the models' documents.
 
-What fal says of its models to anybody: whether they are there, and their OpenAPI documents.
-
-The documents are right about schemas. The addresses in them are not: nobody may build one of them.
-
-Answers of fal's platform API that come in pages.
+A history and a price list come in pages. A model's OpenAPI document is public; its schemas are
+right, but the addresses in it are not and must not be used.
 """
 
 from __future__ import annotations
@@ -33,139 +30,16 @@ from prefect_hailuo.fal.replies import (
     in_utc,
     parse,
 )
-from prefect_hailuo.fal.retry import read_patiently
+from prefect_hailuo.fal.retry import retry_read
 from prefect_hailuo.ticket import Realm
 
 DOCUMENT_TIMEOUT_SECONDS = 30.0
-"""How long a question may take, repetitions included."""
+"""How long a question about a model may take, repetitions included."""
 
 GONE = (404, 410)
 
-
-class Metadata(Message):
-    """What fal says about a model.
-
-    Args:
-        display_name: Its title.
-        status: Such as `active` or `deprecated`.
-    """
-
-    display_name: str | None = None
-    status: str | None = None
-
-
-class ModelDocument(Message):
-    """A model as fal describes it.
-
-    Args:
-        endpoint_id: fal's endpoint id.
-        metadata: What fal says about it.
-        openapi: Its OpenAPI document; None where fal gives none.
-    """
-
-    endpoint_id: str = Field(min_length=1)
-    metadata: Metadata = Metadata()
-    openapi: dict[str, Any] | None = None
-
-
-class _Models(Message):
-    models: tuple[ModelDocument, ...]
-
-
-MODELS = TypeAdapter(_Models)
-
-
-async def read_document(
-    endpoint: str,
-    hosts: Hosts,
-    realm: Realm,
-    http: httpx.AsyncClient,
-    *,
-    timeout_seconds: float = DOCUMENT_TIMEOUT_SECONDS,
-    clock: Clock | None = None,
-) -> ModelDocument | None:
-    """A model as fal describes it today; None where fal has it no more. No key is sent.
-
-    Args:
-        endpoint: fal's endpoint id.
-        hosts: Where fal is.
-        realm: Whether that is fal or the emulator.
-        http: The HTTP client to use.
-        timeout_seconds: How long it may take.
-        clock: What waiting is measured with.
-
-    Raises:
-        MalformedReplyError: The answer is none of fal's.
-        RealmMismatchError: The answer is of the other realm.
-        GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
-        FalError: fal refused to say.
-    """
-    access = Access(SecretStr("nobody:none"), hosts, realm)  # it is not sent, and hides no text
-    deadline = Deadline(timeout_seconds, clock or SystemClock())
-    found = await read_patiently(partial(_read, endpoint, access, http), deadline)
-    models = found.models if found else ()
-    return next((each for each in models if each.endpoint_id == endpoint), None)
-
-
-async def _read(endpoint: str, access: Access, http: httpx.AsyncClient) -> _Models | None:
-    params = {"endpoint_id": endpoint, "expand": "openapi-3.0"}
-    response = await http.get(f"{access.hosts.platform_url}/models", params=params)
-    check_realm(response, access)
-    if response.status_code in GONE:
-        return None
-    if not response.is_success:
-        raise error_of(response, access)
-    return parse(response, MODELS, access)
-
-
 MOST_PAGES = 1000
-"""Pages of one answer; whoever names a further one is taken to go on for ever."""
-
-
-class Page(Message):
-    """A part of an answer.
-
-    Args:
-        has_more: Whether another follows.
-        next_cursor: Its name.
-    """
-
-    has_more: bool
-    next_cursor: str | None = None
-
-
-P = TypeVar("P", bound=Page)
-
-
-def parse_page(response: httpx.Response, adapter: TypeAdapter[P], access: Access) -> P:
-    """The page in an answer.
-
-    JSON can hold halves of characters, which are no text. In somebody's input they are no input
-    of ours, and must not hide all the other requests.
-
-    Raises:
-        MalformedReplyError: It is no such page.
-    """
-    try:
-        return parse(response, adapter, access)
-    except MalformedReplyError:
-        with suppress(ValueError, RecursionError):
-            return adapter.validate_python(json.loads(response.text))
-        raise
-
-
-def next_cursor(page: Page, followed: Sequence[str]) -> str:
-    """The cursor of the page after this one.
-
-    Raises:
-        MalformedReplyError: There is none, or the pages do not end.
-    """
-    if not page.next_cursor:
-        raise MalformedReplyError("fal says that there are more pages, and names no next one.")
-    if page.next_cursor in followed or len(followed) + 1 >= MOST_PAGES:
-        raise MalformedReplyError(f"fal's pages do not end: {len(followed) + 1} were read.")
-    return page.next_cursor
-
+"""How many pages one answer may have; an answer with more is taken to have no end."""
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 """How long a question may take, all pages and repetitions included."""
@@ -190,10 +64,10 @@ class PastRequest(Message):
         sent_at: When fal received it, by fal's clock, UTC.
         started_at: When work on it began.
         ended_at: When it was over.
-        status_code: How it ended, as an HTTP status.
+        status_code: The HTTP status with which it ended.
         duration: Seconds of work.
-        json_input: Its input; None where fal has none, or none that is an object.
-        json_output: Its result or error, where fal has it.
+        json_input: Its input; None if fal has none, or it is no object.
+        json_output: Its result or error, if fal has it.
 
     Example:
         >>> past = PastRequest(request_id="r1", endpoint_id="a/b", sent_at="2026-09-01T14:00+02:00")
@@ -214,7 +88,7 @@ class PastRequest(Message):
     @field_validator("json_input", mode="before")
     @classmethod
     def _none_unless_an_object(cls, given: Any) -> Any:
-        # One odd input of whoever shares the account must not hide all the other requests.
+        # One odd input of somebody who shares the account must not hide all other requests.
         return given if isinstance(given, dict) else None
 
     @property
@@ -227,17 +101,17 @@ class PastRequest(Message):
 
 
 class LivePrice(Message):
-    """What an endpoint costs.
+    """What an endpoint costs today.
 
     Args:
-        endpoint_id: Which.
+        endpoint_id: fal's endpoint id.
         unit_price: The price of one unit, to the digit that fal wrote.
         unit: What is counted, such as videos or seconds.
-        currency: What it is paid in.
+        currency: Such as USD.
     """
 
     endpoint_id: str = Field(min_length=1)
-    # Out of JSON, pydantic makes a Decimal of a number's shortest text: 0.1 is 0.1 exactly.
+    # From JSON, pydantic makes the Decimal from the number's shortest text: 0.1 is exactly 0.1.
     unit_price: Decimal = Field(ge=0)
     unit: str
     currency: str
@@ -248,12 +122,27 @@ class History:
     """What an account sent to an endpoint.
 
     Args:
-        requests: Of every page, each request once, as it was seen last.
-        fal_now: fal's own clock when it answered, to the second; this machine's, if it had none.
+        requests: All pages' requests, each once, as it was last seen.
+        fal_now: fal's clock when it answered, to the second; this machine's if fal named none.
     """
 
     requests: tuple[PastRequest, ...]
     fal_now: datetime
+
+
+class Page(Message):
+    """A page of an answer.
+
+    Args:
+        has_more: Whether another follows.
+        next_cursor: The cursor of the next.
+    """
+
+    has_more: bool
+    next_cursor: str | None = None
+
+
+P = TypeVar("P", bound=Page)
 
 
 class _HistoryPage(Page):
@@ -265,17 +154,18 @@ class _PricePage(Page):
 
 
 HISTORY_PAGE = TypeAdapter(_HistoryPage)
+
 PRICE_PAGE = TypeAdapter(_PricePage)
 
 
 class PlatformClient:
     """fal's platform API. Asking is free, and transient faults are waited out.
 
-    Every error says that no money was spent, and means the question: what a request cost that was
-    looked for, no error of this client tells.
+    Every error says that no money was spent, and means the question. It says nothing about the cost
+    of the requests that were asked about.
 
     Args:
-        access: The key, and where it is good.
+        access: The key and the hosts that it is for.
         http: The HTTP client to use.
         clock: What waiting is measured with.
 
@@ -303,7 +193,7 @@ class PlatformClient:
     ) -> History:
         """What the account sent to an endpoint, with the inputs.
 
-        That a request is not listed is no proof that there is none: fal may list it later.
+        A request that is not listed may still exist: fal may list it later.
 
         Args:
             endpoint: fal's endpoint id.
@@ -314,7 +204,7 @@ class PlatformClient:
 
         Raises:
             ValueError: `start` or `end` names no time zone.
-            MalformedReplyError: An item is none of fal's, or the pages do not end.
+            MalformedReplyError: An item is malformed, or the pages do not end.
             RealmMismatchError: The answer, or a request in it, is of the other realm.
             GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
             FalError: fal refused to say.
@@ -338,14 +228,14 @@ class PlatformClient:
         """What endpoints cost today.
 
         Args:
-            endpoints: fal's endpoint ids; without any, fal is not asked.
+            endpoints: fal's endpoint ids; if there are none, fal is not asked.
             timeout_seconds: How long all of it may take.
 
         Raises:
-            MalformedReplyError: A price is none, or the pages do not end.
+            MalformedReplyError: A price is malformed, or the pages do not end.
             RealmMismatchError: The answer is of the other realm.
             GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
-            FalError: fal refused to say, for example because it knows no such endpoint.
+            FalError: fal refused to say, for example because it has no such endpoint.
         """
         if not endpoints:
             return []
@@ -356,10 +246,10 @@ class PlatformClient:
         return [price for page in pages for price in page.prices]
 
     async def _settled_history(self, params: Params, deadline: Deadline) -> History:
-        """All that is listed, read until it is the same twice.
+        """Every listed request; the list is read until it is the same twice.
 
-        fal sorts by the end, so that a request which ends between two pages moves others across
-        their border. What was listed once exists: it stays, whatever later readings miss.
+        fal sorts by the end, so a request that ends between two pages moves others across their
+        border. A request that was listed once exists: it stays even if a later reading misses it.
         """
         found: dict[str, PastRequest] = {}
         before: set[str] | None = None
@@ -384,14 +274,12 @@ class PlatformClient:
     async def _pages(
         self, path: str, params: Params, adapter: TypeAdapter[P], deadline: Deadline
     ) -> tuple[list[P], datetime]:
-        """All pages of one answer, and fal's clock at the last."""
+        """All pages of one answer, and fal's clock at the last one."""
         pages: list[P] = []
         cursors: list[str] = []
         while True:
             asked = {**params, "cursor": cursors[-1]} if cursors else params
-            page, fal_now = await read_patiently(
-                partial(self._page, path, asked, adapter), deadline
-            )
+            page, fal_now = await retry_read(partial(self._page, path, asked, adapter), deadline)
             pages.append(page)
             if not page.has_more:
                 return pages, fal_now
@@ -411,7 +299,7 @@ def _written(moment: datetime) -> str:
     """A moment as fal takes it.
 
     Raises:
-        ValueError: It names no time zone; to guess one could lose a request by hours.
+        ValueError: It names no time zone; a guess could miss a request by hours.
     """
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} names no time zone.")
@@ -420,9 +308,115 @@ def _written(moment: datetime) -> str:
 
 @contextmanager
 def _only_a_question() -> Iterator[None]:
-    """Whatever goes wrong within, nothing was bought."""
+    """Mark every error as one by which nothing was bought."""
     try:
         yield
     except HailuoError as error:
         error.billed = Billed.NO
         raise
+
+
+def parse_page(response: httpx.Response, adapter: TypeAdapter[P], access: Access) -> P:
+    """The page in an answer.
+
+    JSON can hold halves of characters, which are no text. An input that has them is not one of
+    ours, and must not hide all other requests.
+
+    Raises:
+        MalformedReplyError: It is no page.
+    """
+    try:
+        return parse(response, adapter, access)
+    except MalformedReplyError:
+        with suppress(ValueError, RecursionError):
+            return adapter.validate_python(json.loads(response.text))
+        raise
+
+
+def next_cursor(page: Page, followed: Sequence[str]) -> str:
+    """The cursor of the page after this one.
+
+    Raises:
+        MalformedReplyError: There is none, or the pages do not end.
+    """
+    if not page.next_cursor:
+        raise MalformedReplyError("fal says that there are more pages, and names no next one.")
+    if page.next_cursor in followed or len(followed) + 1 >= MOST_PAGES:
+        raise MalformedReplyError(f"fal's pages do not end: {len(followed) + 1} were read.")
+    return page.next_cursor
+
+
+class Metadata(Message):
+    """fal's description of a model.
+
+    Args:
+        display_name: Its title.
+        status: Such as `active` or `deprecated`.
+    """
+
+    display_name: str | None = None
+    status: str | None = None
+
+
+class ModelDocument(Message):
+    """A model as fal describes it.
+
+    Args:
+        endpoint_id: fal's endpoint id.
+        metadata: Its description.
+        openapi: Its OpenAPI document; None if fal gives none.
+    """
+
+    endpoint_id: str = Field(min_length=1)
+    metadata: Metadata = Metadata()
+    openapi: dict[str, Any] | None = None
+
+
+class _Models(Message):
+    models: tuple[ModelDocument, ...]
+
+
+MODELS = TypeAdapter(_Models)
+
+
+async def read_document(
+    endpoint: str,
+    hosts: Hosts,
+    realm: Realm,
+    http: httpx.AsyncClient,
+    *,
+    timeout_seconds: float = DOCUMENT_TIMEOUT_SECONDS,
+    clock: Clock | None = None,
+) -> ModelDocument | None:
+    """A model as fal describes it today; None if fal no longer has it. No key is sent.
+
+    Args:
+        endpoint: fal's endpoint id.
+        hosts: Where fal is.
+        realm: Whether that is fal or the emulator.
+        http: The HTTP client to use.
+        timeout_seconds: How long it may take.
+        clock: What waiting is measured with.
+
+    Raises:
+        MalformedReplyError: The answer does not follow fal's protocol.
+        RealmMismatchError: The answer is of the other realm.
+        GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
+        FalError: fal refused to say.
+    """
+    access = Access(SecretStr("nobody:none"), hosts, realm)  # it is not sent, and hides no text
+    deadline = Deadline(timeout_seconds, clock or SystemClock())
+    found = await retry_read(partial(_read, endpoint, access, http), deadline)
+    models = found.models if found else ()
+    return next((each for each in models if each.endpoint_id == endpoint), None)
+
+
+async def _read(endpoint: str, access: Access, http: httpx.AsyncClient) -> _Models | None:
+    params = {"endpoint_id": endpoint, "expand": "openapi-3.0"}
+    response = await http.get(f"{access.hosts.platform_url}/models", params=params)
+    check_realm(response, access)
+    if response.status_code in GONE:
+        return None
+    if not response.is_success:
+        raise error_of(response, access)
+    return parse(response, MODELS, access)

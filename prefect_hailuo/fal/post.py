@@ -21,22 +21,24 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.hosts import Access, without_key
 from prefect_hailuo.fal.messages import Accepted, Output
 from prefect_hailuo.fal.replies import check_realm, check_request_realm, error_of, excerpt, parse
-from prefect_hailuo.fal.transport import CONNECT_SECONDS
+from prefect_hailuo.fal.transport import CONNECT_SECONDS, USER_AGENT, send
 
 T = TypeVar("T")
 
-# By httpx's own transport these are raised before a connection stood, so that nothing was sent.
+# httpx's own transport raises these before a connection stands: nothing was sent.
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 DEFINITE_REFUSALS = frozenset({401, 403, 422, 429})
 
+HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": USER_AGENT}
+
 BeforeSending = Callable[[], Awaitable[None]]
 
 FIRST_BYTE = "send_request_headers.started"
-"""How httpcore calls the moment before a request's first byte, after the protocol's name."""
+"""httpcore's event right before the first byte of a request; the protocol's name precedes it."""
 
 CONNECTING = ("connection.", "proxy.", "socks.")
-"""How httpcore's names of what comes before that begin."""
+"""How the names of httpcore's earlier events begin."""
 
 ACCEPTED = TypeAdapter(Accepted)
 OUTPUT = TypeAdapter(Output)
@@ -47,14 +49,14 @@ async def nothing() -> None:
 
 
 class _Gate:
-    """httpcore's `trace` extension, which awaits what must be done before the first byte.
+    """httpcore's `trace` extension: it awaits a call before the first byte is sent.
 
-    Through a proxy it is passed twice: the proxy is sent a request of its own first.
+    Through a proxy that happens twice: the proxy is sent a request of its own first.
 
     Attributes:
-        reached: Whether httpcore came here at all.
-        passed: Whether the first byte may have left: also past the gate, by an httpcore that
-            calls that moment otherwise.
+        reached: Whether httpcore raised the event of the first byte at all.
+        passed: Whether the first byte may have left. An httpcore that names the event otherwise
+            sends it without having reached the gate.
     """
 
     def __init__(self, before_sending: BeforeSending) -> None:
@@ -66,7 +68,7 @@ class _Gate:
         if event.endswith(FIRST_BYTE):
             self.reached = True
             await self._before_sending()
-            # It may have taken longer than there was time for: then nothing is sent, and known so.
+            # If that took longer than there was time for, nothing is sent, and that is known.
             await anyio.lowlevel.checkpoint_if_cancelled()
             self.passed = True
         elif not self.reached and not event.startswith(CONNECTING):
@@ -74,7 +76,7 @@ class _Gate:
 
 
 async def post_once(
-    http: httpx.AsyncClient,
+    transport: httpx.AsyncBaseTransport,
     access: Access,
     url: httpx.URL,
     body: dict[str, Any],
@@ -84,39 +86,38 @@ async def post_once(
 ) -> httpx.Response:
     """The one function that spends money. It sends one POST, once, and never again.
 
-    What the answer means, `accepted` and `synchronous_output` tell.
+    `accepted` and `synchronous_output` tell what the answer means.
 
     Args:
-        http: A client on httpx's own transport, whose connection errors mean what they say.
+        transport: httpx's own, whose connection errors mean what they say.
         access: The key.
         url: Where to.
         body: The input.
-        headers: Request headers beside the key, which they cannot replace.
-        seconds: The hard total limit, connection included.
-        before_sending: Awaited when the connection stands and no byte of the request has left; if
-            it raises, none does.
+        headers: Further request headers; they cannot replace the key.
+        seconds: The hard limit for all of it, connection included.
+        before_sending: Awaited when the connection stands and no byte of the request has left. If
+            it raises, nothing is sent.
 
     Raises:
         UnreachableError: No connection stood; nothing was sent.
         SubmitUnknownError: It went out, and its answer was lost.
         RealmMismatchError: The answer is of the other realm.
     """
-    all_headers = httpx.Headers(headers)
+    all_headers = httpx.Headers({**HEADERS, **headers})
     all_headers.update(access.authorization)
-    # A wait for a free connection ends well before the whole, so that it is known as such.
+    # A wait for a free connection ends well before that, so that its error is its own.
     timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=seconds / 2)
     gate = _Gate(before_sending)
-    request = http.build_request(
-        "POST", url, json=body, headers=all_headers, timeout=timeout, extensions={"trace": gate}
-    )
+    options = {"timeout": timeout.as_dict(), "trace": gate}
+    request = httpx.Request("POST", url, json=body, headers=all_headers, extensions=options)
     try:
         with anyio.fail_after(seconds):
-            response = await without_key(http.send(request), access)
+            response = await without_key(send(transport, request), access)
     except NOTHING_SENT as error:
         seen = excerpt(str(error), access)
         raise UnreachableError(f"No connection to {url.host} stood: {seen}.") from error
     except (httpx.HTTPError, TimeoutError) as error:
-        # What came may be shown in it, and may repeat the key.
+        # The error may show what came, and that may repeat the key.
         seen = excerpt(f"{type(error).__name__}: {error}", access)
         if not gate.passed:
             raise UnreachableError(f"Nothing was sent to {url.host} ({seen}).") from error
@@ -128,7 +129,7 @@ async def post_once(
 
 
 def _ungated() -> SubmitUnknownError:
-    """Nobody was asked whether it may be sent: the ledger does not say that it was."""
+    """`before_sending` was not called, so the ledger does not know that it was sent."""
     return SubmitUnknownError(
         f"It was sent, and httpcore {version('httpcore')} did not say when it began to "
         f"(no event {FIRST_BYTE!r}); install a release of httpcore that does."
@@ -136,11 +137,11 @@ def _ungated() -> SubmitUnknownError:
 
 
 def accepted(response: httpx.Response, access: Access) -> Accepted:
-    """What fal's answer to a submission says.
+    """fal's answer to a submission, if it accepted it.
 
     Raises:
-        FalError: fal refused it for certain; nothing was bought.
-        SubmitUnknownError: It says neither yes nor no.
+        FalError: fal certainly refused it; nothing was bought.
+        SubmitUnknownError: The answer says neither yes nor no.
         RealmMismatchError: It is of the other realm.
     """
     if response.status_code in DEFINITE_REFUSALS:
@@ -153,11 +154,11 @@ def accepted(response: httpx.Response, access: Access) -> Accepted:
 
 
 def synchronous_output(response: httpx.Response, access: Access) -> Output:
-    """What fal's answer to a synchronous call holds.
+    """The output in fal's answer to a synchronous call.
 
     Raises:
-        FalError: fal refused it; or the model did, or failed, and then it may be charged.
-        SubmitUnknownError: The answer may be of something between, so the outcome is not known.
+        FalError: fal refused it. Or the model refused it or failed, and it may be charged.
+        SubmitUnknownError: A proxy may have answered, so the outcome is not known.
     """
     if response.is_success:
         return _parse_paid(response, OUTPUT, access)
@@ -168,7 +169,7 @@ def synchronous_output(response: httpx.Response, access: Access) -> Output:
 
 
 def _refusal(response: httpx.Response, access: Access) -> FalError:
-    """A refusal of the POST itself: no request came to be, so there was nothing to charge."""
+    """A refusal of the POST itself: there was no request, so there was nothing to charge."""
     error = error_of(response, access)
     if "x-fal-billable-units" not in response.headers:
         error.billed = Billed.NO
@@ -183,7 +184,7 @@ def _parse_paid(response: httpx.Response, adapter: TypeAdapter[T], access: Acces
 
 
 def _unknown(response: httpx.Response, access: Access, error: FalError) -> SubmitUnknownError:
-    """What came is no clear answer, but may still name the request."""
+    """The answer is not clear, but it may still name the request."""
     named = excerpt(response.headers.get("x-fal-request-id", ""), access)
     request = f" It is said to be request {named}." if named else ""
     return SubmitUnknownError(f"What became of the request is not known: {error.message}{request}")

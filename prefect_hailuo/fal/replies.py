@@ -1,7 +1,4 @@
-"""From fal's HTTP answers to messages and errors.
-
-The times that fal's answers name, by its own clock.
-"""
+"""fal's HTTP answers, read as messages, typed errors and times."""
 
 from __future__ import annotations
 
@@ -35,46 +32,6 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import EMULATOR_HEADER, EMULATOR_PREFIX, STATUS, Completed, Status
 from prefect_hailuo.ticket import Realm
 
-
-def retry_after(response: httpx.Response) -> float | None:
-    """Seconds that fal asks to wait, from `Retry-After`: a number or an HTTP date."""
-    given = response.headers.get("Retry-After")
-    if given is None:
-        return None
-    try:
-        return max(0.0, float(given))
-    except ValueError:
-        return _seconds_until(given)
-
-
-def answered_at(response: httpx.Response) -> datetime:
-    """When fal answered, by its own clock; by this machine's, if it does not say."""
-    return _moment(response.headers.get("Date", "")) or datetime.now(timezone.utc)
-
-
-def _seconds_until(date: str) -> float | None:
-    moment = _moment(date)
-    if moment is None:
-        return None
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
-
-
-def _moment(date: str) -> datetime | None:
-    try:
-        return in_utc(parsedate_to_datetime(date))
-    except ValueError:
-        return None
-
-
-def in_utc(moment: datetime) -> datetime:
-    """A moment that fal wrote, in UTC, which it also means where it names no zone."""
-    try:
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        return aware.astimezone(timezone.utc)
-    except OverflowError as error:  # at the end of all time
-        raise ValueError(str(error)) from error
-
-
 T = TypeVar("T")
 
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
@@ -88,17 +45,12 @@ FAULT_TYPES = {
     "downstream_service_unavailable",
     "downstream_service_error",
 }
+
 CANCELLED_TYPES = {"client_cancelled", "client_disconnected"}
 
 
-def excerpt(text: str, access: Access) -> str:
-    """What came, cut to a readable length and without secrets."""
-    seen = access.conceal(" ".join(text.split()))
-    return seen if len(seen) <= EXCERPT_CHARACTERS else seen[:EXCERPT_CHARACTERS] + "…"
-
-
 def check_realm(response: httpx.Response, access: Access) -> None:
-    """Refuse an answer of the emulator to credentials for fal, and the other way about.
+    """Refuse an answer of the emulator to credentials for fal, and the other way round.
 
     Raises:
         RealmMismatchError: The answer is of the other realm.
@@ -128,7 +80,7 @@ def check_request_realm(request_id: str, access: Access) -> None:
 
 
 def _billed_by(realm: Realm) -> Billed:
-    """What an answer cost that makes no sense: only the emulator surely charges nothing."""
+    """What a senseless answer may have cost: only the emulator surely charges nothing."""
     return Billed.NO if realm == "emulator" else Billed.UNKNOWN
 
 
@@ -141,7 +93,7 @@ def parse(response: httpx.Response, adapter: TypeAdapter[T], access: Access) -> 
     try:
         return adapter.validate_json(response.content)
     except ValidationError:
-        pass  # as a text, for it may be of another encoding; and to be shown
+        pass  # try the text, which may be in another encoding, and can be shown
     return parse_text(response.text, adapter, access, f"HTTP {response.status_code}")
 
 
@@ -155,7 +107,7 @@ def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) ->
         return adapter.validate_json(text)
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-    # Out here, for else the error that holds all that came would be its context.
+    # Out here: inside, its context would be the error that holds the whole answer.
     place = ".".join(str(part) for part in wrong["loc"])
     why = excerpt(f"{place} {wrong['msg']}", access)
     came = excerpt(text, access) or "nothing"
@@ -168,12 +120,12 @@ async def statuses_of(response: httpx.Response, access: Access) -> AsyncGenerato
     """The statuses in a stream of events, the last of which is `Completed`.
 
     Raises:
-        MalformedReplyError: It is no such stream.
+        MalformedReplyError: It is no stream of events.
         httpx.RequestError: It ended before the request had completed.
     """
     try:
         async for event in EventSource(response).aiter_sse():
-            if not event.data:  # by the standard, it is no event then
+            if not event.data:  # by the standard, this is no event
                 continue
             status = parse_text(event.data, STATUS, access, "an event of the stream")
             yield status
@@ -210,7 +162,7 @@ def _class_of(status: int, body: Any, kind: str | None) -> type[FalError]:
     if status == 403 or status == 402:
         return NoCreditError if status == 402 or _is_locked(body) else BadKeyError
     if _platform_error(body) and status in (404, 422):
-        return RequestRefusedError  # of the question: no model refused, no request is missing
+        return RequestRefusedError  # the question: no model refused, and no request is missing
     if _problems(body) or status == 422:
         return ContentPolicyError if kind == "content_policy_violation" else InputRefusedError
     if status == 400 and "still in progress" in _detail_text(body):
@@ -260,7 +212,7 @@ def _problem(entry: dict[str, Any]) -> Problem:
 
 
 def _detail_text(body: Any) -> str:
-    """fal's own words, whichever of its shapes they come in."""
+    """fal's own words, in any of the shapes that it uses."""
     if not isinstance(body, dict):
         return ""
     platform = _platform_error(body)
@@ -270,7 +222,7 @@ def _detail_text(body: Any) -> str:
 
 
 def _kind(response: httpx.Response, body: Any, access: Access) -> str | None:
-    """fal's name of the error: of the request, or of the model's first complaint."""
+    """fal's name for the error: the request's, or that of the model's first complaint."""
     header = response.headers.get("X-Fal-Error-Type")
     if header:
         return access.conceal(str(header))
@@ -285,7 +237,7 @@ def _billed(response: httpx.Response, error: FalError) -> Billed:
     if units.replace(".", "", 1).isdecimal():
         return Billed.YES if float(units) > 0 else Billed.NO
     if isinstance(error, FalFaultError) and response.status_code < 500:
-        return Billed.UNKNOWN  # only of a 5xx does fal say that it is never charged
+        return Billed.UNKNOWN  # fal says only of a 5xx that it is never charged
     return error.billed
 
 
@@ -299,5 +251,50 @@ def _retryable(response: httpx.Response, by_class: bool) -> bool:
 def _json(text: str) -> Any:
     try:
         return ANYTHING.validate_json(text)
+    except ValueError:
+        return None
+
+
+def excerpt(text: str, access: Access) -> str:
+    """A text from outside, without secrets and cut to a readable length."""
+    seen = access.conceal(" ".join(text.split()))
+    return seen if len(seen) <= EXCERPT_CHARACTERS else seen[:EXCERPT_CHARACTERS] + "…"
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds that fal asks to wait, from `Retry-After`: a number or an HTTP date."""
+    given = response.headers.get("Retry-After")
+    if given is None:
+        return None
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        return _seconds_until(given)
+
+
+def answered_at(response: httpx.Response) -> datetime:
+    """When fal answered, by its own clock; by this machine's, if it does not say."""
+    return _moment(response.headers.get("Date", "")) or datetime.now(timezone.utc)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A moment that fal wrote, in UTC; without a zone, fal means UTC too."""
+    try:
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return aware.astimezone(timezone.utc)
+    except OverflowError as error:  # beyond the year 9999
+        raise ValueError(str(error)) from error
+
+
+def _seconds_until(date: str) -> float | None:
+    moment = _moment(date)
+    if moment is None:
+        return None
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+
+def _moment(date: str) -> datetime | None:
+    try:
+        return in_utc(parsedate_to_datetime(date))
     except ValueError:
         return None

@@ -1,16 +1,20 @@
-"""The HTTP clients that carry everything: for purchases, for questions to fal, and for media.
+"""How bytes get to fal and back: one transport for what costs money, clients for the rest.
 
-httpx is the interface of all; what is below it differs. Reads go over aiohttp's transport, which
-takes a quarter of the processor time of httpx's own, and less than that where many wait
-(`benchmarks/transports.py` measures it). A purchase never does: aiohttp's transport reports a POST
-that was accepted and then dropped as a ConnectTimeout, as if nothing had been sent.
+- `open_transport` is httpx's own transport, for purchases. It sends a request once, and its errors
+  tell whether a connection stood. `fal.post` hands its one request to it directly.
+- `open_http` is a client on that transport, for uploads and for pictures.
+- `open_reading` is a client on aiohttp's transport, for questions to fal and for downloads. It
+  takes a quarter of the processor time (`benchmarks/transports.py` measures it). No purchase goes
+  over it: of a POST that was accepted and then dropped it says that no connection stood.
 
-HTTP/2 is not used: whether fal speaks it is not known.
+No client follows redirects, keeps cookies or holds a key. HTTP/2 is not used, because nobody knows
+whether fal speaks it.
 """
 
 from __future__ import annotations
 
 import ssl
+from contextlib import AsyncExitStack
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
@@ -27,21 +31,21 @@ READ_SECONDS = 30.0
 POOL_SECONDS = 60.0
 
 QUESTIONS_AT_ONCE = 64
-"""How many questions are under way at once; whoever else has one waits before the pool, which
-looks at all that wait in it at every change. Streams are counted apart."""
+"""How many questions are under way at once. The others wait before the pool, which looks at all
+that wait in it at every change. Streams are counted apart."""
 
-# httpcore looks at every idle connection at every change of its pool, so that many of them cost
-# more than they save: 1,000 kept alive made 1,000 streams five times slower.
+# httpcore looks at every idle connection at every change of its pool, so many of them cost more
+# than they save: 1,000 kept alive made 1,000 streams five times slower.
 LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
-# A purchase has a fresh connection: on one that was kept and that the other side closes in that
-# moment, its answer would be lost, and nobody could say whether it was bought.
+# A purchase has a fresh connection. If the other side closed a kept one in that moment, the answer
+# would be lost, and nobody could say whether the video was bought.
 FRESH = httpx.Limits(max_connections=1000, max_keepalive_connections=0)
 
 USER_AGENT = f"prefect-hailuo/{version('prefect-hailuo')}"
 
-# What goes to this machine's loopback never passes a proxy, which could read it; and plain http
-# goes nowhere else (see `is_private_enough`).
+# Requests to this machine's loopback go through no proxy, which could read them. Plain http goes
+# nowhere else (see `is_private_enough`).
 DIRECT: dict[str, httpx.AsyncBaseTransport | None] = {
     "http://": None,
     "all://localhost": None,
@@ -50,14 +54,8 @@ DIRECT: dict[str, httpx.AsyncBaseTransport | None] = {
 }
 
 
-@cache
-def _certificates() -> ssl.SSLContext:
-    """The authorities that are trusted: loaded once, for it takes a fiftieth of a second."""
-    return httpx.create_ssl_context()
-
-
 class Rate:
-    """How many requests a second may be sent, all callers together.
+    """How many requests a second may be sent by all callers together.
 
     Args:
         per_second: Requests a second; None: any number.
@@ -70,7 +68,7 @@ class Rate:
         self._next = 0.0
 
     async def turn(self) -> None:
-        """Wait for one's turn; first come, first served."""
+        """Wait for a turn; first come, first served."""
         if self.per_second is None:
             return
         now = self._clock.now()
@@ -80,84 +78,102 @@ class Rate:
             await self._clock.sleep(mine - now)
 
 
-class DirectClient(httpx.AsyncClient):
-    """A client that hands its requests to its transport as they are.
+class ClientTransport(httpx.AsyncBaseTransport):
+    """A transport that sends through a client, for the proxies that the client knows.
 
-    Without redirects, cookies and a login, all that httpx does in between is for nothing, and takes
-    as long as aiohttp does for the rest.
-
-    Args:
-        transport: The transport; None: httpx's own, with the environment's proxies, as httpx does.
-        settings: As for `httpx.AsyncClient`.
-    """
-
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, **settings: Any) -> None:
-        super().__init__(transport=transport, **settings)
-        self._direct = transport
-
-    async def send(
-        self, request: httpx.Request, *, stream: bool = False, **options: Any
-    ) -> httpx.Response:
-        """Send a request."""
-        if self._direct is None:
-            return await super().send(request, stream=stream, **options)
-        response = await self._direct.handle_async_request(request)
-        response.request = request
-        if not stream:
-            try:
-                await response.aread()
-            except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await response.aclose()
-                raise
-        return response
-
-
-class ReadingClient(DirectClient):
-    """A client whose requests wait for their turn before they get into the pool's way.
+    It sends a request as it is: no redirect is followed, and the client's own login is not added.
 
     Args:
-        rate: The rate that all requests keep to.
-        at_once: How many may be under way; streams do not count.
-        transport: As for `DirectClient`.
-        settings: As for `httpx.AsyncClient`.
+        client: The client; closing the transport closes it.
     """
 
-    def __init__(
-        self,
-        rate: Rate,
-        at_once: int,
-        transport: httpx.AsyncBaseTransport | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(transport, **settings)
-        self._rate = rate
-        self._gate = anyio.Semaphore(at_once, fast_acquire=True)
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
 
-    async def send(
-        self, request: httpx.Request, *, stream: bool = False, **options: Any
-    ) -> httpx.Response:
-        """Send a request when it is its turn."""
-        await self._rate.turn()
-        if stream:
-            return await super().send(request, stream=True, **options)
-        async with self._gate:
-            return await super().send(request, **options)
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; the body of the answer is still to be read."""
+        return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
 
 
-def open_http(limits: httpx.Limits = LIMITS) -> httpx.AsyncClient:
-    """A client on httpx's own transport: no redirects, no cookies.
-
-    It holds no key: whoever sends a request adds the header, and only to fal's API.
+def open_transport(limits: httpx.Limits = LIMITS) -> httpx.AsyncBaseTransport:
+    """httpx's own transport, with retries off; through the environment's proxies, if it names any.
 
     Args:
         limits: How many connections there may be.
     """
-    return DirectClient(**_own(limits), **_common())
+    if getproxies():
+        return ClientTransport(httpx.AsyncClient(limits=limits, mounts=DIRECT, **_common()))
+    return httpx.AsyncHTTPTransport(verify=_certificates(), limits=limits, retries=0)
 
 
-def open_reading(rate: Rate | None = None, at_once: int = QUESTIONS_AT_ONCE) -> ReadingClient:
-    """A client for what may be repeated: questions to fal, and media; as `open_http`, but light.
+async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    """Send a request once, and read its answer to the end.
+
+    Raises:
+        httpx.RequestError: There was no answer, or not all of it came.
+    """
+    response = await transport.handle_async_request(request)
+    response.request = request
+    try:
+        await response.aread()
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await response.aclose()
+        raise
+    return response
+
+
+class DirectClient(httpx.AsyncClient):
+    """A client that hands requests to its transport as they are, when it is their turn.
+
+    Redirects, cookies and logins are not wanted, and looking for them would take as long as
+    everything that aiohttp does.
+
+    Args:
+        transport: The transport.
+        rate: The rate that all requests keep to.
+        at_once: How many may be under way; streams do not count. None: any number.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        rate: Rate | None = None,
+        at_once: int | None = None,
+    ) -> None:
+        super().__init__(transport=transport, **_common())
+        self.transport = transport
+        self._rate = rate or Rate()
+        self._gate = anyio.Semaphore(at_once, fast_acquire=True) if at_once else None
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **options: Any
+    ) -> httpx.Response:
+        """Send a request; `options` are those of `httpx.AsyncClient.send`, and change nothing."""
+        await self._rate.turn()
+        if stream:
+            response = await self.transport.handle_async_request(request)
+            response.request = request
+            return response
+        async with self._gate or AsyncExitStack():
+            return await send(self.transport, request)
+
+
+def open_http(limits: httpx.Limits = LIMITS) -> DirectClient:
+    """A client on httpx's own transport.
+
+    Args:
+        limits: How many connections there may be.
+    """
+    return DirectClient(open_transport(limits))
+
+
+def open_reading(rate: Rate | None = None, at_once: int = QUESTIONS_AT_ONCE) -> DirectClient:
+    """A client for what may be repeated: questions to fal, and downloads.
 
     Where the environment names a proxy it is on httpx's own transport, which knows all kinds.
 
@@ -165,22 +181,15 @@ def open_reading(rate: Rate | None = None, at_once: int = QUESTIONS_AT_ONCE) -> 
         rate: The rate that it keeps to.
         at_once: How many requests may be under way, beside streams.
     """
-    own = _own(LIMITS) if getproxies() else {"transport": _light_transport()}
-    return ReadingClient(rate or Rate(), at_once, **own, **_common())
+    transport = open_transport() if getproxies() else _read_transport()
+    return DirectClient(transport, rate, at_once)
 
 
-def _own(limits: httpx.Limits) -> dict[str, Any]:
-    """httpx's own transport; with the environment's proxies, if it names any."""
-    if getproxies():
-        return {"limits": limits, "mounts": DIRECT}
-    return {"transport": httpx.AsyncHTTPTransport(verify=_certificates(), limits=limits)}
+def _read_transport() -> httpx.AsyncBaseTransport:
+    # Imported here: aiohttp takes a while to load, and a mere import of the package does not wait.
+    from prefect_hailuo.fal.read_transport import ReadTransport
 
-
-def _light_transport() -> httpx.AsyncBaseTransport:
-    # Here, for aiohttp takes a while to load: whoever only imports the package does not wait.
-    from prefect_hailuo.fal.light_transport import LightTransport
-
-    return LightTransport(_certificates())
+    return ReadTransport(_certificates())
 
 
 def _common() -> dict[str, Any]:
@@ -191,3 +200,9 @@ def _common() -> dict[str, Any]:
         "headers": {"User-Agent": USER_AGENT},
         "verify": _certificates(),
     }
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The authorities that are trusted; loaded once, because that takes 20 milliseconds."""
+    return httpx.create_ssl_context()

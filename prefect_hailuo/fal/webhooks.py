@@ -1,8 +1,7 @@
-"""fal's calls that tell of a request's end: whether one is fal's own, and what it says.
+"""fal's webhook calls, which tell of a request's end: whether a call is fal's, and what it says.
 
-Source: https://docs.fal.ai/model-endpoints/webhooks, as gathered 2026-08.
-
-fal's public keys, fetched when they are needed, and kept for a while.
+fal signs its calls; `WebhookKeys` fetches fal's public keys when they are needed and keeps them for
+a while. Source: https://docs.fal.ai/model-endpoints/webhooks, as gathered 2026-08.
 """
 
 from __future__ import annotations
@@ -31,22 +30,35 @@ from prefect_hailuo.fal.messages import EMULATOR_HEADER, EMULATOR_PREFIX, Comple
 from prefect_hailuo.ticket import Realm
 
 LEEWAY_SECONDS = 300.0
-"""How far a call's time may be from ours, either way, by fal's documentation."""
+"""How far a call's time may be from now, either way, by fal's documentation."""
 
 MOST_BYTES = 256 * 1024
-"""How long a call may be; that of a video takes some hundred bytes."""
+"""How long a call's body may be; a video's has some hundred bytes."""
 
 SIGNATURE_BYTES = 64
 
 JWKS_PATH = "/.well-known/jwks.json"
 """Where the public keys are, below the REST host."""
 
+KEPT_SECONDS = 24 * 3600.0
+"""How long keys are good, by fal's documentation."""
+
+AGAIN_SECONDS = 60.0
+"""How soon the keys are fetched again after a signature that fits none: fal may have changed them,
+but a sender of wrong signatures must not make us ask fal for each."""
+
+FAILED_SECONDS = 5.0
+"""How long a failure to fetch the keys is believed: while fal is down, its calls, which it repeats,
+do not each wait for an attempt."""
+
+FETCH_SECONDS = 10.0
+
 
 class RefusedCallError(Exception):
-    """A call that is not taken.
+    """A call that is refused.
 
     Args:
-        why: What is wrong with it, for whoever sent it.
+        why: What is wrong with it, for its sender.
         status: The HTTP status to answer with.
     """
 
@@ -57,10 +69,10 @@ class RefusedCallError(Exception):
 
 
 def checked_webhook_url(url: str) -> str:
-    """An address that fal can be told to call.
+    """A webhook URL, checked.
 
     Raises:
-        ConfigurationError: It is none, or holds a user name, which would be shown with it.
+        ConfigurationError: fal could not call it, or it holds a user name, which would be shown.
 
     Example:
         >>> checked_webhook_url("https://hooks.example.com/hailuo")
@@ -68,13 +80,13 @@ def checked_webhook_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
-        # Reading the port, too, raises ValueError if it cannot be one.
+        # Reading the port raises ValueError if it is no number.
         good, _ = parts.scheme in ("http", "https") and bool(parts.hostname), parts.port
     except ValueError:
         good = False
     plain = url.isascii() and url.isprintable() and " " not in url
     if not good or not plain or "@" in parts.netloc or parts.fragment:
-        # What is pasted into the wrong place may be a secret: it is not shown.
+        # It may be a secret that was pasted into the wrong place: it is not shown.
         raise ConfigurationError(
             "The webhook URL is no address that fal could call.",
             cure="Write it as https://host/path, without user name and fragment.",
@@ -82,15 +94,88 @@ def checked_webhook_url(url: str) -> str:
     return url
 
 
+class Call(Message):
+    """The body of a call.
+
+    Args:
+        request_id: fal's id of the request.
+        gateway_request_id: The id from the answer to the submission, if fal had to start the
+            request anew under another id.
+        status: `OK` or `ERROR`.
+        payload: The result.
+        error: What went wrong.
+        payload_error: Why there is no payload, though there is a result.
+    """
+
+    request_id: str | None = None
+    gateway_request_id: str | None = None
+    status: str
+    payload: Any = None
+    error: str | None = None
+    payload_error: str | None = None
+
+    @property
+    def output(self) -> Output | None:
+        """The result, if the call holds one."""
+        if self.status != "OK":
+            return None
+        try:
+            return Output.model_validate(self.payload)
+        except ValidationError:
+            return None
+
+    @property
+    def completed(self) -> Completed:
+        """How the request ended."""
+        if self.status == "OK":
+            return Completed()
+        return Completed(error=self.error or "fal called it an error.")
+
+    def request_ids(self, signed: Signed) -> list[str]:
+        """The ids that the request may have in the ledger, each once."""
+        named = (signed.request_id, self.request_id, self.gateway_request_id)
+        return list(dict.fromkeys(each for each in named if each))
+
+
+_CALL = TypeAdapter(Call)
+
+
+def call_in(body: bytes) -> Call:
+    """The call in a body.
+
+    Raises:
+        RefusedCallError: The body is no call.
+
+    Example:
+        >>> call_in(b'{"request_id": "r1", "status": "ERROR", "error": "Out of order."}').error
+        'Out of order.'
+    """
+    try:
+        return _CALL.validate_json(body)
+    except ValidationError:
+        raise RefusedCallError("The body is no call of fal's.", 400) from None
+
+
+def check_realm_of(request_ids: Sequence[str], realm: Realm) -> None:
+    """Refuse a call about a request of the other realm.
+
+    Raises:
+        RefusedCallError: It is about one.
+    """
+    issued = ["emulator" if each.startswith(EMULATOR_PREFIX) else "fal" for each in request_ids]
+    if set(issued) != {realm}:
+        raise RefusedCallError(f"The request is none of the realm {realm!r}.", 400)
+
+
 @dataclass(frozen=True)
 class Signed:
-    """What the headers of a call say.
+    """The headers of a call.
 
     Args:
         request_id: The request that it is about.
         user_id: fal's id of the account.
-        timestamp: When it was signed, in Unix seconds, as it was written.
-        signature: Of all this and of the body.
+        timestamp: When it was signed, in Unix seconds, as a text.
+        signature: The signature of these and of the body.
     """
 
     request_id: str
@@ -125,7 +210,7 @@ class Signed:
         return cls(request_id, user_id, timestamp, signed)
 
     def check_time(self, now: float | None = None) -> None:
-        """Refuse what was signed long ago, or is yet to be: it may be an old call, sent again.
+        """Refuse a call that was signed too long ago or in the future: it may be a replay.
 
         Args:
             now: Unix seconds; None: now.
@@ -134,12 +219,12 @@ class Signed:
             RefusedCallError: It is further away than `LEEWAY_SECONDS`.
         """
         now = time.time() if now is None else now
-        # A float, for an integer of any length would be taken and take long.
+        # A float: a very long integer would be accepted and take long.
         if not abs(now - float(self.timestamp)) <= LEEWAY_SECONDS:
             raise RefusedCallError("The call's time is more than five minutes from now.", 401)
 
     def is_by(self, keys: Iterable[bytes], body: bytes) -> bool:
-        """Whether one of some ED25519 keys signed it.
+        """Whether one of the ED25519 keys signed it.
 
         Args:
             keys: Raw public keys.
@@ -159,105 +244,6 @@ class Signed:
         return False
 
 
-class Call(Message):
-    """What a call says.
-
-    Args:
-        request_id: fal's id of the request.
-        gateway_request_id: The id that the submission was answered with, where fal had to start
-            it anew under another.
-        status: `OK` or `ERROR`.
-        payload: What the result would be.
-        error: What went wrong.
-        payload_error: Why there is no payload, though there is a result.
-    """
-
-    request_id: str | None = None
-    gateway_request_id: str | None = None
-    status: str
-    payload: Any = None
-    error: str | None = None
-    payload_error: str | None = None
-
-    @property
-    def output(self) -> Output | None:
-        """The result, where the call holds one."""
-        if self.status != "OK":
-            return None
-        try:
-            return Output.model_validate(self.payload)
-        except ValidationError:
-            return None
-
-    @property
-    def completed(self) -> Completed:
-        """How the request ended."""
-        if self.status == "OK":
-            return Completed()
-        return Completed(error=self.error or "fal called it an error.")
-
-    def request_ids(self, signed: Signed) -> list[str]:
-        """The ids that it may be known by, each once."""
-        named = (signed.request_id, self.request_id, self.gateway_request_id)
-        return list(dict.fromkeys(each for each in named if each))
-
-
-_CALL = TypeAdapter(Call)
-
-
-def call_in(body: bytes) -> Call:
-    """The call in a body.
-
-    Raises:
-        RefusedCallError: There is none in it.
-
-    Example:
-        >>> call_in(b'{"request_id": "r1", "status": "ERROR", "error": "Out of order."}').error
-        'Out of order.'
-    """
-    try:
-        return _CALL.validate_json(body)
-    except ValidationError:
-        raise RefusedCallError("The body is no call of fal's.", 400) from None
-
-
-def check_realm_of(request_ids: Sequence[str], realm: Realm) -> None:
-    """Refuse what is about a request of the other realm.
-
-    Raises:
-        RefusedCallError: It is.
-    """
-    issued = ["emulator" if each.startswith(EMULATOR_PREFIX) else "fal" for each in request_ids]
-    if set(issued) != {realm}:
-        raise RefusedCallError(f"The request is none of the realm {realm!r}.", 400)
-
-
-class KeySet(Message):
-    """fal's public keys, as a JSON Web Key Set."""
-
-    keys: list[dict[str, Any]] = Field(default_factory=list)
-
-    def raw(self) -> list[bytes]:
-        """The ED25519 keys among them; others are passed over.
-
-        Example:
-            >>> KeySet(keys=[{"kty": "OKP", "crv": "Ed25519", "x": "AA"}]).raw()
-            []
-        """
-        return [key for each in self.keys if (key := _raw(each)) is not None]
-
-
-def _raw(key: Mapping[str, Any]) -> bytes | None:
-    if (key.get("kty"), key.get("crv")) != ("OKP", "Ed25519") or not isinstance(key.get("x"), str):
-        return None
-    text: str = key["x"]
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        return None
-    return raw if len(raw) == 32 else None
-
-
 def _header(headers: Mapping[str, str], name: str) -> str:
     full = f"X-Fal-Webhook-{name}"
     value = headers.get(full.lower(), "")
@@ -266,27 +252,13 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     return value
 
 
-KEPT_SECONDS = 24 * 3600.0
-"""How long keys are good, by fal's documentation."""
-
-AGAIN_SECONDS = 60.0
-"""How soon they are fetched again for a signature that none of them made: fal may have changed
-them, and whoever sends wrong ones must not have fal asked for each."""
-
-FAILED_SECONDS = 5.0
-"""How long it is believed that they cannot be had: while fal is down, its calls, which it repeats,
-do not wait for one attempt each."""
-
-FETCH_SECONDS = 10.0
-
-
 class WebhookKeys:
-    """The keys of one realm.
+    """fal's public keys, or an emulator's.
 
     Args:
         rest_url: fal's REST host.
         realm: Who must answer there.
-        clock: What their age is measured with.
+        clock: What the keys' age is measured with.
     """
 
     def __init__(self, rest_url: str, realm: Realm, clock: Clock | None = None) -> None:
@@ -303,15 +275,15 @@ class WebhookKeys:
         """Refuse a call that fal has not signed.
 
         Args:
-            signed: What its headers say.
-            body: As it came.
-            http: What the keys are fetched with.
+            signed: Its headers.
+            body: Its body, as it came.
+            http: The client that fetches the keys.
 
         Raises:
-            RefusedCallError: It has not.
-            UnreachableError, MalformedReplyError: The keys could not be had.
+            RefusedCallError: The signature is not fal's.
+            UnreachableError, MalformedReplyError: The keys could not be fetched.
         """
-        # Before the lock: whoever sends wrong ones, while the keys are fetched, holds up no call.
+        # Before the lock, so that a good call does not wait for keys that a wrong one wants.
         if self._age <= KEPT_SECONDS and signed.is_by(self._keys, body):
             return
         async with self._fetching:
@@ -349,3 +321,29 @@ class WebhookKeys:
         except ValidationError:
             raise MalformedReplyError(f"{self._url} serves no keys.") from None
         self._fetched_at = self._clock.now()
+
+
+class KeySet(Message):
+    """fal's public keys, as a JSON Web Key Set."""
+
+    keys: list[dict[str, Any]] = Field(default_factory=list)
+
+    def raw(self) -> list[bytes]:
+        """The ED25519 keys among them; others are ignored.
+
+        Example:
+            >>> KeySet(keys=[{"kty": "OKP", "crv": "Ed25519", "x": "AA"}]).raw()
+            []
+        """
+        return [key for each in self.keys if (key := _raw(each)) is not None]
+
+
+def _raw(key: Mapping[str, Any]) -> bytes | None:
+    if (key.get("kty"), key.get("crv")) != ("OKP", "Ed25519") or not isinstance(key.get("x"), str):
+        return None
+    text: str = key["x"]
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None
+    return raw if len(raw) == 32 else None

@@ -1,18 +1,25 @@
-"""What the commands of the flows in `flows/` have in common."""
+"""What the commands of the flows share: their options, and how a flow is run and its result shown.
+
+A flow's command ends with 0, with 1 where the flow did not do all that was asked of it, and with 2
+for a wrong call.
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO, TypeVar
 
+from cyclopts import App, CycloptsError, Parameter
 from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
 from pydantic import TypeAdapter, ValidationError
 
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.messages import EMULATOR_SPEED
+from prefect_hailuo.flows.rows import text_models
+from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 
 Result = TypeVar("Result")
@@ -20,71 +27,128 @@ Result = TypeVar("Result")
 PATIENCE = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120}
 """On a slow machine, the temporary server of a first run takes longer than Prefect's 20 s."""
 
+WRONG_CALL = 2
+"""The exit code for a command line that cannot be understood."""
 
-def flow_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every flow's command has.
+if TYPE_CHECKING:
+    AnyModelName = str
+    TextModelName = str
+else:
+    AnyModelName = Literal[tuple(each.endpoint.name for each in CATALOGUE.values())]
+    TextModelName = Literal[tuple(text_models())]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FlowOptions:
+    """The options of every flow's command."""
+
+    emulator: Annotated[
+        str | None,
+        Parameter(
+            help="Spend nothing: use the emulator at this URL or, without a URL, one that is "
+            "started for this run."
+        ),
+    ] = None
+    json: Annotated[
+        bool,
+        Parameter(help="Print what the flow returns, as JSON.", negative="", show_default=False),
+    ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PurchaseOptions(FlowOptions):
+    """The options of a command that buys."""
+
+    prompt_optimizer: Annotated[
+        bool, Parameter(help="Whether MiniMax may rewrite prompts.", show_default=False)
+    ] = True
+    take: Annotated[str, Parameter(help="Another take of the same prompt is another purchase.")] = (
+        "0"
+    )
+    output: Annotated[str | None, Parameter(help="Where the videos and clips go.")] = None
+    budget: Annotated[str | None, Parameter(help="The name of the scope that pays.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ApprovalOptions(PurchaseOptions):
+    """The options of a command whose cost is worth a look before it is spent."""
+
+    plan: Annotated[
+        bool,
+        Parameter(help="Say what it would cost, and end there.", negative="", show_default=False),
+    ] = False
+    approve_above: Annotated[
+        float | None, Parameter(help="Spend no more US dollars than this unapproved.")
+    ] = None
+    yes: Annotated[
+        bool, Parameter(help="Approve the cost, whatever it is.", negative="", show_default=False)
+    ] = False
+
+    @property
+    def approve_above_usd(self) -> float | None:
+        """Above which cost a person is asked, in US dollars; None: never."""
+        return None if self.yes else self.approve_above
+
+
+def flow_app(name: str) -> App:
+    """The command of a flow, as yet without what it does.
 
     Example:
-        >>> parser = flow_parser("Make a video.")
-        >>> parser.parse_args(["--emulator", "--json"])
-        Namespace(emulator='', json=True)
+        >>> app = flow_app("count")
+        >>> @app.default
+        ... def count(*words: str, options: FlowOptions = FlowOptions()) -> int:
+        ...     print(words, options)
+        ...     return 0
+        >>> run_flow_app(app, ["a", "b", "--emulator", "--json"])
+        ('a', 'b') FlowOptions(emulator='', json=True)
+        0
     """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--emulator",
-        nargs="?",
-        const="",
-        metavar="URL",
-        help="spend nothing: use the emulator at URL, or one started for this run",
-    )
-    parser.add_argument("--json", action="store_true", help="print what the flow returns as JSON")
-    return parser
+    return App(name=name, version_flags=())
 
 
-def add_purchase_options(parser: argparse.ArgumentParser, *, goes: str) -> None:
-    """Add what every command that buys takes.
+def run_flow_app(app: App, arguments: Sequence[str] | None = None) -> int:
+    """Run a flow's command.
 
     Args:
-        parser: By `flow_parser`.
-        goes: What `--output` is the place of, such as `"the video goes"`.
+        app: The command.
+        arguments: What follows its name; None: what this process was started with.
+
+    Returns:
+        Its exit code; 2 where the arguments are wrong, which standard error then says.
+    """
+    return run_app(app, complete(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_app(app: App, arguments: Sequence[str]) -> int:
+    """Run any command, as `run_flow_app` does, with its arguments as they are."""
+    try:
+        code = app(list(arguments), exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        return WRONG_CALL
+    return code if isinstance(code, int) else 0
+
+
+def complete(arguments: Sequence[str]) -> list[str]:
+    """A command's arguments, in which `--emulator` always has a value: without a URL, it is empty.
 
     Example:
-        >>> parser = flow_parser("Make a video.")
-        >>> add_purchase_options(parser, goes="the video goes")
-        >>> parser.parse_args(["--take", "2"]).take
-        '2'
+        >>> complete(["An owl.", "--emulator", "--json"])
+        ['An owl.', '--emulator=', '--json']
     """
-    parser.add_argument(
-        "--no-prompt-optimizer",
-        dest="prompt_optimizer",
-        action="store_false",
-        help="send prompts as they are",
-    )
-    parser.add_argument(
-        "--take", default="0", help="another take of the same prompt is another purchase"
-    )
-    parser.add_argument("--output", metavar="DIR", help=f"where {goes}")
-    parser.add_argument("--budget", metavar="SCOPE", help="the name of the scope that pays")
-
-
-def add_approval_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a command takes whose cost is worth a look before it is spent.
-
-    Example:
-        >>> parser = flow_parser("Make many videos.")
-        >>> add_approval_options(parser)
-        >>> parser.parse_args(["--approve-above", "5"]).approve_above
-        5.0
-    """
-    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end there")
-    parser.add_argument(
-        "--approve-above", type=float, metavar="USD", help="spend no more than this unapproved"
-    )
-    parser.add_argument("--yes", action="store_true", help="approve the cost, whatever it is")
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    for place, word in enumerate(words[:end]):
+        following = words[place + 1 : end]
+        if word == "--emulator" and (not following or following[0].startswith("-")):
+            words[place] = "--emulator="
+    return words
 
 
 def run_flow_command(
-    options: argparse.Namespace,
+    options: FlowOptions,
     run: Callable[[FalCredentials], Result],
     text: Callable[[Result], str],
     *,
@@ -93,7 +157,7 @@ def run_flow_command(
     """Run a flow for a command, and print what it returns, or why it could not.
 
     Args:
-        options: What `flow_parser` read.
+        options: The command's.
         run: Runs the flow with these credentials.
         text: How to print its result where no JSON was asked for.
         needs_key: Whether it can do nothing without a key.
@@ -112,10 +176,15 @@ def run_flow_command(
     except HailuoError as error:
         why = str(error)
     else:
-        _print(_json(result) if options.json else text(result), sys.stdout)
+        say(_json(result) if options.json else text(result), sys.stdout)
         return result
-    _print(f"error: {why}", sys.stderr)
+    say(f"error: {why}", sys.stderr)
     return None
+
+
+def say(line: str, stream: TextIO) -> None:
+    """Print a line."""
+    print(line, file=stream)
 
 
 def _json(result: object) -> str:
@@ -124,10 +193,6 @@ def _json(result: object) -> str:
 
 def _field(location: Sequence[int | str]) -> str:
     return f"{location[0]}: " if location else ""
-
-
-def _print(line: str, stream: TextIO) -> None:
-    print(line, file=stream)
 
 
 @contextmanager

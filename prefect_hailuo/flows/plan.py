@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.errors import NotApprovedError
 from prefect_hailuo.ledger.budgets import Allowance
-from prefect_hailuo.models.endpoint import dollars, told_usd
 from prefect_hailuo.models.key import name_of_any_picture
+from prefect_hailuo.models.money import dollars, told_usd
 from prefect_hailuo.runs.blocks import Budget, Credentials
 from prefect_hailuo.runs.estimate import Estimate, Line, aestimate
 from prefect_hailuo.runs.orders import BatchItem
@@ -203,7 +203,7 @@ async def make_plan(
 
 def _of_any_pictures(estimate: Estimate) -> frozenset[str]:
     return frozenset(
-        name_of_any_picture(line.input, estimate.realm, line.take)
+        name_of_any_picture(line.input.request(), estimate.realm, line.take)
         for line in estimate.lines
         if line.cost_usd != 0
     )

@@ -46,7 +46,7 @@ from prefect_hailuo.flows.sheet import (
     render_page,
 )
 from prefect_hailuo.media.probe import poster, require_media
-from prefect_hailuo.models.endpoint import dollars
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
 from prefect_hailuo.runs.settings import current_settings

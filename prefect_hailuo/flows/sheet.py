@@ -27,7 +27,7 @@ from anyio.to_thread import run_sync
 from jinja2 import Environment, Template
 
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
-from prefect_hailuo.engine.order import settle_input
+from prefect_hailuo.engine.order import settle_request
 from prefect_hailuo.engine.outcome import Failure, VideoOutcomes
 from prefect_hailuo.errors import Billed, ImageError
 from prefect_hailuo.ledger.attempt import Attempt
@@ -36,6 +36,7 @@ from prefect_hailuo.media.probe import require_media, small_jpeg
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.image import Source, shown
 from prefect_hailuo.models.key import generation_key
+from prefect_hailuo.models.request import Request
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
 from prefect_hailuo.runs.orders import BatchItem
@@ -158,8 +159,8 @@ async def entries_of_ledger(
 
         async def look(index: int) -> None:
             item = items[index]
-            given = await _settled(item.input, connections)
-            key = generation_key(given, realm=realm, take=item.take or 0)
+            request = await _settled(item.input.request(), connections)
+            key = generation_key(request, realm=realm, take=item.take or 0)
             video, failure = await _known(known, key, place)
             found[index] = _entry(index + 1, item, key, began, video, failure)
 
@@ -172,12 +173,12 @@ async def entries_of_ledger(
     return await process_loop().arun(job)
 
 
-async def _settled(given: VideoInput, connections: Connections) -> VideoInput:
-    """An input by its pictures' content, as its key was made; as it is, where one is gone."""
+async def _settled(request: Request, connections: Connections) -> Request:
+    """A request by its images' content, as its key was made; as it is, where one is gone."""
     try:
-        return await settle_input(given, connections.pictures)
+        return await settle_request(request, connections.pictures)
     except ImageError:
-        return given
+        return request
 
 
 async def _known(ledger: Ledger, key: str, place: str) -> tuple[Video | None, Failure | None]:

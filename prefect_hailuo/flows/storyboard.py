@@ -1,447 +1,183 @@
-"""The scenes of a storyboard: each a prompt, alone or going on from the picture before it.
+"""The flow `storyboard`: scenes in order, each a video, and one clip of them all.
 
-A storyboard's videos: made at once where they can be, in turn where one goes on from another.
-
-What came of a storyboard, and the card that shows it.
+prefect-hailuo run storyboard "A fox wakes." "It crosses a snowy field." --emulator
+prefect-hailuo run storyboard --file scenes.json --emulator
 """
 
-from __future__ import annotations
-
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from decimal import Decimal
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from textwrap import shorten
-from typing import Any
+from typing import Annotated, Any
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from anyio.to_thread import run_sync
+from cyclopts import Parameter
+from prefect import flow, get_run_logger
+from pydantic import Field, TypeAdapter, ValidationError
 
-from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
-from prefect_hailuo.errors import BatchError, Billed, ConfigurationError, HailuoError
-from prefect_hailuo.flows.comparison import posters_of
-from prefect_hailuo.flows.rows import AnyModel, needs_only_a_prompt
-from prefect_hailuo.models.catalogue import (
-    CATALOGUE,
-    Duration,
-    VideoInput,
-    find_input_class,
-    model_name,
+from prefect_hailuo import FalCredentials, ajoin_videos, askip_missed_slot, slot_take
+from prefect_hailuo.engine.order import buying_only
+from prefect_hailuo.errors import ConfigurationError, NotApprovedError
+from prefect_hailuo.flows.command import (
+    ApprovalOptions,
+    TextModelName,
+    flow_app,
+    run_flow_app,
+    run_flow_command,
 )
-from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.cards import Publisher, escape
-from prefect_hailuo.runs.estimate import aestimate
-from prefect_hailuo.runs.orders import BatchItem
-from prefect_hailuo.runs.settings import synchronously
-from prefect_hailuo.runs.storage import Storage
-from prefect_hailuo.tasks.batch import agenerate_videos, agenerate_videos_as_completed
-from prefect_hailuo.tasks.clips import Clip, alast_frame
+from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
+from prefect_hailuo.flows.rows import TextModel
+from prefect_hailuo.flows.scenes import Scene, Script, Shooting, Storyboard, publish_storyboard
+from prefect_hailuo.media.probe import require_media
 
-PICTURE = "image_url"
-"""The field of an image endpoint's input that holds the first picture, as fal calls it."""
-
-PROMPT_CHARACTERS = 40
+Scenes = Annotated[list[str | Scene], Field(min_length=1)]
 
 
-class Scene(BaseModel):
-    """A scene of a storyboard.
+@flow(name="storyboard")
+async def storyboard(
+    scenes: Scenes,
+    title: str = "Storyboard",
+    model: TextModel = "hailuo-2.3-pro",
+    prompt_optimizer: bool = True,
+    take: int | str = 0,
+    storage: str | None = None,
+    credentials: FalCredentials | str | None = None,
+    budget: str | None = None,
+    approve_above_usd: Annotated[float | None, Field(ge=0)] = None,
+    skip_if_late_seconds: float | None = None,
+) -> Storyboard:
+    """Make a video of each scene, and one clip of them all. **This may spend money, for each.**
 
-    Example:
-        >>> Scene(prompt="The fox looks up.", continues=True).model
-    """
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        # What a form says of it, which else would be the whole docstring.
-        json_schema_extra={"description": "A scene of a storyboard."},
-    )
-
-    prompt: str = Field(description="What to show, 1 to 2000 characters.")
-    continues: bool = Field(
-        default=False,
-        description="Whether it goes on from the last picture of the scene before; it is made "
-        "after that one, by the model's image-to-video endpoint.",
-    )
-    model: AnyModel | None = Field(
-        default=None, description="Which model makes it; by default, the storyboard's."
-    )
-    duration: Duration | None = Field(
-        default=None, description="Seconds, for a standard model; a pro one always makes 6."
-    )
-    take: int | str | None = Field(
-        default=None,
-        description="Which of several videos of the same scene; by default, the storyboard's.",
-    )
-    prompt_optimizer: bool | None = Field(
-        default=None,
-        description="Whether MiniMax may rewrite the prompt; by default, the storyboard's.",
-    )
-
-
-class Script:
-    """The scenes of a storyboard, in order, all of them checked.
+    Scenes that stand alone are made at once; one that continues waits for the one before, and goes
+    on from its last picture. The clip is joined without coding anew where all scenes come from
+    models of the same picture. Run it again as it is, whatever happened: what was bought is found
+    in the ledger, and it goes on from there.
 
     Args:
-        scenes: The scenes; a text is a prompt alone.
-        model: Which model makes those that do not say.
+        scenes: The scenes, in order: each a prompt; or a prompt with a model, a duration, a take,
+            and whether it continues the scene before, from its last picture.
+        title: What the clip is called; its file's name begins with it.
+        model: Which model makes the scenes that do not say.
         prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
-        take: The take of those that do not say.
+        take: Which of several videos of the same prompts, for those that do not say; another take
+            is another purchase. In a schedule, `{date}` is one for each day, and `{time}` one for
+            each slot.
+        storage: A directory, or a storage block as `block:<type>/<name>`, for the videos and the
+            clip; by default, a directory in Prefect's home.
+        credentials: A saved `FalCredentials` block's name; by default, `FAL_KEY`.
+        budget: The name of the scope that pays.
+        approve_above_usd: Above this cost, in US dollars, the run pauses before anything is spent,
+            until a person resumes it in Prefect's UI and chooses to buy.
+        skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
+            slot is due.
 
     Raises:
-        ConfigurationError: One of them cannot be made; the message says which.
-
-    Example:
-        >>> script = Script(["A fox.", "An owl.", "A hare."], model="hailuo-02-pro")
-        >>> len(script), script.chains, script.given(1).prompt
-        (3, [[0], [1], [2]], 'An owl.')
+        ConfigurationError: Something is missing or cannot be used; the message says which scene.
+            Nothing was bought.
+        NotApprovedError: Nobody approved the cost; the run is Cancelled, and nothing was bought.
+        BatchError: Some scenes failed; the message names them. The others are kept, there is no
+            clip, and a rerun goes on.
     """
-
-    def __init__(
-        self,
-        scenes: Sequence[str | Scene],
-        *,
-        model: str = "hailuo-2.3-pro",
-        prompt_optimizer: bool = True,
-        take: int | str = 0,
-    ) -> None:
-        if not scenes:
-            raise ConfigurationError("The storyboard has no scenes.", cure="Pass some.")
-        default = {"model": model, "prompt_optimizer": prompt_optimizer, "take": take}
-        self.scenes = [_scene(number, each, default) for number, each in enumerate(scenes, 1)]
-        self.chains = _chains(self.scenes)
-        for index in range(len(self.scenes)):
-            self.given(index, _stand_in(index))
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def given(self, index: int, picture: str | Path | bytes | None = None) -> VideoInput:
-        """A scene's input.
-
-        Args:
-            index: Which scene.
-            picture: The last picture of the one before, for a scene that continues it.
-
-        Raises:
-            ConfigurationError: The model does not take it.
-        """
-        scene = self.scenes[index]
-        with _naming(index + 1, scene):
-            fields: dict[str, Any] = {"prompt": scene.prompt}
-            fields["prompt_optimizer"] = scene.prompt_optimizer
-            input_class = _class_of(scene)
-            if scene.duration is not None and not _lasts_so(input_class, scene.duration):
-                fields["duration"] = scene.duration
-            if scene.continues:
-                fields[PICTURE] = picture
-            return input_class.model_validate(fields)
-
-    def expected(self, index: int) -> BatchItem:
-        """What a scene will ask for, as long as the picture that it goes on from is not there."""
-        return BatchItem(input=self.given(index, _stand_in(index)), take=self.take(index))
-
-    def take(self, index: int) -> int | str:
-        """A scene's take."""
-        return self.scenes[index].take or 0
-
-    def name(self, index: int) -> str:
-        """A scene as people are told of it."""
-        return _name(index + 1, self.scenes[index])
-
-
-def _stand_in(index: int) -> str:
-    """A picture of which nothing is known, and which no other scene has."""
-    return f"sha256:{index:064x}"
-
-
-def _scene(number: int, given: str | Scene, default: dict[str, Any]) -> Scene:
-    scene = Scene(prompt=given) if isinstance(given, str) else given
-    if number == 1 and scene.continues:
-        raise ConfigurationError(
-            f"{_name(number, scene)}: there is no scene before the first; nothing was bought.",
-            cure="Leave out its continues.",
-        )
-    left_out = {name: value for name, value in default.items() if getattr(scene, name) is None}
-    return scene.model_copy(update=left_out)
-
-
-def _chains(scenes: Sequence[Scene]) -> list[list[int]]:
-    """The scenes' places, those that go on from each other together."""
-    chains: list[list[int]] = []
-    for index, scene in enumerate(scenes):
-        if scene.continues:
-            chains[-1].append(index)
-        else:
-            chains.append([index])
-    return chains
-
-
-def _class_of(scene: Scene) -> type[VideoInput]:
-    """The endpoint that a scene needs: of the same model, with a picture or without one."""
-    named = find_input_class(scene.model or "")
-    if scene.continues is not needs_only_a_prompt(named):
-        return named
-    other = "image-to-video" if scene.continues else "text-to-video"
-    start = named.endpoint.id.rpartition("/")[0]
-    found = CATALOGUE.get(f"{start}/{other}")
-    if found is None:
-        raise ConfigurationError(
-            f"{named.endpoint.name} has no {other} endpoint.", cure="Give it another model."
-        )
-    return found
-
-
-def _lasts_so(input_class: type[VideoInput], duration: object) -> bool:
-    """Whether a model without a choice of durations makes videos of this one.
-
-    Raises:
-        ConfigurationError: It makes others.
-    """
-    if "duration" in input_class.model_fields:
-        return False
-    seconds = input_class.endpoint.default.picture.duration_seconds
-    if str(seconds) == str(duration):
-        return True
-    raise ConfigurationError(
-        f"{input_class.endpoint.name} always makes {seconds} s; nothing was bought.",
-        cure="Leave the duration out, or give it a standard model.",
-    )
-
-
-def _name(number: int, scene: Scene) -> str:
-    return f"Scene {number} ({shorten(scene.prompt, PROMPT_CHARACTERS, placeholder='…')!r})"
-
-
-@contextmanager
-def _naming(number: int, scene: Scene) -> Iterator[None]:
-    """Let an error say which scene it is about."""
+    if skipped := await askip_missed_slot(skip_if_late_seconds):
+        return skipped  # type: ignore[no-any-return]
+    require_media()
+    take = slot_take(take)
+    script = Script(scenes, model=model, prompt_optimizer=prompt_optimizer, take=take)
+    shooting = Shooting(script, {"storage": storage, "credentials": credentials, "budget": budget})
+    await shooting.find()
+    get_run_logger().info("%s scenes, %s there.", len(script), len(shooting.outcomes))
+    approved = None
     try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(
-            f"{_name(number, scene)}: {where}: {first['msg']}; nothing was bought for it.",
-            cure="Correct it, and run the storyboard again.",
-        ) from error
-    except ConfigurationError as error:
-        raise type(error)(f"{_name(number, scene)}: {error.message}", cure=error.cure) from error
+        if rest := shooting.rest():
+            approved = await aapprove_plan(
+                rest,
+                credentials=credentials,
+                budget=budget,
+                approve_above_usd=approve_above_usd,
+                makes_pictures=True,
+            )
+    except NotApprovedError as error:
+        return not_approved(error)  # type: ignore[no-any-return]
+    with buying_only(approved):
+        await shooting.make()
+    videos = shooting.videos()
+    clip = await ajoin_videos(videos, storage=storage, name=title)
+    board = Storyboard(title=title, videos=videos, clip=clip)
+    await run_sync(publish_storyboard, board, storage)
+    return board
 
 
-class Shooting:
-    """What there is of a storyboard, and the way to the rest.
+app = flow_app("storyboard")
 
-    Each chain is a list of scenes that go on from one another; its next scene is the first of them
-    that is not there yet.
+main = partial(run_flow_app, app)
 
-    Args:
-        script: The scenes.
-        options: Credentials, storage and budget, as for `generate_videos`.
+
+@app.default
+def command(
+    *prompts: Annotated[str, Parameter(help="The scenes, in order: what to show.")],
+    file: Annotated[
+        Path | None,
+        Parameter(help='A JSON list instead: "..." or {"prompt": "...", "continues": true, ...}.'),
+    ] = None,
+    continues: Annotated[
+        bool,
+        Parameter(
+            help="Each scene goes on from the last picture of the one before.",
+            negative="",
+            show_default=False,
+        ),
+    ] = False,
+    title: Annotated[str, Parameter(help="The clip's file name begins with it.")] = "Storyboard",
+    model: Annotated[
+        TextModelName, Parameter(help="For scenes that name none.")
+    ] = "hailuo-2.3-pro",
+    options: ApprovalOptions = ApprovalOptions(),
+) -> int:
+    """Make a video of each scene, once, and one clip of them all.
+
+    The exit code is 0 with a clip, 1 without one, 2 for a wrong call.
     """
 
-    def __init__(self, script: Script, options: dict[str, Any]) -> None:
-        self._script = script
-        self._options = options
-        self._next: dict[int, tuple[int, VideoInput]] = {}
-        self.outcomes: dict[int, VideoOutcome] = {}
-        self.errors: dict[int, HailuoError] = {}
-        for number, chain in enumerate(script.chains):
-            self._next[number] = (chain[0], script.given(chain[0]))
-
-    async def find(self) -> None:
-        """Find what was stored before, which costs nothing."""
-        while stored := await self._stored():
-            wanted = [self._wanted(number) for number in stored]
-            outcomes = await agenerate_videos(wanted, **self._options)
-            await asyncio.gather(*map(self._advance, stored, outcomes))
-
-    def rest(self) -> list[BatchItem]:
-        """What is not there yet, in the chains' order. Where a scene's first picture is not there
-        either, it has the stand-in of one."""
-        rest: list[BatchItem] = []
-        for number, (index, given) in self._next.items():
-            chain = self._script.chains[number]
-            rest.append(BatchItem(input=given, take=self._script.take(index)))
-            rest += [self._script.expected(each) for each in chain if each > index]
-        return rest
-
-    async def make(self) -> None:
-        """Make the rest. **This may spend money, for each.** What can be made now is, at once."""
-        chains = list(self._next)
-        if not chains:
-            return
-        wanted = [self._wanted(number) for number in chains]
-        going_on: list[asyncio.Task[None]] = []
-        try:
-            async for outcome in agenerate_videos_as_completed(wanted, **self._options):
-                follow = self._follow(chains[outcome.index], outcome)
-                going_on.append(asyncio.create_task(follow))
-            await asyncio.gather(*going_on)
-        finally:
-            for task in going_on:
-                task.cancel()
-            await asyncio.gather(*going_on, return_exceptions=True)
-
-    def videos(self) -> list[Video]:
-        """All the videos, in the scenes' order.
-
-        Raises:
-            BatchError: Some scenes have none; the message names them.
-        """
-        self._raise_for_failed()
-        return [self.outcomes[index].result() for index in range(len(self._script))]
-
-    def _raise_for_failed(self) -> None:
-        failed = dict(sorted(self.errors.items()))
-        if not failed:
-            return
-        said = [f"{self._script.name(index)} failed by {_say(e)}" for index, e in failed.items()]
-        left = [n + 1 for n in range(len(self._script)) if n not in self.outcomes | self.errors]
-        if left:
-            said.append(f"not begun, for they go on from one that failed: {_listed(left)}")
-        error = BatchError(
-            f"{'; '.join(said)}.",
-            cure="What was bought is kept, and a rerun goes on with it. "
-            + " ".join(dict.fromkeys(each.cure for each in failed.values() if each.cure)),
-            billed=_billed([each.billed for each in failed.values()]),
-            retryable=any(each.retryable for each in failed.values()),
+    def run(credentials: FalCredentials) -> Storyboard | Plan:
+        scenes = _scenes(prompts, file, continues)
+        named: dict[str, Any] = {"model": model, "take": options.take}
+        named["prompt_optimizer"] = options.prompt_optimizer
+        script = Script(scenes, **named)  # checked before a server is started
+        if options.plan:  # which needs none; what goes on from a scene counts as not there yet
+            items = [script.expected(index) for index in range(len(script))]
+            return asyncio.run(make_plan(items, credentials=credentials, budget=options.budget))
+        made = storyboard(
+            scenes,
+            title,
+            storage=options.output,
+            credentials=credentials,
+            budget=options.budget,
+            approve_above_usd=options.approve_above_usd,
+            **named,
         )
-        error.outcomes = VideoOutcomes(each for _, each in sorted(self.outcomes.items()))
-        raise error
+        board: Storyboard = asyncio.run(made)
+        return board
 
-    async def _stored(self) -> list[int]:
-        """The chains whose next scene is stored."""
-        if not self._next:
-            return []
-        numbers = list(self._next)
-        wanted = [self._wanted(number) for number in numbers]
-        known = await aestimate(wanted, credentials=self._options.get("credentials"))
-        states = zip(numbers, known.lines, strict=True)
-        return [number for number, line in states if line.state == "stored"]
-
-    def _wanted(self, number: int) -> tuple[VideoInput, int | str]:
-        index, given = self._next[number]
-        return given, self._script.take(index)
-
-    async def _follow(self, number: int, outcome: VideoOutcome) -> None:
-        """Take a scene's outcome, and make those that go on from it, one after the other."""
-        await self._advance(number, outcome)
-        while number in self._next:
-            try:
-                (outcome,) = await agenerate_videos([self._wanted(number)], **self._options)
-            except HailuoError as error:  # the other chains go on
-                index, _ = self._next.pop(number)
-                self.errors[index] = error
-            else:
-                await self._advance(number, outcome)
-
-    async def _advance(self, number: int, outcome: VideoOutcome) -> None:
-        """Take a scene's outcome, and prepare the one that goes on from it."""
-        index, _ = self._next.pop(number)
-        if outcome.video is None:
-            self.errors[index] = outcome.error or HailuoError("There is no video.")
-            return
-        self.outcomes[index] = outcome.model_copy(update={"index": index})
-        if index == self._script.chains[number][-1]:
-            return
-        try:
-            storage = self._options.get("storage")
-            picture = await alast_frame(outcome.video, storage=storage)
-            self._next[number] = (index + 1, self._script.given(index + 1, picture))
-        except HailuoError as error:
-            self.errors[index + 1] = error
+    return 0 if run_flow_command(options, run, _as_text) else 1
 
 
-def _say(error: HailuoError) -> str:
-    return f"{type(error).__name__}: {error.message.rstrip('.')}"
+def _as_text(board: Storyboard | Plan) -> str:
+    if isinstance(board, Plan):
+        return "\n".join([*board.lines(), board.table()])
+    return board.clip.place
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def _billed(of_each: Sequence[Billed]) -> Billed:
-    if Billed.YES in of_each:
-        return Billed.YES
-    return Billed.UNKNOWN if Billed.UNKNOWN in of_each else Billed.NO
-
-
-CARD_KEY = "hailuo-storyboard"
-SCENES_KEY = "hailuo-storyboard-scenes"
-
-
-class Storyboard(BaseModel):
-    """What came of a storyboard.
-
-    Args:
-        title: What it is called.
-        videos: The scenes' videos, in order.
-        clip: The clip of them all.
-    """
-
-    title: str
-    videos: list[Video]
-    clip: Clip
-
-
-def storyboard_card(board: Storyboard) -> str:
-    """A storyboard's card, in Markdown: where the clip is, and a line for each scene."""
-    clip = board.clip
-    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
-    how = (
-        f"coded once more, for {escape(clip.reencoded)}"
-        if clip.reencoded
-        else "copied as they were"
-    )
-    prices = [each.price_usd or Decimal(0) for each in board.videos]
-    facts = [
-        ("Clip", f"`{clip.place}`"),
-        ("Picture", f"{clip.width}×{clip.height}, {clip.frames_per_second:g} fps, {clip.codec}"),
-        ("Length", f"{clip.duration_seconds:g} s"),
-        ("Size", f"{clip.size:,} bytes"),
-        ("Pictures", how),
-        ("Scenes cost in all", _money(sum(prices, Decimal(0)), clip.realm == "emulator")),
-    ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in facts)
-    scenes = "\n".join(_line(number, each) for number, each in enumerate(board.videos, 1))
-    return (
-        f"{banner if clip.realm == 'emulator' else ''}### {escape(board.title)}\n\n"
-        f"| | |\n| --- | --- |\n{table}\n\n"
-        f"| Scene | Prompt | Model | Cost | File |\n|{' --- |' * 5}\n{scenes}\n"
-    )
-
-
-def _line(number: int, video: Video) -> str:
-    cost = "not known" if video.price_usd is None else f"${video.price_usd}"
-    cells = [str(number), escape(video.prompt or ""), model_name(video.endpoint), cost]
-    return f"| {' | '.join(cells)} | `{video.place}` |"
-
-
-def _money(usd: Decimal, emulated: bool) -> str:
-    return f"nothing (at fal, ${usd})" if emulated else f"${usd}"
-
-
-def publish_storyboard(board: Storyboard, storage: Storage) -> None:
-    """Show a storyboard in the run's artifacts; from a thread that may wait.
-
-    Args:
-        board: The storyboard.
-        storage: Where its videos are.
-    """
-    _Teller().tell(board, storage)
-
-
-class _Teller(Publisher):
-    def tell(self, board: Storyboard, storage: Storage) -> None:
-        if not self._may_publish:
-            return
-        with self._letting_go("card"):
-            card = storyboard_card(board)
-            synchronously(create_markdown_artifact, card, CARD_KEY, escape(board.title))
-        if self._may_publish:
-            with self._letting_go("scenes"):
-                names = [str(number) for number in range(1, len(board.videos) + 1)]
-                posters = posters_of(board.videos, names, storage)
-                synchronously(create_image_artifact, posters, SCENES_KEY, escape(board.title))
+def _scenes(prompts: Sequence[str], file: Path | None, continues: bool) -> list[str | Scene]:
+    if bool(prompts) is (file is not None):
+        raise ConfigurationError(
+            "The scenes come either as prompts or as a file.", cure="Pass one of them."
+        )
+    if file is None:
+        return [Scene(prompt=each, continues=n > 0 and continues) for n, each in enumerate(prompts)]
+    try:
+        return TypeAdapter(Scenes).validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigurationError(
+            f"The scenes cannot be read from {file}: {error}",
+            cure='Pass a JSON file such as ["A fox.", {"prompt": "It runs.", "continues": true}].',
+        ) from error

@@ -26,6 +26,7 @@ from prefect_hailuo.errors import (
     NotApprovedError,
     OtherAccountError,
     Problem,
+    UnreachableError,
 )
 from prefect_hailuo.fal.messages import Completed, Output
 from prefect_hailuo.models.image import identity_of
@@ -34,6 +35,11 @@ from prefect_hailuo.ticket import Realm, Ticket
 
 MOST_ATTEMPTS = 3
 """Requests that fal accepted for one key; more, only by consent."""
+
+
+NEVER_SENT = UnreachableError(
+    "Its process ended before anything was sent.", cure="Run it again.", billed=Billed.NO
+)
 
 
 class Fate(str, Enum):

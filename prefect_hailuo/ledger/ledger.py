@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import anyio
 from sqlalchemy import false, update
 
+from prefect_hailuo.clock import Clock
+from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.beginning import Beginnings
 from prefect_hailuo.ledger.budgets import Budgets, Spending
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.records import Completions, Files, Records
+from prefect_hailuo.ledger.search import Reconciling
 from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.waiters import Waiters
 
@@ -97,6 +100,15 @@ class Ledger:
         """
         nothing = update(attempt).where(false()).values(fate=attempt.c.fate)
         await self.database.write(lambda connection: connection.execute(nothing))
+
+    def reconciling(self, platform: PlatformClient, clock: Clock) -> Reconciling:
+        """What looks for lost requests of this ledger's in an account's history.
+
+        Args:
+            platform: The account's history.
+            clock: What waiting is measured with.
+        """
+        return Reconciling(self.database, platform, clock)
 
     async def close(self) -> None:
         """Close its connections."""

@@ -79,28 +79,6 @@ LATEST = 50
 """How many durations are read: older ones are from times when fal was slower, or quicker."""
 
 
-async def latest_durations(database: Database, endpoint: str) -> list[float]:
-    """How many seconds the latest stored requests of an endpoint ran, by fal; the latest last.
-
-    Args:
-        database: The ledger's.
-        endpoint: fal's endpoint id.
-
-    Raises:
-        LedgerError: The ledger cannot be read.
-    """
-    asked = (
-        select(attempt.c.completed)
-        .where(attempt.c.realm == "fal", attempt.c.fate == Fate.STORED)
-        .where(attempt.c.endpoint == endpoint)
-        .order_by(attempt.c.submitted_at.desc())
-        .limit(LATEST)
-    )
-    found = await database.read(lambda each: each.execute(asked).scalars().all())
-    said = (Completed.model_validate(each or {}).inference_seconds for each in reversed(found))
-    return [seconds for seconds in said if seconds and seconds > 0]
-
-
 BASES = {Billed.NO: "unbilled", Billed.YES: "estimate", Billed.UNKNOWN: "unknown"}
 """The basis of a cost, by the billing that an attempt ended with."""
 
@@ -514,6 +492,26 @@ class Records(Part):
         except IntegrityError:
             # The request was given to an equal attempt at the same moment: now that is seen.
             return await self._database.write(adopt, one, ticket)
+
+    async def durations(self, endpoint: str) -> list[float]:
+        """How many seconds the latest stored requests of an endpoint ran, by fal; the latest last.
+
+        Args:
+            endpoint: fal's endpoint id.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        asked = (
+            select(attempt.c.completed)
+            .where(attempt.c.realm == "fal", attempt.c.fate == Fate.STORED)
+            .where(attempt.c.endpoint == endpoint)
+            .order_by(attempt.c.submitted_at.desc())
+            .limit(LATEST)
+        )
+        found = await self._database.read(lambda each: each.execute(asked).scalars().all())
+        said = (Completed.model_validate(each or {}).inference_seconds for each in reversed(found))
+        return [seconds for seconds in said if seconds and seconds > 0]
 
     async def of_request(self, realm: Realm, request_id: str) -> Attempt | None:
         """The attempt that a request belongs to."""

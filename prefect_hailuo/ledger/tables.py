@@ -54,9 +54,17 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import TableValuedAlias
 
-from prefect_hailuo.errors import Billed, UnreachableError
+from prefect_hailuo.errors import Billed
 from prefect_hailuo.fal.messages import File, Output
-from prefect_hailuo.ledger.attempt import Attempt, Fate, Purchase, attempt_of, describe, latest_of
+from prefect_hailuo.ledger.attempt import (
+    NEVER_SENT,
+    Attempt,
+    Fate,
+    Purchase,
+    attempt_of,
+    describe,
+    latest_of,
+)
 from prefect_hailuo.models.video import Video, ticket_of
 from prefect_hailuo.ticket import Realm, Ticket
 
@@ -291,10 +299,6 @@ def prepared(make: Callable[[Texts], Any]) -> Execute:
 
     return execute
 
-
-NEVER_SENT = UnreachableError(
-    "Its process ended before anything was sent.", cure="Run it again.", billed=Billed.NO
-)
 
 UNBILLED = {"billed": Billed.NO, "cost_usd": 0, "cost_basis": "unbilled"}
 """The columns of an attempt that cost nothing: its money is released."""

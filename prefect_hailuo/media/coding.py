@@ -1,11 +1,8 @@
-"""Pictures coded into a new file, one after the other, and brought onto its canvas before that.
+"""New videos made of videos: joined one after the other, or played side by side.
 
-Videos joined into one, one after the other: their pictures copied as they are where that can be.
-
-What is not copied is coded once more, which takes time and a little of the picture, and it is said
-why. Either way one picture after the other passes through, however long the videos are.
-
-Several videos in one picture, side by side, each below its name.
+Joining copies the coded pictures as they are where that is possible. Otherwise they are coded once
+more, which takes time and costs a little quality. Only one picture after the other is in memory,
+however long the videos are.
 """
 
 from __future__ import annotations
@@ -32,231 +29,36 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ENCODER = {"preset": "veryfast", "crf": "18"}
-"""By x264's guide, 18 is close to what cannot be told from the original."""
-
+"""By x264's guide, 18 can hardly be told from the original."""
 
 HD_LINES = 720
-"""From this height on, players take for HD what does not say how its colours are coded."""
+"""From this height on, players take a video for HD if it does not say how its colours are coded."""
 
+WIDTH = 1920
+"""Pixels of the side-by-side video: every screen shows it, and every player plays it."""
 
-@dataclass(frozen=True)
-class Canvas:
-    """What a new video's pictures measure.
+NAME_SHARE = 0.08
+"""Height of a name, as a share of the picture below it."""
 
-    Args:
-        width: Pixels, even.
-        height: Pixels, even.
-        rate: Pictures a second.
-        is_hd: Whether colours are coded as for HD. At another size players would guess otherwise.
-    """
+LETTER_SHARE = 0.6
+"""Size of its letters, as a share of the name's height."""
 
-    width: int
-    height: int
-    rate: Fraction
-    is_hd: bool
+SMALLEST_LETTER = 8
+"""Pixels; smaller letters cannot be read."""
 
-    @classmethod
-    def like(cls, stream: VideoStream) -> Canvas:
-        """A canvas for a video's own pictures."""
-        shape = float(stream.sample_aspect_ratio or 1)
-        return cls(even(stream.width * shape), even(stream.height), rate_of(stream), is_hd(stream))
-
-
-def even(pixels: float) -> int:
-    """The nearest size that H.264 can code in its usual format.
-
-    Example:
-        >>> even(65), even(0.5)
-        (64, 2)
-    """
-    return max(2, round(pixels / 2 - 0.01) * 2)
-
-
-def rate_of(stream: VideoStream) -> Fraction:
-    """A video's pictures a second.
-
-    Raises:
-        DownloadError: The file does not say.
-    """
-    rate = stream.average_rate or stream.guessed_rate
-    if not rate:
-        raise DownloadError("The file does not say how many pictures a second it has.")
-    return Fraction(rate)
-
-
-def is_hd(stream: VideoStream) -> bool:
-    """Whether a video's colours are coded as for HD: it says so, or says nothing and is large."""
-    matrix = stream.codec_context.colorspace
-    return matrix == BT709 or (matrix == UNSPECIFIED and stream.height >= HD_LINES)
-
-
-class Coder:
-    """Codes pictures in H.264 into a file that is being written.
-
-    Args:
-        output: The file.
-        canvas: What its pictures measure.
-    """
-
-    def __init__(self, output: OutputContainer, canvas: Canvas) -> None:
-        self._output = output
-        self._tick = 1 / canvas.rate
-        self._stream = output.add_stream("libx264", rate=canvas.rate, options=dict(ENCODER))
-        self._stream.width, self._stream.height = canvas.width, canvas.height
-        self._stream.pix_fmt = "yuv420p"
-        context = self._stream.codec_context
-        context.time_base = self._tick
-        if canvas.is_hd:
-            context.colorspace = context.color_primaries = context.color_trc = BT709
-        self._count = 0
-
-    def add(self, frame: VideoFrame) -> None:
-        """Code the next picture."""
-        frame.pts, frame.time_base = self._count, self._tick
-        frame.pict_type = 0  # not what it was in another video
-        self._output.mux(self._stream.encode(frame))
-        self._count += 1
-
-    def finish(self) -> None:
-        """Code what the coder held back."""
-        self._output.mux(self._stream.encode(None))
-
-
-def fit(graph: Graph, begin: FilterContext, canvas: Canvas) -> FilterContext:
-    """Filters that bring a video's pictures onto a canvas, with bars where need be.
-
-    Args:
-        graph: The graph.
-        begin: Where the pictures come from.
-        canvas: What they are to measure.
-
-    Returns:
-        The last filter.
-    """
-    size = f"{canvas.width}:{canvas.height}"
-    return chain(
-        graph,
-        begin,
-        ("fps", str(canvas.rate)),
-        ("scale", "iw*sar:ih"),
-        ("scale", f"{size}:force_original_aspect_ratio=decrease:force_divisible_by=2"),
-        ("pad", f"{size}:(ow-iw)/2:(oh-ih)/2"),
-        ("setsar", "1"),
-        ("format", "yuv420p"),
-    )
-
-
-def chain(graph: Graph, begin: FilterContext, *filters: tuple[str, str]) -> FilterContext:
-    """Link filters one behind the other; returns the last."""
-    for name, arguments in filters:
-        following = graph.add(name, arguments)
-        begin.link_to(following)
-        begin = following
-    return begin
-
-
-def pulled(sink: FilterContext) -> Iterator[VideoFrame]:
-    """What has come out of a graph by now."""
-    import av
-
-    with suppress(av.BlockingIOError, av.EOFError):
-        while True:
-            yield sink.pull()  # type: ignore[misc]
-
-
-def fitted(path: Path, canvas: Canvas) -> Iterator[VideoFrame]:
-    """A file's pictures on a canvas, at its rate.
-
-    Raises:
-        DownloadError: The file cannot be read as a video.
-    """
-    import av.filter
-
-    with opened(path) as (container, stream):
-        graph = av.filter.Graph()
-        end = fit(graph, graph.add_buffer(template=stream), canvas)
-        sink = chain(graph, end, ("buffersink", ""))
-        graph.configure()
-        for frame in container.decode(video=0):
-            graph.push(frame)
-            yield from pulled(sink)
-        graph.push(None)
-        yield from pulled(sink)
-
-
-@contextmanager
-def written(target: Path, comment: str | None = None) -> Iterator[OutputContainer]:
-    """An MP4 file to write, whose index is put in front at the end.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    import av
-
-    with blaming(target):
-        output = av.open(str(target), "w", format="mp4", options={"movflags": "faststart"})
-    try:
-        if comment:
-            output.metadata["comment"] = comment
-        yield output
-    except BaseException:
-        with suppress(Exception):
-            output.close()
-        raise
-    with blaming(target):
-        output.close()
-
-
-@contextmanager
-def blaming(target: Path) -> Iterator[None]:
-    """Let what FFmpeg raises over a file that it writes become our error."""
-    import av
-
-    try:
-        yield
-    except (av.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(f"{target} cannot be written: {reason}.") from error
-
-
-class Form(NamedTuple):
-    """What has to agree for coded pictures to stand in one track.
-
-    Args:
-        codec: How they are coded, in FFmpeg's words.
-        parameters: What the decoder is told before the first of them.
-        width: Pixels.
-        height: Pixels.
-        colours: The format of a pixel, such as `yuv420p`.
-        pixel_shape: Width of a pixel by its height.
-        rate: Pictures a second.
-        tick: Seconds, in which times are counted.
-    """
-
-    codec: str
-    parameters: bytes
-    width: int
-    height: int
-    colours: str
-    pixel_shape: Fraction
-    rate: Fraction
-    tick: Fraction
-
-
-class UncopyableError(Exception):
-    """Why pictures cannot be copied as they are."""
+PAPER, INK = (18, 20, 28), (238, 238, 232)
 
 
 def join_files(parts: Sequence[Path], target: Path) -> str | None:
-    """Join MP4 files into one. Their sound is left out: Hailuo makes none.
+    """Join MP4 files into one. Sound is left out: Hailuo makes none.
 
     The coded pictures are copied as they are where codec, its parameters, size, rate and time base
     agree, as they do for videos of one model. Otherwise all are coded once more, in H.264, with the
-    first one's size and rate; what is of another shape gets bars.
+    first one's size and rate; a video of another shape gets bars.
 
     Args:
         parts: The files, in their order.
-        target: The file to make; nobody should see it before this returns.
+        target: The file to make; nobody should read it before this returns.
 
     Returns:
         Why the pictures had to be coded once more; None where they were copied.
@@ -291,8 +93,36 @@ def join_files(parts: Sequence[Path], target: Path) -> str | None:
     return None
 
 
+class UncopyableError(Exception):
+    """Coded pictures cannot be copied as they are; the message says why."""
+
+
+class Form(NamedTuple):
+    """What must agree for coded pictures to stand in one track.
+
+    Args:
+        codec: How they are coded, in FFmpeg's words.
+        parameters: The codec's parameters, which the decoder needs first.
+        width: Pixels.
+        height: Pixels.
+        colours: The format of a pixel, such as `yuv420p`.
+        pixel_shape: Width of a pixel by its height.
+        rate: Pictures a second.
+        tick: Seconds; the unit of times.
+    """
+
+    codec: str
+    parameters: bytes
+    width: int
+    height: int
+    colours: str
+    pixel_shape: Fraction
+    rate: Fraction
+    tick: Fraction
+
+
 def form_of(path: Path) -> Form:
-    """What has to agree with the others for a file's pictures to be copied."""
+    """What must agree with the other files for this one's pictures to be copied."""
     with opened(path) as (_, stream):
         context = stream.codec_context
         return Form(
@@ -329,7 +159,7 @@ def _copy(parts: Sequence[Path], target: Path) -> None:
 
 
 def _in_a_row(parts: Sequence[Path]) -> Iterator[Packet[VideoStream]]:
-    """The parts' coded pictures, each part's times after the ones before."""
+    """The parts' coded pictures; the times of each part go on from the part before."""
     end, last = 0, None
     for path in parts:
         begin = end
@@ -357,7 +187,7 @@ def _packets(path: Path) -> Iterator[tuple[Packet[VideoStream], int, int]]:
 
 
 def _code(parts: Sequence[Path], target: Path) -> None:
-    """Show all of them on a canvas of the first one's size, at its rate."""
+    """Code all of them on a canvas of the first one's size, at its rate."""
     with opened(parts[0]) as (source, stream):
         canvas, comment = Canvas.like(stream), _comment(source)
     with written(target, comment) as output:
@@ -371,36 +201,21 @@ def _code(parts: Sequence[Path], target: Path) -> None:
 
 
 def _comment(source: InputContainer) -> str | None:
-    """What a file says of itself; the emulator's say that no model made them."""
+    """A file's comment; in the emulator's files it says that no model made them."""
     return source.metadata.get("comment")
 
 
-WIDTH = 1920
-"""Pixels of the whole: every screen shows it, and every player plays it."""
-
-NAME_SHARE = 0.08
-"""Height of a name by the height of the picture below it."""
-
-LETTER_SHARE = 0.6
-"""Size of its letters by its own height."""
-
-SMALLEST_LETTER = 8
-"""Pixels, below which nobody can read it."""
-
-PAPER, INK = (18, 20, 28), (238, 238, 232)
-
-
 def place_side_by_side(parts: Sequence[Path], names: Sequence[str], target: Path) -> None:
-    """Play MP4 files beside each other in one: in a row, or in rows where there are many.
+    """Make one video that plays MP4 files beside each other, in one row or several.
 
-    All cells are of one size; what is of another shape gets bars. It plays at the quickest one's
-    rate for as long as the longest one lasts; of the others the last picture stays. Their sound is
-    left out: Hailuo makes none.
+    All cells have one size; a video of another shape gets bars. The rate is that of the quickest
+    one, the length that of the longest; the others keep showing their last picture. Sound is left
+    out: Hailuo makes none.
 
     Args:
-        parts: The files, from left to right, two at the least.
-        names: What to write above each.
-        target: The file to make; nobody should see it before this returns.
+        parts: The files, from left to right; at least two.
+        names: The text above each.
+        target: The file to make; nobody should read it before this returns.
 
     Raises:
         DownloadError: One of them cannot be read as a video.
@@ -421,7 +236,7 @@ def place_side_by_side(parts: Sequence[Path], names: Sequence[str], target: Path
     """
     require_media()
     if len(parts) < 2 or len(parts) != len(names):
-        raise ValueError("It takes two files at the least, and a name for each.")
+        raise ValueError("It takes at least two files, and a name for each.")
     with ExitStack() as stack:
         opens = [stack.enter_context(opened(path)) for path in parts]
         screen = _Screen([stream for _, stream in opens], names)
@@ -435,7 +250,7 @@ def place_side_by_side(parts: Sequence[Path], names: Sequence[str], target: Path
 
 
 def columns_for(number: int) -> int:
-    """How many of them stand in a row.
+    """How many of some pictures stand in a row.
 
     Example:
         >>> [columns_for(number) for number in (2, 3, 4, 5, 6, 9, 10)]
@@ -445,11 +260,11 @@ def columns_for(number: int) -> int:
 
 
 class _Screen:
-    """A graph of filters that takes videos and gives pictures of them all.
+    """A graph of filters that takes videos and gives pictures that show all of them.
 
     Args:
         streams: The videos.
-        names: What to write above each.
+        names: The text above each.
     """
 
     def __init__(self, streams: Sequence[VideoStream], names: Sequence[str]) -> None:
@@ -475,12 +290,12 @@ class _Screen:
         self._graph.configure()
 
     def show(self, containers: Sequence[InputContainer]) -> Iterator[VideoFrame]:
-        """All of their pictures, in as many as the longest one has."""
+        """The pictures, as many as the longest video has."""
         for begin, name in zip(self._name_begins, self._names, strict=True):
             begin.push(name)
             begin.push(None)
         timed = [_timed(number, each) for number, each in enumerate(containers)]
-        # By time, for what comes ahead of the others waits in the graph.
+        # By time, because the graph holds back pictures that are ahead of the others.
         for _, number, frame in heapq.merge(*timed, key=itemgetter(0, 1)):
             self._begins[number].push(frame)
             yield from pulled(self._sink)
@@ -491,7 +306,7 @@ class _Screen:
         return self._graph.add_buffer(None, *size, format=picture.format, time_base=tick)
 
     def _cell(self, number: int, cell: Canvas, name_height: int) -> FilterContext:
-        """A video on its canvas, with its name above, which stays though it is one picture."""
+        """A video on its canvas, with its name above; the name's one picture stays."""
         below = ("pad", f"{cell.width}:{cell.height + name_height}:0:{name_height}")
         named = self._graph.add("overlay", "0:0:eof_action=repeat")
         chain(self._graph, fit(self._graph, self._begins[number], cell), below).link_to(named)
@@ -511,7 +326,7 @@ def _timed(
 
 
 def _cell(streams: Sequence[VideoStream], columns: int) -> Canvas:
-    """What one of them measures: as wide as there is room for, and as high as the highest."""
+    """The canvas of one video: as wide as there is room, and as high as the highest needs."""
     own = [Canvas.like(stream) for stream in streams]
     width = even(WIDTH / columns)
     height = even(max(width * each.height / each.width for each in own))
@@ -519,7 +334,7 @@ def _cell(streams: Sequence[VideoStream], columns: int) -> Canvas:
 
 
 def draw_name(name: str, width: int, height: int) -> Image:
-    """A name on a strip, as large as it fits.
+    """A name on a strip, in letters as large as fit.
 
     Args:
         name: The name.
@@ -543,7 +358,187 @@ def _frame(strip: Image) -> VideoFrame:
     from av.video.reformatter import VideoReformatter
 
     drawn = av.VideoFrame.from_image(strip)  # type: ignore[no-untyped-call]
-    # One of our own: from PyAV 19 on, the frame's has threads, which hang a forked child.
+    # Not the frame's own: from PyAV 19 on, it has threads, and they hang a forked child.
     frame = VideoReformatter().reformat(drawn, format="yuv420p")
     frame.pts = 0
     return frame
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The size, rate and colours of a new video's pictures.
+
+    Args:
+        width: Pixels, even.
+        height: Pixels, even.
+        rate: Pictures a second.
+        is_hd: Whether colours are coded as for HD. From another size, players would guess wrong.
+    """
+
+    width: int
+    height: int
+    rate: Fraction
+    is_hd: bool
+
+    @classmethod
+    def like(cls, stream: VideoStream) -> Canvas:
+        """A canvas for a video's own pictures."""
+        shape = float(stream.sample_aspect_ratio or 1)
+        return cls(even(stream.width * shape), even(stream.height), rate_of(stream), is_hd(stream))
+
+
+def even(pixels: float) -> int:
+    """The nearest size that H.264 can code in its usual format: an even number.
+
+    Example:
+        >>> even(65), even(0.5)
+        (64, 2)
+    """
+    return max(2, round(pixels / 2 - 0.01) * 2)
+
+
+def rate_of(stream: VideoStream) -> Fraction:
+    """A video's pictures a second.
+
+    Raises:
+        DownloadError: The file does not say.
+    """
+    rate = stream.average_rate or stream.guessed_rate
+    if not rate:
+        raise DownloadError("The file does not say how many pictures a second it has.")
+    return Fraction(rate)
+
+
+def is_hd(stream: VideoStream) -> bool:
+    """Whether a video's colours are coded as for HD: it says so, or says nothing and is large."""
+    matrix = stream.codec_context.colorspace
+    return matrix == BT709 or (matrix == UNSPECIFIED and stream.height >= HD_LINES)
+
+
+class Coder:
+    """Codes pictures in H.264 into a file that is being written.
+
+    Args:
+        output: The file.
+        canvas: The size and rate of its pictures.
+    """
+
+    def __init__(self, output: OutputContainer, canvas: Canvas) -> None:
+        self._output = output
+        self._tick = 1 / canvas.rate
+        self._stream = output.add_stream("libx264", rate=canvas.rate, options=dict(ENCODER))
+        self._stream.width, self._stream.height = canvas.width, canvas.height
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.time_base = self._tick
+        if canvas.is_hd:
+            context.colorspace = context.color_primaries = context.color_trc = BT709
+        self._count = 0
+
+    def add(self, frame: VideoFrame) -> None:
+        """Code the next picture."""
+        frame.pts, frame.time_base = self._count, self._tick
+        frame.pict_type = 0  # the kind that it had in another video does not count
+        self._output.mux(self._stream.encode(frame))
+        self._count += 1
+
+    def finish(self) -> None:
+        """Code the pictures that the coder held back."""
+        self._output.mux(self._stream.encode(None))
+
+
+def fitted(path: Path, canvas: Canvas) -> Iterator[VideoFrame]:
+    """A file's pictures on a canvas, at its rate.
+
+    Raises:
+        DownloadError: The file cannot be read as a video.
+    """
+    import av.filter
+
+    with opened(path) as (container, stream):
+        graph = av.filter.Graph()
+        end = fit(graph, graph.add_buffer(template=stream), canvas)
+        sink = chain(graph, end, ("buffersink", ""))
+        graph.configure()
+        for frame in container.decode(video=0):
+            graph.push(frame)
+            yield from pulled(sink)
+        graph.push(None)
+        yield from pulled(sink)
+
+
+def fit(graph: Graph, begin: FilterContext, canvas: Canvas) -> FilterContext:
+    """Add filters that bring a video's pictures onto a canvas, with bars where needed.
+
+    Args:
+        graph: The graph.
+        begin: Where the pictures come from.
+        canvas: Their new size and rate.
+
+    Returns:
+        The last filter.
+    """
+    size = f"{canvas.width}:{canvas.height}"
+    return chain(
+        graph,
+        begin,
+        ("fps", str(canvas.rate)),
+        ("scale", "iw*sar:ih"),
+        ("scale", f"{size}:force_original_aspect_ratio=decrease:force_divisible_by=2"),
+        ("pad", f"{size}:(ow-iw)/2:(oh-ih)/2"),
+        ("setsar", "1"),
+        ("format", "yuv420p"),
+    )
+
+
+def chain(graph: Graph, begin: FilterContext, *filters: tuple[str, str]) -> FilterContext:
+    """Link filters one behind the other, and return the last."""
+    for name, arguments in filters:
+        following = graph.add(name, arguments)
+        begin.link_to(following)
+        begin = following
+    return begin
+
+
+def pulled(sink: FilterContext) -> Iterator[VideoFrame]:
+    """The pictures that have come out of a graph by now."""
+    import av
+
+    with suppress(av.BlockingIOError, av.EOFError):
+        while True:
+            yield sink.pull()  # type: ignore[misc]
+
+
+@contextmanager
+def written(target: Path, comment: str | None = None) -> Iterator[OutputContainer]:
+    """An MP4 file to write; at the end, its index is moved to the front.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    import av
+
+    with blaming(target):
+        output = av.open(str(target), "w", format="mp4", options={"movflags": "faststart"})
+    try:
+        if comment:
+            output.metadata["comment"] = comment
+        yield output
+    except BaseException:
+        with suppress(Exception):
+            output.close()
+        raise
+    with blaming(target):
+        output.close()
+
+
+@contextmanager
+def blaming(target: Path) -> Iterator[None]:
+    """Turn FFmpeg's errors about a file that it writes into a StorageError."""
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{target} cannot be written: {reason}.") from error

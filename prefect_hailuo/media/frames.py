@@ -1,13 +1,10 @@
-"""The last picture of a video, for a model that goes on from it.
+"""Pictures of videos: the last frame, to go on from, and a filmstrip of several posters.
 
-Generations from a picture are keyed by its content, so the same video must give the same bytes.
-
-One small picture of a few videos: their posters beside each other, each below its name.
+A generation from a picture is keyed by its content, so the same video must give the same bytes.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
 from math import ceil
@@ -18,6 +15,7 @@ from prefect_hailuo.errors import DownloadError
 from prefect_hailuo.media.coding import chain, columns_for, draw_name, is_hd, pulled
 from prefect_hailuo.media.mp4 import MICROSECONDS
 from prefect_hailuo.media.probe import opened, poster, require_media, small_jpeg
+from prefect_hailuo.models.image import data_uri
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_PICTURES = 48
-"""More would be too small to be told apart."""
+"""More would be too small to see."""
 
 WIDTH = 960
 """Pixels of the whole, as wide as Prefect's UI shows an image."""
@@ -33,60 +31,17 @@ WIDTH = 960
 POSTER_WIDTH = 480
 
 GAP = 4
+
 GROUND, TILE = (24, 24, 27), (63, 63, 70)
 
 NAME_HEIGHT = 24
 """Pixels."""
 
-
-def filmstrip(files: Sequence[Path | None], names: Sequence[str]) -> str:
-    """The posters of videos in one picture, as an address that holds it.
-
-    Args:
-        files: The videos' files; None for a video that is not there.
-        names: What to write above each. No more than `MOST_PICTURES` are drawn.
-
-    Raises:
-        DownloadError: A file cannot be read as a video.
-        MissingExtraError: PyAV or Pillow is not installed.
-
-    Example:
-        >>> filmstrip([None, None], ["hailuo-2.3-pro", "hailuo-02-pro"])[:23]
-        'data:image/jpeg;base64,'
-    """
-    require_media()
-    from PIL import Image
-
-    shown = list(zip(files, names, strict=True))[:MOST_PICTURES]
-    columns = columns_for(len(shown))
-    width = (WIDTH - GAP * (columns + 1)) // columns
-    height = width * 9 // 16 + NAME_HEIGHT
-    size = (WIDTH, GAP + ceil(len(shown) / columns) * (height + GAP))
-    strip = Image.new("RGB", size, GROUND)
-    for index, (file, name) in enumerate(shown):
-        row, column = divmod(index, columns)
-        at = (GAP + column * (width + GAP), GAP + row * (height + GAP))
-        strip.paste(draw_name(name, width, NAME_HEIGHT), at)
-        strip.paste(_tile(file, width, height - NAME_HEIGHT), (at[0], at[1] + NAME_HEIGHT))
-    return "data:image/jpeg;base64," + b64encode(small_jpeg(strip)).decode("ascii")
-
-
-def _tile(file: Path | None, width: int, height: int) -> Image.Image:
-    from PIL import Image, ImageOps
-
-    tile = Image.new("RGB", (width, height), TILE)
-    if file is not None:
-        with Image.open(BytesIO(poster(file, width=POSTER_WIDTH))) as picture:
-            fitted = ImageOps.contain(picture.convert("RGB"), (width, height))
-        tile.paste(fitted, ((width - fitted.width) // 2, (height - fitted.height) // 2))
-    return tile
-
-
 PNG_COMPRESSION = 6
-"""Of 9. Fixed, for it decides on the bytes."""
+"""Of 9. It is fixed, because the bytes depend on it."""
 
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
-"""How colours are computed: by every processor alike, where FFmpeg else takes what is quickest."""
+"""How colours are computed: alike on every processor. By default, FFmpeg takes the quickest way."""
 
 
 def last_picture(path: Path) -> bytes:
@@ -143,3 +98,46 @@ def _in_rgb(frame: VideoFrame, stream: VideoStream) -> Image.Image:
     graph.push(None)
     (shown,) = pulled(sink)
     return shown.to_image()  # type: ignore[no-untyped-call,no-any-return]
+
+
+def filmstrip(files: Sequence[Path | None], names: Sequence[str]) -> str:
+    """The posters of videos in one picture, as a `data:` URI.
+
+    Args:
+        files: The videos' files; None for a missing video.
+        names: The text above each. No more than `MOST_PICTURES` are drawn.
+
+    Raises:
+        DownloadError: A file cannot be read as a video.
+        MissingExtraError: PyAV or Pillow is not installed.
+
+    Example:
+        >>> filmstrip([None, None], ["hailuo-2.3-pro", "hailuo-02-pro"])[:23]
+        'data:image/jpeg;base64,'
+    """
+    require_media()
+    from PIL import Image
+
+    shown = list(zip(files, names, strict=True))[:MOST_PICTURES]
+    columns = columns_for(len(shown))
+    width = (WIDTH - GAP * (columns + 1)) // columns
+    height = width * 9 // 16 + NAME_HEIGHT
+    size = (WIDTH, GAP + ceil(len(shown) / columns) * (height + GAP))
+    strip = Image.new("RGB", size, GROUND)
+    for index, (file, name) in enumerate(shown):
+        row, column = divmod(index, columns)
+        at = (GAP + column * (width + GAP), GAP + row * (height + GAP))
+        strip.paste(draw_name(name, width, NAME_HEIGHT), at)
+        strip.paste(_tile(file, width, height - NAME_HEIGHT), (at[0], at[1] + NAME_HEIGHT))
+    return data_uri(small_jpeg(strip), "image/jpeg")
+
+
+def _tile(file: Path | None, width: int, height: int) -> Image.Image:
+    from PIL import Image, ImageOps
+
+    tile = Image.new("RGB", (width, height), TILE)
+    if file is not None:
+        with Image.open(BytesIO(poster(file, width=POSTER_WIDTH))) as picture:
+            fitted = ImageOps.contain(picture.convert("RGB"), (width, height))
+        tile.paste(fitted, ((width - fitted.width) // 2, (height - fitted.height) // 2))
+    return tile

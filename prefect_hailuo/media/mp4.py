@@ -1,24 +1,16 @@
-"""Whether a file is a complete MP4, told from its boxes and without decoding.
+"""Whether a file is a complete MP4, and what it measures, told from its boxes without decoding.
 
-An MP4 is a row of boxes, each a size, a type of four characters and a payload
-(ISO/IEC 14496-12, section 4.2). `moov` describes the tracks, its tables say at
-which byte of the file every chunk of pictures or sound begins, and `mdat` holds
-them. The file is complete when no box runs past its end, none that is needed is
-missing, and every chunk that the tables name lies inside it.
+An MP4 is a row of boxes, each a size, a type of four characters and a payload (ISO/IEC 14496-12,
+section 4.2). `moov` describes the tracks; its tables say at which byte of the file every chunk of
+pictures or sound begins; `mdat` holds the chunks. The file is complete when no box runs past its
+end, no required box is missing, and every chunk that the tables name lies inside it. No size is
+believed: a box must fit into its holder, and the number of boxes is limited.
 
-What boxes cannot tell: whether a byte within them was changed (the download's
-length and hash are for that), and whether a fragmented file (`moof`) was cut
-between two of its fragments.
+Boxes cannot tell whether a byte within them was changed (the download's length and hash are for
+that), nor whether a fragmented file (`moof`) was cut between two of its fragments.
 
-The boxes that an MP4 is made of: a size, a type of four characters, and a payload.
-
-So says ISO/IEC 14496-12, section 4.2. Reading them never believes a size: no box may run past
-what holds it, and no file has boxes without end.
-
-A video's measures, read from the boxes that describe it.
-
-It takes a tenth of the time that PyAV does, which looks at pictures too, and needs no extra. What
-comes out is the same; where it might not be, nothing does, and PyAV may be asked.
+The measures (`Probe`) are those that PyAV reads, in a tenth of the time and without the extra
+`media`. Where the boxes do not say them plainly there are none, and PyAV may be asked.
 """
 
 from __future__ import annotations
@@ -28,122 +20,18 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise, repeat
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from prefect_hailuo.errors import DownloadError
 
 MOST_BOXES = 100_000
-"""How many boxes are looked at in one file, so that a hostile one cannot hold the walk up."""
+"""How many boxes of a file are looked at, so that a hostile file cannot keep the walk going."""
 
 BLOCK_BYTES = 64 * 1024
-"""How much of a table is held in memory at a time, at most."""
-
-
-class Box(NamedTuple):
-    """One box; its positions are bytes from the beginning of the file."""
-
-    type: str
-    start: int
-    body: int
-    end: int
-    open_ended: bool = False
-
-    @property
-    def name(self) -> str:
-        """What a message calls it, at the beginning of a sentence."""
-        return f"The {self.type!r} box at byte {self.start:,}" if self.type else "The file"
-
-
-@dataclass
-class Reader:
-    """The file, and how many more boxes it may have."""
-
-    file: BinaryIO
-    size: int
-    boxes_left: int = MOST_BOXES
-
-    def read(self, at: int, count: int) -> bytes:
-        """`count` bytes from byte `at` on, never fewer."""
-        self.file.seek(at)
-        data = self.file.read(count)
-        if len(data) < count:
-            raise DownloadError("The file was cut short while it was being read.")
-        return data
-
-    def number(self, box: Box, at: int, count: int = 4) -> int:
-        """The unsigned number of `count` bytes at byte `at`, which `box` must hold."""
-        if at + count > box.end:
-            raise DownloadError(f"{box.name} is too short for what belongs in it.")
-        return int.from_bytes(self.read(at, count), "big")
-
-
-def boxes(reader: Reader, holder: Box) -> Iterator[Box]:
-    """The row of boxes inside `holder`, which they must fill exactly."""
-    at = holder.body
-    while at < holder.end:
-        reader.boxes_left -= 1
-        if reader.boxes_left < 0:
-            raise DownloadError(f"The file has more than {MOST_BOXES:,} boxes; no video has.")
-        box = _box(reader, holder, at)
-        yield box
-        at = box.end
-
-
-def _box(reader: Reader, holder: Box, at: int) -> Box:
-    """The box at byte `at`, which `holder` must hold whole."""
-    size, kind = _header(reader, holder, at)
-    body = at + 8
-    if size == 1:
-        size, body = reader.number(holder, at + 8, 8), at + 16
-    # ISO/IEC 14496-12 lets the last box of a file run to its end; only `mdat` makes use of it.
-    open_ended = size == 0 and kind == "mdat" and not holder.type
-    box = Box(kind, at, body, holder.end if open_ended else at + size, open_ended)
-    if box.end < box.body:
-        raise DownloadError(f"{box.name} has an impossible size: {size:,} bytes.")
-    if box.end > holder.end:
-        there = f"{holder.end - at:,} of {size:,} bytes are there"
-        raise DownloadError(f"{holder.name} ends inside its {kind!r} box: {there}.")
-    return box
-
-
-def _header(reader: Reader, holder: Box, at: int) -> tuple[int, str]:
-    """The size and the type of the box at byte `at`, if it is one at all."""
-    if holder.end - at < 8:
-        raise DownloadError(f"{holder.name} has too few bytes for a box from byte {at:,} on.")
-    header = reader.read(at, 8)
-    kind = header[4:].decode("latin-1")
-    if not kind.isprintable():
-        raise DownloadError(f"{holder.name} has no box at byte {at:,}, but {header!r}.")
-    return int.from_bytes(header[:4], "big"), kind
-
-
-def find(holder: Box, among: list[Box], *types: str) -> Box:
-    """The first child of one of these types, among the holder's children."""
-    for box in among:
-        if box.type in types:
-            return box
-    raise DownloadError(f"{holder.name} has no {types[0]!r} box.")
-
-
-def child(reader: Reader, holder: Box, kind: str) -> Box:
-    """The first child of a type."""
-    return find(holder, list(boxes(reader, holder)), kind)
-
-
-def entries(reader: Reader, table: Box, at: int, layout: str) -> Iterator[tuple[int, ...]]:
-    """A table's entries, which begin at byte `at`, right behind their number, block by block."""
-    entry, count = struct.Struct(layout), reader.number(table, at - 4)
-    if at + count * entry.size > table.end:
-        raise DownloadError(f"{table.name} is too short for its {count:,} entries.")
-    block = BLOCK_BYTES // entry.size
-    for first in range(0, count, block):
-        some = min(block, count - first) * entry.size
-        yield from entry.iter_unpack(reader.read(at + first * entry.size, some))
-
+"""How much of a table is held in memory at a time."""
 
 MICROSECONDS = 1_000_000
-"""In a second; FFmpeg rounds lengths to these."""
+"""In a second; FFmpeg rounds lengths to microseconds."""
 
 CODECS = {
     "avc1": "h264",
@@ -153,15 +41,21 @@ CODECS = {
     "av01": "av1",
     "vp09": "vp9",
 }
-"""Kinds of pictures as a file names them, and as FFmpeg does."""
+"""Codecs as a file names them, and as FFmpeg does."""
 
 WIDTH_AT, HEIGHT_AT = 32, 34
 """Where the entry of `stsd` holds a picture's size, in bytes (ISO/IEC 14496-12, section 12.1.3)."""
 
+MOST_MOOV_BYTES = 64 * 1024 * 1024
+"""The longest `moov` that is walked; a six-second video's has some kilobytes."""
+
+PADDING = frozenset({"free", "skip", "wide"})
+"""Boxes that mean nothing; some writers put one before `ftyp`."""
+
 
 @dataclass(frozen=True)
 class Probe:
-    """What a video file says of itself.
+    """A video's measures, as its file states them.
 
     Args:
         width: Pixels.
@@ -182,6 +76,173 @@ class Probe:
     codec: str
 
 
+def examine_mp4(file: BinaryIO) -> Probe | None:
+    """Refuse a file that is not a complete MP4 video.
+
+    Only boxes and tables are read, a block at a time, so no file takes much memory. Call it from a
+    worker thread: it waits for the disk.
+
+    Args:
+        file: The open file.
+
+    Returns:
+        Its measures; None where its boxes do not say them plainly.
+
+    Raises:
+        DownloadError: It is no MP4, or part of it is missing; the message says what is wrong and at
+            which byte.
+        OSError: The file cannot be read.
+
+    Example:
+        >>> from io import BytesIO
+        >>> try:
+        ...     examine_mp4(BytesIO(b"<!DOCTYPE html><title>502 Bad Gateway</title>"))
+        ... except DownloadError as error:
+        ...     print(error.message)
+        The file is not an MP4: it begins with b'<!DOCTYPE html><'.
+    """
+    reader = Reader(file, file.seek(0, os.SEEK_END))
+    _check_beginning(reader)
+    contents = _Contents()
+    for box in boxes(reader, Box("", 0, 0, reader.size)):
+        contents.note(box)
+    moov = contents.complete_moov()
+    _check_movie(reader, moov, fragmented=contents.fragmented)
+    return None if contents.fragmented else read_measures(reader, moov)
+
+
+def _check_beginning(reader: Reader) -> None:
+    # Before any size is believed: that of an error page would be nonsense.
+    if not reader.size:
+        raise DownloadError("The file is empty.")
+    beginning = reader.read(0, min(16, reader.size))
+    if beginning[4:8].decode("latin-1") not in PADDING | {"ftyp"}:
+        raise DownloadError(f"The file is not an MP4: it begins with {beginning!r}.")
+
+
+@dataclass
+class _Contents:
+    """What the boxes at the top level of a file amount to."""
+
+    branded: bool = False
+    moov: Box | None = None
+    media_bytes: int = 0
+    open_ended: bool = False
+    fragmented: bool = False
+    bare_fragment: bool = False
+
+    def note(self, box: Box) -> None:
+        """Note the next box."""
+        match box.type:
+            case "ftyp":
+                self.branded = True
+            case "moov":
+                self._note_moov(box)
+            case "moof":
+                self.fragmented = self.bare_fragment = True
+            case "mdat":
+                self.media_bytes += box.end - box.body
+                self.open_ended = box.open_ended
+                self.bare_fragment = False
+        if not self.branded and box.type not in PADDING:
+            raise DownloadError(f"{box.name} stands where the 'ftyp' box belongs.")
+
+    def _note_moov(self, box: Box) -> None:
+        if self.moov:
+            raise DownloadError(f"{box.name} is the second of its kind.")
+        if box.end - box.start > MOST_MOOV_BYTES:
+            raise DownloadError(f"{box.name} has more than {MOST_MOOV_BYTES:,} bytes.")
+        self.moov = box
+
+    def complete_moov(self) -> Box:
+        """The `moov`, if nothing else is missing."""
+        if not self.moov:
+            raise DownloadError("The file has no 'moov' box, which describes its tracks.")
+        if not self.media_bytes:
+            raise DownloadError("The file has no 'mdat' box with anything in it.")
+        if self.bare_fragment:
+            raise DownloadError("The file ends before the 'mdat' box of its last fragment.")
+        if self.fragmented and self.open_ended:
+            raise DownloadError("The size of the file's last 'mdat' box is not given.")
+        return self.moov
+
+
+def _check_movie(reader: Reader, moov: Box, *, fragmented: bool) -> None:
+    """Check every track; at least one must show pictures."""
+    tracks = [_check_track(reader, box) for box in boxes(reader, moov) if box.type == "trak"]
+    pictures = [samples for handler, samples in tracks if handler == b"vide"]
+    if not pictures:
+        raise DownloadError(f"{moov.name} describes no video track.")
+    if not any(pictures) and not fragmented:
+        raise DownloadError("The video track has no pictures.")
+
+
+def _check_track(reader: Reader, track: Box) -> tuple[bytes, int]:
+    """Check that all of a track is in the file; return its handler and its number of samples."""
+    mdia = find(track, list(boxes(reader, track)), "mdia")
+    parts = list(boxes(reader, mdia))
+    hdlr, minf = find(mdia, parts, "hdlr"), find(mdia, parts, "minf")
+    handler = reader.number(hdlr, hdlr.body + 8).to_bytes(4, "big")
+    return handler, _check_chunks(reader, find(minf, list(boxes(reader, minf)), "stbl"))
+
+
+def _check_chunks(reader: Reader, stbl: Box) -> int:
+    """Check that every chunk of a track ends inside the file; return their number of samples."""
+    tables = list(boxes(reader, stbl))
+    samples = _samples(reader, find(stbl, tables, "stsz", "stz2"))
+    offsets = _offsets(reader, find(stbl, tables, "stco", "co64"))
+    counts = _samples_per_chunk(reader, find(stbl, tables, "stsc"))
+    sample_count = samples.left
+    for offset, count in zip(offsets, counts, strict=False):
+        end = offset + samples.take(count)
+        if end > reader.size:
+            raise DownloadError(f"The file has {reader.size:,} of the {end:,} bytes it speaks of.")
+    if samples.left:
+        raise DownloadError(f"{stbl.name} has no place for its last {samples.left:,} samples.")
+    return sample_count
+
+
+def _offsets(reader: Reader, table: Box) -> Iterator[int]:
+    """Where each chunk begins, in bytes from the beginning of the file."""
+    layout = ">I" if table.type == "stco" else ">Q"
+    return chain.from_iterable(entries(reader, table, table.body + 8, layout))
+
+
+def _samples_per_chunk(reader: Reader, stsc: Box) -> Iterator[int]:
+    """How many samples each chunk has. The table names the chunks at which that changes."""
+    runs = entries(reader, stsc, stsc.body + 8, ">III")
+    beyond = (2**32, 0, 0)
+    for (first, samples, _), (following, _, _) in pairwise(chain(runs, [beyond])):
+        yield from repeat(samples, following - first)
+
+
+@dataclass
+class _Samples:
+    """The sizes of a track's samples, taken in order; all are alike if there is no list."""
+
+    table: Box
+    left: int
+    each: int
+    sizes: Iterator[int] | None = None
+
+    def take(self, count: int) -> int:
+        """How many bytes the next `count` samples have together."""
+        if count > self.left:
+            raise DownloadError(f"{self.table.name} has fewer samples than the chunks need.")
+        self.left -= count
+        return count * self.each if self.sizes is None else sum(islice(self.sizes, count))
+
+
+def _samples(reader: Reader, table: Box) -> _Samples:
+    first = table.body + 12
+    each, count = reader.number(table, first - 8), reader.number(table, first - 4)
+    if table.type == "stz2":
+        # The rare table with sizes of 4 to 16 bits: only where the chunks begin is checked.
+        return _Samples(table, count, 0)
+    sizes = None if each else chain.from_iterable(entries(reader, table, first, ">I"))
+    return _Samples(table, count, each, sizes)
+
+
 def read_measures(reader: Reader, moov: Box) -> Probe | None:
     """The measures of a file's first video track.
 
@@ -190,18 +251,18 @@ def read_measures(reader: Reader, moov: Box) -> Probe | None:
         moov: Its description.
 
     Returns:
-        None where the boxes do not say them plainly.
+        None if the boxes do not say them plainly.
     """
     try:
         return _read_measures(reader, moov)
     except DownloadError:
-        return None  # what is not needed to show the video may be missing
+        return None  # a box that is not needed to show the video may be missing
 
 
 def _read_measures(reader: Reader, moov: Box) -> Probe | None:
     parts = list(boxes(reader, moov))
     if any(part.type == "mvex" for part in parts):
-        return None  # its length is the fragments'
+        return None  # only the fragments tell its length
     movie = _times(reader, find(moov, parts, "mvhd"))
     for part in parts:
         if part.type == "trak":
@@ -242,9 +303,9 @@ class _Times(NamedTuple):
 
 
 def _seconds(movie: _Times, pictures: _Times, most: int) -> float:
-    """How long it lasts: as long as its pictures, unless its sound is longer.
+    """How long the video lasts: as long as its pictures, unless its sound is longer.
 
-    The whole is measured in coarse ticks, the pictures in fine ones, of which `most` are shown:
+    The movie is measured in coarse ticks, the pictures in fine ones. `most` fine ticks are shown:
     the edit list may end inside the last picture.
     """
     if movie.seconds > pictures.seconds + 1 / movie.timescale:
@@ -253,14 +314,14 @@ def _seconds(movie: _Times, pictures: _Times, most: int) -> float:
 
 
 def _times(reader: Reader, header: Box) -> _Times:
-    """What `mvhd` or `mdhd` says."""
+    """The length that `mvhd` or `mdhd` states."""
     wide = reader.number(header, header.body, 1) == 1
     at = header.body + (20 if wide else 12)
     return _Times(reader.number(header, at), reader.number(header, at + 4, 8 if wide else 4))
 
 
 def _shown(reader: Reader, trak: Box) -> int | None:
-    """How much of a track is shown, in the movie's ticks; None where all of it is.
+    """How much of a track is shown, in the movie's ticks; None if all of it is.
 
     Raises:
         DownloadError: It is shown in several pieces.
@@ -284,188 +345,103 @@ def _frames(reader: Reader, stts: Box) -> tuple[int, int]:
     return frames, ticks
 
 
-MOST_MOOV_BYTES = 64 * 1024 * 1024
-"""The longest `moov` that is walked; that of a six-second video has some kilobytes."""
+class Box(NamedTuple):
+    """One box; its positions are bytes from the beginning of the file."""
 
-PADDING = frozenset({"free", "skip", "wide"})
-"""Boxes that mean nothing; some writers put one before `ftyp`."""
-
-
-def check_mp4(path: Path) -> None:
-    """Refuse a file that is not a complete MP4 video.
-
-    It reads boxes and tables only, a block at a time: no file takes much memory. Call it from a
-    worker thread, for it waits for the disk.
-
-    Args:
-        path: The file.
-
-    Raises:
-        DownloadError: It is no MP4, or not all of it is there; the message says what is wrong
-            and at which byte.
-        OSError: The file cannot be opened or read.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "clip.mp4")
-        >>> _ = path.write_text("<!DOCTYPE html><title>502 Bad Gateway</title>")
-        >>> try:
-        ...     check_mp4(path)
-        ... except DownloadError as error:
-        ...     print(error.message)
-        The file is not an MP4: it begins with b'<!DOCTYPE html><'.
-    """
-    with path.open("rb") as file:
-        examine_mp4(file)
-
-
-def examine_mp4(file: BinaryIO) -> Probe | None:
-    """Refuse an open file that is not a complete MP4 video, as `check_mp4` does.
-
-    Returns:
-        Its measures, where its boxes say them plainly.
-
-    Raises:
-        DownloadError: It is no MP4, or not all of it is there.
-        OSError: The file cannot be read.
-    """
-    reader = Reader(file, file.seek(0, os.SEEK_END))
-    _check_beginning(reader)
-    contents = _Contents()
-    for box in boxes(reader, Box("", 0, 0, reader.size)):
-        contents.note(box)
-    moov = contents.complete_moov()
-    _check_movie(reader, moov, fragmented=contents.fragmented)
-    return None if contents.fragmented else read_measures(reader, moov)
-
-
-def _check_beginning(reader: Reader) -> None:
-    # Before any size is believed: that of an error page would be nonsense.
-    if not reader.size:
-        raise DownloadError("The file is empty.")
-    beginning = reader.read(0, min(16, reader.size))
-    if beginning[4:8].decode("latin-1") not in PADDING | {"ftyp"}:
-        raise DownloadError(f"The file is not an MP4: it begins with {beginning!r}.")
-
-
-@dataclass
-class _Contents:
-    """What the row of a file's own boxes amounts to."""
-
-    branded: bool = False
-    moov: Box | None = None
-    media_bytes: int = 0
+    type: str
+    start: int
+    body: int
+    end: int
     open_ended: bool = False
-    fragmented: bool = False
-    bare_fragment: bool = False
 
-    def note(self, box: Box) -> None:
-        """Take the next box in."""
-        match box.type:
-            case "ftyp":
-                self.branded = True
-            case "moov":
-                self._note_moov(box)
-            case "moof":
-                self.fragmented = self.bare_fragment = True
-            case "mdat":
-                self.media_bytes += box.end - box.body
-                self.open_ended = box.open_ended
-                self.bare_fragment = False
-        if not self.branded and box.type not in PADDING:
-            raise DownloadError(f"{box.name} stands where the 'ftyp' box belongs.")
-
-    def _note_moov(self, box: Box) -> None:
-        if self.moov:
-            raise DownloadError(f"{box.name} is the second of its kind.")
-        if box.end - box.start > MOST_MOOV_BYTES:
-            raise DownloadError(f"{box.name} has more than {MOST_MOOV_BYTES:,} bytes.")
-        self.moov = box
-
-    def complete_moov(self) -> Box:
-        """The `moov`, if nothing is missing beside it."""
-        if not self.moov:
-            raise DownloadError("The file has no 'moov' box, which describes its tracks.")
-        if not self.media_bytes:
-            raise DownloadError("The file has no 'mdat' box with anything in it.")
-        if self.bare_fragment:
-            raise DownloadError("The file ends before the 'mdat' box of its last fragment.")
-        if self.fragmented and self.open_ended:
-            raise DownloadError("The size of the file's last 'mdat' box is not given.")
-        return self.moov
-
-
-def _check_movie(reader: Reader, moov: Box, *, fragmented: bool) -> None:
-    """Check every track; one at least must show pictures."""
-    tracks = [_check_track(reader, box) for box in boxes(reader, moov) if box.type == "trak"]
-    pictures = [samples for handler, samples in tracks if handler == b"vide"]
-    if not pictures:
-        raise DownloadError(f"{moov.name} describes no video track.")
-    if not any(pictures) and not fragmented:
-        raise DownloadError("The video track has no pictures.")
-
-
-def _check_track(reader: Reader, track: Box) -> tuple[bytes, int]:
-    """Check that all of a track is in the file; its handler and how many samples it has."""
-    mdia = find(track, list(boxes(reader, track)), "mdia")
-    parts = list(boxes(reader, mdia))
-    hdlr, minf = find(mdia, parts, "hdlr"), find(mdia, parts, "minf")
-    handler = reader.number(hdlr, hdlr.body + 8).to_bytes(4, "big")
-    return handler, _check_chunks(reader, find(minf, list(boxes(reader, minf)), "stbl"))
-
-
-def _check_chunks(reader: Reader, stbl: Box) -> int:
-    """Check that every chunk of a track ends inside the file; how many samples they have."""
-    tables = list(boxes(reader, stbl))
-    samples = _samples(reader, find(stbl, tables, "stsz", "stz2"))
-    offsets = _offsets(reader, find(stbl, tables, "stco", "co64"))
-    counts = _samples_per_chunk(reader, find(stbl, tables, "stsc"))
-    sample_count = samples.left
-    for offset, count in zip(offsets, counts, strict=False):
-        end = offset + samples.take(count)
-        if end > reader.size:
-            raise DownloadError(f"The file has {reader.size:,} of the {end:,} bytes it speaks of.")
-    if samples.left:
-        raise DownloadError(f"{stbl.name} has no place for its last {samples.left:,} samples.")
-    return sample_count
-
-
-def _offsets(reader: Reader, table: Box) -> Iterator[int]:
-    """Where each chunk begins, in bytes from the beginning of the file."""
-    layout = ">I" if table.type == "stco" else ">Q"
-    return chain.from_iterable(entries(reader, table, table.body + 8, layout))
-
-
-def _samples_per_chunk(reader: Reader, stsc: Box) -> Iterator[int]:
-    """How many samples each chunk has: the table names the chunks at which that changes."""
-    runs = entries(reader, stsc, stsc.body + 8, ">III")
-    beyond = (2**32, 0, 0)
-    for (first, samples, _), (following, _, _) in pairwise(chain(runs, [beyond])):
-        yield from repeat(samples, following - first)
+    @property
+    def name(self) -> str:
+        """Its name at the beginning of a message."""
+        return f"The {self.type!r} box at byte {self.start:,}" if self.type else "The file"
 
 
 @dataclass
-class _Samples:
-    """The sizes of a track's samples, handed out in order; all alike when there is no list."""
+class Reader:
+    """Reads the file, and counts how many more boxes it may have."""
 
-    table: Box
-    left: int
-    each: int
-    sizes: Iterator[int] | None = None
+    file: BinaryIO
+    size: int
+    boxes_left: int = MOST_BOXES
 
-    def take(self, count: int) -> int:
-        """How many bytes the next `count` samples have together."""
-        if count > self.left:
-            raise DownloadError(f"{self.table.name} has fewer samples than the chunks need.")
-        self.left -= count
-        return count * self.each if self.sizes is None else sum(islice(self.sizes, count))
+    def read(self, at: int, count: int) -> bytes:
+        """`count` bytes from byte `at` on, never fewer."""
+        self.file.seek(at)
+        data = self.file.read(count)
+        if len(data) < count:
+            raise DownloadError("The file was cut short while it was being read.")
+        return data
+
+    def number(self, box: Box, at: int, count: int = 4) -> int:
+        """The unsigned number of `count` bytes at byte `at`, which `box` must hold."""
+        if at + count > box.end:
+            raise DownloadError(f"{box.name} is too short for what belongs in it.")
+        return int.from_bytes(self.read(at, count), "big")
 
 
-def _samples(reader: Reader, table: Box) -> _Samples:
-    first = table.body + 12
-    each, count = reader.number(table, first - 8), reader.number(table, first - 4)
-    if table.type == "stz2":
-        # The rare table of sizes of 4 to 16 bits: that the chunks begin in the file must do.
-        return _Samples(table, count, 0)
-    sizes = None if each else chain.from_iterable(entries(reader, table, first, ">I"))
-    return _Samples(table, count, each, sizes)
+def boxes(reader: Reader, holder: Box) -> Iterator[Box]:
+    """The row of boxes inside `holder`; they must fill it exactly."""
+    at = holder.body
+    while at < holder.end:
+        reader.boxes_left -= 1
+        if reader.boxes_left < 0:
+            raise DownloadError(f"The file has more than {MOST_BOXES:,} boxes; no video has.")
+        box = _box(reader, holder, at)
+        yield box
+        at = box.end
+
+
+def _box(reader: Reader, holder: Box, at: int) -> Box:
+    """The box at byte `at`; it must fit into `holder`."""
+    size, kind = _header(reader, holder, at)
+    body = at + 8
+    if size == 1:
+        size, body = reader.number(holder, at + 8, 8), at + 16
+    # ISO/IEC 14496-12 lets the last box of a file run to its end; only `mdat` does so.
+    open_ended = size == 0 and kind == "mdat" and not holder.type
+    box = Box(kind, at, body, holder.end if open_ended else at + size, open_ended)
+    if box.end < box.body:
+        raise DownloadError(f"{box.name} has an impossible size: {size:,} bytes.")
+    if box.end > holder.end:
+        there = f"{holder.end - at:,} of {size:,} bytes are there"
+        raise DownloadError(f"{holder.name} ends inside its {kind!r} box: {there}.")
+    return box
+
+
+def _header(reader: Reader, holder: Box, at: int) -> tuple[int, str]:
+    """The size and the type of the box at byte `at`."""
+    if holder.end - at < 8:
+        raise DownloadError(f"{holder.name} has too few bytes for a box from byte {at:,} on.")
+    header = reader.read(at, 8)
+    kind = header[4:].decode("latin-1")
+    if not kind.isprintable():
+        raise DownloadError(f"{holder.name} has no box at byte {at:,}, but {header!r}.")
+    return int.from_bytes(header[:4], "big"), kind
+
+
+def find(holder: Box, among: list[Box], *types: str) -> Box:
+    """The first child of one of these types, among the holder's children."""
+    for box in among:
+        if box.type in types:
+            return box
+    raise DownloadError(f"{holder.name} has no {types[0]!r} box.")
+
+
+def child(reader: Reader, holder: Box, kind: str) -> Box:
+    """The first child of a type."""
+    return find(holder, list(boxes(reader, holder)), kind)
+
+
+def entries(reader: Reader, table: Box, at: int, layout: str) -> Iterator[tuple[int, ...]]:
+    """A table's entries, block by block. They begin at byte `at`, right after their number."""
+    entry, count = struct.Struct(layout), reader.number(table, at - 4)
+    if at + count * entry.size > table.end:
+        raise DownloadError(f"{table.name} is too short for its {count:,} entries.")
+    block = BLOCK_BYTES // entry.size
+    for first in range(0, count, block):
+        some = min(block, count - first) * entry.size
+        yield from entry.iter_unpack(reader.read(at + first * entry.size, some))

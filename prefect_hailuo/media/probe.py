@@ -1,12 +1,11 @@
-"""What can be learned from a video by looking into it: its measures, and a poster.
+"""A video's measures and its poster, by PyAV and Pillow.
 
-PyAV and Pillow do the looking. They are the extra `media`, imported when first
-asked for, so that the rest of the package works without them.
+They are the extra `media`, and are imported when they are first used: the rest of the package works
+without them.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_hailuo.errors import DownloadError, MissingExtraError
 from prefect_hailuo.media.mp4 import MICROSECONDS, Probe
+from prefect_hailuo.models.image import data_uri
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -33,20 +33,20 @@ POSTER_QUALITY = 70
 """JPEG quality, of 95; Pillow's own default is 75."""
 
 MOST_JPEG_BYTES = 60_000
-"""Of an artifact's picture: Prefect's UI prints its address, which holds it, below it."""
+"""Limit of an artifact's picture: below it, Prefect's UI prints its data URI."""
 
 JPEG_QUALITIES = (75, 60, 45, 30, 15)
-"""The first is taken that makes it small enough."""
+"""Tried in this order, until the picture is small enough."""
 
 ROUNDING_MICROSECONDS = 10
-"""By how much rounding may move a time; a picture lasts a thousand times as long."""
+"""How far rounding may move a time; a picture lasts a thousand times as long."""
 
 BT709, UNSPECIFIED = 1, 2
-"""How colours are coded: the matrices of HD and of "not said", by ITU-T H.273, table 4."""
+"""How colours are coded: the matrix of HD, and "not said", by ITU-T H.273, table 4."""
 
 
 def require_media() -> None:
-    """See that the extra `media` is installed, so that videos can be looked into and drawn.
+    """Check that the extra `media` is installed.
 
     Raises:
         MissingExtraError: PyAV or Pillow is not installed.
@@ -83,7 +83,7 @@ def probe(path: Path) -> Probe:
             height=stream.height,
             duration_seconds=(container.duration or 0) / MICROSECONDS,
             frames_per_second=float(stream.average_rate or stream.guessed_rate or 0),
-            # A decoder has a name of its own (libdav1d for av1), and older PyAV knows no other.
+            # A decoder has its own name (libdav1d for av1); older PyAV knows only that one.
             codec=getattr(codec, "canonical_name", codec.name),
         )
 
@@ -99,7 +99,7 @@ def poster(
 
     Args:
         path: An MP4 file.
-        at_seconds: Seconds from the beginning; of a shorter video it is the last picture.
+        at_seconds: Seconds from the beginning; a shorter video gives its last picture.
         width: Pixels; the height follows. A narrower video keeps its own width.
         quality: JPEG quality, 1 to 95.
 
@@ -125,7 +125,7 @@ def poster(
         raise ValueError(f"a poster cannot be {width} pixels wide")
     with opened(path) as (container, stream):
         frame = _frame_at(container, path, at_seconds)
-        # One of our own: from PyAV 19 on, the frame's has threads, which hang a forked child.
+        # Not the frame's own: from PyAV 19 on, it has threads, and they hang a forked child.
         shown = VideoReformatter().reformat(
             frame,
             format="rgb24",
@@ -140,7 +140,7 @@ def poster(
 
 
 def poster_data_uri(path: Path) -> str:
-    """The poster as an address that holds the picture itself, for a page or an artifact.
+    """The poster as a `data:` URI, for a page or an artifact.
 
     Args:
         path: An MP4 file.
@@ -159,13 +159,13 @@ def poster_data_uri(path: Path) -> str:
         >>> poster_data_uri(path)[:23]
         'data:image/jpeg;base64,'
     """
-    return "data:image/jpeg;base64," + b64encode(poster(path)).decode("ascii")
+    return data_uri(poster(path), "image/jpeg")
 
 
 def small_jpeg(picture: Image) -> bytes:
     """A picture for an artifact, as good as `MOST_JPEG_BYTES` allow.
 
-    What is too large at the least quality is halved.
+    If it is too large at the lowest quality, its size is halved.
 
     Args:
         picture: In a mode that JPEG knows, such as RGB.
@@ -192,10 +192,10 @@ def _require(*modules: str) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The file's container and first video stream; what PyAV raises over it becomes our error."""
+    """A file's container and first video stream; PyAV's errors become a DownloadError."""
     import av
 
-    # From an open file and as MP4 only: FFmpeg would follow the addresses in a playlist.
+    # An open file, and as MP4 only: FFmpeg would follow the addresses in a playlist.
     with path.open("rb") as file:
         try:
             with av.open(file, "r", format="mp4", **_leniency(av.__version__)) as container:
@@ -206,18 +206,18 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                     raise DownloadError(f"{path.name} is in a codec that PyAV does not know.")
                 yield container, stream
         except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
-            # Damage makes PyAV seek to nowhere and compute with nonsense, too.
+            # A damaged file also makes PyAV seek to nowhere and compute with nonsense.
             reason = getattr(error, "strerror", None) or error
             raise DownloadError(f"{path.name} cannot be read as a video: {reason}.") from error
 
 
 def _leniency(version: str) -> dict[str, Any]:
-    """How PyAV is told to bear a title in another encoding; from 19 on it does unasked."""
+    """The option to accept a title in another encoding; from 19 on, PyAV always does."""
     return {"metadata_errors": "replace"} if int(version.partition(".")[0]) < 19 else {}
 
 
 def _frame_at(container: InputContainer, path: Path, at_seconds: float) -> VideoFrame:
-    """The picture shown at a time; of a shorter video, the last one."""
+    """The picture that is shown at a time; in a shorter video, the last one."""
     length, start = (container.duration or 0), (container.start_time or 0)
     at = start + min(round(at_seconds * MICROSECONDS), length)  # no seeking beyond the end
     container.seek(at)
@@ -232,7 +232,7 @@ def _frame_at(container: InputContainer, path: Path, at_seconds: float) -> Video
 
 
 def _fitting(frame: VideoFrame, pixel_shape: float, width: int) -> dict[str, int]:
-    """The poster's size: the video's own shape, no larger than it."""
+    """The poster's size: the shape of the video, and no larger."""
     shown_width = frame.width * pixel_shape
     scale = min(1, width / shown_width)
     return {
@@ -242,8 +242,8 @@ def _fitting(frame: VideoFrame, pixel_shape: float, width: int) -> dict[str, int
 
 
 def _colours(matrix: int, height: int) -> dict[str, Any]:
-    """Read HD as players do: FFmpeg takes a video that does not say for SD, and reds turn dull."""
+    """Read HD as players do. FFmpeg takes a video that does not say for SD; reds turn dull."""
     if matrix == BT709 or (matrix == UNSPECIFIED and height >= 720):
-        # Both: older PyAV passes the source's over where the destination's is the same.
+        # Both: older PyAV ignores the source's if the destination's is the same.
         return {"src_colorspace": "ITU709", "dst_colorspace": "ITU601"}
     return {}

@@ -1,4 +1,4 @@
-"""MiniMax's camera commands: words in square brackets within a prompt, which move the camera."""
+"""MiniMax's camera commands: words in square brackets in a prompt that move the camera."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ CAMERA_COMMANDS = (
     *("Pedestal up", "Pedestal down", "Tilt up", "Tilt down", "Zoom in", "Zoom out"),
     *("Shake", "Tracking shot", "Static shot"),
 )
-"""All that MiniMax documents for these models:
+"""All commands that MiniMax documents for these models:
 https://platform.minimax.io/docs/api-reference/video-generation-t2v (field `prompt`), as gathered
 2026-08."""
 
 MOST_AT_ONCE = 3
-"""How many moves in one bracket MiniMax advises at most; those in one bracket are simultaneous."""
+"""The most moves in one bracket that MiniMax advises; they happen at the same time."""
 
 SHOWN_CHARACTERS = 60
 
@@ -29,17 +29,17 @@ _NAMES = {name.casefold(): name for name in CAMERA_COMMANDS}
 
 
 def check_camera_commands(prompt: str) -> list[str]:
-    """What MiniMax may not understand of the camera commands in a prompt.
+    """Warnings about camera commands in a prompt that MiniMax may not understand.
 
-    A wrong command is no error: the model reads it as any other word of the prompt, and the video
-    is paid for all the same. What is in brackets and no command at all is told of too.
+    A wrong command is no error: the model reads it like any other word of the prompt, and the video
+    is paid for. Brackets that hold no command at all are warned of, too.
 
     Args:
-        prompt: The prompt. Commands stand in square brackets; those in one bracket, separated by
-            commas, are simultaneous. Upper and lower case are alike.
+        prompt: The prompt. Commands stand in square brackets; several in one bracket, separated by
+            commas, happen at the same time. Case does not matter.
 
     Returns:
-        A warning for each thing, once, in the order of the prompt; none where all is well.
+        One warning for each problem, in the order of the prompt; none if all is well.
 
     Source: https://platform.minimax.io/docs/api-reference/video-generation-t2v, as gathered
     2026-08.
@@ -56,7 +56,7 @@ def check_camera_commands(prompt: str) -> list[str]:
 
 
 def camera_warnings(prompts: Iterable[str]) -> list[str]:
-    """What `check_camera_commands` says of many prompts, each thing once.
+    """The warnings of `check_camera_commands` about many prompts, each once.
 
     Example:
         >>> len(camera_warnings(["[Pan lef] A fox.", "[Pan lef] An owl."]))

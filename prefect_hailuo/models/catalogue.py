@@ -1,11 +1,17 @@
-"""The Hailuo endpoints: one input class each, which carries the endpoint's facts.
+"""The catalogue: every endpoint that has a type, and what is known of it.
 
-To add an endpoint, declare its input class in the file of its family here, and write its task stub
-in `prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation
-follow from the declaration.
+To add an endpoint, declare its input class in `hailuo.py`, and write its task in
+`prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation follow
+from the declaration.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
 
 from prefect_hailuo.models.endpoint import PICTURE_1080P, Endpoint, Picture, Price, Variant
 from prefect_hailuo.models.hailuo import (
@@ -31,9 +37,8 @@ from prefect_hailuo.models.inputs import (
     find_input_class,
     model_name,
 )
-
-# isort: split
-# The catalogue is in the order of declaration: the texts first.
+from prefect_hailuo.models.request import Request
+from prefect_hailuo.ticket import Ticket
 
 __all__ = [
     "CATALOGUE",
@@ -58,6 +63,62 @@ __all__ = [
     "Resolution",
     "Variant",
     "VideoInput",
+    "expected_seconds_of",
     "find_input_class",
     "model_name",
+    "model_title",
+    "price_of",
+    "request_of",
 ]
+
+
+def request_of(endpoint: str, body: Mapping[str, Any]) -> Request:
+    """The request that a body was of: as its typed input has it, or as it stands.
+
+    Args:
+        endpoint: fal's endpoint id.
+        body: What was sent, as it is recorded.
+
+    Example:
+        >>> request_of("fal-ai/minimax/hailuo-02/pro/text-to-video", {"prompt": "An owl."}).body
+        {'prompt': 'An owl.', 'prompt_optimizer': True}
+        >>> request_of("somebody/else", {"prompt": "An owl."}).price_usd is None
+        True
+    """
+    known = CATALOGUE.get(endpoint)
+    if known is not None:
+        try:
+            return known.model_validate(dict(body)).request()
+        except ValidationError:
+            pass  # of another release, or not ours: as it stands
+    return Request(endpoint, dict(body))
+
+
+def price_of(ticket: Ticket) -> Decimal | None:
+    """What a request costs, in US dollars: as its ticket says, or by the catalogue.
+
+    Tickets of earlier releases say nothing of it.
+    """
+    known = CATALOGUE.get(ticket.endpoint)
+    if ticket.price_usd is not None or known is None:
+        return ticket.price_usd
+    return known.endpoint.price_usd(ticket.input)
+
+
+def expected_seconds_of(ticket: Ticket) -> float | None:
+    """How long a request usually takes: as its ticket says, or by the catalogue."""
+    known = CATALOGUE.get(ticket.endpoint)
+    if ticket.expected_seconds is not None or known is None:
+        return ticket.expected_seconds
+    return known.endpoint.expected_seconds
+
+
+def model_title(endpoint: str) -> str:
+    """What fal calls an endpoint's model; its id, where the catalogue has it not.
+
+    Example:
+        >>> model_title("a/b")
+        'a/b'
+    """
+    known = CATALOGUE.get(endpoint)
+    return known.endpoint.title if known else endpoint

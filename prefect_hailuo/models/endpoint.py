@@ -1,8 +1,6 @@
 """What is known of an endpoint: what its videos look like, what they cost, and how it is called.
 
-The family's figures: what its videos look like, what they cost, and how long they take.
-
-Money, as people are told of it.
+The figures of the Hailuo family are here, each with its source.
 """
 
 from __future__ import annotations
@@ -12,18 +10,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from prefect_hailuo.ticket import Realm
-
 
 @dataclass(frozen=True)
 class Price:
-    """What fal charges, and where that is known from.
+    """What fal charges, and the source of that.
 
     Args:
         usd: US dollars a unit.
         unit: What is counted: a video, or a second of it.
         source: Where the figure was read.
-        seen: When, as an ISO date or month.
+        seen: When it was read, as an ISO date or month.
     """
 
     usd: Decimal
@@ -57,9 +53,9 @@ class Variant:
 
     Args:
         picture: What the video looks like.
-        price: What it costs; None where that is not known.
-        settings: The fields of the input that decide it, and their values; none where every video
-            of the endpoint is alike.
+        price: What it costs; None if that is not known.
+        settings: The fields of the input that choose it, and their values; empty if all videos of
+            the endpoint are alike.
 
     Example:
         >>> from prefect_hailuo import Hailuo23StandardTextToVideo
@@ -73,7 +69,7 @@ class Variant:
 
     @property
     def price_usd(self) -> Decimal | None:
-        """What one video costs, in US dollars; None where that is not known."""
+        """What one video costs, in US dollars; None if that is not known."""
         if self.price is None:
             return None
         seconds = self.picture.duration_seconds if self.price.unit == "second" else 1
@@ -81,7 +77,7 @@ class Variant:
 
 
 def _in_cents(usd: Decimal) -> Decimal:
-    """Dollars with two places, but for an amount that has a fraction of a cent."""
+    """Dollars with two decimal places; more only if there is a fraction of a cent."""
     cents = usd.quantize(Decimal("0.01"))
     return cents if cents == usd else usd
 
@@ -94,10 +90,10 @@ class Endpoint:
         id: fal's endpoint id, as in `https://queue.fal.run/{id}`.
         name: The short name used on the command line.
         title: The name that fal's page carries.
-        variants: What it makes and what that costs, by the settings that decide it; the first is
-            what its defaults give.
-        expected_seconds: How long a generation usually takes; third parties' reports, a prior
-            for progress bars and pacing, never a limit.
+        variants: What it makes and what that costs, by the settings that choose it; the first is
+            for its defaults.
+        expected_seconds: How long a generation usually takes, by third parties' reports: an
+            estimate for progress bars and pacing, never a limit.
         input_schema: The name of its input in fal's OpenAPI document.
         output_schema: The name of its output there.
         example: An input from fal's page.
@@ -136,14 +132,14 @@ class Endpoint:
 
     @property
     def default(self) -> Variant:
-        """What it makes of an input that has nothing but what is required."""
+        """What it makes of an input with the required fields only."""
         return self.variants[0]
 
     def variant(self, body: Mapping[str, Any]) -> Variant | None:
         """What it makes of a request's body; None for a body that it would refuse.
 
         Args:
-            body: The settings, as on the wire; one that is left out has its default.
+            body: The settings, as they are sent; one that is left out has its default.
         """
         asked = {name: body.get(name, value) for name, value in self.default.settings.items()}
         return next((each for each in self.variants if each.settings == asked), None)
@@ -152,10 +148,10 @@ class Endpoint:
         """What the video of a request costs, in US dollars.
 
         Args:
-            body: What was asked for; None where that is not known.
+            body: The request's body; None if it is not known.
 
         Returns:
-            None where no price is known, or not which of several it is.
+            None if no price is known, or which of several applies is not known.
         """
         if body is not None:
             variant = self.variant(body)
@@ -172,10 +168,10 @@ SECONDS_OF_23_FAST = 65
 https://wavespeed.ai/docs/docs-api/minimax/minimax-hailuo-2.3-fast, seen 2026-11-20."""
 
 SECONDS_OF_02 = 360
-"""Third parties report 4 to 8 minutes for 02. Of 02 fast nobody reports anything."""
+"""Third parties report 4 to 8 minutes for 02. There are no reports of 02 fast."""
 
 _WIDTHS = {512: 910, 768: 1366, 1080: 1920}
-"""Of a picture of 16:9, the nearest even number of pixels: H.264's colours want even ones."""
+"""Of a picture of 16:9: the nearest even number of pixels, as H.264's colours need it."""
 
 _SOURCE_1080P = (
     "1080p: the model's page at fal; 6 s at 24 fps: MiniMax's statement for 1080P, no schema of "
@@ -192,7 +188,7 @@ TEXTS = "fal's price texts, gathered 2026-06 to 2026-08"
 def picture(height: int, duration_seconds: int) -> Picture:
     """A picture of 16:9 at 24 frames a second.
 
-    An endpoint that is given a picture makes its video in that one's shape instead.
+    An endpoint that starts from a picture makes the video in the shape of that picture instead.
 
     Args:
         height: Pixels: 512, 768 or 1080.
@@ -217,7 +213,7 @@ PICTURE_1080P = picture(1080, 6)
 def fixed(
     usd: str, unit: Literal["video", "second"], source: str = TEXTS, seen: str = "2026-06"
 ) -> tuple[Variant, ...]:
-    """What a pro endpoint makes: one kind of video, 1080p, 6 s.
+    """The variants of a pro endpoint: one kind of video, 1080p, 6 s.
 
     Args:
         usd: US dollars a unit.
@@ -233,7 +229,7 @@ def fixed(
 
 
 def by_length(height: int, usd: str, usd_longer: str) -> tuple[Variant, ...]:
-    """What an endpoint makes that has a price for 6 and another for 10 seconds.
+    """The variants of an endpoint with one price for 6 seconds and another for 10.
 
     Args:
         height: Pixels.
@@ -254,12 +250,12 @@ def by_length(height: int, usd: str, usd_longer: str) -> tuple[Variant, ...]:
 def by_second(
     height: int, usd: str, resolution: str | None = None, source: str = TEXTS
 ) -> tuple[Variant, ...]:
-    """What an endpoint makes that is paid by the second, of 6 or 10 of them.
+    """The variants of an endpoint that is paid by the second, for 6 or 10 seconds.
 
     Args:
         height: Pixels.
         usd: US dollars a second.
-        resolution: The `resolution` that gives this height; None where there is no such setting.
+        resolution: The `resolution` that gives this height; None if there is no such setting.
         source: Where the price was read.
 
     Example:
@@ -272,38 +268,3 @@ def by_second(
         Variant(picture(height, int(duration)), price, {"duration": duration, **fine})
         for duration in ("6", "10")
     )
-
-
-CENT = Decimal("0.01")
-
-
-def dollars(usd: Decimal) -> str:
-    """An amount to the cent, and more exactly where it is no whole cents.
-
-    Example:
-        >>> dollars(Decimal("0.270")), dollars(Decimal(5)), dollars(Decimal("0.1020"))
-        ('$0.27', '$5.00', '$0.102')
-    """
-    whole = usd.quantize(CENT)
-    return f"${whole:,}" if whole == usd else f"${usd.normalize():,f}"
-
-
-def told_usd(usd: Decimal, realm: Realm, unpriced: int = 0) -> str:
-    """What something costs: the emulator's is nothing, and what nobody knows is said.
-
-    Args:
-        usd: As far as prices are known, in US dollars.
-        realm: Who charges it.
-        unpriced: How much of it has no known price.
-
-    Example:
-        >>> told_usd(Decimal("4.9"), "fal"), told_usd(Decimal("4.9"), "emulator")
-        ('about $4.90', 'nothing (at fal, about $4.90)')
-        >>> told_usd(Decimal(0), "fal"), told_usd(Decimal(1), "fal", 2)
-        ('nothing', 'about $1.00, and 2 of unknown price')
-    """
-    unknown = f"{unpriced:,} of unknown price" if unpriced else ""
-    if not usd:
-        return unknown if unpriced and realm == "fal" else "nothing"
-    known = f"about {dollars(usd)}{', and ' if unpriced else ''}{unknown}"
-    return f"nothing (at fal, {known})" if realm == "emulator" else known

@@ -1,6 +1,6 @@
-"""The Hailuo endpoints: videos made of a text, and of a picture with a text.
+"""The Hailuo endpoints, one input class each: videos of a text, and of a picture with a text.
 
-The catalogue lists them in the order of declaration here: the texts first.
+The catalogue has the order of this file.
 """
 
 from __future__ import annotations
@@ -26,10 +26,20 @@ SNOWBOARDER = (
     "The camera follows the snowboarder as they carve down the mountain through deep powder, each "
     "turn sending up huge rooster tails of snow."
 )
+
 SMUGGLER = (
     "A Galactic Smuggler is a rogue figure with a cybernetic arm and a well-worn coat that hints "
     "at many dangerous escapades across the galaxy."
 )
+
+Resolution = Literal["512P", "768P"]
+
+ABOUT = "fal's price texts, gathered 2026-06 to 2026-08, say about as much"
+
+SAMURAI = {
+    "prompt": "Extremely realistic movement. An old samurai is breaking a stone in half.",
+    "image_url": "https://v3.fal.media/files/tiger/U9HN_tm5-3Ls52SbD6CrW_image.webp",
+}
 
 
 class Hailuo23ProTextToVideo(VideoInput):
@@ -37,7 +47,8 @@ class Hailuo23ProTextToVideo(VideoInput):
 
     Args:
         prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or a field is unknown.
@@ -68,7 +79,8 @@ class Hailuo23StandardTextToVideo(VideoInput):
 
     Args:
         prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
@@ -102,7 +114,8 @@ class Hailuo02ProTextToVideo(VideoInput):
 
     Args:
         prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or a field is unknown.
@@ -133,7 +146,8 @@ class Hailuo02StandardTextToVideo(VideoInput):
 
     Args:
         prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
@@ -161,18 +175,8 @@ class Hailuo02StandardTextToVideo(VideoInput):
     duration: Duration = "6"
 
 
-Resolution = Literal["512P", "768P"]
-
-ABOUT = "fal's price texts, gathered 2026-06 to 2026-08, say about as much"
-
-SAMURAI = {
-    "prompt": "Extremely realistic movement. An old samurai is breaking a stone in half.",
-    "image_url": "https://v3.fal.media/files/tiger/U9HN_tm5-3Ls52SbD6CrW_image.webp",
-}
-
-
 class ImageInput(VideoInput):
-    """The base of those that begin with a picture."""
+    """The base of the inputs that begin with a picture."""
 
     image_url: ImageSource
 
@@ -182,11 +186,13 @@ class Hailuo23ProImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
 
     Raises:
-        pydantic.ValidationError: The prompt or the picture is none, or a field is unknown.
+        pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
 
     Source: fal's OpenAPI document, seen 2026-06-05; the price from fal's price texts, seen 2026-06.
 
@@ -213,12 +219,14 @@ class Hailuo23StandardImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
-        pydantic.ValidationError: The prompt or the picture is none, or a field is unknown.
+        pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
 
     Source: fal's OpenAPI document, seen 2026-06-05; the price from fal's price texts, seen 2026-06.
 
@@ -247,11 +255,13 @@ class Hailuo23FastProImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
 
     Raises:
-        pydantic.ValidationError: The prompt or the picture is none, or a field is unknown.
+        pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
 
     Source: fal's OpenAPI document, seen 2026-06-05; the price from fal's price texts, seen 2026-06.
 
@@ -278,12 +288,14 @@ class Hailuo23FastStandardImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
-        pydantic.ValidationError: The prompt or the picture is none, or a field is unknown.
+        pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
 
     Source: fal's OpenAPI document, seen 2026-06-05; the price from fal's price texts, seen 2026-06.
 
@@ -312,12 +324,14 @@ class Hailuo02ProImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         end_image_url: The picture to end with, if any.
 
     Raises:
-        pydantic.ValidationError: The prompt or the picture is none, or a field is unknown.
+        pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
 
     Source: fal's OpenAPI document, seen 2026-06-05; the price from fal's price texts, seen 2026-06.
 
@@ -348,14 +362,16 @@ class Hailuo02StandardImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         end_image_url: The picture to end with, if any.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
         resolution: `"768P"` at $0.045 a second, or `"512P"` at $0.017; default `"768P"`.
 
     Raises:
-        pydantic.ValidationError: The prompt or the picture is none, or a field is unknown.
+        pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
 
     Source: fal's OpenAPI document, seen 2026-06-05; the price from fal's price texts, seen 2026-06.
 
@@ -392,12 +408,14 @@ class Hailuo02FastImageToVideo(ImageInput):
 
     Args:
         prompt: What happens, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; default true.
+        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI;
+            JPEG, PNG or WebP.
+        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed
+            shots. Default true.
         duration: Seconds, `"6"` or `"10"`; default `"6"`.
 
     Raises:
-        pydantic.ValidationError: The prompt or the picture is none, or a field is unknown.
+        pydantic.ValidationError: The prompt or the picture is invalid, or a field is unknown.
 
     Source: fal's OpenAPI document, seen 2026-06-05; the price from fal's price texts, seen 2026-06.
 

@@ -1,15 +1,13 @@
-"""Pictures as a caller may name them, and what they are, whatever they are called.
+"""Pictures in inputs: how a caller may name one, and what a picture must be.
 
-What a picture is, is the SHA-256 of its content, written `sha256:` and 64 hexadecimal digits: so it
-stands in keys, tickets and records. Two texts that fal may be sent tell it too: a `data:` URI, and
-the URL of an upload of ours, as long as fal leaves its file's name in it.
+A picture is identified by the SHA-256 of its content, written `sha256:` and 64 hexadecimal digits.
+That identity stands in keys, tickets and records. Two texts that fal may be sent tell it too: a
+`data:` URI, and the URL of our own upload, as long as fal leaves the file's name in it.
 
-What a picture must be, as MiniMax states it: found out before anything is sent or bought.
-
-MiniMax (https://platform.minimax.io/docs/api-reference/video-generation-i2v, the fields
-`first_frame_image` and `last_frame_image`, as seen 2026-11-20): JPG, JPEG, PNG or WebP; under
-20 MB; the shorter side over 300 pixels; the ratio of the sides between 2:5 and 5:2. What breaks
-these rules could be charged for: a 422 of fal's may cost money.
+A picture is checked before anything is sent or bought, because a 422 of fal may cost money. MiniMax
+takes JPG, JPEG, PNG or WebP under 20 MB, with the shorter side over 300 pixels and the ratio of the
+sides between 2:5 and 5:2 (https://platform.minimax.io/docs/api-reference/video-generation-i2v, the
+fields `first_frame_image` and `last_frame_image`, as seen 2026-11-20).
 """
 
 from __future__ import annotations
@@ -32,6 +30,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
 from prefect_hailuo.errors import ImageError
 
 DATA = "data:"
+
 SHA256 = "sha256:"
 
 MEDIA_TYPES = {
@@ -45,130 +44,147 @@ video-generation-i2v (field `first_frame_image`: "JPG, JPEG, PNG, WebP"), as see
 _ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 _UPLOADED = re.compile(r"https?://[^?#]*hailuo-([0-9a-f]{64})\.(?:jpg|png|webp)(?:[?#].*)?")
+
 _IDENTITY = re.compile(SHA256 + r"[0-9a-f]{64}")
+
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*;base64,", re.ASCII | re.IGNORECASE)
+
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
+MOST_BYTES = 20_000_000 - 1
+"""MiniMax says "less than 20MB"; this is the smaller of the two megabytes, to be safe."""
 
-def media_type_of(head: bytes) -> str | None:
-    """The media type of a picture, by its first bytes; None where it is no format of MiniMax's.
+SHORTER_SIDE_PIXELS = 300
+"""The shorter side must have more."""
+
+MOST_RATIO = 5 / 2
+"""The most that the longer side may be, by the shorter."""
+
+INLINE_BYTES = 32 * 1024
+"""A picture of at most this size is sent in the body, as base64, and not uploaded first.
+
+The ledger keeps the body word for word, and so does fal's history: ten thousand pictures of this
+size make a ledger of 440 MB. A larger limit would save some uploads, which cost nothing, but every
+look into the history would read megabytes.
+"""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a picture is.
 
     Args:
-        head: Its first 12 bytes or more.
-
-    Example:
-        >>> media_type_of(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(4))
-        'image/png'
-        >>> media_type_of(b"GIF89a......") is None
-        True
+        identity: `sha256:` and the digest of its content.
+        media_type: Such as `image/png`; None if nobody has looked at it.
+        size: Bytes.
+        width: Pixels, after the rotation that a camera noted.
+        height: Pixels.
     """
-    if head.startswith(b"\xff\xd8\xff"):
-        return MEDIA_TYPES["JPEG"]
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return MEDIA_TYPES["PNG"]
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return MEDIA_TYPES["WebP"]
-    return None
+
+    identity: str
+    media_type: str | None = None
+    size: int = 0
+    width: int = 0
+    height: int = 0
+
+    @property
+    def sha256(self) -> str:
+        """The digest alone, in hexadecimal."""
+        return self.identity.removeprefix(SHA256)
 
 
-def data_uri(content: bytes, media_type: str) -> str:
-    """Content as a `data:` URI.
+def examine(content: bytes, shown: str) -> Image:
+    """What a picture is, if the models take it.
 
-    Example:
-        >>> data_uri(b"abc", "image/png")
-        'data:image/png;base64,YWJj'
-    """
-    return f"{DATA}{media_type};base64,{base64.b64encode(content).decode()}"
-
-
-def decode_data_uri(uri: str) -> bytes:
-    """The content of a `data:` URI.
+    Args:
+        content: All of its bytes.
+        shown: Its name in errors.
 
     Raises:
-        ValueError: It is none in base64.
+        ImageError: The models do not take it; the message says why, and what to do.
 
     Example:
-        >>> decode_data_uri("data:image/png;base64,YWJj")
-        b'abc'
+        >>> examine(b"GIF89a", "fox.gif")
+        Traceback (most recent call last):
+        prefect_hailuo.errors.ImageError: fox.gif is no picture in a format of JPEG, PNG, WebP...
     """
-    head = _DATA_URI.match(uri)
-    if head is None:
-        raise ValueError("a data: URI must read data:image/png;base64,... (or jpeg, or webp)")
+    check_size(len(content), shown)
+    media_type = media_type_of(content[:12])
+    if media_type is None:
+        raise ImageError(
+            f"{shown} is no picture in a format of {', '.join(MEDIA_TYPES)}; nothing was bought.",
+            cure="Convert it to one of these; a web page or a GIF will not do.",
+        )
+    if not _is_whole(content, media_type):
+        raise ImageError(
+            f"{shown} is cut off before its end; nothing was bought.", cure="Copy it again."
+        )
+    width, height = _sides(content, shown)
+    _check_sides(width, height, shown)
+    identity = SHA256 + hashlib.sha256(content).hexdigest()
+    return Image(identity, media_type, len(content), width, height)
+
+
+def check_size(size: int, shown: str) -> None:
+    """Refuse a picture that is too large.
+
+    Args:
+        size: Bytes.
+        shown: Its name in the error.
+
+    Raises:
+        ImageError: It is too large.
+    """
+    if size > MOST_BYTES:
+        raise ImageError(
+            f"{shown} has {size:,} bytes, and a picture must have less than 20 MB; nothing was "
+            "bought.",
+            cure="Save it as a JPEG, or make it smaller: 1080p is all that the models make.",
+        )
+
+
+def _is_whole(content: bytes, media_type: str) -> bool:
+    """Whether the mark that ends a picture is there. Bytes after it do no harm."""
+    if media_type == MEDIA_TYPES["PNG"]:
+        return b"IEND\xaeB`\x82" in content
+    if media_type == MEDIA_TYPES["JPEG"]:
+        return b"\xff\xd9" in content
+    return len(content) >= 8 + int.from_bytes(content[4:8], "little")
+
+
+def _sides(content: bytes, shown: str) -> tuple[int, int]:
     try:
-        return base64.b64decode(uri[head.end() :], validate=True)
-    except binascii.Error:
-        raise ValueError("the data: URI holds no valid base64; encode the picture anew") from None
+        width, height = imagesize.get(BytesIO(content))
+    except (ValueError, LookupError):
+        width, height = -1, -1
+    if width < 1 or height < 1:
+        raise ImageError(
+            f"{shown} does not say how wide and high it is: it is damaged; nothing was bought.",
+            cure="Open it in a picture editor, and save it anew.",
+        )
+    return int(width), int(height)
 
 
-def identity_of(source: str) -> str:
-    """What picture a text stands for, where the text alone tells it; else the text itself.
-
-    Example:
-        >>> identity_of("data:image/png;base64,YWJj")
-        'sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
-        >>> identity_of("https://v3.fal.media/files/x/" + upload_name("ba" * 32, "image/png"))
-        'sha256:babababababababababababababababababababababababababababababababa'
-        >>> identity_of("/shots/fox.png")
-        '/shots/fox.png'
-    """
-    if source[: len(DATA)].lower() == DATA:
-        try:
-            return SHA256 + hashlib.sha256(decode_data_uri(source)).hexdigest()
-        except ValueError:
-            return source
-    ours = _UPLOADED.fullmatch(source) if "hailuo-" in source else None
-    return SHA256 + ours[1] if ours else source
-
-
-def is_identity(source: str) -> bool:
-    """Whether a text says what a picture is, and not where."""
-    return _IDENTITY.fullmatch(source) is not None
-
-
-def with_identities(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body as it is shown and recorded: its pictures by what they are, not by what was sent.
-
-    Example:
-        >>> with_identities({"prompt": "A fox.", "image_url": "data:image/png;base64,YWJj"})
-        {'prompt': 'A fox.', 'image_url': 'sha256:ba7816bf8f01...'}
-    """
-    return {
-        name: identity_of(value) if isinstance(value, str) else value
-        for name, value in body.items()
-    }
-
-
-def upload_name(sha256: str, media_type: str) -> str:
-    """What an uploaded picture's file is called, so that its URL may tell what it is."""
-    return f"hailuo-{sha256}.{_ENDINGS[media_type]}"
-
-
-def is_url(source: str) -> bool:
-    """Whether a picture is somewhere on the web."""
-    return source[:8].lower().startswith(("http://", "https://"))
-
-
-def shown(source: str) -> str:
-    """What a picture is called in messages: never a URL's query, which may be a signature.
-
-    Example:
-        >>> shown("https://bucket.example/fox.png?X-Amz-Signature=abc")
-        'https://bucket.example/fox.png'
-        >>> shown("data:image/png;base64,YWJj"), shown("/shots/fox.png")
-        ('The picture that was passed as bytes', '/shots/fox.png')
-    """
-    if source[: len(DATA)].lower() == DATA:
-        return "The picture that was passed as bytes"
-    if not is_url(source):
-        return source
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def _check_sides(width: int, height: int, shown: str) -> None:
+    shorter, longer = sorted((width, height))
+    if shorter <= SHORTER_SIDE_PIXELS:
+        raise ImageError(
+            f"{shown} is {width}×{height}; the shorter side must have more than "
+            f"{SHORTER_SIDE_PIXELS} pixels; nothing was bought.",
+            cure="Use a larger picture; 1920×1080 is what the pro models make.",
+        )
+    if longer > shorter * MOST_RATIO:
+        raise ImageError(
+            f"{shown} is {width}×{height}; its sides must be between 2:5 and 5:2; nothing was "
+            "bought.",
+            cure="Crop it, such as to 16:9.",
+        )
 
 
 class Source(str):
-    """A picture's name, which shows no secret and no megabytes where a value is only shown.
+    """A picture's name whose `repr` shows no secret and no megabytes.
 
-    Prefect's errors and logs show what a task was called with.
+    Prefect's errors and logs show the arguments of a task.
 
     Example:
         >>> Source("https://bucket.example/fox.png?X-Amz-Signature=abc")
@@ -182,7 +198,7 @@ class Source(str):
 
 
 def _as_text(given: object) -> str:
-    """A picture's name as one text: a URL, a `data:` URI or an absolute path."""
+    """A picture's name as a text: a URL, a `data:` URI or an absolute path."""
     if isinstance(given, bytes | bytearray | memoryview):
         return _inline(bytes(given))
     if isinstance(given, Path):
@@ -243,7 +259,7 @@ ImageSource = Annotated[
     ),
     _ImageMark(),
 ]
-"""A picture in an input: a URL, a path, bytes or a `data:` URI; validated, it always is a text.
+"""A picture in an input: a URL, a path, bytes or a `data:` URI. Validated, it is always a text.
 
 Example:
     >>> from pydantic import TypeAdapter
@@ -284,7 +300,7 @@ def _is_marked(field: Any) -> bool:
 
 
 def image_sources(input: BaseModel) -> dict[str, str]:
-    """The pictures that an input names, by field; those that it leaves out are left out.
+    """The pictures that an input names, by field; a field without one is left out.
 
     Example:
         >>> class Shot(BaseModel):
@@ -297,127 +313,116 @@ def image_sources(input: BaseModel) -> dict[str, str]:
     return {name: str(source) for name, source in named.items() if source is not None}
 
 
-MOST_BYTES = 20_000_000 - 1
-"""MiniMax: "less than 20MB"; the smaller of the two megabytes, to be safe."""
-
-SHORTER_SIDE_PIXELS = 300
-"""The shorter side has more than this."""
-
-MOST_RATIO = 5 / 2
-"""Of the longer side to the shorter."""
-
-INLINE_BYTES = 32 * 1024
-"""A picture of no more than this is sent in the body itself, as base64, and not uploaded first.
-
-The body is kept in the ledger, word for word, and in fal's history: ten thousand pictures of this
-size make a ledger of 440 MB. A larger limit would save an upload, which costs nothing, now and
-then, and make every look into the history read megabytes.
-"""
-
-
-@dataclass(frozen=True)
-class Image:
-    """What a picture is.
-
-    Args:
-        identity: `sha256:` and the digest of its content.
-        media_type: Such as `image/png`; None where nobody has looked at it.
-        size: Bytes.
-        width: Pixels, as it is seen: turned as a camera noted it.
-        height: Pixels.
-    """
-
-    identity: str
-    media_type: str | None = None
-    size: int = 0
-    width: int = 0
-    height: int = 0
-
-    @property
-    def sha256(self) -> str:
-        """The digest alone, in hexadecimal."""
-        return self.identity.removeprefix(SHA256)
-
-
-def check_size(size: int, shown: str) -> None:
-    """Refuse what is too large.
-
-    Raises:
-        ImageError: It is.
-    """
-    if size > MOST_BYTES:
-        raise ImageError(
-            f"{shown} has {size:,} bytes, and a picture must have less than 20 MB; nothing was "
-            "bought.",
-            cure="Save it as a JPEG, or make it smaller: 1080p is all that the models make.",
-        )
-
-
-def examine(content: bytes, shown: str) -> Image:
-    """What a picture is, if it is one that the models take. It may take a moment.
-
-    Args:
-        content: All of it.
-        shown: What it is called in an error.
-
-    Raises:
-        ImageError: It is none; the message says why, and what to do.
+def identity_of(source: str) -> str:
+    """The identity of the picture that a text names, if the text tells it; otherwise the text.
 
     Example:
-        >>> examine(b"GIF89a", "fox.gif")
-        Traceback (most recent call last):
-        prefect_hailuo.errors.ImageError: fox.gif is no picture in a format of JPEG, PNG, WebP...
+        >>> identity_of("data:image/png;base64,YWJj")
+        'sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+        >>> identity_of("https://v3.fal.media/files/x/" + upload_name("ba" * 32, "image/png"))
+        'sha256:babababababababababababababababababababababababababababababababa'
+        >>> identity_of("/shots/fox.png")
+        '/shots/fox.png'
     """
-    check_size(len(content), shown)
-    media_type = media_type_of(content[:12])
-    if media_type is None:
-        raise ImageError(
-            f"{shown} is no picture in a format of {', '.join(MEDIA_TYPES)}; nothing was bought.",
-            cure="Convert it to one of these; a web page or a GIF will not do.",
-        )
-    if not _is_whole(content, media_type):
-        raise ImageError(
-            f"{shown} is cut off before its end; nothing was bought.", cure="Copy it again."
-        )
-    width, height = _sides(content, shown)
-    _check_sides(width, height, shown)
-    identity = SHA256 + hashlib.sha256(content).hexdigest()
-    return Image(identity, media_type, len(content), width, height)
+    if source[: len(DATA)].lower() == DATA:
+        try:
+            return SHA256 + hashlib.sha256(decode_data_uri(source)).hexdigest()
+        except ValueError:
+            return source
+    ours = _UPLOADED.fullmatch(source) if "hailuo-" in source else None
+    return SHA256 + ours[1] if ours else source
 
 
-def _is_whole(content: bytes, media_type: str) -> bool:
-    """Whether the mark is there that ends a picture; what a program wrote after it does no harm."""
-    if media_type == MEDIA_TYPES["PNG"]:
-        return b"IEND\xaeB`\x82" in content
-    if media_type == MEDIA_TYPES["JPEG"]:
-        return b"\xff\xd9" in content
-    return len(content) >= 8 + int.from_bytes(content[4:8], "little")
+def is_identity(source: str) -> bool:
+    """Whether a text is a picture's identity, and not a place."""
+    return _IDENTITY.fullmatch(source) is not None
 
 
-def _sides(content: bytes, shown: str) -> tuple[int, int]:
+def with_identities(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body as it is shown and recorded: with the identities of its pictures.
+
+    Example:
+        >>> with_identities({"prompt": "A fox.", "image_url": "data:image/png;base64,YWJj"})
+        {'prompt': 'A fox.', 'image_url': 'sha256:ba7816bf8f01...'}
+    """
+    return {
+        name: identity_of(value) if isinstance(value, str) else value
+        for name, value in body.items()
+    }
+
+
+def upload_name(sha256: str, media_type: str) -> str:
+    """The file name of an uploaded picture, from which its URL tells its identity."""
+    return f"hailuo-{sha256}.{_ENDINGS[media_type]}"
+
+
+def shown(source: str) -> str:
+    """A picture's name in messages, without a URL's query, which may be a signature.
+
+    Example:
+        >>> shown("https://bucket.example/fox.png?X-Amz-Signature=abc")
+        'https://bucket.example/fox.png'
+        >>> shown("data:image/png;base64,YWJj"), shown("/shots/fox.png")
+        ('The picture that was passed as bytes', '/shots/fox.png')
+    """
+    if source[: len(DATA)].lower() == DATA:
+        return "The picture that was passed as bytes"
+    if not is_url(source):
+        return source
+    parts = urlsplit(source)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def is_url(source: str) -> bool:
+    """Whether a text is a web address."""
+    return source[:8].lower().startswith(("http://", "https://"))
+
+
+def media_type_of(head: bytes) -> str | None:
+    """The media type of a picture, by its first bytes; None if MiniMax does not take the format.
+
+    Args:
+        head: Its first 12 bytes or more.
+
+    Example:
+        >>> media_type_of(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(4))
+        'image/png'
+        >>> media_type_of(b"GIF89a......") is None
+        True
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return MEDIA_TYPES["JPEG"]
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return MEDIA_TYPES["PNG"]
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return MEDIA_TYPES["WebP"]
+    return None
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Content as a `data:` URI.
+
+    Example:
+        >>> data_uri(b"abc", "image/png")
+        'data:image/png;base64,YWJj'
+    """
+    return f"{DATA}{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def decode_data_uri(uri: str) -> bytes:
+    """The content of a `data:` URI.
+
+    Raises:
+        ValueError: It is no `data:` URI in base64.
+
+    Example:
+        >>> decode_data_uri("data:image/png;base64,YWJj")
+        b'abc'
+    """
+    head = _DATA_URI.match(uri)
+    if head is None:
+        raise ValueError("a data: URI must read data:image/png;base64,... (or jpeg, or webp)")
     try:
-        width, height = imagesize.get(BytesIO(content))
-    except (ValueError, LookupError):
-        width, height = -1, -1
-    if width < 1 or height < 1:
-        raise ImageError(
-            f"{shown} does not say how wide and high it is: it is damaged; nothing was bought.",
-            cure="Open it in a picture editor, and save it anew.",
-        )
-    return int(width), int(height)
-
-
-def _check_sides(width: int, height: int, shown: str) -> None:
-    shorter, longer = sorted((width, height))
-    if shorter <= SHORTER_SIDE_PIXELS:
-        raise ImageError(
-            f"{shown} is {width}×{height}; the shorter side must have more than "
-            f"{SHORTER_SIDE_PIXELS} pixels; nothing was bought.",
-            cure="Use a larger picture; 1920×1080 is what the pro models make.",
-        )
-    if longer > shorter * MOST_RATIO:
-        raise ImageError(
-            f"{shown} is {width}×{height}; its sides must be between 2:5 and 5:2; nothing was "
-            "bought.",
-            cure="Crop it, such as to 16:9.",
-        )
+        return base64.b64decode(uri[head.end() :], validate=True)
+    except binascii.Error:
+        raise ValueError("the data: URI holds no valid base64; encode the picture anew") from None

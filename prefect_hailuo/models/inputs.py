@@ -8,7 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from prefect_hailuo.errors import UnknownEndpointError
+from prefect_hailuo.models.camera import check_camera_commands
 from prefect_hailuo.models.endpoint import Endpoint, Picture, Variant
+from prefect_hailuo.models.image import image_sources
+from prefect_hailuo.models.request import Request
 
 PROMPT_MAX_CHARACTERS = 2000
 """By fal's OpenAPI documents of the Hailuo endpoints, seen 2026-06-05."""
@@ -79,6 +82,28 @@ class VideoInput(BaseModel):
             {'prompt': 'A red fox.', 'prompt_optimizer': True}
         """
         return self.model_dump(mode="json", exclude_none=True)
+
+    def request(self) -> Request:
+        """What is asked of the endpoint, with all that is known of it.
+
+        Example:
+            >>> from prefect_hailuo import Hailuo23ProTextToVideo
+            >>> Hailuo23ProTextToVideo(prompt="A red fox.").request().expected_seconds
+            110
+        """
+        variant, fields = self.variant, type(self).model_fields
+        return Request(
+            endpoint=self.endpoint.id,
+            body=self.body(),
+            price_usd=variant.price_usd,
+            expected_seconds=self.endpoint.expected_seconds,
+            images=image_sources(self),
+            picture=variant.picture,
+            unkeyed=frozenset(
+                name for name in self.later_fields if getattr(self, name) == fields[name].default
+            ),
+            cautions=tuple(check_camera_commands(self.prompt)),
+        )
 
     @property
     def variant(self) -> Variant:

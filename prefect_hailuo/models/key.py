@@ -11,8 +11,9 @@ from typing import Any
 
 from slugify import slugify
 
-from prefect_hailuo.models.catalogue import VideoInput
-from prefect_hailuo.models.image import SHA256, identity_of, image_fields, image_sources
+from prefect_hailuo.models.image import SHA256, identity_of
+from prefect_hailuo.models.inputs import VideoInput
+from prefect_hailuo.models.request import Request
 from prefect_hailuo.ticket import Realm
 
 KEY_VERSION = 1
@@ -41,7 +42,7 @@ def canonical_take(take: int | str) -> str:
     return unicodedata.normalize("NFC", str(take).strip())
 
 
-def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> str:
+def generation_key(input: VideoInput | Request, *, realm: Realm, take: int | str = 0) -> str:
     """The key of a generation: equal keys are one video, bought once.
 
     It covers the realm, the endpoint, the input and the take; never the credentials, never the
@@ -49,8 +50,8 @@ def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> s
     the same prompt. A picture counts by its content, where the input tells it.
 
     Args:
-        input: What to generate; a picture that it names by path or URL must have been looked at
-            (`settling.settle_input`), for the key of a path says nothing.
+        input: What to generate. An image that it names by path or URL must have been looked at
+            first (`settle_input`), for the key of a path says nothing.
         realm: Who generates it: what the emulator made is no answer to a request to fal.
         take: Which of several videos of the same input.
 
@@ -65,11 +66,12 @@ def generation_key(input: VideoInput, *, realm: Realm, take: int | str = 0) -> s
         >>> generation_key(fox, realm="fal") == generation_key(fox, realm="emulator")
         False
     """
+    request = input if isinstance(input, Request) else input.request()
     identity = {
         "version": KEY_VERSION,
         "realm": realm,
-        "endpoint": input.endpoint.id,
-        "input": _canonical_input(input),
+        "endpoint": request.endpoint,
+        "input": _canonical_body(request),
         "take": canonical_take(take),
     }
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -103,16 +105,11 @@ def _slug(prompt: str) -> str:
     return slugify(prompt, max_length=SLUG_CHARACTERS, word_boundary=True, backend="text-unidecode")
 
 
-def _canonical_input(input: VideoInput) -> dict[str, Any]:
-    body = input.body()
-    for name in image_fields(type(input)):
-        if name in body:
-            body[name] = identity_of(body[name])
-    fields = type(input).model_fields
+def _canonical_body(request: Request) -> dict[str, Any]:
     return {
-        name: _normal(value)
-        for name, value in body.items()
-        if not (name in input.later_fields and getattr(input, name) == fields[name].default)
+        name: identity_of(value) if name in request.images else _normal(value)
+        for name, value in request.body.items()
+        if name not in request.unkeyed
     }
 
 
@@ -143,13 +140,13 @@ def purchase_name(key: str, usd: Decimal | None) -> str:
     return hashlib.sha256(f"{key} {price}".encode()).hexdigest()[:PURCHASE_CHARACTERS]
 
 
-def name_of_any_picture(input: VideoInput, realm: Realm, take: int | str) -> str:
+def name_of_any_picture(request: Request, realm: Realm, take: int | str) -> str:
     """What a purchase is called whose pictures are whatever the flow run makes.
 
     Args:
-        input: What to generate.
+        request: What to generate.
         realm: Who generates it.
         take: Which of several videos of the same input.
     """
-    bare = input.model_copy(update=dict.fromkeys(image_sources(input), ANY_PICTURE))
-    return purchase_name(generation_key(bare, realm=realm, take=take), input.price_usd)
+    bare = request.with_images(dict.fromkeys(request.images, ANY_PICTURE))
+    return purchase_name(generation_key(bare, realm=realm, take=take), request.price_usd)

@@ -1,4 +1,4 @@
-"""The video that a caller holds: downloaded, verified, stored, with its provenance."""
+"""The video that a caller gets: downloaded, verified and stored, with its provenance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect_hailuo.ticket import Realm, Ticket
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name might lead out of the place in which it is looked for, on some platform.
+    """Whether a name might lead out of its place, on some platform.
 
     Example:
         >>> leads_out("2026/fox.mp4"), leads_out("../fox.mp4"), leads_out("/etc/fox.mp4")
@@ -29,27 +29,27 @@ class Video(BaseModel):
     """A stored video and where it came from: a small, serializable value.
 
     Args:
-        path: The local file; None where a storage block holds it.
+        path: The local file; None if a storage block holds it.
         storage: The place that holds it.
         storage_key: Its name in that place.
-        url: fal's link to it, which dies some day.
+        url: fal's link to it, which expires some day.
         content_type: Its media type.
         size: Bytes.
         sha256: The file's SHA-256, hexadecimal.
-        width: Pixels; None where the file does not say plainly. So are the next four.
+        width: Pixels; None if the file does not say plainly, as for the next four.
         height: Pixels.
         duration_seconds: Seconds.
         frames_per_second: Frames per second.
         codec: Such as `h264`.
         endpoint: fal's endpoint id.
-        input: What was asked for; None for a request adopted by its id alone.
+        input: The input; None for a request that was adopted by its id alone.
         take: Which of several videos of the same input.
         key: The generation's key; None for an adopted request.
-        labels: The caller's own words for it.
+        labels: The caller's labels.
         request_id: fal's id of the request.
         account: The label of the account that bought it.
         realm: Whether fal or the emulator made it.
-        price_usd: What it cost by the catalogue, in US dollars; an estimate. None where no price is
+        price_usd: What it cost by the catalogue, in US dollars; an estimate. None if no price is
             known.
         submitted_at: When fal accepted the request, UTC.
         completed_at: When its completion was seen, UTC.
@@ -99,19 +99,19 @@ class Video(BaseModel):
     @field_validator("storage_key")
     @classmethod
     def _check_inside(cls, name: str) -> str:
-        # Whoever can write into a shared place can write a record, too.
+        # Anybody who can write into a shared place can write a record, too.
         if leads_out(name):
             raise ValueError(f"{name!r} leads out of the storage")
         return name
 
     @property
     def made_by_emulator(self) -> bool:
-        """Whether the emulator made it, so that it shows nothing real and cost nothing."""
+        """Whether the emulator made it: then it shows nothing real, and cost nothing."""
         return self.realm == "emulator"
 
     @property
     def prompt(self) -> str | None:
-        """The prompt, where it is known."""
+        """The prompt; None if it is not known."""
         return self.input.get("prompt") if self.input else None
 
     @property
@@ -120,7 +120,7 @@ class Video(BaseModel):
         return str(self.path) if self.path else f"{self.storage}/{self.storage_key}"
 
     def is_there(self) -> bool:
-        """Whether the local file is where it was stored, with its size; True without a path."""
+        """Whether the local file is there in its size; True if there is no local path."""
         if self.path is None:
             return True
         try:

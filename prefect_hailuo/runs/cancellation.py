@@ -34,9 +34,9 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectNotFound
 
 from prefect_hailuo.engine.loop import Connections, Emit, StoppedError, Watch, process_loop
+from prefect_hailuo.engine.road import withdraw
+from prefect_hailuo.engine.session import Account, Session
 from prefect_hailuo.errors import RequestCancelledError, RunCancelledError
-from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempt import Run
 
 QUESTION_SECONDS = 5.0
@@ -132,21 +132,6 @@ SETTLING_SECONDS = 8.0
 a cancelled process after 30 s, and a submission under way may need the rest."""
 
 
-@dataclass(frozen=True)
-class AccountLedger:
-    """An account and its ledger: what it takes to cancel there.
-
-    Args:
-        access: The account.
-        ledger: Where its purchases are written down.
-        requests_per_second: How many requests the process may send, from now on; None: any number.
-    """
-
-    access: Access
-    ledger: LedgerAddress
-    requests_per_second: float | None = None
-
-
 @dataclass(eq=False)
 class Watched(Watch):
     """A job that a flow run waits for.
@@ -157,7 +142,7 @@ class Watched(Watch):
     """
 
     run: Run
-    account: AccountLedger | None
+    account: Account | None
     cancels: list[Callable[[], object]] = field(default_factory=list)
 
     def started(self, cancel: Callable[[], object]) -> None:
@@ -299,12 +284,9 @@ def _ask_prefect(run: Run) -> frozenset[str] | None:
         return None
 
 
-def _withdraw(run: Run, account: AccountLedger) -> None:
+def _withdraw(run: Run, account: Account) -> None:
     async def job(connections: Connections, emit: Emit) -> None:
-        # Here, for the road loads the ledger's database: this module is loaded with the package.
-        from prefect_hailuo.engine.road import Road
-
-        await Road(account.access, account.ledger, connections).withdraw(run)
+        await withdraw(run, Session(account.access, account.ledger, connections))
 
     # What it misses is done the next time; after the last, by the flow's hook or the sweep.
     with suppress(Exception, StoppedError):

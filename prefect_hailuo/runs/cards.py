@@ -58,9 +58,9 @@ from prefect_hailuo.fal.messages import Completed, LogLine
 from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.media.probe import poster_data_uri
 from prefect_hailuo.models.camera import camera_warnings
-from prefect_hailuo.models.catalogue import find_input_class
-from prefect_hailuo.models.endpoint import told_usd
-from prefect_hailuo.models.key import KEY_CHARACTERS_IN_NAME, generation_key
+from prefect_hailuo.models.catalogue import model_name, model_title, price_of
+from prefect_hailuo.models.key import KEY_CHARACTERS_IN_NAME
+from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.cancellation import current_run, is_in_a_run
 from prefect_hailuo.runs.events import (
@@ -72,6 +72,7 @@ from prefect_hailuo.runs.events import (
     tell_submitted,
 )
 from prefect_hailuo.runs.settings import current_settings, synchronously
+from prefect_hailuo.storage.names import name_and_key
 from prefect_hailuo.storage.place import Place
 from prefect_hailuo.ticket import Ticket
 
@@ -201,9 +202,9 @@ class Teller(Publisher):
         self._publish_video(video, poster)
 
     def _tell_submitted(self, ticket: Ticket) -> None:
-        endpoint = find_input_class(ticket.endpoint).endpoint
-        money = _money(endpoint.price_usd(ticket.input), ticket.realm == "emulator")
-        self._say("Submitted to %s as %s; it costs %s.", endpoint.name, ticket.request_id, money)
+        money = _money(price_of(ticket), ticket.realm == "emulator")
+        model = model_name(ticket.endpoint)
+        self._say("Submitted to %s as %s; it costs %s.", model, ticket.request_id, money)
         if not process_loop().crowded:
             found = Subject.of_ticket(ticket)
             tell_submitted((self._subject or found).known_as(found.key), ticket)
@@ -276,15 +277,16 @@ def _say_why(logger: LoggerOrAdapter) -> None:
 
 def describe_progress(event: Progress) -> tuple[float, str]:
     """A progress as a percentage and in words."""
-    share = event.elapsed_seconds / event.expected_seconds
-    percent = min(MOST_PERCENT_WHILE_WAITING, 100 * share)
+    text = f"{describe_status(event.status).capitalize()}: {event.elapsed_seconds:.0f} s"
+    percent = 0.0
+    if event.expected_seconds is not None:
+        percent = min(
+            MOST_PERCENT_WHILE_WAITING, 100 * event.elapsed_seconds / event.expected_seconds
+        )
+        text += f" of about {event.expected_seconds:.0f} s"
     if isinstance(event.status, Completed):
         percent = MOST_PERCENT_WHILE_WAITING
-    text = (
-        f"{describe_status(event.status).capitalize()}: {event.elapsed_seconds:.0f} s of about "
-        f"{event.expected_seconds:.0f} s."
-    )
-    return round(percent, 1), text
+    return round(percent, 1), f"{text}."
 
 
 def card(video: Video) -> str:
@@ -329,10 +331,8 @@ def _short_name(video: Video) -> str:
 
 def ticket_name(ticket: Ticket) -> str:
     """A short name of a request for artifact keys: the same that its video will have."""
-    if ticket.input is None:
-        return slugify(ticket.request_id)[:KEY_CHARACTERS_IN_NAME]
-    given = find_input_class(ticket.endpoint).model_validate(ticket.input)
-    return generation_key(given, realm=ticket.realm, take=ticket.take)[:KEY_CHARACTERS_IN_NAME]
+    key = name_and_key(ticket)[1]
+    return (key or slugify(ticket.request_id))[:KEY_CHARACTERS_IN_NAME]
 
 
 def _caption(video: Video) -> str:
@@ -341,7 +341,7 @@ def _caption(video: Video) -> str:
 
 
 def _title(video: Video) -> str:
-    return find_input_class(video.endpoint).endpoint.title.replace("[", "").replace("]", "")
+    return model_title(video.endpoint).replace("[", "").replace("]", "")
 
 
 def _money(price_usd: Decimal | None, emulated: bool) -> str:

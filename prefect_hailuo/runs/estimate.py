@@ -16,7 +16,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from prefect_hailuo.engine.loop import Connections, Emit, Job, process_loop
-from prefect_hailuo.engine.order import Order, settle_input
+from prefect_hailuo.engine.order import Order, settle_request
 from prefect_hailuo.errors import ConfigurationError, ImageError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import LivePrice, PlatformClient
@@ -339,10 +339,10 @@ class _Asked:
     async def settled(self, realm: Realm, pictures: Pictures) -> _Asked:
         """The same, by the key of the pictures that the input names, if they can be had."""
         try:
-            given = await settle_input(self.input, pictures)
+            request = await settle_request(self.input.request(), pictures)
         except ImageError:
             return replace(self, flawed=True)
-        return replace(self, key=generation_key(given, realm=realm, take=self.take))
+        return replace(self, key=generation_key(request, realm=realm, take=self.take))
 
 
 @dataclass(frozen=True)

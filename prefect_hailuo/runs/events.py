@@ -34,15 +34,14 @@ from prefect_hailuo.errors import (
     HailuoError,
     ParkedError,
     RunCancelledError,
-    UnknownEndpointError,
 )
-from prefect_hailuo.models.catalogue import find_input_class, model_name
-from prefect_hailuo.models.key import generation_key
+from prefect_hailuo.models.catalogue import model_name, model_title, price_of
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.cancellation import is_in_a_run, name_of_run
 from prefect_hailuo.runs.orders import find_place
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.storage import StorageBlock
+from prefect_hailuo.storage.names import name_and_key
 from prefect_hailuo.storage.place import Place
 from prefect_hailuo.ticket import Realm, Ticket
 
@@ -123,8 +122,7 @@ def _emit_asset(asset: Asset, video: Video) -> None:
 
 
 def _asset(video: Video, key: str) -> Asset:
-    title = find_input_class(video.endpoint).endpoint.title
-    words = f"{title}: {video.prompt or video.request_id}"[:1000]
+    words = f"{model_title(video.endpoint)}: {video.prompt or video.request_id}"[:1000]
     return Asset(key=key, properties=AssetProperties(name=video.storage_key, description=words))
 
 
@@ -205,15 +203,17 @@ class Subject:
     @classmethod
     def of_order(cls, order: Order) -> Subject:
         """The generation that somebody wants; without a key, as long as its pictures are unread."""
-        endpoint, realm = order.input.endpoint.id, order.access.realm
+        endpoint, realm = order.request.endpoint, order.access.realm
         key = order.key if order.is_settled else None
-        return cls(endpoint, realm, key, None, order.scope, order.input.prompt)
+        return cls(endpoint, realm, key, None, order.scope, order.request.prompt)
 
     @classmethod
     def of_ticket(cls, ticket: Ticket) -> Subject:
         """The generation that a request is for."""
         prompt = (ticket.input or {}).get("prompt")
-        return cls(ticket.endpoint, ticket.realm, _key_of(ticket), ticket.request_id, prompt=prompt)
+        return cls(
+            ticket.endpoint, ticket.realm, name_and_key(ticket)[1], ticket.request_id, prompt=prompt
+        )
 
     @classmethod
     def of_video(cls, video: Video) -> Subject:
@@ -242,7 +242,7 @@ class Subject:
 
 def tell_submitted(subject: Subject, ticket: Ticket) -> None:
     """fal accepted a request."""
-    price = find_input_class(ticket.endpoint).endpoint.price_usd(ticket.input)
+    price = price_of(ticket)
     _emit(
         "prefect-hailuo.video.submitted",
         subject.resource,
@@ -394,16 +394,6 @@ def presentable(text: str) -> str:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _key_of(ticket: Ticket) -> str | None:
-    if ticket.input is None:
-        return None
-    try:
-        given = find_input_class(ticket.endpoint).model_validate(ticket.input)
-    except (UnknownEndpointError, ValueError):
-        return None
-    return generation_key(given, realm=ticket.realm, take=ticket.take)
 
 
 _lock = threading.Lock()

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args
+from uuid import UUID
 
 import anyio
+from cachetools import LRUCache
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.results import ResultStore
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import Unpack
 
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.order import (
@@ -45,14 +49,14 @@ from prefect_hailuo.ledger.attempt import storable
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.key import canonical_take
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.blocks import Budget, Credentials, resolve_credentials
+from prefect_hailuo.runs.blocks import Budget, resolve_credentials
 from prefect_hailuo.runs.cancellation import current_run
 from prefect_hailuo.runs.limit import account_limit
+from prefect_hailuo.runs.options import DEFAULTS, PurchaseOptions, show_options, with_defaults
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.storage import (
     BLOCK_PREFIX,
     UNSAVED,
-    Storage,
     named_by_settings,
     resolve_storage,
 )
@@ -61,34 +65,46 @@ from prefect_hailuo.storage.place import Place
 T = TypeVar("T")
 
 
-def make_order(
-    input: VideoInput,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: Mapping[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
-) -> Order:
+class _Made:
+    """The orders that were made for cache keys.
+
+    Prefect asks for a task run's cache key right before the task runs, so that the order that was
+    made for the key is the task's, too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._orders: LRUCache[UUID, tuple[Order, PurchaseOptions]] = LRUCache(maxsize=1000)
+
+    def keep(self, context: TaskRunContext, order: Order, options: PurchaseOptions) -> None:
+        with self._lock:
+            self._orders[context.task_run.id] = order, options
+
+    def take(self, input: VideoInput, options: PurchaseOptions) -> Order | None:
+        """The order of this task run, once; None where the task asks for anything else."""
+        context = TaskRunContext.get()
+        if context is None:
+            return None
+        with self._lock:
+            order, asked = self._orders.pop(context.task_run.id, (None, None))
+        return order if order is not None and (order.input, asked) == (input, options) else None
+
+
+_made = _Made()
+
+
+@show_options
+def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
     """An order, with credentials and storage found and everything checked.
 
     Args:
         input: What to generate.
-        credentials: A block, a saved block's name, or None: the key is in the environment.
-        storage: A directory, a block, `"block:<type>/<name>"`, or None: the default directory.
-        take: Which of several videos of the same input.
-        timeout_seconds: How long to wait for fal; None: as the settings say.
-        labels: The caller's own words for it.
-        budget: The budget that pays, or its scope's name; None: the scope that the settings name.
-        on_ambiguous: `park` or `resubmit`, as `Order` says.
-        on_lost: `raise` or `resubmit`, as `Order` says.
+        options: As for `PurchaseOptions`.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; the message names the cure.
-        TypeError: `input` is no video input, or `take` neither int nor str.
+        TypeError: `input` is no video input, `take` neither int nor str, or there is no such
+            option.
 
     Example:
         >>> from prefect_hailuo import FalCredentials, Hailuo23ProTextToVideo
@@ -98,23 +114,27 @@ def make_order(
         1800.0
     """
     check_input("input", input)
-    block = resolve_credentials(credentials)
+    given = with_defaults(options)
+    if (made := _made.take(input, given)) is not None:
+        return made
+    budget = given["budget"]
+    block = resolve_credentials(given["credentials"])
     access = block.access()
     settings = current_settings()
     order = Order(
         input=input,
         access=access,
-        place=resolve_storage(storage, access.realm),
+        place=resolve_storage(given["storage"], access.realm),
         ledger=settings.ledger_of(access.realm),
-        take=canonical_take(take),
-        timeout_seconds=timeout_or_default(timeout_seconds),
-        labels={str(name): str(value) for name, value in (labels or {}).items()},
+        take=canonical_take(given["take"]),
+        timeout_seconds=timeout_or_default(given["timeout_seconds"]),
+        labels={str(name): str(value) for name, value in (given["labels"] or {}).items()},
         scope=_scope_of(budget) or settings.budget_scope,
         limits=budget.limits() if isinstance(budget, Budget) else None,
         credentials=block._block_document_name,
         run=current_run(),
-        on_ambiguous=_one_of(OnAmbiguous, "on_ambiguous", on_ambiguous),
-        on_lost=_one_of(OnLost, "on_lost", on_lost),
+        on_ambiguous=_one_of(OnAmbiguous, "on_ambiguous", given["on_ambiguous"]),
+        on_lost=_one_of(OnLost, "on_lost", given["on_lost"]),
         reconcile_seconds=settings.reconcile_seconds,
         find_place=find_place,
         poster=settings.artifacts,
@@ -124,7 +144,7 @@ def make_order(
         approved=allowed_purchases(),
     )
     check_texts("labels", *order.labels, *order.labels.values())
-    check_texts("take", canonical_take(take))
+    check_texts("take", canonical_take(given["take"]))
     check_texts("budget", order.scope)
     check_texts("storage", order.place.label)
     return order
@@ -202,8 +222,6 @@ LOOP_SECONDS = 1.0
 """How long a caller's event loop may stand still while a picture is read: Prefect asks for cache
 keys there. A key that takes longer is none: the task runs, and finds the video by itself."""
 
-OPTIONS = ("credentials", "storage", "take")
-
 
 @dataclass
 class GenerationCachePolicy(CachePolicy):
@@ -234,19 +252,21 @@ class GenerationCachePolicy(CachePolicy):
     ) -> str | None:
         """The cache key of a call; None for one that the task itself will refuse."""
         try:
-            order = _with_pictures(self._order(inputs))
+            input, options = self._asked(inputs)
+            order = _with_pictures(make_order(input, **options))
         except (HailuoError, ValidationError, TypeError, TimeoutError):
             return None
+        _made.keep(task_ctx, order, with_defaults(options))
         key = hashlib.sha256(f"{order.key} {order.place.label}".encode()).hexdigest()
         _forget_if_gone(task_ctx.result_store, key, order)
         return key
 
-    def _order(self, inputs: dict[str, Any]) -> Order:
-        options = {name: inputs[name] for name in OPTIONS if name in inputs}
+    def _asked(self, inputs: dict[str, Any]) -> tuple[VideoInput, PurchaseOptions]:
+        options: Any = {name: inputs[name] for name in DEFAULTS if name in inputs}
         if self.input_class is None:
-            return make_order(inputs["input"], **options)
+            return inputs["input"], options
         fields = {name: inputs[name] for name in self.input_class.model_fields if name in inputs}
-        return make_order(self.input_class(**fields), **options)
+        return self.input_class(**fields), options
 
 
 def _with_pictures(order: Order) -> Order:
@@ -364,20 +384,13 @@ Wanted = VideoInput | tuple[VideoInput, int | str] | BatchItem
 """An input, an input with its take, or a whole line of a catalogue."""
 
 
-def make_orders(
-    inputs: Iterable[Wanted],
-    *,
-    take: int | str = 0,
-    labels: Mapping[str, str] | None = None,
-    **options: Any,
-) -> list[Order]:
+@show_options
+def make_orders(inputs: Iterable[Wanted], **options: Unpack[PurchaseOptions]) -> list[Order]:
     """The orders of a batch, with credentials and storage found once, and everything checked.
 
     Args:
         inputs: What to generate.
-        take: The take of those that come without one.
-        labels: The caller's own words for all of them.
-        options: As for `make_order`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; the message names the cure.
@@ -398,7 +411,7 @@ def make_orders(
     items = [_item(index, wanted) for index, wanted in enumerate(inputs)]
     if not items:
         return []
-    base = make_order(items[0].input, take=take, labels=labels, **options)
+    base = make_order(items[0].input, **options)
     base = replace(base, poster=False)  # nobody looks at a poster of each
     return [_order(index, item, base) for index, item in enumerate(items)]
 

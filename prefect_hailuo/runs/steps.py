@@ -1,30 +1,32 @@
-"""The steps of the road as jobs for the loop, and how a Prefect run performs them."""
+"""How a Prefect run performs a job on the package's loop: it waits, and is told what happens."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
 
+from prefect_hailuo.engine.batch import Batch
+from prefect_hailuo.engine.keep import keep
 from prefect_hailuo.engine.loop import Connections, Emit, Job, StoppedError, process_loop
 from prefect_hailuo.engine.order import Order
 from prefect_hailuo.engine.outcome import VideoOutcomes
+from prefect_hailuo.engine.road import acquire, cancel, fetch, generate, wait_for
+from prefect_hailuo.engine.session import Account, Session
 from prefect_hailuo.errors import HailuoError, RunCancelledError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.cancellation import (
     NOT_CANCELLED,
-    AccountLedger,
     Watched,
     current_run,
     seconds_to_signal,
@@ -36,11 +38,8 @@ from prefect_hailuo.runs.events import Subject, tell_error
 from prefect_hailuo.runs.orders import find_place
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.storage.place import Place
-from prefect_hailuo.storage.store import Storing
+from prefect_hailuo.storage.store import VideoStore
 from prefect_hailuo.ticket import Ticket
-
-if TYPE_CHECKING:
-    from prefect_hailuo.engine.road import Road
 
 T = TypeVar("T")
 
@@ -57,7 +56,7 @@ class Tells(Protocol):
 
 @dataclass(frozen=True)
 class Step(Generic[T]):
-    """A job, and the account and ledger that it is about.
+    """What a run asks of the engine, and who is told of it.
 
     Args:
         job: What to do on the loop.
@@ -67,7 +66,7 @@ class Step(Generic[T]):
     """
 
     job: Job[T]
-    account: AccountLedger | None
+    account: Account | None
     teller: Callable[[], Tells] = Teller
     subject: Subject | None = None
 
@@ -81,7 +80,11 @@ def perform(step: Step[T]) -> T:
     watched = Watched(current_run(), step.account)
     with watcher().watching(watched):
         try:
-            return _run(step, watched)
+            try:
+                return process_loop().run(step.job, step.teller().tell, watched)
+            except RunCancelledError as error:
+                _reinstate(watched, error)
+                return process_loop().run(step.job, step.teller().tell, watched)
         except (HailuoError, StoppedError) as error:
             if not was_cancelled(watched.run, error):
                 _tell_error(step, error)
@@ -95,7 +98,11 @@ async def aperform(step: Step[T]) -> T:
     watched = Watched(current_run(), step.account)
     with watcher().watching(watched):
         try:
-            return await _arun(step, watched)
+            try:
+                return await process_loop().arun(step.job, step.teller().atell, watched)
+            except RunCancelledError as error:
+                await run_sync(_reinstate, watched, error)
+                return await process_loop().arun(step.job, step.teller().atell, watched)
         except (HailuoError, StoppedError) as error:
             if not await run_sync(was_cancelled, watched.run, error):
                 await run_sync(_tell_error, step, error)
@@ -109,22 +116,6 @@ def _tell_error(step: Step[T], error: BaseException) -> None:
         tell_error(step.subject, error, crowded=process_loop().crowded)
 
 
-def _run(step: Step[T], watched: Watched) -> T:
-    try:
-        return process_loop().run(step.job, step.teller().tell, watched)
-    except RunCancelledError as error:
-        _reinstate(watched, error)
-        return process_loop().run(step.job, step.teller().tell, watched)
-
-
-async def _arun(step: Step[T], watched: Watched) -> T:
-    try:
-        return await process_loop().arun(step.job, step.teller().atell, watched)
-    except RunCancelledError as error:
-        await run_sync(_reinstate, watched, error)
-        return await process_loop().arun(step.job, step.teller().atell, watched)
-
-
 def _reinstate(watched: Watched, error: RunCancelledError) -> None:
     """Let a flow run buy again that was cancelled and has been started once more.
 
@@ -133,44 +124,62 @@ def _reinstate(watched: Watched, error: RunCancelledError) -> None:
     """
     if watcher().ask(watched.run, time.monotonic()) != NOT_CANCELLED:
         raise error
-    if watched.account is not None:
-        process_loop().run(_reinstating(watched.run, watched.account))
+    account = watched.account
+    if account is None:
+        return
 
-
-def _reinstating(run: Run, account: AccountLedger) -> Job[None]:
     async def job(connections: Connections, emit: Emit) -> None:
-        await connections.ledgers.at(account.ledger).waiters.reinstate(run.ids)
+        await connections.ledgers.at(account.ledger).waiters.reinstate(watched.run.ids)
+
+    process_loop().run(job)
+
+
+def _account(access: Access, ledger: LedgerAddress | None = None) -> Account:
+    """Where to do something, by the settings; to be called on the caller's side."""
+    settings = current_settings()
+    ledger = ledger or settings.ledger_of(access.realm)
+    return Account(access, ledger, settings.requests_per_second)
+
+
+def _job(account: Account, do: Callable[[Session], Awaitable[T]]) -> Job[T]:
+    """Something that is done as an account, as a job for the loop."""
+
+    async def job(connections: Connections, emit: Emit) -> T:
+        connections.rate.per_second = account.requests_per_second
+        return await do(Session(account.access, account.ledger, connections, emit))
 
     return job
 
 
-def _account(access: Access, ledger: LedgerAddress | None = None) -> AccountLedger:
-    """Where to do something, by the settings; to be called on the caller's side."""
-    settings = current_settings()
-    ledger = ledger or settings.ledger_of(access.realm)
-    return AccountLedger(access, ledger, settings.requests_per_second)
+def _of_order(order: Order, do: Callable[[Session], Awaitable[T]]) -> Step[T]:
+    subject = Subject.of_order(order)
+    account = _account(order.access, order.ledger)
+    return Step(_job(account, do), account, partial(Teller, subject, order.place), subject)
 
 
-def _road(account: AccountLedger, connections: Connections, emit: Emit) -> Road:
-    # Here, for the road loads the ledger's database, and this module is loaded with the package.
-    from prefect_hailuo.engine.road import Road
-
-    _keep_to_rate(account, connections)
-    return Road(account.access, account.ledger, connections, emit)
-
-
-def _keep_to_rate(account: AccountLedger, connections: Connections) -> None:
-    connections.rate.per_second = account.requests_per_second
+def _of_ticket(ticket: Ticket, access: Access, do: Callable[[Session], Awaitable[T]]) -> Step[T]:
+    account = _account(access)
+    return Step(_job(account, do), account, subject=Subject.of_ticket(ticket))
 
 
 def generating(order: Order) -> Step[Video]:
     """The whole road."""
-    account = _account(order.access, order.ledger)
+    return _of_order(order, partial(generate, order))
 
-    async def job(connections: Connections, emit: Emit) -> Video:
-        return await _road(account, connections, emit).generate(order)
 
-    return _about(order, Step(job, account))
+def acquiring(order: Order) -> Step[Ticket]:
+    """The request alone: the one that there is, or a new one."""
+    return _of_order(order, partial(acquire, order))
+
+
+def triggering(order: Order) -> Step[Ticket]:
+    """The request alone, of a video whose place is known to take it."""
+
+    async def do(session: Session) -> Ticket:
+        await order.place.check()
+        return await acquire(order, session)
+
+    return _of_order(order, do)
 
 
 def batching(
@@ -183,53 +192,20 @@ def batching(
         teller: Makes what tells the run of `BatchProgress`; by default, as every batch is told of.
     """
 
-    async def job(connections: Connections, emit: Emit) -> VideoOutcomes:
-        # Here, as in `_road`.
-        from prefect_hailuo.engine.batch import Batch
-
-        _keep_to_rate(account, connections)
-        return await Batch(orders, connections, emit).run()
+    async def do(session: Session) -> VideoOutcomes:
+        return await Batch(orders, session.connections, session.emit).run()
 
     account = _account(orders[0].access, orders[0].ledger)
-    return Step(job, account, teller or partial(BatchTeller, orders))
-
-
-def _about(order: Order, step: Step[T]) -> Step[T]:
-    """A step that tells of one order's generation."""
-    subject = Subject.of_order(order)
-    return replace(step, teller=partial(Teller, subject, order.place), subject=subject)
-
-
-def acquiring(order: Order) -> Step[Ticket]:
-    """The request alone: the one that there is, or a new one."""
-    account = _account(order.access, order.ledger)
-
-    async def job(connections: Connections, emit: Emit) -> Ticket:
-        return await _road(account, connections, emit).acquire(order)
-
-    return _about(order, Step(job, account))
-
-
-def triggering(order: Order) -> Step[Ticket]:
-    """The request alone, of a video whose place is known to take it."""
-    account = _account(order.access, order.ledger)
-
-    async def job(connections: Connections, emit: Emit) -> Ticket:
-        await order.place.check()
-        return await _road(account, connections, emit).acquire(order)
-
-    return _about(order, Step(job, account))
+    return Step(_job(account, do), account, teller or partial(BatchTeller, orders))
 
 
 def waiting(ticket: Ticket, access: Access, timeout_seconds: float) -> Step[Completed]:
     """Until the request has completed."""
-    account = _account(access)
 
-    async def job(connections: Connections, emit: Emit) -> Completed:
-        road = _road(account, connections, emit)
-        return await road.wait(ticket, timeout_seconds)
+    async def do(session: Session) -> Completed:
+        return await wait_for(ticket, session, timeout_seconds)
 
-    return Step(job, account, subject=Subject.of_ticket(ticket))
+    return _of_ticket(ticket, access, do)
 
 
 def fetching(
@@ -239,28 +215,23 @@ def fetching(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Step[Output]:
     """The result of a completed request."""
-    account = _account(access)
 
-    async def job(connections: Connections, emit: Emit) -> Output:
-        road = _road(account, connections, emit)
-        return await road.fetch(ticket, completed, timeout_seconds)
+    async def do(session: Session) -> Output:
+        return await fetch(ticket, session, completed, timeout_seconds)
 
-    return Step(job, account, subject=Subject.of_ticket(ticket))
+    return _of_ticket(ticket, access, do)
 
 
 def storing(
     ticket: Ticket, output: Output, place: Place, completed: Completed | None = None
 ) -> Step[Video]:
-    """The result, downloaded, verified and kept."""
-    ledger = current_settings().ledger_of(ticket.realm)
+    """The result, downloaded, verified and kept. No key is needed."""
+
+    address = current_settings().ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        # Here, as in `_road`.
-        from prefect_hailuo.engine.keep import Keeping
-
-        into = Storing(connections.downloads, place)
-        keeping = Keeping(connections.ledgers.at(ledger), into, find_place, emit)
-        return await keeping.keep(ticket, output, completed)
+        ledger, store = connections.ledgers.at(address), VideoStore(connections.downloads, place)
+        return await keep(ledger, store, find_place, emit, ticket, output, completed)
 
     subject = Subject.of_ticket(ticket)
     return Step(job, None, partial(Teller, subject, place), subject)
@@ -269,8 +240,4 @@ def storing(
 def cancelling(ticket: Ticket, access: Access) -> Step[Cancellation]:
     """fal's answer to a cancellation."""
     account = _account(access)
-
-    async def job(connections: Connections, emit: Emit) -> Cancellation:
-        return await _road(account, connections, emit).cancel(ticket)
-
-    return Step(job, account)
+    return Step(_job(account, partial(cancel, ticket)), account)

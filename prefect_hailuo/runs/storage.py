@@ -1,4 +1,4 @@
-"""Prefect's storage blocks as places to keep videos."""
+"""The `storage` argument: a directory or a Prefect storage block, as a place for videos."""
 
 from __future__ import annotations
 
@@ -39,25 +39,87 @@ Storage = str | Path | Block | None
 BLOCK_PREFIX = "block:"
 
 UNSAVED = "unsaved-"
-"""How the name in an unsaved block's label begins; no such block can be loaded."""
+"""How the name in an unsaved block's label begins; a block of such a name cannot be loaded."""
 
 MOST_CALLS = 20
-"""Calls of blocks at once; they have worker threads of their own, for an upload may take long."""
+"""Calls of blocks at once. They have worker threads of their own: an upload may take long."""
 
 DOWNLOAD = "download_object_to_path"
-"""What blocks for buckets have, by Prefect's `ObjectStorageBlock`."""
+"""A method that Prefect's blocks for buckets have (`ObjectStorageBlock`)."""
 
 MARKER = "prefect-hailuo.txt"
+
 MARKER_TEXT = b"Videos of prefect-hailuo are kept here.\n"
+
+_limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.runs.storage")
+
+
+def resolve_storage(storage: Storage, realm: Realm) -> Place:
+    """The place that a `storage` argument names, with the settings' template for names.
+
+    Args:
+        storage: A directory, a block, `"block:<type>/<name>"`, or None: the realm's default.
+        realm: Chooses the default directory.
+
+    Raises:
+        ConfigurationError: It cannot store files, or the template cannot be used.
+    """
+    return named_by_settings(_find(storage, realm))
+
+
+def named_by_settings(place: Place) -> Place:
+    """The place, with the settings' template for the names of videos.
+
+    Raises:
+        ConfigurationError: The template cannot be used.
+    """
+    place.template = parse_template(current_settings().name_template)
+    return place
+
+
+def _find(storage: Storage, realm: Realm) -> Place:
+    if storage is None:
+        return Directory(current_settings().videos_of(realm))
+    if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):
+        storage = load_block(Block, storage.removeprefix(BLOCK_PREFIX))
+    if isinstance(storage, str) and "://" in storage:
+        raise ConfigurationError(
+            f"storage {storage!r} is an address, not a directory.",
+            cure="Save a storage block for it, and pass it as 'block:<type>/<name>'.",
+        )
+    if isinstance(storage, LocalFileSystem):
+        return Directory(Path(storage.basepath or ".").expanduser().resolve())
+    if isinstance(storage, Block):
+        return StorageBlock(storage)
+    return Directory(storage)
+
+
+def _has(block: Block, method: str) -> bool:
+    return callable(getattr(block, method, None))
+
+
+def _call_block(block: Block, method: str, arguments: tuple[Any, ...]) -> Any:
+    answer = getattr(block, method)(*arguments)
+    return asyncio.run(_finish(answer)) if inspect.isawaitable(answer) else answer
+
+
+async def _finish(answer: Any) -> Any:
+    return await answer
+
+
+def _digest(block: Block) -> str:
+    # Secrets are dumped as asterisks; they do not tell where the files are anyway.
+    settings = json.dumps(block.model_dump(mode="json"), sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
 class StorageBlock(Place):
-    """A Prefect block as a place: Prefect's own file systems, S3, GCS, Azure, any other.
+    """A Prefect block as a place: Prefect's own file systems, S3, GCS, Azure or any other.
 
     Its methods run in worker threads, so that no other generation waits for them.
 
     Args:
-        block: It needs `read_path` and `write_path`; `upload_from_path` is used where it is there.
+        block: It needs `read_path` and `write_path`; `upload_from_path` is used if it has one.
 
     Raises:
         ConfigurationError: The block cannot store files.
@@ -112,7 +174,7 @@ class StorageBlock(Place):
 
 
 class _BlockShelf:
-    """What a block holds."""
+    """A block's files."""
 
     def __init__(self, block: Block, label: str) -> None:
         self._block = block
@@ -130,17 +192,17 @@ class _BlockShelf:
         self._call("write_path", name, content)
 
     def read(self, name: str) -> bytes | None:
-        """A file's content; None where there is none.
+        """A file's content; None if there is no such file.
 
-        A block that raises says in no common way why. A fault that passes must not be taken for
-        a missing file, which would be bought anew: so it is asked twice, and in between for what
-        `check` wrote.
+        Blocks have no common way to say why they raise. A transient fault must not be taken for a
+        missing file, which would be bought again. So the block is asked twice, and in between it
+        must return the file that `check` wrote.
         """
         answer = self._attempt("read_path", name)
         return answer[0] if answer else None
 
     def holds(self, name: str, sha256: str) -> bool:
-        """Whether the block holds the file, unharmed: it is read, for blocks offer nothing less."""
+        """Whether the block holds the file, unharmed. It is read: blocks offer nothing less."""
         if _has(self._block, DOWNLOAD):
             with TemporaryDirectory() as folder:
                 return self.fetch(name, sha256, Path(folder) / "file")
@@ -148,9 +210,9 @@ class _BlockShelf:
         return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
     def fetch(self, name: str, sha256: str, to: Path) -> bool:
-        """Bring a file, if it is here unharmed, to a path; never the whole of it in memory.
+        """Copy a file, if it is here unharmed, to a path, without holding all of it in memory.
 
-        Only a block that has no way to do so is read as a whole.
+        Only a block that offers no such way is read as a whole.
         """
         if not _has(self._block, DOWNLOAD):
             content = self.read(name)
@@ -177,7 +239,7 @@ class _BlockShelf:
         raise refused_place(f"{self._label} is not usable: it does not return what was written.")
 
     def _attempt(self, method: str, *arguments: Any) -> tuple[Any] | None:
-        """What a reading call gives; None where there is no such file."""
+        """What a reading call returns, in a tuple; None if there is no such file."""
         for _ in range(2):
             try:
                 return (self._call(method, *arguments),)
@@ -193,65 +255,3 @@ class _BlockShelf:
                 f"{self._label} is not usable: {method} of {arguments[0]!r} failed "
                 f"({type(error).__name__}: {error})."
             ) from error
-
-
-def resolve_storage(storage: Storage, realm: Realm) -> Place:
-    """The place that a `storage` argument names, with the settings' template for names.
-
-    Args:
-        storage: As `Storage` says.
-        realm: Chooses the default directory.
-
-    Raises:
-        ConfigurationError: It names nothing that can store files, or the template cannot be used.
-    """
-    return named_by_settings(_find(storage, realm))
-
-
-def named_by_settings(place: Place) -> Place:
-    """A place in which videos are named by the template that the settings have.
-
-    Raises:
-        ConfigurationError: The template cannot be used.
-    """
-    place.template = parse_template(current_settings().name_template)
-    return place
-
-
-def _find(storage: Storage, realm: Realm) -> Place:
-    if storage is None:
-        return Directory(current_settings().videos_of(realm))
-    if isinstance(storage, str) and storage.startswith(BLOCK_PREFIX):
-        storage = load_block(Block, storage.removeprefix(BLOCK_PREFIX))
-    if isinstance(storage, str) and "://" in storage:
-        raise ConfigurationError(
-            f"storage {storage!r} is an address, not a directory.",
-            cure="Save a storage block for it, and pass it as 'block:<type>/<name>'.",
-        )
-    if isinstance(storage, LocalFileSystem):
-        return Directory(Path(storage.basepath or ".").expanduser().resolve())
-    if isinstance(storage, Block):
-        return StorageBlock(storage)
-    return Directory(storage)
-
-
-def _has(block: Block, method: str) -> bool:
-    return callable(getattr(block, method, None))
-
-
-_limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.runs.storage")
-
-
-def _call_block(block: Block, method: str, arguments: tuple[Any, ...]) -> Any:
-    answer = getattr(block, method)(*arguments)
-    return asyncio.run(_finish(answer)) if inspect.isawaitable(answer) else answer
-
-
-async def _finish(answer: Any) -> Any:
-    return await answer
-
-
-def _digest(block: Block) -> str:
-    # Secrets are dumped as asterisks, which is as well: they do not tell where the files are.
-    settings = json.dumps(block.model_dump(mode="json"), sort_keys=True, default=str)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
-"""From fal's link to a verified file on this machine, a few at a time.
+"""Downloads: from fal's link to a verified file on this machine, a few at a time.
 
-A file that is being downloaded, as worker threads write and verify it.
+A file is written under a temporary name and verified in worker threads. Unless it is moved away, it
+is removed at the end.
 """
 
 from __future__ import annotations
@@ -23,12 +24,33 @@ from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
 from prefect_hailuo.fal.hosts import is_private_enough
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.replies import retry_after
-from prefect_hailuo.fal.retry import pause_seconds
+from prefect_hailuo.fal.retry import pause_within, retry
 from prefect_hailuo.media.mp4 import Probe, examine_mp4
 from prefect_hailuo.storage.place import CHUNK_BYTES, Place, Shelf, draft_name, on_disk, write_whole
 
 SMALL_BYTES = 64 * 1024
-"""A file of no more than this is looked into as it came, and not read again for it."""
+"""A file of at most this size is verified from memory, and not read again."""
+
+T = TypeVar("T")
+
+DOWNLOAD_SECONDS = 15 * 60.0
+"""How long a failing download is repeated, however late the video came: it is paid for."""
+
+MOST_ATTEMPTS = 6
+
+MOST_DOWNLOADS = 32
+"""How many downloads of a process are under way at once, by default."""
+
+MEMORY_BYTES = 32 << 20
+"""How much all of them together hold in memory."""
+
+STALL_SECONDS, STALL_BYTES = 60.0, 16 << 10
+"""A file server that sends fewer bytes in this time has stalled, even if it is not silent."""
+
+AS_IT_IS = {"Accept-Encoding": "identity"}
+
+GONE = frozenset({401, 403, 404, 410})
+"""What file servers answer when a link has expired."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +58,11 @@ class Download:
     """A verified file.
 
     Args:
-        path: Where it is, until it is taken over or dropped.
+        path: Where it is until it is moved or removed.
         size: Bytes.
         sha256: Hexadecimal.
-        content_type: As the file server said, else as fal said.
-        probe: Its measures, where its boxes say them plainly.
+        content_type: As the file server said, otherwise as fal said.
+        probe: Its measures, if its boxes say them plainly.
     """
 
     path: Path
@@ -50,149 +72,20 @@ class Download:
     probe: Probe | None
 
 
-class Draft:
-    """A file that nobody sees yet; dropped at the end unless moved away.
-
-    Args:
-        path: Where it is made.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0
-        self._digest = hashlib.sha256()
-        self._file: FileIO | None = None
-        self._dropped = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.drop()
-
-    def drop(self) -> None:
-        """Leave nothing behind, unless it was moved away; once is enough."""
-        if self._dropped:
-            return
-        self._dropped = True
-        with suppress(OSError):
-            if self._file is not None:
-                self._file.close()
-        with suppress(OSError):
-            self.path.unlink()
-
-    @property
-    def sha256(self) -> str:
-        """Of what was written so far, in hexadecimal."""
-        return self._digest.hexdigest()
-
-    def write(self, chunk: bytearray) -> None:
-        """Write the next piece, which makes the file if it is the first.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
-        with self._blaming_the_disk():
-            if self._file is None:
-                self._file = self.path.open("wb", buffering=0)
-            write_whole(self._file, chunk)  # not buffered, for the pieces are large
-        self._digest.update(chunk)
-        self.size += len(chunk)
-
-    def finish(self, rest: bytearray) -> Probe | None:
-        """Write the last piece, and see that the file is a whole video.
-
-        Returns:
-            Its measures, where its boxes say them plainly.
-
-        Raises:
-            DownloadError: It is not.
-            StorageError: It cannot be written, or not be read again.
-        """
-        is_small = self.size == 0 and len(rest) <= SMALL_BYTES
-        self.write(rest)
-        with self._blaming_the_disk():
-            if self._file is not None:
-                self._file.close()
-            if is_small:
-                return examine_mp4(BytesIO(rest))
-            with self.path.open("rb") as file:
-                return examine_mp4(file)
-
-    @contextmanager
-    def _blaming_the_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(f"{self.path.parent} cannot be written: {error}.") from error
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A file of the length that was announced, not yet looked into.
-
-    Args:
-        draft: What is written of it.
-        rest: What is not.
-        content_type: As the file server said, else as fal said.
-    """
-
-    draft: Draft
-    rest: bytearray
-    content_type: str | None
-
-    def verified(self) -> Download:
-        """The file, written whole and found to be a complete video. It waits for the disk.
-
-        Raises:
-            DownloadError: It is none.
-            StorageError: It cannot be written.
-        """
-        probe = self.draft.finish(self.rest)
-        draft = self.draft
-        return Download(draft.path, draft.size, draft.sha256, self.content_type, probe)
-
-
-T = TypeVar("T")
-
-DOWNLOAD_SECONDS = 15 * 60.0
-"""How long a download is repeated, however late the video was; it is paid for by then."""
-
-MOST_ATTEMPTS = 6
-
-MOST_DOWNLOADS = 32
-"""How many downloads of a process are under way at once, if nobody says otherwise."""
-
-MEMORY_BYTES = 32 << 20
-"""How much of all of them together is held in memory, at most."""
-
-STALL_SECONDS, STALL_BYTES = 60.0, 16 << 10
-"""A file server that sends less than this in that time has stalled, though it may not be silent."""
-
-AS_IT_IS = {"Accept-Encoding": "identity"}
-
-GONE = frozenset({401, 403, 404, 410})
-"""What file servers answer when a link has expired."""
-
 Keep = Callable[[Shelf, Download], T]
-"""What to do, in a worker thread, with a file that arrived."""
+"""What to do with a verified file, in a worker thread."""
 
 
 class Downloads:
-    """All downloads of a process: so many at once, and so much of them in memory.
+    """All downloads of a process, within limits of number and memory.
 
-    A slow file server holds up what it was asked for, and nobody else: who waits for a turn loses
-    none of its own time, and the disk is waited for in worker threads that nothing else uses.
+    A slow file server holds up only its own files: waiting for a turn takes nothing from the time
+    that a download has, and the disk has worker threads of its own.
 
     Args:
         http: The client for media; it sends no key.
         connections: How many downloads there may be at once.
-        memory_bytes: How much they may hold in memory together.
+        memory_bytes: How many bytes they may hold in memory together.
     """
 
     def __init__(
@@ -211,7 +104,7 @@ class Downloads:
         return int(self._turns.total_tokens)
 
     def allow(self, connections: int) -> None:
-        """Change how many downloads there may be at once; those under way go on."""
+        """Change how many downloads there may be at once. Those under way go on."""
         if connections != self._turns.total_tokens:
             self._turns.total_tokens = connections
 
@@ -223,21 +116,21 @@ class Downloads:
         seconds: float = DOWNLOAD_SECONDS,
         clock: Clock | None = None,
     ) -> T:
-        """Download a video, verify it, and have it kept; nothing else is left of it.
+        """Download a video, verify it, and hand it to `keep`; nothing else is left behind.
 
         The file server is sent no key and no redirect is followed. A download that fails is
         repeated; that costs nothing.
 
         Args:
-            file: What fal said of the file.
-            place: Where it is to be kept; it lends its workspace.
-            keep: Called in a worker thread of the place's, with the verified file.
-            seconds: How long a failing download is repeated. What it waits for its turn, while
-                others download, is not counted.
+            file: The file, as fal described it.
+            place: The place that keeps it; the temporary file is in its workspace.
+            keep: Called with the verified file, in one of the place's worker threads.
+            seconds: How long a failing download is repeated. Waiting for a turn, while others
+                download, does not count.
             clock: What that is measured with.
 
         Returns:
-            What `keep` does.
+            What `keep` returns.
 
         Raises:
             VideoExpiredError: The file is no longer served.
@@ -245,19 +138,20 @@ class Downloads:
             StorageError: The temporary file cannot be written.
         """
         deadline = Deadline(seconds, clock or SystemClock())
-        for attempt in range(MOST_ATTEMPTS):
+
+        async def attempt_once() -> T:
+            nonlocal deadline
             left = deadline.remaining
-            try:
-                async with self._turns:
-                    deadline = Deadline(left, deadline.clock)
-                    return await self._attempt(file, place, keep, deadline, seconds)
-            except DownloadError as error:
-                pause = pause_seconds(attempt, error)
-                hopeless = not error.retryable or pause >= deadline.remaining
-                if hopeless or attempt == MOST_ATTEMPTS - 1:
-                    raise
-                await deadline.sleep(pause)
-        raise AssertionError("The last attempt ends in a video or in an error.")
+            async with self._turns:
+                deadline = Deadline(left, deadline.clock)
+                return await self._attempt(file, place, keep, deadline, seconds)
+
+        def pause(attempt: int, error: Exception) -> float | None:
+            if not isinstance(error, DownloadError):
+                return None
+            return pause_within(deadline, MOST_ATTEMPTS, attempt, error)
+
+        return await retry(attempt_once, deadline.clock, pause)
 
     async def _attempt(
         self, file: File, place: Place, keep: Keep[T], deadline: Deadline, seconds: float
@@ -273,7 +167,7 @@ class Downloads:
                 with draft:
                     return keep(shelf, arrival.verified())
 
-            # From the last bytes to the kept file, one turn in one thread.
+            # All the rest, from the last bytes to the kept file, happens in one thread's turn.
             return await place.work(finish)
 
     async def _receive(self, file: File, draft: Draft, clock: Clock) -> Arrival:
@@ -292,7 +186,7 @@ class Downloads:
         return Arrival(draft, rest, content_type)
 
     async def _read(self, response: httpx.Response, draft: Draft, clock: Clock) -> bytearray:
-        """Write the body to the draft, chunk by chunk; what is left when it ends."""
+        """Write the body to the draft, chunk by chunk; return the rest that is not written."""
         chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
         async for piece in response.aiter_bytes():
             pace.note(len(piece))
@@ -308,17 +202,17 @@ class Downloads:
 
 
 class _Pace:
-    """Tells when a file server has all but fallen silent."""
+    """Notices when a file server sends next to nothing."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since, self._bytes = clock.now(), 0
 
     def note(self, count: int) -> None:
-        """So many bytes have come.
+        """Count the bytes that came.
 
         Raises:
-            DownloadError: They were too few for too long.
+            DownloadError: Too few came for too long.
         """
         self._bytes += count
         if self._bytes >= STALL_BYTES:
@@ -360,3 +254,111 @@ def _check_answer(response: httpx.Response) -> None:
 def _check_length(size: int, announced: str | int | None, whose: str) -> None:
     if announced is not None and size != int(announced):
         raise DownloadError(f"{size:,} bytes arrived where {whose} {int(announced):,}.")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A file that came in the announced length, not yet verified.
+
+    Args:
+        draft: The part that is written.
+        rest: The part that is not.
+        content_type: As the file server said, otherwise as fal said.
+    """
+
+    draft: Draft
+    rest: bytearray
+    content_type: str | None
+
+    def verified(self) -> Download:
+        """Write the rest, and verify the file. It waits for the disk.
+
+        Raises:
+            DownloadError: It is no complete video.
+            StorageError: It cannot be written.
+        """
+        probe = self.draft.finish(self.rest)
+        draft = self.draft
+        return Download(draft.path, draft.size, draft.sha256, self.content_type, probe)
+
+
+class Draft:
+    """A file that is being written; it is removed at the end unless it was moved away.
+
+    Args:
+        path: Where it is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._digest = hashlib.sha256()
+        self._file: FileIO | None = None
+        self._dropped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """Remove it, unless it was moved away. The first call counts."""
+        if self._dropped:
+            return
+        self._dropped = True
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was written so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    def write(self, chunk: bytearray) -> None:
+        """Write the next piece. The first one makes the file.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        with self._blaming_the_disk():
+            if self._file is None:
+                self._file = self.path.open("wb", buffering=0)
+            write_whole(self._file, chunk)  # not buffered: the pieces are large
+        self._digest.update(chunk)
+        self.size += len(chunk)
+
+    def finish(self, rest: bytearray) -> Probe | None:
+        """Write the last piece, and check that the file is a complete video.
+
+        Returns:
+            Its measures, if its boxes say them plainly.
+
+        Raises:
+            DownloadError: It is no complete video.
+            StorageError: It cannot be written, or read again.
+        """
+        is_small = self.size == 0 and len(rest) <= SMALL_BYTES
+        self.write(rest)
+        with self._blaming_the_disk():
+            if self._file is not None:
+                self._file.close()
+            if is_small:
+                return examine_mp4(BytesIO(rest))
+            with self.path.open("rb") as file:
+                return examine_mp4(file)
+
+    @contextmanager
+    def _blaming_the_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self.path.parent} cannot be written: {error}.") from error

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from string import Formatter
 
-from pydantic import ValidationError
 from slugify import slugify
 
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.models.catalogue import VideoInput, find_input_class, model_name
+from prefect_hailuo.models.catalogue import model_name, request_of
 from prefect_hailuo.models.key import KEY_CHARACTERS_IN_NAME, file_stem, generation_key
 from prefect_hailuo.models.video import Video, ticket_of
 from prefect_hailuo.ticket import Ticket
@@ -192,9 +191,9 @@ INDEX_FOLDER = ".hailuo"
 """Where the records are found by key, of videos whose names follow from more than that."""
 
 
-def video_name(input: VideoInput, key: str) -> str:
+def video_name(prompt: str, key: str) -> str:
     """The file name of a generation's video."""
-    return f"{file_stem(input.prompt, key)}.mp4"
+    return f"{file_stem(prompt, key)}.mp4"
 
 
 def name_apart(name: str, request_id: str) -> str:
@@ -249,17 +248,10 @@ def location_of(template: NameTemplate, video: Video, name: str) -> str:
 
 def name_and_key(ticket: Ticket) -> tuple[str, str | None]:
     """The file name of a request's video, and its generation's key, where that is known."""
-    input_class = find_input_class(ticket.endpoint)
     if ticket.input is None:
         digest = hashlib.sha256(ticket.request_id.encode()).hexdigest()
-        stem = file_stem(f"{input_class.endpoint.name} {ticket.request_id}", digest)
+        stem = file_stem(f"{model_name(ticket.endpoint)} {ticket.request_id}", digest)
         return f"{stem}.mp4", None
-    try:
-        given = input_class.model_validate(ticket.input)
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"The ticket's input is none of {input_class.endpoint.name}'s: {error}",
-            cure="Use the ticket as it was given, or HailuoVideoRun.from_request_id.",
-        ) from error
-    key = generation_key(given, realm=ticket.realm, take=ticket.take)
-    return video_name(given, key), key
+    request = request_of(ticket.endpoint, ticket.input)
+    key = ticket.key or generation_key(request, realm=ticket.realm, take=ticket.take)
+    return video_name(request.prompt, key), key

@@ -1,40 +1,36 @@
-"""The pictures of a process: each read once, looked at once and uploaded once, and not kept long.
+"""The pictures of inputs: read from a file, a URL or a `data:` URI, checked, and uploaded to fal.
 
-What is kept of ten thousand pictures is what they are, a few hundred bytes each. Of their contents
-only the latest few are, up to `SHELF_BYTES`: whoever needs another one later reads it once more.
+A process remembers what each picture is, so that it is read, checked and uploaded once. Contents
+are kept up to `CONTENT_BYTES`; another one that is needed later is read once more.
 
-Where a picture's URL may lead: not to a cloud's metadata, and by no redirect into one's network.
-
-A URL may be somebody else's, such as a form's. Names are looked up before they are asked: one that
-changes right then still leads astray, but nothing that is no picture is kept or shown.
-
-A picture's content, from wherever a caller named it: a file, a URL, a `data:` URI.
+A URL may come from a stranger, for example through a form. So it may not lead to a cloud's metadata
+service, and no redirect may lead into a private network. Names are resolved before the request; one
+that changes right then still leads elsewhere, but nothing that is no picture is kept or shown.
 """
 
 from __future__ import annotations
 
 import stat
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from socket import inet_aton, inet_ntoa
-from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
 import httpx
+from cachetools import LRUCache, TTLCache
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import HailuoError, ImageError
+from prefect_hailuo.errors import ImageError
 from prefect_hailuo.fal.client import upload
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.replies import retry_after
-from prefect_hailuo.fal.retry import pause_seconds
+from prefect_hailuo.fal.retry import pause_within, retry
 from prefect_hailuo.models.image import (
     DATA,
     INLINE_BYTES,
@@ -49,74 +45,177 @@ from prefect_hailuo.models.image import (
     upload_name,
 )
 from prefect_hailuo.storage.place import on_disk
+from prefect_hailuo.ticket import Realm
 
 NEVER = tuple(
     map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"))
 )
-"""Link-local addresses, where clouds tell a machine's secrets to whoever asks from it; and those
+"""Link-local addresses, where clouds tell a machine's secrets to every program on it; and those
 that Amazon and Alibaba use besides (docs.aws.amazon.com/AWSEC2/latest/UserGuide/
 instancedata-data-retrieval.html, alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata),
 as seen 2026-11-20."""
 
-
-class Reach(Enum):
-    """From where an address can be had."""
-
-    PUBLIC = "anywhere"
-    PRIVATE = "this machine or its network"
-    NEVER = "nowhere that holds pictures"
-
-
-def reach_of(addresses: Iterable[str]) -> Reach:
-    """The narrowest reach of some addresses.
-
-    Example:
-        >>> reach_of(["93.184.216.34"]), reach_of(["93.184.216.34", "10.0.0.1"])
-        (<Reach.PUBLIC: 'anywhere'>, <Reach.PRIVATE: 'this machine or its network'>)
-        >>> reach_of(["::ffff:169.254.169.254"])
-        <Reach.NEVER: 'nowhere that holds pictures'>
-    """
-    found = [ip_address(each.partition("%")[0]) for each in addresses]
-    plain = [(isinstance(each, IPv6Address) and each.ipv4_mapped) or each for each in found]
-    if any(each in net for each in plain for net in NEVER if each.version == net.version):
-        return Reach.NEVER
-    return Reach.PUBLIC if all(each.is_global for each in plain) else Reach.PRIVATE
-
-
-async def find_reach(url: httpx.URL) -> Reach:
-    """The reach of a URL's host; of one that only a proxy may know, as if it were public."""
-    host = url.raw_host.decode()
-    if literal := _literal(host):
-        return reach_of([literal])
-    try:
-        found = await anyio.getaddrinfo(host, None)
-    except (OSError, UnicodeError):
-        return Reach.PUBLIC
-    return reach_of(str(address[0]) for *_, address in found)
-
-
-def _literal(host: str) -> str | None:
-    """The address that a host is, also one in an odd form, such as `0x7f.1`."""
-    if ":" in host:
-        return host
-    with suppress(OSError):
-        return inet_ntoa(inet_aton(host))
-    return None
-
-
 FETCH_SECONDS = 60.0
-"""How long a URL is tried, its repetitions included."""
+"""How long a URL is tried, repetitions included."""
 
 MOST_ATTEMPTS = 4
+
 MOST_REDIRECTS = 5
 
 AS_IT_IS = {"Accept-Encoding": "identity"}
 
 TRANSIENT = frozenset({408, 425, 429})
 
+FileState = tuple[int, int, int, int]
+"""Inode, size, and when the content and the inode changed last."""
+
+AT_ONCE = 8
+"""How many pictures are read or uploaded at once; each may have 20 MB."""
+
+CONTENT_BYTES = 32 << 20
+"""How many bytes of contents are kept."""
+
+MOST_KNOWN = 20_000
+"""How many files, how many URLs, and how many uploads a process remembers."""
+
+MOST_INLINE_KNOWN = 32
+"""How many of those that were passed as bytes: their names are as long as their contents."""
+
+URL_SECONDS = 300.0
+"""How long a URL is taken to serve the same picture as before."""
+
+UPLOAD_SECONDS: dict[Realm, float] = {"fal": 6 * 3600.0, "emulator": 300.0}
+"""How long an upload is used again. fal is asked to keep it for much longer; an emulator that is
+started again has lost it."""
+
+
+class Pictures:
+    """Reads pictures, says what they are, and brings them to fal.
+
+    Args:
+        http: A client on httpx's own transport; it follows no redirect and holds no key.
+        clock: What waiting is measured with.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, clock: Clock | None = None) -> None:
+        self._http = http
+        self._clock: Clock = clock or SystemClock()
+        now = self._clock.now
+        self._inline: LRUCache[str, Image] = LRUCache(MOST_INLINE_KNOWN)
+        self._at_urls: TTLCache[str, Image] = TTLCache(MOST_KNOWN, URL_SECONDS, now)
+        self._in_files: LRUCache[str, tuple[FileState, Image]] = LRUCache(MOST_KNOWN)
+        self._contents: LRUCache[str, bytes] = LRUCache(CONTENT_BYTES, len)
+        self._uploads: dict[Realm, TTLCache[tuple[str, str, str], str]] = {
+            realm: TTLCache(MOST_KNOWN, seconds, now) for realm, seconds in UPLOAD_SECONDS.items()
+        }
+        self._turns = anyio.CapacityLimiter(AT_ONCE)
+        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+
+    async def look(self, source: str) -> Image:
+        """What a picture is. It is read and checked, unless that was done before.
+
+        Args:
+            source: As an input names it.
+
+        Raises:
+            ImageError: It cannot be read, or the models do not take it.
+        """
+        if is_identity(source):
+            return Image(source)
+        async with self._lock(source):
+            if is_url(source):
+                return self._at_urls.get(source) or await self._note(self._at_urls, source)
+            if _is_inline(source):
+                return self._inline.get(source) or await self._note(self._inline, source)
+            state = await on_disk(file_state, source)
+            known = self._in_files.get(source)
+            if known and state and known[0] == state:
+                return known[1]
+            async with self._turns:
+                image, _ = await self._read(source)
+            if state:
+                self._in_files[source] = (state, image)
+            return image
+
+    async def _note(self, memory: MutableMapping[str, Image], source: str) -> Image:
+        async with self._turns:
+            image, _ = await self._read(source)
+        memory[source] = image
+        return image
+
+    async def sendable(self, source: str, image: Image, access: Access) -> str:
+        """The text that fal is sent for a picture: a `data:` URI if it is small, otherwise a URL.
+
+        Args:
+            source: As an input names it.
+            image: What `look` returned for it.
+            access: The account to whose storage it is uploaded.
+
+        Raises:
+            ImageError: It can no longer be read, or has changed, or fal's storage failed.
+            FalError: fal's storage refused it.
+        """
+        if 0 < image.size <= INLINE_BYTES:
+            content = await self._content(source, image)
+            return data_uri(content, str(image.media_type))
+        place = (access.hosts.rest_url, access.account, image.identity)
+        uploads = self._uploads[access.realm]
+        async with self._lock(" ".join(place)):
+            url = uploads.get(place)
+            if url is None:
+                url = uploads[place] = await self._upload(source, image, access)
+            return url
+
+    async def _upload(self, source: str, image: Image, access: Access) -> str:
+        async with self._turns:
+            content, found = self._contents.get(image.identity), image
+            if content is None:
+                found, content = _same(source, image, *await self._read(source))
+            media_type = str(found.media_type)
+            name = upload_name(image.sha256, media_type)
+            return await upload(self._http, access, content, media_type, name, self._clock)
+
+    async def _content(self, source: str, image: Image) -> bytes:
+        kept = self._contents.get(image.identity)
+        if kept is not None:
+            return kept
+        async with self._turns:
+            return _same(source, image, *await self._read(source))[1]
+
+    async def _read(self, source: str) -> tuple[Image, bytes]:
+        content = await read_picture(source, self._http, self._clock)
+        image = await anyio.to_thread.run_sync(examine, content, shown(source))
+        self._contents[image.identity] = content
+        return image, content
+
+    def _lock(self, name: str) -> anyio.Lock:
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = anyio.Lock()
+        return lock
+
+
+def _is_inline(source: str) -> bool:
+    return source[:5].lower() == "data:"
+
+
+def _same(source: str, image: Image, found: Image, content: bytes) -> tuple[Image, bytes]:
+    """A picture that was read once more, if it is still the same.
+
+    Raises:
+        ImageError: It is another.
+    """
+    if found.identity != image.identity:
+        raise ImageError(
+            f"{shown(source)} changed while its video was about to be bought; nothing was bought.",
+            cure="Run it again: the picture as it is now is another generation.",
+            retryable=True,
+        )
+    return found, content
+
 
 async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None = None) -> bytes:
-    """All of a picture, of whatever kind; it may be no picture at all.
+    """A picture's content, unchecked: it may be no picture at all.
 
     Args:
         source: As an input names it.
@@ -124,12 +223,12 @@ async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None
         clock: What waiting is measured with.
 
     Raises:
-        ImageError: It cannot be had, or is too large; nothing was bought.
+        ImageError: It cannot be read, or is too large; nothing was bought.
     """
     if is_identity(source):
         raise ImageError(
-            f"The video of the picture {source} was not made yet, and what the picture shows "
-            "cannot be told from its digest; nothing was bought.",
+            f"The video of the picture {source} was not made yet, and the digest alone does not "
+            "tell what the picture shows; nothing was bought.",
             cure="Pass the picture itself: its path, its URL or its bytes.",
         )
     if is_url(source):
@@ -139,8 +238,8 @@ async def read_picture(source: str, http: httpx.AsyncClient, clock: Clock | None
     return await on_disk(_read_file, source)
 
 
-def file_state(path: str) -> tuple[int, ...] | None:
-    """What changes when a file does; None where there is none. It waits for the disk."""
+def file_state(path: str) -> FileState | None:
+    """What changes when a file does; None if there is no file. It waits for the disk."""
     try:
         seen = Path(path).stat()
     except (OSError, ValueError):
@@ -162,7 +261,7 @@ def _read_file(path: str) -> bytes:
             f"There is no picture {path} on this machine; nothing was bought.",
             cure="Put it there, or pass a URL that every worker can read. A video that was made of "
             "it before is still stored: find it with prefect-hailuo ledger list, or pass the "
-            "picture's sha256:… in place of its path.",
+            "picture's sha256:… instead of its path.",
         ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -175,21 +274,9 @@ def _read_file(path: str) -> bytes:
 async def _fetch(url: str, http: httpx.AsyncClient, clock: Clock) -> bytes:
     deadline = Deadline(FETCH_SECONDS, clock)
     with anyio.move_on_after(FETCH_SECONDS):
-        return await _repeat(lambda: _follow(url, http), deadline)
+        pause = partial(pause_within, deadline, MOST_ATTEMPTS)
+        return await retry(lambda: _follow(url, http), clock, pause)
     raise _unreachable(url, f"it did not arrive within {FETCH_SECONDS:g} seconds")
-
-
-async def _repeat(fetch: Callable[[], Awaitable[bytes]], deadline: Deadline) -> bytes:
-    for attempt in range(MOST_ATTEMPTS):
-        try:
-            return await fetch()
-        except HailuoError as error:
-            pause = pause_seconds(attempt, error)
-            last = attempt == MOST_ATTEMPTS - 1 or pause >= deadline.remaining
-            if last or not error.retryable:
-                raise
-            await deadline.sleep(pause)
-    raise AssertionError("The last attempt ends in a picture or in an error.")
 
 
 async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
@@ -203,7 +290,7 @@ async def _follow(url: str, http: httpx.AsyncClient) -> bytes:
                     return await _receive(response, url)
                 at = _next(response, at, url)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Not its words, which may show the URL's query.
+            # Without its message, which may show the URL's query.
             raise _unreachable(url, type(error).__name__) from None
     raise _unusable(url, f"it was redirected more than {MOST_REDIRECTS} times")
 
@@ -222,7 +309,7 @@ def _next(response: httpx.Response, at: str, url: str) -> str:
     base = httpx.URL(at)
     there = base.join(response.headers.get("Location", ""))
     if there.scheme not in ("http", "https") or there.userinfo or not there.host:
-        raise _unusable(url, "it was redirected to what is no plain web address")
+        raise _unusable(url, "it was redirected to something that is no plain web address")
     if base.scheme == "https" and there.scheme == "http":
         raise _unusable(url, "it was redirected from https to http, where anybody could change it")
     return str(there)
@@ -262,192 +349,50 @@ def _unusable(url: str, why: str) -> ImageError:
     return ImageError(
         f"The picture {shown(url)} cannot be fetched: {why}; nothing was bought.",
         cure="Check the URL in a browser without a login; a signed one may have expired, so sign "
-        "it anew. No cookie and no key is sent: else pass the picture as a file or as bytes.",
+        "it anew. No cookie and no key is sent: if it needs one, pass a file or bytes.",
     )
 
 
-T = TypeVar("T")
+class Reach(Enum):
+    """From where an address can be reached."""
 
-AT_ONCE = 8
-"""How many pictures are read or uploaded at once; each may have 20 MB."""
-
-SHELF_BYTES = 32 << 20
-"""How much of their contents is kept."""
-
-MOST_KNOWN = 20_000
-"""How many pictures, and how many uploads, a process remembers."""
-
-MOST_INLINE_KNOWN = 32
-"""How many of those that were passed as bytes: their names are as long as themselves."""
-
-URL_SECONDS = 300.0
-"""How long it is believed that a URL serves the same picture as before."""
-
-UPLOAD_SECONDS = {"fal": 6 * 3600.0, "emulator": 300.0}
-"""How long an upload is used again: fal is asked to keep it for much longer than that, and an
-emulator that is started again has lost it."""
+    PUBLIC = "anywhere"
+    PRIVATE = "this machine or its network"
+    NEVER = "nowhere that holds pictures"
 
 
-class Lately(OrderedDict[str, T], Generic[T]):
-    """A dictionary of the latest; older ones are forgotten.
+def reach_of(addresses: Iterable[str]) -> Reach:
+    """The narrowest reach of some addresses.
 
-    Args:
-        most: How many are kept.
+    Example:
+        >>> reach_of(["93.184.216.34"]), reach_of(["93.184.216.34", "10.0.0.1"])
+        (<Reach.PUBLIC: 'anywhere'>, <Reach.PRIVATE: 'this machine or its network'>)
+        >>> reach_of(["::ffff:169.254.169.254"])
+        <Reach.NEVER: 'nowhere that holds pictures'>
     """
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self._most = most
-
-    def note(self, key: str, value: T) -> None:
-        """Keep one, as the latest."""
-        self[key] = value
-        self.move_to_end(key)
-        while len(self) > self._most:
-            self.popitem(last=False)
+    found = [ip_address(each.partition("%")[0]) for each in addresses]
+    plain = [(isinstance(each, IPv6Address) and each.ipv4_mapped) or each for each in found]
+    if any(each in net for each in plain for net in NEVER if each.version == net.version):
+        return Reach.NEVER
+    return Reach.PUBLIC if all(each.is_global for each in plain) else Reach.PRIVATE
 
 
-@dataclass(frozen=True)
-class _Known:
-    """A picture, and how to tell whether it still is the same."""
-
-    image: Image
-    state: tuple[int, ...] | None
-    seen_at: float
-
-
-@dataclass(frozen=True)
-class _Upload:
-    url: str
-    at: float
+async def find_reach(url: httpx.URL) -> Reach:
+    """The reach of a URL's host. One that cannot be resolved, which a proxy may know, is public."""
+    host = url.raw_host.decode()
+    if literal := _literal(host):
+        return reach_of([literal])
+    try:
+        found = await anyio.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        return Reach.PUBLIC
+    return reach_of(str(address[0]) for *_, address in found)
 
 
-class Pictures:
-    """Reads pictures, says what they are, and brings them to fal.
-
-    Args:
-        http: A client on httpx's own transport; it follows no redirect and holds no key.
-        clock: What waiting is measured with.
-    """
-
-    def __init__(self, http: httpx.AsyncClient, clock: Clock | None = None) -> None:
-        self._http = http
-        self._clock: Clock = clock or SystemClock()
-        self._known: Lately[_Known] = Lately(MOST_KNOWN)
-        self._inline: Lately[_Known] = Lately(MOST_INLINE_KNOWN)
-        self._uploads: Lately[_Upload] = Lately(MOST_KNOWN)
-        self._shelf: OrderedDict[str, bytes] = OrderedDict()
-        self._shelved = 0
-        self._turns = anyio.CapacityLimiter(AT_ONCE)
-        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-
-    async def look(self, source: str) -> Image:
-        """What a picture is, read and checked unless that was done a moment ago.
-
-        Args:
-            source: As an input names it.
-
-        Raises:
-            ImageError: It cannot be had, or the models do not take it.
-        """
-        if is_identity(source):
-            return Image(source)
-        async with self._lock(source):
-            state = None if _is_inline(source) else await self._state(source)
-            known = self._memory(source).get(source)
-            if known is not None and self._holds(known, source, state):
-                return known.image
-            async with self._turns:
-                image, _ = await self._read(source)
-            self._memory(source).note(source, _Known(image, state, self._clock.now()))
-            return image
-
-    async def sendable(self, source: str, image: Image, access: Access) -> str:
-        """The text that fal is sent for a picture: a `data:` URI if it is small, else a URL.
-
-        Args:
-            source: As an input names it.
-            image: What it is, by `look`.
-            access: The account whose storage it goes to.
-
-        Raises:
-            ImageError: It cannot be had any more, or has changed, or fal's storage failed.
-            FalError: fal's storage refused it.
-        """
-        if 0 < image.size <= INLINE_BYTES:
-            content = await self._content(source, image)
-            return data_uri(content, str(image.media_type))
-        place = f"{access.hosts.rest_url} {access.account} {image.identity}"
-        async with self._lock(place):
-            done = self._uploads.get(place)
-            if done is not None and self._clock.now() - done.at < UPLOAD_SECONDS[access.realm]:
-                return done.url
-            url = await self._upload(source, image, access)
-            self._uploads.note(place, _Upload(url, self._clock.now()))
-            return url
-
-    async def _upload(self, source: str, image: Image, access: Access) -> str:
-        async with self._turns:
-            content, found = self._shelf.get(image.identity), image
-            if content is None:
-                found, content = _same(source, image, *await self._read(source))
-            media_type = str(found.media_type)
-            name = upload_name(image.sha256, media_type)
-            return await upload(self._http, access, content, media_type, name, self._clock)
-
-    async def _content(self, source: str, image: Image) -> bytes:
-        kept = self._shelf.get(image.identity)
-        if kept is not None:
-            return kept
-        async with self._turns:
-            return _same(source, image, *await self._read(source))[1]
-
-    async def _read(self, source: str) -> tuple[Image, bytes]:
-        content = await read_picture(source, self._http, self._clock)
-        image = await anyio.to_thread.run_sync(examine, content, shown(source))
-        self._keep(image, content)
-        return image, content
-
-    def _keep(self, image: Image, content: bytes) -> None:
-        if image.identity not in self._shelf:
-            self._shelf[image.identity] = content
-            self._shelved += len(content)
-        self._shelf.move_to_end(image.identity)
-        while self._shelved > SHELF_BYTES:
-            self._shelved -= len(self._shelf.popitem(last=False)[1])
-
-    def _memory(self, source: str) -> Lately[_Known]:
-        return self._inline if _is_inline(source) else self._known
-
-    def _holds(self, known: _Known, source: str, state: tuple[int, ...] | None) -> bool:
-        if is_url(source):
-            return self._clock.now() - known.seen_at < URL_SECONDS
-        return known.state == state and (state is not None or _is_inline(source))
-
-    async def _state(self, source: str) -> tuple[int, ...] | None:
-        return None if is_url(source) else await on_disk(file_state, source)
-
-    def _lock(self, name: str) -> anyio.Lock:
-        lock = self._locks.get(name)
-        if lock is None:
-            lock = self._locks[name] = anyio.Lock()
-        return lock
-
-
-def _is_inline(source: str) -> bool:
-    return source[:5].lower() == "data:"
-
-
-def _same(source: str, image: Image, found: Image, content: bytes) -> tuple[Image, bytes]:
-    """What was read once more, if it still is what the generation is of.
-
-    Raises:
-        ImageError: It is not.
-    """
-    if found.identity != image.identity:
-        raise ImageError(
-            f"{shown(source)} changed while its video was about to be bought; nothing was bought.",
-            cure="Run it again: the picture as it is now is another generation.",
-            retryable=True,
-        )
-    return found, content
+def _literal(host: str) -> str | None:
+    """A host that is an address, also in an odd form such as `0x7f.1`; None for a name."""
+    if ":" in host:
+        return host
+    with suppress(OSError):
+        return inet_ntoa(inet_aton(host))
+    return None

@@ -1,12 +1,9 @@
-"""A directory's files: whole or not there, and on the disk when the work on them is over.
+"""Where videos are kept: places, and directories as places.
 
-Each call of the system that may wait gives up the interpreter, which a busy loop takes and does not
-give back for milliseconds: dozens of them for a file were a tenth of a second. So there are no more
-of them than it takes, and none to see what the next one will tell anyway.
-
-Worker threads for the disk alone, so that whoever waits for it holds up nothing else.
-
-Where videos are kept.
+A file in a directory is complete or not there, and it is on the disk when the work on it is over.
+Work on files runs in worker threads of its own, so that nobody else waits for the disk. Each system
+call that may wait gives up the interpreter, and a busy loop does not give it back for milliseconds;
+dozens of calls made a tenth of a second a file. So there are no more of them than needed.
 """
 
 from __future__ import annotations
@@ -33,236 +30,26 @@ from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.storage.names import NameTemplate
 
 T = TypeVar("T")
+
 Arguments = TypeVarTuple("Arguments")
 
 DISK_THREADS = 32
-"""Many, for they mostly wait: what they write at the same time, a disk writes at once."""
+"""Many, because they mostly wait, and a disk writes at once what they write at the same time."""
 
 _limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.storage.place")
-
-
-async def on_disk(call: Callable[[Unpack[Arguments]], T], *arguments: Unpack[Arguments]) -> T:
-    """Call something that waits for the disk, in one of the disk's worker threads.
-
-    It is done to its end, also where the caller is cancelled meanwhile.
-    """
-    return await anyio.to_thread.run_sync(
-        call, *arguments, limiter=limiter_of_loop(_limiters, DISK_THREADS)
-    )
-
-
-def limiter_of_loop(limiters: RunVar[anyio.CapacityLimiter], at_once: int) -> anyio.CapacityLimiter:
-    """This event loop's limiter, made when it is first wanted.
-
-    Args:
-        limiters: Holds one for each loop.
-        at_once: How many it lets in.
-    """
-    try:
-        return limiters.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(at_once)
-        limiters.set(limiter)
-        return limiter
-
 
 CHUNK_BYTES = 1 << 20
 
 DRAFT_CHARACTERS = 50
-"""How much of a file's name its draft has, which must not become too long for the disk."""
+"""How much of a file's name its temporary file's name has, so that it is not too long."""
 
-CURE_BEFORE_BUYING = "Make it so, or pass another storage; nothing was bought."
-
-
-class Folder:
-    """A directory's files, for worker threads: each call waits for the disk.
-
-    What was kept and written outlives a power cut once `finish` has returned.
-
-    Args:
-        root: The directory.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._changed: dict[Path, None] = {}
-
-    def keep(self, file: Path, name: str) -> None:
-        """Move a file into place, in one step."""
-        target = self._root / name
-        with _blaming(target):
-            _flush(file)
-            self._make_folders(target)
-            self._move(file, target)
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a small file, in one step."""
-        make_directory(self._root)
-        target = self._root / name
-        # Not beside the target: what a killed process leaves is in one place, where it is hidden.
-        draft = self._root / draft_name(target.name)
-        with _blaming(target), _dropping(draft):
-            with draft.open("wb", buffering=0) as made:
-                write_whole(made, content)
-                os.fsync(made.fileno())
-            self._make_folders(target)
-            self._move(draft, target)
-
-    def finish(self) -> None:
-        """Make sure that all names that were given are on the disk, each directory's at once."""
-        for directory in self._changed:
-            with _blaming(directory):
-                _names_of(directory).flush()
-        self._changed.clear()
-
-    def read(self, name: str) -> bytes | None:
-        """A small file's content."""
-        try:
-            return (self._root / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise refused_place(f"{self._root / name} is not readable: {error}.") from error
-
-    def holds(self, name: str, sha256: str) -> bool:
-        """Whether the file is here and has that hash."""
-        try:
-            return file_sha256(self._root / name) == sha256
-        except OSError:
-            return False
-
-    def fetch(self, name: str, sha256: str, to: Path) -> bool:
-        """Copy a file, if it is here and has that hash, to another path."""
-        try:
-            shutil.copyfile(self._root / name, to)
-        except OSError:
-            return False
-        return file_sha256(to) == sha256
-
-    def _make_folders(self, target: Path) -> None:
-        """Make the folders that a name leads through, and see that they outlive a power cut."""
-        for folder in reversed(target.relative_to(self._root).parents[:-1]):
-            make_directory(self._root / folder)
-            self._changed[(self._root / folder).parent] = None
-
-    def _move(self, source: Path, target: Path) -> None:
-        """Give a file that is on the disk its name."""
-        source.replace(target)
-        self._changed[target.parent] = None
-
-
-def refused_place(message: str) -> StorageError:
-    """The error about a place that is found unfit before anything is bought."""
-    return StorageError(message, cure=CURE_BEFORE_BUYING, billed=Billed.NO)
-
-
-def draft_name(name: str) -> str:
-    """A name for a file that is being made: hidden, and nobody else's."""
-    return f".{name[:DRAFT_CHARACTERS]}.{uuid4().hex}.part"
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def make_directory(path: Path) -> None:
-    """Make a directory, and all above it, unless it is there.
-
-    Raises:
-        StorageError: It cannot be made.
-    """
-    if path.is_dir():
-        return
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"The directory {path} cannot be made: {error}.") from error
-
-
-def try_out(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    draft = directory / draft_name("check")
-    with _dropping(draft):
-        draft.write_bytes(b"Nothing yet.")
-        draft.unlink()
-
-
-def write_whole(file: FileIO, content: bytes | bytearray) -> None:
-    """Write to a file that has no buffer, which may take several calls."""
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-@contextmanager
-def _dropping(draft: Path) -> Iterator[None]:
-    """Leave nothing of a draft where it could not be made whole, or not be moved."""
-    try:
-        yield
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _blaming(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error}.") from error
-
-
-class _Names:
-    """The names in one directory, flushed to the disk for all threads that wait for it at once.
-
-    Args:
-        directory: The directory.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._lock = threading.Lock()
-        self._begun = self._done = 0
-
-    def flush(self) -> None:
-        """Return when a flush has ended that began after this call did."""
-        mine = self._begun + 1
-        with self._lock:
-            if self._done < mine:
-                self._begun += 1
-                number = self._begun
-                _flush(self._directory)
-                self._done = number
-
-
-@lru_cache(maxsize=64)
-def _names_of(directory: Path) -> _Names:
-    return _Names(directory)
-
-
-if hasattr(os, "register_at_fork"):
-    # In a forked child, a lock may be held by a thread that is not there.
-    os.register_at_fork(after_in_child=_names_of.cache_clear)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
+CURE_BEFORE_BUYING = "Make it usable, or pass another storage; nothing was bought."
 
 DIRECTORY_PREFIX = "directory:"
 
 
 class Shelf(Protocol):
-    """A place's files, for a worker thread: each call waits, and does what `Place` says."""
+    """A place's files, for a worker thread: each call blocks, and does what `Place` says."""
 
     def keep(self, file: Path, name: str) -> None:
         """Take over a complete file."""
@@ -277,11 +64,11 @@ class Shelf(Protocol):
         """Whether a file is here, unharmed."""
 
     def fetch(self, name: str, sha256: str, to: Path) -> bool:
-        """Bring a file, if it is here unharmed, to a path of this machine."""
+        """Copy a file, if it is here unharmed, to a path of this machine."""
 
 
 class Place(ABC):
-    """Somewhere that files can be kept under a name and found again."""
+    """Somewhere to keep files under a name and to find them again."""
 
     template: NameTemplate = NameTemplate()
     """How videos are named here."""
@@ -289,27 +76,27 @@ class Place(ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """Names the place, and tells it from others; it enters Prefect's cache key."""
+        """The place's unique name; it is part of Prefect's cache key."""
 
     @property
     @abstractmethod
     def workspace(self) -> Path:
-        """A directory in which a file is made ready before it is handed over."""
+        """A directory for temporary files, from which files are handed over."""
 
     @abstractmethod
     async def check(self) -> None:
-        """Refuse, before anything is bought, a place that cannot be written to."""
+        """Refuse a place that cannot be written to, before anything is bought."""
 
     @abstractmethod
     def path_of(self, name: str) -> Path | None:
-        """The local path of a file kept here, where it has one."""
+        """The local path of a file that is kept here, if it has one."""
 
     @abstractmethod
     async def work(self, job: Callable[[Shelf], T]) -> T:
-        """Do several things with the place's files in one worker thread, to their end."""
+        """Do several things with the place's files in one worker thread; they run to their end."""
 
     async def keep(self, file: Path, name: str) -> None:
-        """Take over a complete file. It is there in whole, or not at all.
+        """Take over a complete file. Afterwards it is here whole, or not at all.
 
         Raises:
             StorageError: The place does not take it.
@@ -325,10 +112,10 @@ class Place(ABC):
         await self.work(lambda shelf: shelf.write(name, content))
 
     async def read(self, name: str) -> bytes | None:
-        """A small file's content; None where there is no such file.
+        """A small file's content; None if there is no such file.
 
         Raises:
-            StorageError: There is one, or may be one, and it cannot be read.
+            StorageError: There is or may be one, and it cannot be read.
         """
         return await self.work(lambda shelf: shelf.read(name))
 
@@ -336,15 +123,15 @@ class Place(ABC):
         """Whether a file is here, unharmed.
 
         Raises:
-            StorageError: That cannot be told.
+            StorageError: That cannot be found out.
         """
         return await self.work(lambda shelf: shelf.holds(name, sha256))
 
     async def fetch(self, name: str, sha256: str, to: Path) -> bool:
-        """Bring a file, if it is here unharmed, to a path of this machine, in constant memory.
+        """Copy a file, if it is here unharmed, to a path of this machine, in constant memory.
 
         Raises:
-            StorageError: It cannot be told whether it is here.
+            StorageError: Whether it is here cannot be found out.
             OSError: The path cannot be written.
         """
         return await self.work(lambda shelf: shelf.fetch(name, sha256, to))
@@ -357,7 +144,7 @@ class Directory(Place):
         path: The directory.
 
     Raises:
-        ConfigurationError: It is in the home of somebody who has none here.
+        ConfigurationError: It is in a home that this machine does not know.
 
     Example:
         >>> Directory("videos").path_of("fox.mp4").name
@@ -380,14 +167,14 @@ class Directory(Place):
 
     @classmethod
     def labelled(cls, label: str) -> Directory | None:
-        """The directory that a label names, if it names one."""
+        """The directory that a label names; None if the label is not a directory's."""
         if not label.startswith(DIRECTORY_PREFIX):
             return None
         return cls(label.removeprefix(DIRECTORY_PREFIX))
 
     @property
     def workspace(self) -> Path:
-        """The directory itself, for only within a file system is a move atomic.
+        """The directory itself: a move is atomic only within one file system.
 
         Raises:
             StorageError: It cannot be made.
@@ -419,3 +206,218 @@ def _finished(job: Callable[[Shelf], T], folder: Folder) -> T:
     done = job(folder)
     folder.finish()
     return done
+
+
+class Folder:
+    """A directory's files, for worker threads: each call waits for the disk.
+
+    Once `finish` has returned, a power cut undoes nothing.
+
+    Args:
+        root: The directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._changed: dict[Path, None] = {}
+
+    def keep(self, file: Path, name: str) -> None:
+        """Move a file into place, in one step."""
+        target = self._root / name
+        with _blaming(target):
+            _flush(file)
+            self._make_folders(target)
+            self._move(file, target)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file, in one step."""
+        make_directory(self._root)
+        target = self._root / name
+        # Not beside the target: what a killed process leaves is hidden, in one place.
+        draft = self._root / draft_name(target.name)
+        with _blaming(target), _dropping(draft):
+            with draft.open("wb", buffering=0) as made:
+                write_whole(made, content)
+                os.fsync(made.fileno())
+            self._make_folders(target)
+            self._move(draft, target)
+
+    def finish(self) -> None:
+        """Make sure that all new names are on the disk, each directory's at once."""
+        for directory in self._changed:
+            with _blaming(directory):
+                _names_of(directory).flush()
+        self._changed.clear()
+
+    def read(self, name: str) -> bytes | None:
+        """A small file's content."""
+        try:
+            return (self._root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise refused_place(f"{self._root / name} is not readable: {error}.") from error
+
+    def holds(self, name: str, sha256: str) -> bool:
+        """Whether the file is here and has that hash."""
+        try:
+            return file_sha256(self._root / name) == sha256
+        except OSError:
+            return False
+
+    def fetch(self, name: str, sha256: str, to: Path) -> bool:
+        """Copy a file, if it is here and has that hash, to another path."""
+        try:
+            shutil.copyfile(self._root / name, to)
+        except OSError:
+            return False
+        return file_sha256(to) == sha256
+
+    def _make_folders(self, target: Path) -> None:
+        """Make the folders in a name, and note that their own names must get onto the disk."""
+        for folder in reversed(target.relative_to(self._root).parents[:-1]):
+            make_directory(self._root / folder)
+            self._changed[(self._root / folder).parent] = None
+
+    def _move(self, source: Path, target: Path) -> None:
+        """Give a file that is on the disk its name."""
+        source.replace(target)
+        self._changed[target.parent] = None
+
+
+def refused_place(message: str) -> StorageError:
+    """The error about an unusable place, before anything is bought."""
+    return StorageError(message, cure=CURE_BEFORE_BUYING, billed=Billed.NO)
+
+
+def draft_name(name: str) -> str:
+    """A name for a file that is being made: hidden and unique."""
+    return f".{name[:DRAFT_CHARACTERS]}.{uuid4().hex}.part"
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and all above it, unless it is there.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    if path.is_dir():
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The directory {path} cannot be made: {error}.") from error
+
+
+def try_out(directory: Path) -> None:
+    """Make a directory, and a file in it, which is removed again.
+
+    Raises:
+        OSError: That is not possible.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    draft = directory / draft_name("check")
+    with _dropping(draft):
+        draft.write_bytes(b"Nothing yet.")
+        draft.unlink()
+
+
+def write_whole(file: FileIO, content: bytes | bytearray) -> None:
+    """Write all of it to a file without a buffer, which may take several calls."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def _dropping(draft: Path) -> Iterator[None]:
+    """Remove a temporary file if it could not be completed or moved."""
+    try:
+        yield
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _blaming(target: Path) -> Iterator[None]:
+    """Turn the system's errors about a file into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{target} cannot be written: {error}.") from error
+
+
+class _Names:
+    """The names in one directory; one flush serves all threads that wait for one.
+
+    Args:
+        directory: The directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._begun = self._done = 0
+
+    def flush(self) -> None:
+        """Return when a flush has ended that began after this call."""
+        mine = self._begun + 1
+        with self._lock:
+            if self._done < mine:
+                self._begun += 1
+                number = self._begun
+                _flush(self._directory)
+                self._done = number
+
+
+@lru_cache(maxsize=64)
+def _names_of(directory: Path) -> _Names:
+    return _Names(directory)
+
+
+if hasattr(os, "register_at_fork"):
+    # In a forked child, a lock may be held by a thread that does not exist there.
+    os.register_at_fork(after_in_child=_names_of.cache_clear)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def on_disk(call: Callable[[Unpack[Arguments]], T], *arguments: Unpack[Arguments]) -> T:
+    """Call something that waits for the disk, in one of the disk's worker threads.
+
+    It runs to its end, even if the caller is cancelled meanwhile.
+    """
+    return await anyio.to_thread.run_sync(
+        call, *arguments, limiter=limiter_of_loop(_limiters, DISK_THREADS)
+    )
+
+
+def limiter_of_loop(limiters: RunVar[anyio.CapacityLimiter], at_once: int) -> anyio.CapacityLimiter:
+    """This event loop's limiter, made on first use.
+
+    Args:
+        limiters: Holds one for each loop.
+        at_once: How many calls it lets in at once.
+    """
+    try:
+        return limiters.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(at_once)
+        limiters.set(limiter)
+        return limiter

@@ -25,7 +25,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.media.probe import poster_data_uri, probe
-from prefect_hailuo.models.catalogue import find_input_class
+from prefect_hailuo.models.catalogue import price_of
 from prefect_hailuo.models.video import Video, ticket_of
 from prefect_hailuo.storage.download import DOWNLOAD_SECONDS, Download, Downloads
 from prefect_hailuo.storage.names import (
@@ -148,7 +148,7 @@ class StoredFile(NamedTuple):
     poster: str | None
 
 
-class Storing:
+class VideoStore:
     """One place, and the way into it.
 
     Args:
@@ -317,7 +317,6 @@ class Storing:
         name: str,
         key: str | None,
     ) -> Video:
-        endpoint = find_input_class(ticket.endpoint).endpoint
         picture = download.probe or _look(probe, download.path)
         now = datetime.now(timezone.utc)
         return Video(
@@ -329,9 +328,9 @@ class Storing:
             size=download.size,
             sha256=download.sha256,
             **(vars(picture) if picture else {}),
-            endpoint=endpoint.id,
+            endpoint=ticket.endpoint,
             key=key,
-            price_usd=endpoint.price_usd(ticket.input),
+            price_usd=price_of(ticket),
             completed_at=now if completed else None,
             stored_at=now,
             inference_seconds=completed.inference_seconds if completed else None,

@@ -28,7 +28,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
 from prefect_hailuo.errors import ConfigurationError, NotApprovedError
-from prefect_hailuo.models.endpoint import dollars
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.runs.settings import synchronously
 
 DAY_SECONDS = 86400

@@ -23,7 +23,7 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, get_args
 
 from anyio.to_thread import run_sync
 from prefect import task
@@ -32,14 +32,13 @@ from prefect.context import TaskRunContext
 from typing_extensions import Unpack
 
 from prefect_hailuo.engine.loop import Connections, Emit
-from prefect_hailuo.engine.order import OnAmbiguous, OnLost, Order
+from prefect_hailuo.engine.order import Order
 from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
 from prefect_hailuo.errors import ConfigurationError, RequestCancelledError
-from prefect_hailuo.runs.blocks import Budget, Credentials
 from prefect_hailuo.runs.cards import BatchTeller, EnoughError, Handover, OnOutcome
+from prefect_hailuo.runs.options import PurchaseOptions, show_options
 from prefect_hailuo.runs.orders import Wanted, make_orders, repeat_if_free
 from prefect_hailuo.runs.steps import Step, aperform, batching, perform
-from prefect_hailuo.runs.storage import Storage
 
 OnFailed = Literal["return", "raise"]
 
@@ -50,19 +49,13 @@ CARRIES: dict[str, Any] = {"cache_policy": NO_CACHE, "retry_condition_fn": repea
 
 
 @task(name="Generate videos", **CARRIES)
+@show_options
 def generate_videos(
     inputs: Iterable[Wanted],
     *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
     on_failed: OnFailed = "return",
     on_outcome: OnOutcome | None = None,
+    **options: Unpack[PurchaseOptions],
 ) -> VideoOutcomes:
     """Generate any number of videos in one task run. **This may spend money, once for each.**
 
@@ -75,7 +68,6 @@ def generate_videos(
     Args:
         inputs: What to generate, of any models: inputs, `(input, take)`, or `BatchItem`s with
             labels of their own. All are checked before anything is bought.
-        credentials, storage, labels, budget, on_ambiguous, on_lost: As for `generate_video`.
         take: The take of those that come without one.
         timeout_seconds: How long, in seconds, fal may let nothing of the batch come any further;
             by default half an hour. What waits for its turn behind others does not time out.
@@ -84,6 +76,7 @@ def generate_videos(
             at no cost.
         on_outcome: Called with each outcome within a second or so of its end. What it raises
             ends the batch; what was bought stays bought, and is found by a rerun.
+        options: As for `PurchaseOptions`.
 
     Returns:
         An outcome for each input, in their order: a list with `.videos`, `.failed` and
@@ -108,18 +101,7 @@ def generate_videos(
     """
     if inspect.iscoroutinefunction(on_outcome):
         raise TypeError("on_outcome is asynchronous: use agenerate_videos, which awaits it.")
-    orders = _orders(
-        inputs,
-        on_failed,
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
-    )
+    orders = _orders(inputs, on_failed, **options)
     if not orders:
         return VideoOutcomes()
     try:
@@ -132,19 +114,13 @@ def generate_videos(
 
 
 @task(name="Generate videos", **CARRIES)
+@show_options
 async def agenerate_videos(
     inputs: Iterable[Wanted],
     *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
     on_failed: OnFailed = "return",
     on_outcome: OnOutcome | None = None,
+    **options: Unpack[PurchaseOptions],
 ) -> VideoOutcomes:
     """The asynchronous twin of `generate_videos`. **This may spend money.**
 
@@ -159,19 +135,7 @@ async def agenerate_videos(
         >>> [video.take for video in outcomes.raise_for_failed().videos]
         ['1', '2']
     """
-    prepare = partial(
-        _orders,
-        inputs,
-        on_failed,
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
-    )
+    prepare = partial(_orders, inputs, on_failed, **options)
     orders = await run_sync(prepare)
     if not orders:
         return VideoOutcomes()
@@ -220,19 +184,6 @@ def _suspicious(orders: list[Order], on_outcome: OnOutcome | None) -> Step[Video
     return replace(step, job=job)
 
 
-class BatchOptions(TypedDict, total=False):
-    """What can be said of a batch, as `generate_videos` takes it."""
-
-    credentials: Credentials
-    storage: Storage
-    take: int | str
-    timeout_seconds: float | None
-    labels: dict[str, str] | None
-    budget: Budget | str | None
-    on_ambiguous: OnAmbiguous
-    on_lost: OnLost
-
-
 @dataclass(frozen=True)
 class _End:
     """Nothing more is to come; `error` is why, if it is not that all has ended."""
@@ -240,8 +191,9 @@ class _End:
     error: BaseException | None = None
 
 
+@show_options
 def generate_videos_as_completed(
-    inputs: Iterable[Wanted], **options: Unpack[BatchOptions]
+    inputs: Iterable[Wanted], **options: Unpack[PurchaseOptions]
 ) -> Generator[VideoOutcome, None, None]:
     """Generate videos as `generate_videos` does, and give each outcome when it is known.
 
@@ -250,8 +202,8 @@ def generate_videos_as_completed(
 
     Args:
         inputs: As for `generate_videos`.
-        options: `credentials`, `storage`, `take`, `timeout_seconds`, `labels`, `budget`,
-            `on_ambiguous` and `on_lost`, as for `generate_videos`.
+        take, timeout_seconds: As for `generate_videos`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         HailuoError: As `generate_videos` does.
@@ -287,8 +239,9 @@ def generate_videos_as_completed(
         thread.join()
 
 
+@show_options
 async def agenerate_videos_as_completed(
-    inputs: Iterable[Wanted], **options: Unpack[BatchOptions]
+    inputs: Iterable[Wanted], **options: Unpack[PurchaseOptions]
 ) -> AsyncGenerator[VideoOutcome, None]:
     """The asynchronous twin of `generate_videos_as_completed`.
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
 from prefect import task
+from prefect.tasks import Task
+from typing_extensions import ParamSpec, Unpack
 
-from prefect_hailuo.engine.order import OnAmbiguous, OnLost
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.blocks import Budget, Credentials
+from prefect_hailuo.runs.options import PurchaseOptions, show_options
 from prefect_hailuo.runs.orders import GenerationCachePolicy, make_order, repeat_if_free
 from prefect_hailuo.runs.steps import aperform, generating, perform
-from prefect_hailuo.runs.storage import Storage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BRACKETS = str.maketrans("", "", "[]")
 
 # Persisted, so that a later run finds the result; as JSON, which outlives the next release.
 GENERATES: dict[str, Any] = {
@@ -25,18 +31,8 @@ GENERATES: dict[str, Any] = {
 
 
 @task(name="Generate video", cache_policy=GenerationCachePolicy(), **GENERATES)
-def generate_video(
-    input: VideoInput,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
-) -> Video:
+@show_options
+def generate_video(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Video:
     """Generate a video, wait for it, and keep it. **This may spend money, once.**
 
     The same input and take is the same video: it is bought once, whoever asks, however often, at
@@ -46,22 +42,7 @@ def generate_video(
 
     Args:
         input: What to generate, such as `Hailuo23ProTextToVideo(prompt=...)`.
-        credentials: A `FalCredentials` block, or a saved block's name. By default, `FAL_KEY` in
-            the environment.
-        storage: A directory; or a Prefect block that can store files, or its name as
-            `"block:<type>/<name>"`. By default, a directory in Prefect's home.
-        take: Which of several videos of the same input: a number, or any text, such as the run's
-            scheduled date for a clip a day.
-        timeout_seconds: How long to wait for fal, in seconds; by default half an hour. Passing it
-            loses nothing: the error carries the ticket.
-        labels: Your own words for it, such as shot and client; kept in the records.
-        budget: The `Budget` that pays, or the name of its scope. By default, the scope that the
-            settings name, which has no limit unless somebody gave it one.
-        on_ambiguous: What to do where fal's answer to a purchase was lost, and its history does
-            not tell what became of it: `"park"` it with an error that asks for a decision, or
-            `"resubmit"` it, once, which may pay twice.
-        on_lost: What to do where the stored file is nowhere any more, nor at fal: `"raise"` an
-            error, or `"resubmit"`, which pays again.
+        options: As for `PurchaseOptions`.
 
     Returns:
         The stored video, verified, with its provenance.
@@ -79,33 +60,13 @@ def generate_video(
         >>> video.path.suffix, video.width, video.made_by_emulator
         ('.mp4', 1920, True)
     """
-    order = make_order(
-        input,
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
-    )
+    order = make_order(input, **options)
     return perform(generating(order))
 
 
 @task(name="Generate video", cache_policy=GenerationCachePolicy(), **GENERATES)
-async def agenerate_video(
-    input: VideoInput,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
-) -> Video:
+@show_options
+async def agenerate_video(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Video:
     """The asynchronous twin of `generate_video`. **This may spend money.**
 
     Example:
@@ -119,16 +80,25 @@ async def agenerate_video(
         >>> video.frames_per_second
         24.0
     """
-    make = partial(
-        make_order,
-        input,
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
-    )
+    make = partial(make_order, input, **options)
     return await aperform(generating(await run_sync(make)))
+
+
+def generates(input_class: type[VideoInput]) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a model's task of a function that takes the fields of its input, and the options.
+
+    Args:
+        input_class: The model's input: it tells the task's name, its cache key, and what the
+            docstring's "As for ..." means.
+    """
+    endpoint = input_class.endpoint
+    model = endpoint.title.removeprefix("MiniMax ").partition(" (")[0].translate(BRACKETS)
+    name = f"{model} {endpoint.category.replace('-', ' ')}"
+    policy = GenerationCachePolicy(input_class=input_class)
+
+    def made(function: Callable[P, R]) -> Task[P, R]:
+        return task(name=name, cache_policy=policy, **GENERATES)(
+            show_options(function, input_class)
+        )
+
+    return made

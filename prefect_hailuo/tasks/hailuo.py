@@ -1,21 +1,13 @@
-"""The tasks of MiniMax Hailuo 02 that make a video of a picture.
+"""The tasks of MiniMax Hailuo: two for each endpoint, one of which is asynchronous.
 
-The tasks of MiniMax Hailuo 02 Fast, which make a video of a picture.
-
-The tasks of MiniMax Hailuo 2.3 that make a video of a picture.
-
-The tasks of MiniMax Hailuo 2.3 Fast, which make a video of a picture.
-
-The tasks of MiniMax Hailuo 02 that make a video of a text.
-
-The tasks of MiniMax Hailuo 2.3 that make a video of a text.
+Each takes the fields of its endpoint's input, by name and with their defaults, and the options of a
+purchase.
 """
 
 from __future__ import annotations
 
-from prefect import task
+from typing_extensions import Unpack
 
-from prefect_hailuo.engine.order import OnAmbiguous, OnLost
 from prefect_hailuo.models.catalogue import (
     Duration,
     Hailuo02FastImageToVideo,
@@ -33,45 +25,23 @@ from prefect_hailuo.models.catalogue import (
 )
 from prefect_hailuo.models.image import ImageSource
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.blocks import Budget, Credentials
-from prefect_hailuo.runs.orders import GenerationCachePolicy
-from prefect_hailuo.runs.storage import Storage
-from prefect_hailuo.tasks.generate import GENERATES, agenerate_video, generate_video
+from prefect_hailuo.runs.options import PurchaseOptions
+from prefect_hailuo.tasks.generate import agenerate_video, generate_video, generates
 
 
-@task(
-    name="Hailuo 02 Pro image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02ProImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02ProImageToVideo)
 def hailuo_02_pro_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
     end_image_url: ImageSource | None = None,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """A video of a picture by Hailuo 02 Pro: 1080p, 6 s, $0.48. **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI; JPEG, PNG or
-            WebP.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        end_image_url: The picture to end with.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, image_url, prompt_optimizer, end_image_url: As for `Hailuo02ProImageToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or the picture is none.
@@ -94,36 +64,17 @@ def hailuo_02_pro_image_to_video(
             prompt_optimizer=prompt_optimizer,
             end_image_url=end_image_url,
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 02 Pro image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02ProImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02ProImageToVideo)
 async def ahailuo_02_pro_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
     end_image_url: ImageSource | None = None,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The asynchronous twin of `hailuo_02_pro_image_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
@@ -133,22 +84,11 @@ async def ahailuo_02_pro_image_to_video(
             prompt_optimizer=prompt_optimizer,
             end_image_url=end_image_url,
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 02 Standard image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02StandardImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02StandardImageToVideo)
 def hailuo_02_standard_image_to_video(
     prompt: str,
     image_url: ImageSource,
@@ -156,31 +96,15 @@ def hailuo_02_standard_image_to_video(
     end_image_url: ImageSource | None = None,
     duration: Duration = "6",
     resolution: Resolution = "768P",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """A video of a picture by Hailuo 02 Standard: 768p, $0.27. **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI; JPEG, PNG or
-            WebP.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        end_image_url: The picture to end with.
-        duration: Seconds, 6 or 10.
+        prompt, image_url, prompt_optimizer, end_image_url, duration:
+            As for `Hailuo02StandardImageToVideo`.
         resolution: `"768P"`: $0.27, 10 s $0.45; `"512P"`: $0.102, 10 s $0.17.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or the picture is none.
@@ -205,22 +129,11 @@ def hailuo_02_standard_image_to_video(
             duration=duration,
             resolution=resolution,
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 02 Standard image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02StandardImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02StandardImageToVideo)
 async def ahailuo_02_standard_image_to_video(
     prompt: str,
     image_url: ImageSource,
@@ -228,15 +141,7 @@ async def ahailuo_02_standard_image_to_video(
     end_image_url: ImageSource | None = None,
     duration: Duration = "6",
     resolution: Resolution = "768P",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The asynchronous twin of `hailuo_02_standard_image_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
@@ -248,50 +153,23 @@ async def ahailuo_02_standard_image_to_video(
             duration=duration,
             resolution=resolution,
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 02 Fast image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02FastImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02FastImageToVideo)
 def hailuo_02_fast_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """A video of a picture by Hailuo 02 Fast: 512p, $0.102 (10 s: $0.17). **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI; JPEG, PNG or
-            WebP.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        duration: Seconds, 6 or 10.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, image_url, prompt_optimizer, duration: As for `Hailuo02FastImageToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or the picture is none.
@@ -311,84 +189,39 @@ def hailuo_02_fast_image_to_video(
         Hailuo02FastImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 02 Fast image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02FastImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02FastImageToVideo)
 async def ahailuo_02_fast_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The asynchronous twin of `hailuo_02_fast_image_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
         Hailuo02FastImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Pro image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23ProImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23ProImageToVideo)
 def hailuo_23_pro_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """A video of a picture by Hailuo 2.3 Pro: 1080p, 6 s, $0.49. **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI; JPEG, PNG or
-            WebP.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, image_url, prompt_optimizer: As for `Hailuo23ProImageToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or the picture is none.
@@ -408,85 +241,39 @@ def hailuo_23_pro_image_to_video(
         Hailuo23ProImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Pro image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23ProImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23ProImageToVideo)
 async def ahailuo_23_pro_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The asynchronous twin of `hailuo_23_pro_image_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
         Hailuo23ProImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Standard image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23StandardImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23StandardImageToVideo)
 def hailuo_23_standard_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """One of a picture by Hailuo 2.3 Standard: 768p, $0.28 (10 s: $0.56). **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI; JPEG, PNG or
-            WebP.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        duration: Seconds, 6 or 10.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, image_url, prompt_optimizer, duration: As for `Hailuo23StandardImageToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or the picture is none.
@@ -506,84 +293,39 @@ def hailuo_23_standard_image_to_video(
         Hailuo23StandardImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Standard image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23StandardImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23StandardImageToVideo)
 async def ahailuo_23_standard_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The asynchronous twin of `hailuo_23_standard_image_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
         Hailuo23StandardImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Fast Pro image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23FastProImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23FastProImageToVideo)
 def hailuo_23_fast_pro_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """A video of a picture by Hailuo 2.3 Fast Pro: 1080p, 6 s, $0.33. **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI; JPEG, PNG or
-            WebP.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, image_url, prompt_optimizer: As for `Hailuo23FastProImageToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or the picture is none.
@@ -603,85 +345,39 @@ def hailuo_23_fast_pro_image_to_video(
         Hailuo23FastProImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Fast Pro image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23FastProImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23FastProImageToVideo)
 async def ahailuo_23_fast_pro_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The asynchronous twin of `hailuo_23_fast_pro_image_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
         Hailuo23FastProImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Fast Standard image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23FastStandardImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23FastStandardImageToVideo)
 def hailuo_23_fast_standard_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """A video by Hailuo 2.3 Fast Standard: 768p, $0.19 (10 s: $0.32). **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        image_url: The picture to begin with: a URL, a path, bytes or a `data:` URI; JPEG, PNG or
-            WebP.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        duration: Seconds, 6 or 10.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, image_url, prompt_optimizer, duration: As for `Hailuo23FastStandardImageToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long, or the picture is none.
@@ -701,81 +397,36 @@ def hailuo_23_fast_standard_image_to_video(
         Hailuo23FastStandardImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Fast Standard image to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23FastStandardImageToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23FastStandardImageToVideo)
 async def ahailuo_23_fast_standard_image_to_video(
     prompt: str,
     image_url: ImageSource,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The twin of `hailuo_23_fast_standard_image_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
         Hailuo23FastStandardImageToVideo(
             prompt=prompt, image_url=image_url, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 02 Pro text to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02ProTextToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02ProTextToVideo)
 def hailuo_02_pro_text_to_video(
-    prompt: str,
-    prompt_optimizer: bool = True,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    prompt: str, prompt_optimizer: bool = True, **options: Unpack[PurchaseOptions]
 ) -> Video:
     """A video by MiniMax Hailuo 02 Pro: 1080p, 6 s, $0.48. **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, prompt_optimizer: As for `Hailuo02ProTextToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long.
@@ -792,80 +443,32 @@ def hailuo_02_pro_text_to_video(
         (True, False, 2)
     """
     return generate_video.fn(
-        Hailuo02ProTextToVideo(prompt=prompt, prompt_optimizer=prompt_optimizer),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        Hailuo02ProTextToVideo(prompt=prompt, prompt_optimizer=prompt_optimizer), **options
     )
 
 
-@task(
-    name="Hailuo 02 Pro text to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02ProTextToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02ProTextToVideo)
 async def ahailuo_02_pro_text_to_video(
-    prompt: str,
-    prompt_optimizer: bool = True,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    prompt: str, prompt_optimizer: bool = True, **options: Unpack[PurchaseOptions]
 ) -> Video:
     """The asynchronous twin of `hailuo_02_pro_text_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
-        Hailuo02ProTextToVideo(prompt=prompt, prompt_optimizer=prompt_optimizer),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        Hailuo02ProTextToVideo(prompt=prompt, prompt_optimizer=prompt_optimizer), **options
     )
 
 
-@task(
-    name="Hailuo 02 Standard text to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02StandardTextToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02StandardTextToVideo)
 def hailuo_02_standard_text_to_video(
     prompt: str,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """A video by Hailuo 02 Standard: 768p, $0.27 (10 s: $0.45). **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        duration: Seconds, 6 or 10.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, prompt_optimizer, duration: As for `Hailuo02StandardTextToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long.
@@ -883,80 +486,35 @@ def hailuo_02_standard_text_to_video(
         Hailuo02StandardTextToVideo(
             prompt=prompt, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 02 Standard text to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo02StandardTextToVideo),
-    **GENERATES,
-)
+@generates(Hailuo02StandardTextToVideo)
 async def ahailuo_02_standard_text_to_video(
     prompt: str,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The asynchronous twin of `hailuo_02_standard_text_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
         Hailuo02StandardTextToVideo(
             prompt=prompt, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Pro text to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23ProTextToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23ProTextToVideo)
 def hailuo_23_pro_text_to_video(
-    prompt: str,
-    prompt_optimizer: bool = True,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    prompt: str, prompt_optimizer: bool = True, **options: Unpack[PurchaseOptions]
 ) -> Video:
     """A video by MiniMax Hailuo 2.3 Pro: 1080p, 6 s, $0.49. **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, prompt_optimizer: As for `Hailuo23ProTextToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long.
@@ -973,80 +531,32 @@ def hailuo_23_pro_text_to_video(
         1080
     """
     return generate_video.fn(
-        Hailuo23ProTextToVideo(prompt=prompt, prompt_optimizer=prompt_optimizer),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        Hailuo23ProTextToVideo(prompt=prompt, prompt_optimizer=prompt_optimizer), **options
     )
 
 
-@task(
-    name="Hailuo 2.3 Pro text to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23ProTextToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23ProTextToVideo)
 async def ahailuo_23_pro_text_to_video(
-    prompt: str,
-    prompt_optimizer: bool = True,
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    prompt: str, prompt_optimizer: bool = True, **options: Unpack[PurchaseOptions]
 ) -> Video:
     """The asynchronous twin of `hailuo_23_pro_text_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
-        Hailuo23ProTextToVideo(prompt=prompt, prompt_optimizer=prompt_optimizer),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        Hailuo23ProTextToVideo(prompt=prompt, prompt_optimizer=prompt_optimizer), **options
     )
 
 
-@task(
-    name="Hailuo 2.3 Standard text to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23StandardTextToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23StandardTextToVideo)
 def hailuo_23_standard_text_to_video(
     prompt: str,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """A video by Hailuo 2.3 Standard: 768p, $0.28 (10 s: $0.56). **This may spend money.**
 
     Args:
-        prompt: What to show, 1 to 2000 characters.
-        prompt_optimizer: Whether MiniMax may rewrite the prompt; turn it off for designed shots.
-        duration: Seconds, 6 or 10.
-        credentials, storage, take, timeout_seconds, labels: As for `generate_video`.
-        budget, on_ambiguous, on_lost: As for `generate_video`.
-
-    Returns:
-        The stored video.
+        prompt, prompt_optimizer, duration: As for `Hailuo23StandardTextToVideo`.
+        options: As for `PurchaseOptions`.
 
     Raises:
         pydantic.ValidationError: The prompt is blank or too long.
@@ -1064,47 +574,21 @@ def hailuo_23_standard_text_to_video(
         Hailuo23StandardTextToVideo(
             prompt=prompt, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )
 
 
-@task(
-    name="Hailuo 2.3 Standard text to video",
-    cache_policy=GenerationCachePolicy(input_class=Hailuo23StandardTextToVideo),
-    **GENERATES,
-)
+@generates(Hailuo23StandardTextToVideo)
 async def ahailuo_23_standard_text_to_video(
     prompt: str,
     prompt_optimizer: bool = True,
     duration: Duration = "6",
-    *,
-    credentials: Credentials = None,
-    storage: Storage = None,
-    take: int | str = 0,
-    timeout_seconds: float | None = None,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-    on_lost: OnLost = "raise",
+    **options: Unpack[PurchaseOptions],
 ) -> Video:
     """The asynchronous twin of `hailuo_23_standard_text_to_video`. **This may spend money.**"""
     return await agenerate_video.fn(
         Hailuo23StandardTextToVideo(
             prompt=prompt, prompt_optimizer=prompt_optimizer, duration=duration
         ),
-        credentials=credentials,
-        storage=storage,
-        take=take,
-        timeout_seconds=timeout_seconds,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-        on_lost=on_lost,
+        **options,
     )

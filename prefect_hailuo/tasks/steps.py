@@ -12,12 +12,13 @@ from typing import Any
 from anyio.to_thread import run_sync
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from typing_extensions import Unpack
 
-from prefect_hailuo.engine.order import OnAmbiguous
 from prefect_hailuo.fal.messages import Completed, Output
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.blocks import Budget, Credentials, resolve_credentials
+from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
+from prefect_hailuo.runs.options import SubmitOptions, show_options
 from prefect_hailuo.runs.orders import (
     make_order,
     repeat_if_free,
@@ -38,15 +39,8 @@ READS: dict[str, Any] = {
 
 
 @task(name="Submit video", **BUYS)
-def submit_video(
-    input: VideoInput,
-    *,
-    credentials: Credentials = None,
-    take: int | str = 0,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-) -> Ticket:
+@show_options
+def submit_video(input: VideoInput, **options: Unpack[SubmitOptions]) -> Ticket:
     """Submit a generation and return its ticket at once. **This may spend money, once.**
 
     If the video was bought before, the ticket is that one's, and nothing is spent. The ticket is
@@ -54,7 +48,7 @@ def submit_video(
 
     Args:
         input: What to generate.
-        credentials, take, labels, budget, on_ambiguous: As for `generate_video`.
+        options: As for `SubmitOptions`.
 
     Raises:
         HailuoError: By kind, as `prefect_hailuo.errors` draws them.
@@ -72,37 +66,15 @@ def submit_video(
         >>> video.request_id == ticket.request_id
         True
     """
-    order = make_order(
-        input,
-        credentials=credentials,
-        take=take,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-    )
+    order = make_order(input, **options)
     return perform(acquiring(order))
 
 
 @task(name="Submit video", **BUYS)
-async def asubmit_video(
-    input: VideoInput,
-    *,
-    credentials: Credentials = None,
-    take: int | str = 0,
-    labels: dict[str, str] | None = None,
-    budget: Budget | str | None = None,
-    on_ambiguous: OnAmbiguous = "park",
-) -> Ticket:
+@show_options
+async def asubmit_video(input: VideoInput, **options: Unpack[SubmitOptions]) -> Ticket:
     """The asynchronous twin of `submit_video`. **This may spend money, once.**"""
-    make = partial(
-        make_order,
-        input,
-        credentials=credentials,
-        take=take,
-        labels=labels,
-        budget=budget,
-        on_ambiguous=on_ambiguous,
-    )
+    make = partial(make_order, input, **options)
     return await aperform(acquiring(await run_sync(make)))
 
 

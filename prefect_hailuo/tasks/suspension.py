@@ -28,7 +28,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from prefect_hailuo.engine.loop import Connections, Emit, Job, process_loop
-from prefect_hailuo.engine.sweep import Receiving, Taken
+from prefect_hailuo.engine.webhooks import CallReceiver, ReceivedCall
 from prefect_hailuo.errors import Billed, ConfigurationError, HailuoError
 from prefect_hailuo.fal.messages import Completed
 from prefect_hailuo.fal.webhooks import MOST_BYTES, RefusedCallError
@@ -190,7 +190,7 @@ def suspend_for_video(ticket: Ticket) -> None:
     When fal's call comes, `prefect-hailuo webhooks` resumes the run: a new process runs the flow
     from its beginning, comes here again, and goes on. What the flow does before must bear to be
     done twice: `submit_video` does, for it finds its request in the ledger; other steps should
-    persist their results. Where a call was lost, the sweep (`flows/reconcile.py`) resumes the run.
+    persist their results. Where a call was lost, the sweep (the flow `reconcile`) resumes the run.
 
     A request that is over already suspends nothing, whether it went well or not: `fetch_video`
     tells which.
@@ -218,7 +218,7 @@ def suspend_for_video(ticket: Ticket) -> None:
     if ticket.webhook_url is None:
         get_run_logger().warning(
             "fal was not asked to call when %s is done (webhook_url is not set): only the sweep, "
-            "flows/reconcile.py, will resume this run.",
+            "the flow reconcile, will resume this run.",
             ticket.request_id,
         )
     try:
@@ -295,7 +295,7 @@ def webhook_app(credentials: Credentials = None) -> Starlette:
     """
     block = resolve_credentials(credentials)
     ledger = current_settings().ledger_of(block.realm)
-    receiver = _Receiver(Receiving(block.realm, block.hosts().rest_url, ledger))
+    receiver = _Receiver(CallReceiver(block.realm, block.hosts().rest_url, ledger))
     return Starlette(
         routes=[
             Route("/{path:path}", receiver.receive, methods=["POST"]),
@@ -316,7 +316,7 @@ class _Receiver:
         receiving: Takes them.
     """
 
-    def __init__(self, receiving: Receiving) -> None:
+    def __init__(self, receiving: CallReceiver) -> None:
         self._receiving = receiving
 
     async def receive(self, request: Request) -> Response:
@@ -333,7 +333,7 @@ class _Receiver:
             return Response(status_code=400)
         return await self._answer(taken)
 
-    async def _answer(self, taken: Taken) -> Response:
+    async def _answer(self, taken: ReceivedCall) -> Response:
         logger.info("%s: %s", taken.request_id, "noted" if taken.news else "known already")
         try:
             for run in await run_sync(resume, taken.runs, (taken.attempt.realm, taken.request_id)):
@@ -343,8 +343,8 @@ class _Receiver:
             return PlainTextResponse("Not now: call again.\n", 503)
         return PlainTextResponse("Noted.\n" if taken.news else "Known already.\n")
 
-    async def _take(self, headers: Mapping[str, str], body: bytes) -> Taken:
-        async def job(connections: Connections, emit: Emit) -> Taken:
+    async def _take(self, headers: Mapping[str, str], body: bytes) -> ReceivedCall:
+        async def job(connections: Connections, emit: Emit) -> ReceivedCall:
             return await self._receiving.take(headers, body, connections)
 
         return await process_loop().arun(job)

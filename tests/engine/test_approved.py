@@ -28,7 +28,7 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.emulator.app import fail_inside
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.flows.report import BatchSummary
-from prefect_hailuo.flows.storyboard import Scene
+from prefect_hailuo.flows.scenes import Scene
 from prefect_hailuo.tasks import approval
 
 FOX: dict[str, Any] = {"prompt": "A fox.", "model": "hailuo-02-pro"}

@@ -13,7 +13,7 @@ from test_errors import CLASSES, TICKET
 from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, Video, VideoOutcome
 from prefect_hailuo.engine.events import Attached, Progress, Reused, Submitted
 from prefect_hailuo.engine.order import Order
-from prefect_hailuo.engine.outcome import Course, Failure, count
+from prefect_hailuo.engine.outcome import Failure, Generation, count
 from prefect_hailuo.errors import (
     Billed,
     ContentPolicyError,
@@ -74,7 +74,7 @@ def test_every_error_survives_json(kind: type[HailuoError]) -> None:
 
 def test_an_outcome_survives_json_and_pickling() -> None:
     """Its input comes back as what it was; an unknown model is an error."""
-    outcome = course().ended_by(ContentPolicyError("Violence.", ticket=TICKET))
+    outcome = generation().ended_by(ContentPolicyError("Violence.", ticket=TICKET))
     text = outcome.model_dump_json()
     assert '"endpoint":"hailuo-2.3-pro"' in text
     assert VideoOutcome.model_validate_json(text) == outcome
@@ -85,7 +85,7 @@ def test_an_outcome_survives_json_and_pickling() -> None:
 
 def test_an_outcome_raises_its_error() -> None:
     """As a future does."""
-    outcome = course().ended_by(ContentPolicyError("Violence.", ticket=TICKET))
+    outcome = generation().ended_by(ContentPolicyError("Violence.", ticket=TICKET))
     with pytest.raises(ContentPolicyError, match="Violence") as caught:
         outcome.result()
     assert caught.value.ticket == TICKET
@@ -93,13 +93,13 @@ def test_an_outcome_raises_its_error() -> None:
 
 def test_an_outcome_holds_no_key() -> None:
     """Neither does its JSON."""
-    outcome = course().ended_by(FalFaultError("Out of order."))
+    outcome = generation().ended_by(FalFaultError("Out of order."))
     assert KEY not in outcome.model_dump_json()
     assert KEY not in repr(outcome)
 
 
-class Told(Course):
-    """A course that is told at once how it ends."""
+class Told(Generation):
+    """A generation that is told at once how it ends."""
 
     def ended_by(self, error: HailuoError) -> VideoOutcome:
         """Its only outcome."""
@@ -107,7 +107,7 @@ class Told(Course):
         return self.outcomes[0]
 
 
-def course(model: type[VideoInput] = Hailuo23ProTextToVideo) -> Told:
+def generation(model: type[VideoInput] = Hailuo23ProTextToVideo) -> Told:
     """One generation, that nothing has happened to."""
     order = Order(
         input=model(prompt="A red fox."),
@@ -126,7 +126,7 @@ def at(status: InQueue | InProgress) -> Progress:
 
 def test_events_are_folded_into_counts() -> None:
     """Bought ones are reserved until they end, and cost nothing if fal did not charge."""
-    waiting, queued, running, failed, attached = (course() for _ in range(5))
+    waiting, queued, running, failed, attached = (generation() for _ in range(5))
     for each in (queued, running, failed):
         each.see(Submitted(TICKET))
     queued.see(at(InQueue(queue_position=7)))
@@ -141,7 +141,7 @@ def test_events_are_folded_into_counts() -> None:
 
 def test_what_may_have_been_charged_counts_as_spent() -> None:
     """fal may charge for what it refuses."""
-    refused = course()
+    refused = generation()
     refused.see(Submitted(TICKET))
     refused.ended_by(ContentPolicyError("Violence."))
     assert count([refused], seconds=10).spent_usd == Decimal("0.49")
@@ -149,7 +149,7 @@ def test_what_may_have_been_charged_counts_as_spent() -> None:
 
 def test_a_request_may_go_back_to_the_queue() -> None:
     """fal retries; it then counts as queued again."""
-    one = course()
+    one = generation()
     one.see(at(InProgress()))
     one.see(at(InQueue(queue_position=0)))
     assert count([one], seconds=1).queued == 1
@@ -157,17 +157,17 @@ def test_a_request_may_go_back_to_the_queue() -> None:
 
 def test_before_any_is_made_the_time_left_is_the_models() -> None:
     """The slowest model's; and never nothing, however late it is."""
-    fast, slow = course(), course(Hailuo02ProTextToVideo)
+    fast, slow = generation(), generation(Hailuo02ProTextToVideo)
     assert count([fast, slow], seconds=60).left_seconds == 300
     assert count([fast, slow], seconds=3600).left_seconds == pytest.approx(36)
 
 
 def test_what_is_being_made_at_the_end_does_not_take_ever_longer() -> None:
     """Four of five are made in 16 s: the last one has some two left, as it had at that rate."""
-    made = [course() for _ in range(4)]
+    made = [generation() for _ in range(4)]
     for each in made:
         each.video, each.standing = VIDEO, "done"
-    last = course()
+    last = generation()
     last.see(at(InProgress()))
     assert count([*made, last], seconds=16).left_seconds == pytest.approx(2)
 
@@ -175,7 +175,7 @@ def test_what_is_being_made_at_the_end_does_not_take_ever_longer() -> None:
 def test_what_has_no_known_price_is_no_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is counted, and said."""
     monkeypatch.setattr(Hailuo23ProTextToVideo, "price_usd", None)
-    one = course()
+    one = generation()
     one.see(Submitted(TICKET))
     counts = count([one], seconds=10)
     assert (counts.bought, counts.unpriced) == (1, 1)
@@ -184,12 +184,12 @@ def test_what_has_no_known_price_is_no_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_after_that_it_is_by_the_rate() -> None:
     """Ten are made in 100 s, and twenty wait: 200 s. What was there before tells nothing."""
-    made = [course() for _ in range(10)]
-    there = [course() for _ in range(50)]
+    made = [generation() for _ in range(10)]
+    there = [generation() for _ in range(50)]
     for each in there:
         each.see(Reused(VIDEO))
     for each in made + there:
         each.video, each.standing = VIDEO, "done"
-    counts = count([*made, *there, *(course() for _ in range(20))], seconds=100)
+    counts = count([*made, *there, *(generation() for _ in range(20))], seconds=100)
     assert counts.left_seconds == pytest.approx(200)
     assert counts.percent == 75.0

@@ -10,7 +10,8 @@ from roads import FOX, generate, order_of
 
 from prefect_hailuo.emulator import FalEmulator, Fault, fail_inside, refuse
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.road import fetch
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import Billed, FalError, FalFaultError
 from prefect_hailuo.ledger.attempt import Attempt, Fate
 from prefect_hailuo.runs.steps import acquiring
@@ -77,7 +78,7 @@ def test_a_result_removes_the_consent_to_replace_it(tmp_path: Path, tiny: FalEmu
     async def succeed(connections: Connections, emit: Emit) -> None:
         one = await connections.ledgers.at(order.ledger).claims.latest(order.key)
         assert one is not None
-        await Road(order.access, order.ledger, connections).fetch(one.open_ticket())
+        await fetch(one.open_ticket(), Session(order.access, order.ledger, connections))
 
     assert process_loop().run(consent)
     while tiny.stats()["completed"] == 0:

@@ -239,8 +239,8 @@ def test_a_second_paid_video_replaces_nothing(emulator: FalEmulator, tmp_path: P
         ledger = connections.ledgers.at(order.ledger)
         counted = await ledger.claims.latest(order.key)
         assert counted is not None
-        client = AsyncFalClient(order.access, connections.purchases)
-        ticket = await client.submit(order.input.endpoint.id, order.input.body())
+        client = AsyncFalClient(order.access, purchases=connections.purchases)
+        ticket = await client.submit(order.request.endpoint, dict(order.request.body))
         return await ledger.records.accepted(counted, order.named(ticket))
 
     second = process_loop().run(send_another).open_ticket()

@@ -25,7 +25,7 @@ def give_away(order: Order, request_id: str) -> Attempt | None:
         ledger = connections.ledgers.at(order.ledger)
         decision = await ledger.claims.claim(order.purchase("somebody"))
         assert isinstance(decision, Buy)
-        ticket = Ticket(endpoint=order.input.endpoint.id, request_id=request_id, realm="emulator")
+        ticket = Ticket(endpoint=order.request.endpoint, request_id=request_id, realm="emulator")
         return await ledger.records.adopted(decision.attempt, ticket)
 
     return process_loop().run(job)

@@ -18,9 +18,10 @@ from prefect_hailuo.emulator import (
     refuse_content,
     time_out,
 )
+from prefect_hailuo.engine import road
 from prefect_hailuo.engine.events import Progress
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import (
     Billed,
     ContentPolicyError,
@@ -86,8 +87,8 @@ def test_a_failure_without_a_reason_is_not_waited_for_half_an_hour(
     tiny.faults.add(refuse("result", 500, count=None))
 
     async def fetch(connections: Connections, emit: Emit) -> object:
-        road = Road(order.access, order.ledger, connections, emit, clock)
-        return await road.fetch(ticket, Completed(error="Invalid status code: 500"))
+        session = Session(order.access, order.ledger, connections, emit, clock)
+        return await road.fetch(ticket, session, Completed(error="Invalid status code: 500"))
 
     with pytest.raises(FalFaultError) as caught:
         process_loop().run(fetch)

@@ -32,7 +32,8 @@ GENERATE_WITHOUT = """
     from pydantic import SecretStr
     from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
     from prefect_hailuo.fal.hosts import Access, Hosts
-    from prefect_hailuo.engine.road import Road
+    from prefect_hailuo.engine.road import generate
+    from prefect_hailuo.engine.session import Session
     from prefect_hailuo.ledger.address import ledger_address
     from prefect_hailuo.engine.loop import process_loop
     from prefect_hailuo.engine.order import Order
@@ -47,7 +48,7 @@ GENERATE_WITHOUT = """
     order = Order(fox, access, Directory(folder), ledger)
 
     async def job(connections, emit):
-        return await Road(access, ledger, connections).generate(order)
+        return await generate(order, Session(access, ledger, connections))
 
     print(process_loop().run(job).model_dump_json())
     assert "prefect" not in sys.modules

@@ -20,7 +20,7 @@ from prefect_hailuo import Hailuo23ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator, Fault, delay, drop_after_accepting, edit, refuse
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.order import Order
-from prefect_hailuo.engine.sweep import Resolving
+from prefect_hailuo.engine.resolution import Resolution
 from prefect_hailuo.errors import GenerationTimeoutError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
@@ -48,7 +48,7 @@ def test_accents_are_found_however_they_are_written(fal: FalEmulator, tmp_path: 
     """It was bought composed, before the ledger began, and is asked for decomposed."""
     planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
     order = order_of(fal, tmp_path, DECOMPOSED)
-    assert order.input.body() == DECOMPOSED.body() != COMPOSED.body()
+    assert order.request.body == DECOMPOSED.body() != COMPOSED.body()
     assert perform(acquiring(order)).request_id == planted
     assert generate(fal, tmp_path, DECOMPOSED).request_id == planted
     assert fal.submissions == []
@@ -149,7 +149,7 @@ def adopt(order: Order, request_id: str) -> None:
     """A person's decision that a request is this order's."""
 
     async def job(connections: Connections, emit: Emit) -> Attempt:
-        resolving = Resolving(connections.ledgers.at(order.ledger), order.key)
+        resolving = Resolution(connections.ledgers.at(order.ledger), order.key)
         return await resolving.adopt(request_id, order.access, connections)
 
     process_loop().run(job)

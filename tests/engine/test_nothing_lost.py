@@ -24,7 +24,8 @@ from prefect_hailuo.emulator import (
 )
 from prefect_hailuo.engine.events import Attached, Submitted
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.road import acquire
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError, StorageError
 from prefect_hailuo.runs.steps import fetching, generating, storing, waiting
 from prefect_hailuo.storage.place import Directory
@@ -77,7 +78,7 @@ async def test_who_is_cancelled_before_the_purchase_buys_nothing(
     async def cancelled(connections: Connections, emit: Emit) -> None:
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await Road(order.access, order.ledger, connections).acquire(order)
+            await acquire(order, Session(order.access, order.ledger, connections))
 
     await process_loop().arun(cancelled)
     assert tiny.requests["submit"] == 0

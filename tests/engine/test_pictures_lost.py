@@ -30,7 +30,8 @@ BUY = """
     from pydantic import SecretStr
     from picture_ground import Shot, declare
     from prefect_hailuo.fal.hosts import Access, Hosts
-    from prefect_hailuo.engine.road import Road
+    from prefect_hailuo.engine.road import generate
+    from prefect_hailuo.engine.session import Session
     from prefect_hailuo.ledger.address import ledger_address
     from prefect_hailuo.engine.loop import process_loop
     from prefect_hailuo.engine.order import Order
@@ -45,7 +46,7 @@ BUY = """
 
     async def job(connections, emit):
         order = Order(shot, access, Directory(folder), ledger)
-        return await Road(access, ledger, connections).generate(order)
+        return await generate(order, Session(access, ledger, connections))
 
     print(process_loop().run(job).sha256)
 """

@@ -17,13 +17,13 @@ from roads import FOX, Hundredfold, generate, order_of
 
 from prefect_hailuo.clock import Deadline
 from prefect_hailuo.emulator import FalEmulator, Fault, ManualClock, cut, refuse
+from prefect_hailuo.engine import road
 from prefect_hailuo.engine.events import Logged, Progress
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.follow import CROWD, Supervisor, follow
 from prefect_hailuo.fal.messages import Completed, InProgress, Status
-from prefect_hailuo.ledger.records import latest_durations
 from prefect_hailuo.ticket import Ticket
 
 COUNT = 100
@@ -36,7 +36,8 @@ FLY_WITH_FEW_DESCRIPTORS = """
     from pydantic import SecretStr
     from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
     from prefect_hailuo.fal.hosts import Access, Hosts
-    from prefect_hailuo.engine.road import Road
+    from prefect_hailuo.engine.road import bring, generate
+    from prefect_hailuo.engine.session import Session
     from prefect_hailuo.ledger.address import ledger_address
     from prefect_hailuo.engine.loop import process_loop
     from prefect_hailuo.engine.order import Order
@@ -53,7 +54,7 @@ FLY_WITH_FEW_DESCRIPTORS = """
     async def job(connections, emit):
         async def one(take):
             order = Order(fox, access, Directory(folder), ledger, take=take)
-            videos.append(await Road(access, ledger, connections).bring(order))
+            videos.append(await bring(order, Session(access, ledger, connections)))
 
         async with anyio.create_task_group() as tasks:
             for take in range(200):
@@ -155,8 +156,8 @@ def test_who_is_not_looked_at_tells_changes_only(tmp_path: Path) -> None:
 
         async def job(connections: Connections, emit: Emit) -> None:
             time = Hundredfold()
-            road = Road(order.access, order.ledger, connections, emit, time, watched=False)
-            await road.generate(order)
+            session = Session(order.access, order.ledger, connections, emit, time, watched=False)
+            await road.generate(order, session)
 
         process_loop().run(job, events.append)
     told = [event.status for event in events if isinstance(event, Progress)]
@@ -179,9 +180,9 @@ def test_how_long_it_took_is_learned_from_the_ledger(tmp_path: Path) -> None:
 
         async def job(connections: Connections, emit: Emit) -> list[float]:
             fresh = replace(connections, supervisor=Pupil(streams=4))
-            await Road(order.access, order.ledger, fresh).generate(order)
-            database = connections.ledgers.at(order.ledger).database
-            return await latest_durations(database, FOX.endpoint.id)
+            await road.generate(order, Session(order.access, order.ledger, fresh))
+            ledger = connections.ledgers.at(order.ledger)
+            return await ledger.records.durations(FOX.endpoint.id)
 
         assert process_loop().run(job) == [77, 77]
     assert learned == [[77]]

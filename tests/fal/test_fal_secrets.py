@@ -39,7 +39,7 @@ from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.runs.blocks import FalClient
 from prefect_hailuo.storage.download import Downloads
 from prefect_hailuo.storage.place import Directory
-from prefect_hailuo.storage.store import Storing
+from prefect_hailuo.storage.store import VideoStore
 from prefect_hailuo.ticket import Ticket
 
 Call = Callable[[AsyncFalClient, Ticket], Awaitable[object]]
@@ -98,7 +98,7 @@ async def test_the_file_server_is_sent_no_key(tmp_path: Path) -> None:
         async with AsyncFalClient(emulator.credentials().access()) as client, open_http() as http:
             output = (await client.run(ENDPOINT, BODY)).output
             with pytest.raises(DownloadError):
-                await Storing(Downloads(http), Directory(tmp_path), clock=HurriedClock()).store(
+                await VideoStore(Downloads(http), Directory(tmp_path), clock=HurriedClock()).store(
                     TICKET, output
                 )
         assert {request.authorized for request in emulator.media_requests} == {False}

@@ -18,9 +18,10 @@ from roads import generate, order_of
 from benchmarks.transports import FLOOR, HTTPX, LIGHT, choice
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
-from prefect_hailuo.engine.road import Road
-from prefect_hailuo.fal.light_transport import LightTransport
-from prefect_hailuo.fal.transport import DIRECT, Rate, open_http, open_reading
+from prefect_hailuo.engine.road import acquire
+from prefect_hailuo.engine.session import Session
+from prefect_hailuo.fal.read_transport import ReadTransport
+from prefect_hailuo.fal.transport import DirectClient, Rate, open_http, open_reading
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,14 +68,14 @@ async def test_a_purchase_never_goes_over_it() -> None:
 
 
 async def test_the_loop_buys_over_httpxs_own_transport() -> None:
-    """And reads over the light one."""
+    """And reads over aiohttp's."""
 
     async def job(connections: Connections, emit: Emit) -> list[str]:
-        url = httpx.URL("https://queue.fal.run/")
-        clients = (connections.purchases, connections.http)
-        return [type(each._transport_for_url(url)).__name__ for each in clients]
+        assert isinstance(connections.http, DirectClient)
+        used = (connections.purchases, connections.http.transport)
+        return [type(each).__name__ for each in used]
 
-    assert process_loop().run(job) == ["AsyncHTTPTransport", "LightTransport"]
+    assert process_loop().run(job) == ["AsyncHTTPTransport", "ReadTransport"]
 
 
 @pytest.mark.parametrize("opened", [open_http, open_reading])
@@ -97,13 +98,17 @@ async def test_redirects_are_not_followed() -> None:
 
 async def test_behind_a_proxy_reads_go_over_httpxs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """It knows all kinds of proxies; and what goes to this machine passes none."""
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    async with open_reading() as http:
-        far = http._transport_for_url(httpx.URL("https://queue.fal.run/"))
-        here = http._transport_for_url(httpx.URL("https://127.0.0.1/"))
-        assert not isinstance(far, LightTransport)
-        assert far is not here
-    assert DIRECT["all://127.0.0.1"] is None
+    with RawServer(answer(403, {})) as proxy, RawServer(answer(200, {})) as here:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        async with open_reading() as http:
+            assert not isinstance(http.transport, ReadTransport)
+            with pytest.raises(httpx.ProxyError):
+                await http.get("https://fal.example/")
+            assert (await http.get(here.url)).status_code == 200
+            with closed_port() as nobody, pytest.raises(httpx.ConnectError):
+                await http.get(nobody.replace("http:", "https:"))
+        assert proxy.methods == ["CONNECT"]
 
 
 async def test_a_rate_is_kept_by_all_together() -> None:
@@ -156,8 +161,8 @@ def test_a_purchase_waits_for_its_turn_before_its_claim(tmp_path: Path) -> None:
             await connections.rate.turn()
             try:
                 async with anyio.create_task_group() as tasks:
-                    road = Road(order.access, order.ledger, connections)
-                    tasks.start_soon(road.acquire, order)
+                    session = Session(order.access, order.ledger, connections)
+                    tasks.start_soon(acquire, order, session)
                     await anyio.sleep(0.3)
                     waiting = await is_known()
             finally:

@@ -19,7 +19,7 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.emulator.app import refuse_content
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
 from prefect_hailuo.flows.rows import text_models
-from prefect_hailuo.flows.storyboard import (
+from prefect_hailuo.flows.scenes import (
     CARD_KEY,
     SCENES_KEY,
     Scene,

@@ -16,7 +16,7 @@ from prefect_hailuo.emulator.app import refuse_content
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
 from prefect_hailuo.flows.plan import Plan, make_plan
 from prefect_hailuo.flows.rows import text_models
-from prefect_hailuo.flows.storyboard import Scene, Script, Shooting
+from prefect_hailuo.flows.scenes import Scene, Script, Shooting
 from prefect_hailuo.media.frames import last_picture
 from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.models.image import data_uri, identity_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -12,18 +13,24 @@ from typing import Any
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from flows.text_to_video import MODELS, main, text_to_video
+from flows.text_to_video import main, text_to_video
 from prefect_hailuo import Budget, Video
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.flows.rows import text_models
 from prefect_hailuo.models.catalogue import CATALOGUE
+
+MODELS = text_models()
 
 SCRIPT = Path(__file__).parents[2] / "flows" / "text_to_video.py"
 
 
-def test_offers_every_text_to_video_model() -> None:
+def test_offers_every_text_to_video_model(capsys: pytest.CaptureFixture[str]) -> None:
     """What the command offers is what the catalogue has."""
     facts = [input_class.endpoint for input_class in CATALOGUE.values()]
     assert set(MODELS) == {each.name for each in facts if each.category == "text-to-video"}
+    assert main(["A fox.", "--model", "sora"]) == 2
+    offered = set(re.findall(r'"(hailuo-[^"]+)"', capsys.readouterr().err))
+    assert offered == set(MODELS)
 
 
 @pytest.mark.usefixtures("prefect_server")

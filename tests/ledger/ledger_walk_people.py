@@ -9,7 +9,7 @@ from prefect_hailuo.ledger.attempt import Fate
 
 
 class Canceller(Actor):
-    """A watcher that learned of a cancelled flow run, as `Road.withdraw`."""
+    """A watcher that learned of a cancelled flow run, as `engine.road.withdraw`."""
 
     async def _live(self) -> Steps:
         waiters = self.ground.ledger.waiters
@@ -23,7 +23,7 @@ class Canceller(Actor):
 
 
 class Decider(Actor):
-    """A person who looks at an attempt that is lost, thinks, and decides, as `Resolving`."""
+    """A person who looks at an attempt that is lost, thinks, and decides, as `Resolution`."""
 
     async def _live(self) -> Steps:
         ledger, key = self.ground.ledger, self.purchase.key

@@ -18,6 +18,7 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Completed
 from prefect_hailuo.ledger.attempt import (
+    NEVER_SENT,
     Attach,
     Attempt,
     Buy,
@@ -29,12 +30,11 @@ from prefect_hailuo.ledger.attempt import (
     Reuse,
     Wait,
 )
-from prefect_hailuo.ledger.tables import NEVER_SENT
 from prefect_hailuo.ticket import Ticket
 
 
 class Worker(Actor):
-    """A process that wants one video, and goes the way that `Acquiring` and `Road` go.
+    """A process that wants one video, and goes the way that `engine.road` goes.
 
     Args:
         ground: What it shares with the others.
@@ -167,7 +167,7 @@ class Worker(Actor):
         self.end = "stored"
 
     async def _fail(self, one: Attempt) -> None:
-        """Write a failure down, as `Collecting` does."""
+        """Write a failure down, as `engine.collect` does."""
         request = self.ground.fal.requests[one.request_id or ""]
         removed = request.state == REMOVED
         error = RequestCancelledError("Gone.") if removed else self.ground.fal.failure(request)

@@ -25,9 +25,8 @@ from ledger_ground import (
 
 from prefect_hailuo.errors import FalFaultError, RateLimitedError, RunCancelledError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
-from prefect_hailuo.ledger.attempt import MOST_ATTEMPTS, Fate, Run
+from prefect_hailuo.ledger.attempt import MOST_ATTEMPTS, NEVER_SENT, Fate, Run
 from prefect_hailuo.ledger.claims import LEASE_SECONDS
-from prefect_hailuo.ledger.tables import NEVER_SENT
 
 PASS = "UPDATE hailuo_attempt SET lease_until = lease_until -"
 """Lets seconds of every lease pass."""

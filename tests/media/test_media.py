@@ -74,7 +74,8 @@ def shade(jpeg: bytes) -> int:
 LOOK = """
 import json, pathlib, sys
 sys.modules.update(av=None, PIL=None)  # which makes importing them fail
-from prefect_hailuo import errors, media
+from prefect_hailuo import errors
+from prefect_hailuo.media import probe as media
 
 def look():
     for face in (media.probe, media.poster, media.poster_data_uri):

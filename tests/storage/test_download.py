@@ -23,7 +23,7 @@ from prefect_hailuo.fal.transport import open_http, open_reading
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.storage.download import DOWNLOAD_SECONDS, MOST_ATTEMPTS, Downloads
 from prefect_hailuo.storage.place import CHUNK_BYTES, Directory
-from prefect_hailuo.storage.store import Storing
+from prefect_hailuo.storage.store import VideoStore
 
 VIDEO = smallest_video()
 LENGTH = len(VIDEO)
@@ -127,7 +127,7 @@ async def store(
 ) -> Video:
     """Download a video and keep it; by default no pause between two attempts is waited out."""
     async with open_client() as media:
-        storing = Storing(Downloads(media), Directory(folder), clock=clock or HurriedClock())
+        storing = VideoStore(Downloads(media), Directory(folder), clock=clock or HurriedClock())
         stored = await storing.store(ticket, Output(video=File(url=url, file_size=size)))
         return stored.video
 

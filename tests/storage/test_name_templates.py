@@ -259,7 +259,7 @@ def test_a_second_paid_video_has_a_name_of_its_own(
 
     async def send_another(connections: Connections, emit: Emit) -> Ticket:
         order = make_order(FOX, credentials=credentials, storage=tmp_path)
-        client = AsyncFalClient(order.access, connections.purchases)
+        client = AsyncFalClient(order.access, purchases=connections.purchases)
         return order.named(await client.submit(FOX.endpoint.id, FOX.body()))
 
     second = process_loop().run(send_another)

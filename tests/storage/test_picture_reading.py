@@ -21,7 +21,7 @@ from prefect_hailuo.fal.client import KEPT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.models.image import Image
-from prefect_hailuo.storage.pictures import SHELF_BYTES, Pictures, read_picture
+from prefect_hailuo.storage.pictures import CONTENT_BYTES, Pictures, read_picture
 
 SECRET = "?X-Amz-Signature=hush-hush"
 
@@ -187,7 +187,7 @@ async def test_contents_are_not_kept_for_long(
             path.write_bytes(plain_picture(shade=number) + bytes(size))
             await pictures.look(str(path))
         gc.collect()
-        assert tracemalloc.get_traced_memory()[0] < SHELF_BYTES + size
+        assert tracemalloc.get_traced_memory()[0] < CONTENT_BYTES + size
 
 
 # The way to fal

@@ -18,8 +18,9 @@ from test_cancelling import cancel, in_a_thread, this_run
 
 from prefect_hailuo import Ticket, VideoOutcomes, agenerate_videos, generate_videos
 from prefect_hailuo.emulator import FalEmulator, ManualClock
+from prefect_hailuo.engine import road
 from prefect_hailuo.engine.loop import Connections, Emit, StoppedError, process_loop
-from prefect_hailuo.engine.road import Road
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.runs.orders import make_orders
@@ -124,7 +125,7 @@ def test_a_run_that_was_cancelled_once_and_runs_again_buys(
 
     async def withdraw(connections: Connections, emit: Emit) -> None:
         run = Run(str(this_run()), str(this_run()))
-        await Road(order.access, order.ledger, connections).withdraw(run)
+        await road.withdraw(run, Session(order.access, order.ledger, connections))
 
     @flow
     def catalogue() -> VideoOutcomes:

@@ -12,7 +12,7 @@ from prefect_hailuo.clock import SystemClock
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.emulator.app import refuse
 from prefect_hailuo.errors import Billed, RateLimitedError, UnreachableError
-from prefect_hailuo.fal.retry import Hindrances
+from prefect_hailuo.fal.retry import SubmissionRetry
 
 MANY = 60
 
@@ -33,17 +33,17 @@ async def test_fal_is_out_of_reach_for_a_while() -> None:
             raise UnreachableError("No connection stood.", billed=Billed.NO)
         return "video"
 
-    hindrances = Hindrances(SystemClock())
-    hindrances.note_arrival()
-    assert await hindrances.outlast(bring, tries.append) == "video"
+    retry = SubmissionRetry(SystemClock())
+    retry.note_reached()
+    assert await retry.run(bring, tries.append) == "video"
 
 
 async def test_what_may_have_been_bought_is_not_tried_again() -> None:
     """Only what is known to have cost nothing is."""
-    hindrances = Hindrances(SystemClock())
-    hindrances.note_arrival()
+    retry = SubmissionRetry(SystemClock())
+    retry.note_reached()
     with pytest.raises(RateLimitedError):
-        await hindrances.outlast(_refused_though_it_may_be_paid_for, print)
+        await retry.run(_refused_though_it_may_be_paid_for, print)
 
 
 def test_where_nobody_was_ever_reached_it_is_said_at_once(tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ KEEP_ALIVE_SECONDS = 5.0
 """How long an idle connection is kept, as httpx does it."""
 
 
-class LightTransport(AiohttpTransport):
+class ReadTransport(AiohttpTransport):
     """aiohttp's transport, without cookies, without a limit of its own, and with httpx's errors.
 
-    A read whose connection was dropped before it was answered, aiohttp repeats once by itself.
-    Never for a purchase: of a POST that was accepted and dropped it says that no connection stood.
+    When a connection drops before a read is answered, aiohttp repeats the read once by itself. So
+    no purchase goes over it; besides, of a POST that was accepted and dropped it says that no
+    connection stood.
 
     Args:
         certificates: The authorities that are trusted.
@@ -76,7 +77,7 @@ class _Stream(httpx.AsyncByteStream):
 
 @contextmanager
 def _httpx_errors(request: httpx.Request) -> Iterator[None]:
-    """Translate what aiohttp's transport does not, or calls a ConnectTimeout though it is none."""
+    """Raise httpx's error for what aiohttp's transport lets through, or wrongly calls a timeout."""
     try:
         yield
     except httpx.ConnectTimeout as error:

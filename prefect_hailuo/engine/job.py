@@ -1,0 +1,131 @@
+"""One order on its way, with all that the steps of the road share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+from typing_extensions import Self
+
+from prefect_hailuo.engine.order import Gate, Order
+from prefect_hailuo.engine.session import Session
+from prefect_hailuo.ledger.attempt import Purchase
+from prefect_hailuo.storage.names import video_name
+from prefect_hailuo.storage.store import VideoStore
+
+
+class Job:
+    """An order on its way.
+
+    Args:
+        order: What is wanted, its images looked at.
+        session: The account that pays.
+
+    Attributes:
+        waiter: This call's name in the ledger, which counts as alive for as long as the call does.
+        purchase: The order as the ledger takes it.
+        slot: The place among those at fal at once, where these are capped.
+        store: The way into the order's place.
+        name: The video's file name.
+        may_resubmit: Whether one more purchase may take the place of one that was not found.
+        may_replace: Whether one more purchase may take the place of a video that is nowhere.
+        may_be_at_fal: Whether a POST of this job may have been accepted, its answer lost.
+        cautioned: Whether the caller was told what in the request may not do what it was meant to.
+    """
+
+    __slots__ = (
+        *("cautioned", "may_be_at_fal", "may_replace", "may_resubmit", "name", "order"),
+        *("purchase", "session", "slot", "store", "waiter"),
+    )
+
+    def __init__(self, order: Order, session: Session) -> None:
+        self.order = order
+        self.session = session
+        self.waiter = uuid4().hex
+        self.purchase: Purchase = order.purchase(self.waiter)
+        self.slot = Slot(order.gate)
+        self.name = video_name(order.request.prompt, order.key)
+        self.may_resubmit = order.on_ambiguous == "resubmit"
+        self.may_replace = order.on_lost == "resubmit"
+        self.may_be_at_fal = False
+        self.cautioned = False
+        connections = session.connections
+        connections.downloads.allow(order.download_connections)
+        # Nobody is shown the poster of one of many, and it takes longer than all the rest.
+        poster = order.poster and not connections.supervisor.crowded
+        self.store = VideoStore(connections.downloads, order.place, session.clock, poster)
+
+    def begin_again(self) -> None:
+        """What was found is no video: claim once more. A consent was to one more purchase."""
+        self.may_replace = False
+        self.may_be_at_fal = False
+        self.purchase = self.order.purchase(self.waiter)
+
+
+class Slot:
+    """One purchase's place among those at fal at once: none at first, and none in the end.
+
+    Args:
+        gate: Where it comes from; None where nothing is capped.
+    """
+
+    __slots__ = ("_gate", "_taken")
+
+    def __init__(self, gate: Gate | None) -> None:
+        self._gate = gate
+        self._taken = False
+
+    @property
+    def taken(self) -> bool:
+        """Whether it holds one."""
+        return self._taken
+
+    async def take(self, seconds: float) -> None:
+        """Take one, unless it has one, or none is needed.
+
+        Args:
+            seconds: How long to wait for one.
+
+        Raises:
+            HailuoError: None could be had; nothing was bought.
+        """
+        if self._gate is not None and not self._taken:
+            await self._gate.enter(seconds)
+            self._taken = True
+
+    def free(self) -> None:
+        """Give it back, if it has one."""
+        if self._gate is not None and self._taken:
+            self._taken = False
+            self._gate.leave()
+
+    def leave_to(self, watch: Coroutine[Any, Any, None]) -> None:
+        """Keep it for a request that was submitted, and that nobody waits for yet.
+
+        Args:
+            watch: Ends when the request has ended at fal, or is to be watched no longer.
+        """
+        other, self._taken = Slot(self._gate), False
+        other._taken = True
+        task = asyncio.create_task(watch)
+        _watches.add(task)
+        task.add_done_callback(_watches.discard)
+        task.add_done_callback(lambda _: other.free())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.free()
+
+
+_watches: set[asyncio.Task[None]] = set()
+"""The loop itself would forget them."""

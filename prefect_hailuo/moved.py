@@ -1,0 +1,124 @@
+"""Where the modules of the first release are now: files that it wrote still name them.
+
+A persisted result of Prefect's names the module of each class in it, and so does a flow that a
+user wrote against an inner module. An old module is made when it is asked for, and reads each name
+from the module that has it now. It never warns: reading an old result looks the same from here as
+old code, and nothing is wrong with the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+PACKAGE = __name__.rpartition(".")[0]
+
+HOMES = {
+    "approval": ("tasks.approval",),
+    "approved": ("engine.order", "models.key"),
+    "as_completed": ("tasks.batch",),
+    "batch_report": ("flows.report",),
+    "batch_summary": ("flows.report",),
+    "batch_tasks": ("tasks.batch",),
+    "blocks": ("runs.blocks",),
+    "budget": ("runs.blocks",),
+    "caching": ("runs.orders",),
+    "camera": ("models.camera",),
+    "catalogue": ("runs.orders",),
+    "choices": ("flows.rows",),
+    "columns": ("flows.rows",),
+    "comparison": ("flows.comparison",),
+    "contact_sheet": ("flows.sheet",),
+    "drift": ("flows.drift",),
+    "drift_watch": ("flows.drift",),
+    "endpoints": ("models.catalogue",),
+    "endpoints.facts": ("models.endpoint",),
+    "endpoints.figures": ("models.endpoint",),
+    "endpoints.image": ("models.hailuo",),
+    "endpoints.inputs": ("models.inputs",),
+    "endpoints.text": ("models.hailuo",),
+    "entries": ("flows.sheet",),
+    "errors.base": ("errors",),
+    "errors.fal": ("errors",),
+    "errors.local": ("errors",),
+    "errors.outcomes": ("errors",),
+    "estimating": ("runs.estimate",),
+    "flow_command": ("flows.command",),
+    "hooks": ("tasks.sweep",),
+    "image_checks": ("models.image",),
+    "images": ("models.image",),
+    "jobs": ("tasks.jobs",),
+    "key": ("models.key",),
+    "manifest": ("flows.rows",),
+    "media": ("media.probe",),
+    "montage": ("tasks.clips",),
+    "montage_tasks": ("tasks.clips",),
+    "name_templates": ("storage.names",),
+    "notices": ("runs.events",),
+    "outcomes": ("engine.outcome",),
+    "plan": ("flows.plan",),
+    "plan_approval": ("flows.plan",),
+    "quoting": ("runs.estimate",),
+    "resuming": ("tasks.suspension",),
+    "row_files": ("flows.rows",),
+    "scenes": ("flows.storyboard",),
+    "schedules": ("tasks.schedule",),
+    "schemas": ("flows.drift",),
+    "settings": ("runs.settings",),
+    "sharding": ("flows.shards",),
+    "shooting": ("flows.storyboard",),
+    "step_tasks": ("tasks.steps",),
+    "storage": ("runs.storage",),
+    "storyboards": ("flows.storyboard",),
+    "suspending": ("tasks.suspension",),
+    "sweep": ("tasks.sweep",),
+    "sweeping": ("engine.sweep",),
+    "tally": ("engine.outcome",),
+    "tasks.generating": ("tasks.generate",),
+    "tasks.image_02": ("tasks.hailuo",),
+    "tasks.image_02_fast": ("tasks.hailuo",),
+    "tasks.image_23": ("tasks.hailuo",),
+    "tasks.image_23_fast": ("tasks.hailuo",),
+    "tasks.text_02": ("tasks.hailuo",),
+    "tasks.text_23": ("tasks.hailuo",),
+    "video": ("models.video",),
+    "webhooks": ("tasks.suspension",),
+}
+"""For each module that a file or a flow of a user's can name: where what it had is now."""
+
+
+def spec_of(name: str) -> ModuleSpec | None:
+    """How to make a module that has moved; None for a name that no module ever had."""
+    if name.removeprefix(f"{PACKAGE}.") not in HOMES:
+        return None
+    return ModuleSpec(name, _Reader(), is_package=True)
+
+
+def reading(name: str) -> Callable[[str], object]:
+    """A module's `__getattr__`, which reads what the module had in the first release.
+
+    Example:
+        >>> reading("prefect_hailuo.video")("Video")
+        <class 'prefect_hailuo.models.video.Video'>
+    """
+    homes = HOMES[name.removeprefix(f"{PACKAGE}.")]
+
+    def read(attribute: str) -> object:
+        if not attribute.startswith("_"):
+            for home in homes:
+                module = import_module(f"{PACKAGE}.{home}")
+                if hasattr(module, attribute):
+                    return getattr(module, attribute)
+        raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+
+    return read
+
+
+class _Reader(Loader):
+    """Makes a module that reads everything from elsewhere."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)["__getattr__"] = reading(module.__name__)
