@@ -75,7 +75,7 @@ async def collect(
     deadline = Deadline(timeout_seconds, session.clock)
     try:
         completed = completed or one.completed or await wait(session, ticket, deadline.remaining)
-        if ticket.webhook_url and (told := await session.ledger.told.output_of(ticket)):
+        if ticket.webhook_url and (told := await session.ledger.completions.output_of(ticket)):
             return told, completed
         left = max(deadline.remaining, LEAST_FETCH_SECONDS)
         output = await _result(session, one, completed, left)

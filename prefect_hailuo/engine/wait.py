@@ -183,7 +183,7 @@ async def _call_within(session: Session, ticket: Ticket, seconds: float) -> Comp
     async with anyio.create_task_group() as tasks:
 
         async def hear() -> None:
-            heard.append(await session.ledger.told.hear((ticket.realm, ticket.request_id)))
+            heard.append(await session.ledger.completions.hear((ticket.realm, ticket.request_id)))
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(hear)

@@ -98,7 +98,7 @@ class CallReceiver:
         news = one.fate in (Fate.SUBMITTED, Fate.CANCELLED) and untold
         if news:
             await self._write(ledger, one, call)
-        return ReceivedCall(one, news, tuple(await ledger.told.runs_wanting(one.key)))
+        return ReceivedCall(one, news, tuple(await ledger.completions.runs_wanting(one.key)))
 
     async def _find(self, ledger: Ledger, ids: Sequence[str]) -> Attempt:
         deadline = Deadline(EARLY_SECONDS, self._clock)
@@ -118,4 +118,4 @@ class CallReceiver:
         if call.output is not None:
             await ledger.records.succeeded(one, call.output, call.completed)
         else:
-            await ledger.told.note(one, call.completed)
+            await ledger.completions.note(one, call.completed)

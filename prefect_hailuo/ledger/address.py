@@ -1,7 +1,4 @@
-"""Where the ledger is: a file of SQLite's, or a PostgreSQL database.
-
-What kind of file system a file is on, as Linux tells it.
-"""
+"""Where the ledger is: a file of SQLite's, or a PostgreSQL database. And which disks are fit."""
 
 from __future__ import annotations
 
@@ -135,8 +132,8 @@ def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-# SQLAlchemy is imported inside of the functions that need it: that takes a while, and whoever
-# only imports the package would wait for it too.
+# SQLAlchemy is imported inside the functions that need it: it takes a while, and importing the
+# package alone must not wait for it.
 
 Allowance = Literal["network-filesystem", "ephemeral-disk"]
 """A disk that is unfit for a ledger, and can be allowed by this name all the same."""

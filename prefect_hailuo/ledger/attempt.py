@@ -1,14 +1,9 @@
-"""What a caller asks the ledger for, and what the ledger decides.
+"""Attempts to buy a video: how far they came, and what a later call for the same video does.
 
-What can become of an attempt, and what a later call for the same video then does.
-
-An attempt to buy a generation, as the ledger remembers it.
-
-Errors as the ledger keeps them, and as they are raised again.
-
-How an attempt stands, in the eyes of whoever comes to it now.
-
-What a claim must look at beside the table of fates: consents, numbers, accounts.
+The table `RERUN` below is the heart of the ledger: for every fate and billing of the attempt that
+counts, it says what a call does that finds it. Everything else here is a value without a database:
+attempts, purchases (what a caller asks for), decisions (what the ledger answers), recorded errors,
+and the rules that a claim checks besides the table: consents, the number of attempts, accounts.
 """
 
 from __future__ import annotations
@@ -50,9 +45,9 @@ NEVER_SENT = UnreachableError(
 class Fate(str, Enum):
     """How far an attempt has come.
 
-    `intended → sending → submitted → succeeded → stored` is the good way. From `intended` no byte
-    has left; at `sending` the connection stands, and from then on the POST may have been accepted.
-    Only what an emulator was asked for can be `forgotten`: it was restarted.
+    The way to a video is `intended → sending → submitted → succeeded → stored`. While it is
+    `intended`, no byte has left. At `sending` the connection stands, and from then on fal may have
+    accepted the POST. Only an emulator's request can be `forgotten`: the emulator was restarted.
     """
 
     INTENDED = "intended"
@@ -69,7 +64,7 @@ class Fate(str, Enum):
 
 
 class Rerun(Enum):
-    """What a call does that finds an attempt for its key."""
+    """What a call does when it finds an attempt for its key."""
 
     WAIT_OR_BUY = "its owner is alive until the lease ends; then it is void: nothing was sent"
     WAIT_OR_RECONCILE = "its owner is alive until the lease ends; then its fate is unknown"
@@ -132,8 +127,8 @@ class Attempt:
         ticket: The ticket.
         completed: How it completed.
         output: Its result.
-        error: The error that was recorded, as `recorded.describe` writes it.
-        parked_at: When it was given up to a person's decision.
+        error: The error that was recorded, as `describe` writes it.
+        parked_at: When it was left to a person's decision.
         parked_because: Why.
         cancel_answer: What fal said to a cancellation.
         estimated_usd: What it was expected to cost; None where no price is known.
@@ -184,7 +179,7 @@ class Attempt:
 
     @property
     def counted_usd(self) -> Decimal:
-        """What it takes of a budget: its cost, and until that is known, its estimate."""
+        """What it takes from a budget: its cost, or its estimate until the cost is known."""
         known = self.estimated_usd if self.cost_usd is None else self.cost_usd
         return known or Decimal(0)
 
@@ -196,7 +191,7 @@ class Attempt:
 
 
 class Counted(Protocol):
-    """As much of an attempt as tells which one counts."""
+    """The facts of an attempt that decide which one counts."""
 
     @property
     def billed(self) -> Billed | None:
@@ -211,10 +206,10 @@ One = TypeVar("One", bound=Counted)
 
 
 def latest_of(attempts: Sequence[One]) -> One | None:
-    """The attempt that counts: the latest, but for those that cost nothing, if there are others.
+    """The attempt that counts: the latest one that may have cost money, else the latest.
 
-    An attempt may turn out to have been bought after all, when a later one has already failed:
-    then it is the earlier that a call goes on with. A duplicate counts if there is nothing else.
+    An attempt may turn out to have been bought when a later one has already failed at no cost:
+    then a call goes on with the earlier one. A duplicate counts only if there is no other.
 
     Args:
         attempts: Of one key, in their order.
@@ -320,18 +315,18 @@ def described_error(record: dict[str, Any], ticket: Ticket | None) -> HailuoErro
 
 
 DECIDABLE = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.CANCELLED, Fate.AMBIGUOUS)
-"""Fates in which an attempt can be parked; once it has ended, its parking is history."""
+"""Fates in which an attempt can be parked. Once it has ended, it is not parked any more."""
 
 PARKED_ERROR = "ParkedError"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a call that wants a key now would find.
+class KeyState:
+    """The state of a key, as a call that wants it now would find it.
 
     Args:
-        latest: The attempt that counts; None: it was never asked for.
-        consented: Whether that one may be replaced by one more purchase.
+        latest: The attempt that counts; None if the key was never asked for.
+        consented: Whether a person allowed one more purchase in its place.
         alive: Whether its owner counts as alive.
     """
 
@@ -353,12 +348,12 @@ def was_cancelled(one: Attempt) -> bool:
 
 
 RECONCILE_SECONDS = 60.0
-"""How long a lost request is looked for, counted from its POST: fal's history may lag."""
+"""How long a lost request is looked for, counted from its POST, because fal's history may lag."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a scope may spend, in US dollars; None: as much as it likes.
+    """What a scope may spend, in US dollars; None for no limit.
 
     Args:
         per_day_usd: In a day, UTC.
@@ -373,7 +368,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Run:
-    """Who asks: a flow run, the one that it is part of, or neither.
+    """The caller: a flow run, the flow run that it is part of, or neither.
 
     Args:
         flow_run_id: The flow run.
@@ -385,7 +380,7 @@ class Run:
 
     @property
     def ids(self) -> list[str]:
-        """Those that there are."""
+        """The ids that are set."""
         return sorted({each for each in (self.flow_run_id, self.root_flow_run_id) if each})
 
     def among(self, flow_runs: Collection[str]) -> bool:
@@ -416,7 +411,7 @@ NOBODY = Run()
 
 @dataclass(frozen=True)
 class Purchase:
-    """A video that somebody wants, and on what terms.
+    """A video that a caller wants, and on what terms.
 
     Args:
         key: The generation's key.
@@ -429,12 +424,12 @@ class Purchase:
         place: The label of the place that the video is meant for.
         scope: Whose budget it is on.
         limits: The scope's limits as the caller knows them; None: as the ledger knows them.
-        estimated_usd: What it will cost; None where no price is known.
+        estimated_usd: What it will cost, in US dollars; None where no price is known.
         labels: The caller's own words for it.
         run: Who asks.
         waiter: This call's name in the ledger.
-        is_ready: Whether the body can be sent as it is; else something is to be uploaded first.
-        is_approved: Whether it may be bought; else only what is bought already may be had.
+        is_ready: Whether the body can be sent as it is; if not, a picture must be uploaded first.
+        is_approved: Whether it may be bought; if not, only an existing purchase may be used.
     """
 
     key: str
@@ -460,7 +455,7 @@ class Purchase:
         return digest_of(self.body)
 
     def asked(self) -> dict[str, Any]:
-        """What an attempt's row says of what was asked for."""
+        """The columns of an attempt's row that say what was asked for."""
         return {
             "key": self.key,
             "realm": self.realm,
@@ -477,10 +472,11 @@ class Purchase:
 
 
 def digest_of(body: Mapping[str, Any]) -> str:
-    """Equal for equal bodies, whatever the order of their fields, and however accents are written.
+    """A digest that is equal for equal bodies, in any order of fields and any Unicode form.
 
-    A picture counts by its content, where the body tells it: the same one may have been uploaded
-    twice. What is one generation by its key must be one body in fal's history.
+    A picture counts by its content, where the body shows it, because the same picture may have
+    been uploaded twice. Bodies of one key must have one digest, or they are not found in fal's
+    history.
 
     Example:
         >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
@@ -493,7 +489,7 @@ def digest_of(body: Mapping[str, Any]) -> str:
 
 
 def _composed(value: Any) -> Any:
-    """The same with all text in Unicode's NFC form, and pictures by content, as keys are made."""
+    """The value with text in Unicode's NFC form and pictures by content, as in keys."""
     if isinstance(value, str):
         return unicodedata.normalize("NFC", identity_of(value))
     if isinstance(value, Mapping):
@@ -555,13 +551,13 @@ def may_replace(attempts: Sequence[Attempt], consented: int) -> bool:
 
 
 def _accepted(attempts: Sequence[Attempt]) -> int:
-    """How many of some attempts fal took, but duplicates, and what was cancelled or forgotten."""
+    """How many attempts fal accepted, without duplicates, cancelled and forgotten ones."""
     single = [each for each in attempts if each.request_id and not each.duplicate]
     return len([each for each in single if each.fate not in (Fate.FORGOTTEN, Fate.CANCELLED)])
 
 
 def check_number(latest: Attempt, attempts: Sequence[Attempt]) -> None:
-    """Refuse another attempt after those that cost nothing, if fal took too many already."""
+    """Refuse another attempt after failures at no cost, if fal accepted too many already."""
     count = _accepted(attempts)
     if count >= MOST_ATTEMPTS and latest.fate is Fate.FAILED:
         raise raised(
@@ -585,7 +581,7 @@ def raised(latest: Attempt, cure: str | None = None) -> HailuoError:
 
 
 def check_approved(purchase: Purchase) -> None:
-    """Refuse to buy what is not among what a person was shown."""
+    """Refuse to buy what the person who approved was not shown."""
     if not purchase.is_approved:
         raise NotApprovedError(
             "It is not among what was approved, and was not bought: since it was asked about, its "
@@ -595,7 +591,7 @@ def check_approved(purchase: Purchase) -> None:
 
 
 def check_account(purchase: Purchase, latest: Attempt) -> None:
-    """Refuse to follow a request of another account: only its own key can."""
+    """Refuse to follow another account's request: only that account's key can."""
     if latest.account != purchase.account:
         raise OtherAccountError(
             f"The account {latest.account!r} is making this video (attempt {latest.number} is "

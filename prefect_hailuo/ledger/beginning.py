@@ -1,15 +1,11 @@
-"""What a new ledger cannot know: what the account bought before it began.
+"""What the account bought before this ledger began, which only fal's history knows.
 
-Until the account's history has been imported, or somebody said that it need not be, or fal has
-forgotten it all, the first purchase of each key looks there first. After an import it looks among
-what that entered.
+Before the first purchase of each key, the ledger looks there: until the account's history has been
+imported, or a person said that it need not be, or fal has forgotten that time.
 
-What an account sent before the ledger began, as fal's history shows it.
-
-Requests that an import entered: which take each was, fal does not know.
-
-They are entered under the ordinary take. Until somebody says so, any of them may be what another
-take's call bought before.
+After an import, the ledger looks among the imported requests instead. fal does not know which take
+a request was, so an import enters all of them under the ordinary take. Until a person says so, any
+of them may be what another take's call has bought.
 """
 
 from __future__ import annotations
@@ -46,8 +42,8 @@ from prefect_hailuo.ledger.search import (
 )
 from prefect_hailuo.ledger.tables import (
     add_attempt,
+    adopt_request,
     among,
-    as_accepted,
     attempt,
     attempts_of,
     database_now,
@@ -69,10 +65,10 @@ HISTORY_DAYS = 30
 """How long fal keeps requests with their payloads, by its documentation as gathered 2026-08."""
 
 WHOLE_SECONDS = timedelta(seconds=1)
-"""How far fal's clock is ahead is known no better, for its `Date` header has no fractions."""
+"""The precision with which fal's clock is known: its `Date` header has no fractions."""
 
 LATELY = timedelta(days=1)
-"""Who sent a request so shortly before the ledger began may have sent another right before."""
+"""An account that was used so shortly before the ledger began may have bought right before it."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,9 @@ class Reading:
     late: str | None = None
 
     def serves(self, asked: int, seconds: float) -> bool:
-        """Whether whoever asked before reading `asked` need not read again.
+        """Whether a caller that asked before reading number `asked` need not read again.
 
-        What was sent before the ledger began is all there once the history cannot lag any more.
+        A reading is complete once the ledger is older than the history may lag.
         """
         return self.number >= asked or (self.late is None and self.age >= seconds)
 
@@ -205,7 +201,7 @@ IMPORTED = and_(
 """The condition that a row was entered by an import."""
 
 ASKED_FOR = (attempt.c.realm, attempt.c.account, attempt.c.endpoint, attempt.c.body_digest)
-"""What tells what was asked for, but for the take."""
+"""The columns that say what was asked for, without the take."""
 
 MOVED = (
     *("fate", "billed", "intended_at", "sent_at", "submitted_at", "ended_at", "request_id"),
@@ -216,15 +212,12 @@ MOVED = (
 BEST_FIRST = (Fate.STORED, Fate.SUCCEEDED, Fate.SUBMITTED)
 
 
-def imported_like(connection: Connection, purchase: Purchase) -> dict[str, float]:
-    """The imported requests that another take may have made, with when each was sent."""
-    return (imported_like_any(connection, [purchase]))[0]
+def imported_like(connection: Connection, purchases: Sequence[Purchase]) -> list[dict[str, float]]:
+    """The imported requests that each purchase may have made under another take.
 
-
-def imported_like_any(
-    connection: Connection, purchases: Sequence[Purchase]
-) -> list[dict[str, float]]:
-    """The same for each of many purchases."""
+    Returns:
+        For each purchase, when each such request was sent, by its id.
+    """
     like: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     digests = {purchase.body_digest for purchase in purchases if purchase.take != ORDINARY_TAKE}
     if not digests:
@@ -307,7 +300,7 @@ def _move(connection: Connection, row: RowMapping, one: Attempt) -> Attempt:
 
 
 def _promote(connection: Connection, key: str) -> None:
-    """Let the best duplicate be a key's attempt, if that was taken from it."""
+    """Make the best duplicate a key's attempt, if that attempt was moved away."""
     left = attempts_of(connection, key)
     if left and all(each.duplicate for each in left):
         best = min(left, key=_worth)
@@ -319,7 +312,7 @@ def _worth(one: Attempt) -> int:
 
 
 NEVER = 0.0
-"""When a history was read that need not be."""
+"""The time of reading that stands for a history which need not be read."""
 
 
 class Beginnings(Part):
@@ -366,7 +359,7 @@ class Beginnings(Part):
     def _known(self, connection: Connection, purchases: Sequence[Purchase]) -> Answers[_Known]:
         read_at = _read_at(connection, {purchase.account for purchase in purchases})
         began_at = _began_at(connection)
-        imported = imported_like_any(connection, purchases)
+        imported = imported_like(connection, purchases)
         return Answers(
             _Known(read_at.get((purchase.realm, purchase.account)), began_at, like)
             for purchase, like in zip(purchases, imported, strict=True)
@@ -380,7 +373,7 @@ class Beginnings(Part):
 
     @writes
     def skip(self, connection: Connection, realm: Realm, account: str) -> None:
-        """Note that an account's history does not matter, by somebody's word."""
+        """Note that a person said that an account's history does not matter."""
         which = {"realm": realm, "account": account}
         connection.execute(insert_once(connection, history).values(**which, read_at=NEVER))
         connection.execute(update(history).filter_by(**which).values(read_at=NEVER))
@@ -418,27 +411,26 @@ def _began_at(connection: Connection) -> float | None:
 
 
 def _enter(connection: Connection, purchase: Purchase, equal: list[PastRequest]) -> None:
-    """Write the key's first attempt, from before the ledger began."""
+    """Record the key's first attempt, which is from before the ledger began."""
     lock_or_make_key(connection, purchase.key)
     if latest_attempt(connection, purchase.key) is not None:
         return
     free = _free(connection, purchase, equal)
     sent = {each.request_id: each.sent_at.timestamp() for each in free}
-    sent |= imported_like(connection, purchase)
+    sent |= imported_like(connection, [purchase])[0]
     if not sent:
         return
     one = add_attempt(connection, _unknown(purchase, sent))
     if len(sent) == len(free) == 1 and purchase.take == ORDINARY_TAKE:
-        values = {**as_accepted(ticket_of(one, free[0])), "adopted": True}
-        connection.execute(update(attempt).where(is_attempt(one)).values(values))
+        adopt_request(connection, one, ticket_of(one, free[0]))
 
 
 def _free(
     connection: Connection, purchase: Purchase, equal: list[PastRequest]
 ) -> list[PastRequest]:
-    """The requests that no attempt has."""
-    # In this order: a ticket may be written down between the two questions. Asked the other way
-    # round, its request is not owned yet, and its attempt not sending any more.
+    """The requests that belong to no attempt."""
+    # In this order, because a ticket may be recorded between the two queries. The other way round,
+    # its request would not be owned yet, and its attempt not be sending any more.
     sending = _being_sent(connection, purchase)
     taken = owned_requests(connection, purchase.realm, [each.request_id for each in equal])
     return [

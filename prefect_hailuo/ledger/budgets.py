@@ -1,13 +1,8 @@
-"""What a scope may spend, and what it has spent: checked and reserved where the intent is written.
+"""What a scope may spend, and what it has spent.
 
-What counts is what the attempts cost: their cost where it is known, and their estimate until then,
-so that an intent reserves its money by being there, and what cost nothing releases it.
-
-What scopes may still spend while claims are decided: locked, added up once, and then counted on.
-
-A scope's row stays locked until the claims' transaction ends, so that no two share what is left.
-
-What was spent, and on what: dollars by day, model or scope.
+An attempt counts with its cost, or with its estimate until the cost is known: so an intent reserves
+its money by being there, and an attempt that cost nothing releases it. A claim locks the scope's
+row until its transaction ends (`OpenBudget`), so that no two claims share what is left.
 """
 
 from __future__ import annotations
@@ -35,7 +30,7 @@ from prefect_hailuo.ledger.tables import attempt, budget, database_now, insert_o
 from prefect_hailuo.ticket import Realm
 
 EVER = float("-inf")
-"""When the period began that has no beginning."""
+"""The start of the period that has no beginning."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +84,14 @@ class Budgets(Part):
 
 
 def start_budget(connection: Connection, realm: Realm, scope: str, limits: Limits) -> bool:
-    """Let a caller's own limits be the scope's, if it has none; whether it had none."""
+    """Give a scope the caller's limits if it has none; returns whether it had none."""
     values = {**vars(limits), "set_at": database_now()}
     made = insert_once(connection, budget).values(realm=realm, scope=scope, **values)
     return (connection.execute(made.returning(budget.c.scope))).first() is not None
 
 
 def limits_of(realm: Realm, scope: str) -> Select[tuple[Decimal | None, ...]]:
-    """The question for a scope's limits."""
+    """The query for a scope's limits."""
     columns = (budget.c.per_day_usd, budget.c.per_month_usd, budget.c.total_usd)
     return select(*columns).where(is_scope(realm, scope))
 
@@ -123,9 +118,9 @@ def allowances_of(limits: Limits, spent: Mapping[str, Decimal]) -> list[Allowanc
 def spent_in(
     connection: Connection, realm: Realm, scope: str, limits: Iterable[Limits], now: float
 ) -> dict[str, Decimal]:
-    """What the scope's attempts take, by the time of their intents.
+    """What the scope's attempts take in each period, by the time of their intents.
 
-    All is added up in one look at the table, and only for the periods that some limits are about.
+    One query adds up all of it, only for the periods that have a limit.
     """
     asked = {name for each in limits for name, usd in _by_period(each).items() if usd is not None}
     periods = {name: start for name, start in _starts(now).items() if name in asked}
@@ -164,7 +159,7 @@ def _starts(now: float) -> dict[str, float]:
 
 @dataclass
 class OpenBudget:
-    """One scope's money, in the hands of a transaction that has locked it.
+    """A scope's budget, locked by a transaction that decides claims.
 
     Args:
         realm: fal or emulator.
@@ -221,7 +216,7 @@ OpenBudgets = dict[tuple[Realm, str], OpenBudget]
 
 
 def open_budgets(connection: Connection, purchases: Iterable[Purchase], now: float) -> OpenBudgets:
-    """Lock the scopes that some purchases would be on, in their order, and add up what is spent."""
+    """Lock the scopes of some purchases, in their order, and add up what is spent."""
     asked: dict[tuple[Realm, str], list[Limits]] = {}
     for purchase in purchases:
         limits = asked.setdefault((purchase.realm, purchase.scope), [])
@@ -230,16 +225,16 @@ def open_budgets(connection: Connection, purchases: Iterable[Purchase], now: flo
     return {which: _open(connection, *which, asked[which], now) for which in sorted(asked)}
 
 
-def close_budgets(connection: Connection, purses: OpenBudgets) -> None:
-    """Keep the limits that a first purchase brought; those of a refused one are not the scope's."""
-    for purse in purses.values():
-        if purse.begun is None or purse.begun == purse.limits:
+def close_budgets(connection: Connection, budgets: OpenBudgets) -> None:
+    """Keep the limits that a scope's first purchase brought, unless it was refused."""
+    for each in budgets.values():
+        if each.begun is None or each.begun == each.limits:
             continue
-        which = is_scope(purse.realm, purse.scope)
-        if purse.limits is None:
+        which = is_scope(each.realm, each.scope)
+        if each.limits is None:
             connection.execute(budget.delete().where(which))
         else:
-            connection.execute(budget.update().where(which).values(**vars(purse.limits)))
+            connection.execute(budget.update().where(which).values(**vars(each.limits)))
 
 
 def _open(
@@ -284,12 +279,12 @@ def _written(limits: Limits) -> str:
 By = Literal["day", "model", "scope"]
 
 SpendingKind = Literal["settled", "reserved", "parked", "unknown"]
-"""Where an attempt's money is: spent for certain; set aside for what is under way; set aside for
-what waits for a person; or spent for all that is known."""
+"""How an attempt's money counts: spent for certain; reserved while it is under way; reserved while
+it waits for a person; or perhaps spent, which nobody knows."""
 
 VIDEOS = (Fate.SUCCEEDED, Fate.STORED)
 
-# Left out: what may be large, and says nothing of money.
+# Columns that may be large, and say nothing about money.
 LARGE = ("body", "labels", "ticket", "completed", "output")
 
 
@@ -340,7 +335,7 @@ class Spending(Part):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[Spent]:
-        """What was spent, by the time of the intents, as budgets count it.
+        """What was spent in US dollars, by the time of the intents, as budgets count it.
 
         Args:
             realm: In this realm.
@@ -363,7 +358,7 @@ class Spending(Part):
 
 
 def kind_of(one: Attempt) -> SpendingKind:
-    """Where an attempt's money is."""
+    """How an attempt's money counts."""
     if is_parked(one):
         return "parked"
     if one.cost_usd is not None or one.billed in (Billed.YES, Billed.NO):

@@ -1,14 +1,8 @@
-"""The claim: one transaction that decides whether anything is bought.
+"""The claim: one transaction that decides whether anything is bought; and the last check to send.
 
-Read `Claims._claim_all` from top to bottom: it is all there is to it. Claims that come at once are
-decided in one transaction, one after another; one that comes alone is a group of one.
-
-Keys that a transaction has locked, and what it is going to write about them.
-
-Claims are decided one after another on what is here, so that each sees what those before it came
-to; then all is written at once.
-
-The last thing before a POST: many intents at once are turned into what may be on its way.
+Read `Claims.claim` from top to bottom: it locks the keys, decides about one purchase after another
+on what it has read, so that each sees the result of those before it, and then writes everything at
+once. A claim that comes alone is a group of one.
 """
 
 from __future__ import annotations
@@ -55,7 +49,7 @@ from prefect_hailuo.ledger.database import (
 )
 from prefect_hailuo.ledger.tables import (
     IS_THIS,
-    Locked,
+    Counts,
     Texts,
     among,
     as_void,
@@ -75,205 +69,9 @@ from prefect_hailuo.ledger.tables import (
 )
 from prefect_hailuo.ledger.waiters import cancelled_among, keep_waiters, unwanted_among
 
-
-@dataclass
-class Draft:
-    """One locked key: what is known of it, with what is about to be written.
-
-    Args:
-        attempts: Its attempts in their order.
-        count: How many there ever were.
-        consented: How many there were when a consent was given, or 0.
-    """
-
-    attempts: list[Attempt]
-    count: int
-    consented: int
-
-    @property
-    def latest(self) -> Attempt | None:
-        """The attempt that counts."""
-        return latest_of(self.attempts)
-
-    def change(self, one: Attempt, **values: Any) -> Attempt:
-        """Let an attempt be another."""
-        changed = replace(one, **values)
-        self.attempts[self.attempts.index(one)] = changed
-        return changed
-
-
-@dataclass
-class Drafts:
-    """The keys of some purchases, locked.
-
-    Args:
-        by_key: Each key's.
-        made: The keys that no call had asked for before.
-    """
-
-    by_key: Mapping[str, Draft]
-    made: set[str]
-    _intents: list[dict[str, Any]] = field(default_factory=list)
-    _ambiguous: list[Attempt] = field(default_factory=list)
-
-    def intend(self, purchase: Purchase, now: float, until: float) -> Attempt:
-        """A new attempt, its caller's to POST until its lease ends."""
-        draft = self.by_key[purchase.key]
-        draft.count += 1
-        row = {
-            **purchase.asked(),
-            "number": draft.count,
-            "fate": Fate.INTENDED,
-            "owner": uuid4().hex,
-            "intended_at": now,
-            "lease_until": until,
-            "estimated_usd": purchase.estimated_usd,
-            "duplicate": False,
-            "adopted": False,
-        }
-        self._intents.append(row)
-        draft.attempts.append(mine := attempt_as_written(row))
-        return mine
-
-    def void_dead(self, connection: Connection, keys: Iterable[str]) -> None:
-        """Void the intents that stand in some keys' way: their owners never began to send.
-
-        At once, for what they reserved may then be spent.
-        """
-        ahead = [self.by_key[key].latest for key in set(keys)]
-        dead = [one for one in ahead if one is not None and one.fate is Fate.INTENDED]
-        for one in dead:
-            self.by_key[one.key].change(one, fate=Fate.FAILED, billed=Billed.NO)
-        if dead:
-            voided = update(attempt).where(IS_THIS, attempt.c.fate == Fate.INTENDED)
-            connection.execute(voided.values(as_void()), [this(one) for one in dead])
-
-    def make_ambiguous(self, one: Attempt) -> Attempt:
-        """An attempt that may have been sent by an owner who is dead."""
-        self._ambiguous.append(one)
-        return self.by_key[one.key].change(one, fate=Fate.AMBIGUOUS)
-
-    def write(self, connection: Connection) -> None:
-        """Write all of it down, in a few statements."""
-        if self._ambiguous:
-            changed = update(attempt).where(IS_THIS, attempt.c.fate == Fate.SENDING)
-            those = [this(one) for one in self._ambiguous]
-            connection.execute(changed.values(fate=Fate.AMBIGUOUS), those)
-        if self._intents:
-            connection.execute(insert(attempt), self._intents)
-            connection.execute(_COUNTED, self._counts())
-        self._forget_unused(connection)
-
-    def _counts(self) -> list[dict[str, Any]]:
-        keys = {row["key"] for row in self._intents}
-        return [{"this_key": key, "count": self.by_key[key].count} for key in sorted(keys)]
-
-    def _forget_unused(self, connection: Connection) -> None:
-        """Leave nothing of a purchase that was refused."""
-        unused = [key for key in self.made if not self.by_key[key].attempts]
-        if unused:
-            connection.execute(
-                delete(generation)
-                .where(among(connection, generation.c.key, unused))
-                .where(~exists().where(file.c.key == generation.c.key))
-            )
-
-
-_COUNTED = (
-    update(generation)
-    .where(generation.c.key == bindparam("this_key"))
-    .values(attempts=bindparam("count"))
-)
-
-
-def open_drafts(connection: Connection, keys: Iterable[str]) -> Drafts:
-    """Lock some keys, made if need be, and see what is known of them."""
-    wanted = sorted(set(keys))
-    made = make_keys(connection, wanted)
-    locked = lock_keys(connection, wanted)
-    while missing := [key for key in wanted if key not in locked]:
-        # Whoever had made it meanwhile has dropped it again.
-        made |= make_keys(connection, missing)
-        locked |= lock_keys(connection, missing)
-    return Drafts(_drafts(connection, locked, made), made)
-
-
-def _drafts(
-    connection: Connection, locked: Mapping[str, Locked], made: set[str]
-) -> dict[str, Draft]:
-    known = set(locked) - made
-    attempts = attempts_of_keys(connection, known) if known else {}
-    return {key: Draft(attempts.get(key, []), *counts) for key, counts in locked.items()}
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """Somebody who is about to send.
-
-    Args:
-        mine: The attempt, as its claim gave it.
-        lease_seconds: How long its owner counts as alive from now on.
-        run: Who claimed it.
-    """
-
-    mine: Attempt
-    lease_seconds: float
-    run: Run
-
-
-def begin_all(connection: Connection, those: Sequence[Beginning]) -> list[bool | Exception]:
-    """Let those begin to send whose attempts are still theirs, and still wanted."""
-    keys = {each.mine.key for each in those}
-    # A claim that finds the lease ended must not void what is being changed here.
-    lock_keys(connection, keys)
-    cancelled = cancelled_among(connection, (each.run for each in those))
-    unwanted = unwanted_among(connection, keys)
-    wanted = [each for each in those if each.mine.key not in unwanted]
-    begun = _begin(connection, [each for each in wanted if not each.run.among(cancelled)])
-    return [
-        was_cancelled(each.run) if each.run.among(cancelled) else each.mine.owner in begun
-        for each in those
-    ]
-
-
-def was_cancelled(run: Run) -> RunCancelledError:
-    """The error for a flow run that is known to be cancelled."""
-    return RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
-
-
-def _begin(connection: Connection, those: Sequence[Beginning]) -> set[str | None]:
-    """The owners of those that were theirs."""
-    begun: set[str | None] = set()
-    for seconds in {each.lease_seconds for each in those}:
-        mine = [each.mine for each in those if each.lease_seconds == seconds]
-        owners = [one.owner for one in mine if one.owner]
-        keys = [one.key for one in mine]
-        begun |= set((_beginning(connection, keys, owners=owners, seconds=seconds)).scalars())
-    return begun
-
-
-@prepared
-def _beginning(keys: Texts) -> Any:
-    # `sending` too: through a proxy, which is sent a request of its own first, it is asked twice
-    # for one POST.
-    held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
-    # An owner's name is of one attempt only; by the key it is found soon.
-    owned = keys.have(attempt.c.key) & keys.named("owners").have(attempt.c.owner)
-    return (
-        update(attempt)
-        .where(owned, held, attempt.c.lease_until > database_now())
-        .values(
-            fate=Fate.SENDING,
-            sent_at=database_now(),
-            lease_until=database_now() + bindparam("seconds", type_=Double),
-        )
-        .returning(attempt.c.owner)
-    )
-
-
 LEASE_SECONDS = 45.0
-"""How long an owner counts as alive, from its claim, and again from its first byte; longer than
-the POST's hard time limit, `fal.client.SUBMIT_SECONDS`."""
+"""How long an owner counts as alive from its claim, and again from its first byte: longer than the
+POST's hard time limit, `fal.client.SUBMIT_SECONDS`."""
 
 
 class Claims(Part):
@@ -291,45 +89,57 @@ class Claims(Part):
             HailuoError: An earlier attempt failed, and is not repeated unasked.
             LedgerError: The ledger cannot be written; nothing was bought.
         """
-        drafts = open_drafts(connection, (purchase.key for purchase in purchases))
-        # After the locks, for meanwhile a run may have been cancelled.
+        keys = open_keys(connection, (purchase.key for purchase in purchases))
+        # After the locks: a run may have been cancelled while they were waited for.
         cancelled = cancelled_among(connection, (purchase.run for purchase in purchases))
         now = now_in(connection)
         buying = [
             purchase
             for purchase in purchases
-            if _is_to_buy(purchase, drafts.by_key[purchase.key], now)
+            if _is_to_buy(purchase, keys.by_key[purchase.key], now)
         ]
-        drafts.void_dead(connection, (purchase.key for purchase in buying))
-        purses = open_budgets(connection, buying, now)
-        deciding = _Deciding(drafts, purses, cancelled, now)
+        keys.void_dead(connection, (purchase.key for purchase in buying))
+        budgets = open_budgets(connection, buying, now)
+        deciding = _Deciding(keys, budgets, cancelled, now)
         answers: Answers[Decision] = Answers(deciding.answer(purchase) for purchase in purchases)
-        close_budgets(connection, purses)
-        drafts.write(connection)
+        close_budgets(connection, budgets)
+        keys.write(connection)
         keep_waiters(connection, _decided(purchases, answers), now)
         return answers
 
     async def begin_sending(self, mine: Attempt, seconds: float, run: Run = NOBODY) -> bool:
-        """Turn an intent into a POST that may be on its way: the last thing before it is.
+        """Mark an attempt as sending: the last step before its POST.
 
         Args:
             mine: The attempt, as `claim` gave it.
-            seconds: The POST's hard time limit: so much of the lease is renewed at least.
+            seconds: The POST's hard time limit; the lease is extended beyond it.
             run: Who claimed it.
 
         Returns:
-            Whether the attempt is still the caller's and still wanted; if not, nothing may be
-            sent.
+            Whether the attempt is still the caller's and still wanted; if not, nothing may be sent.
 
         Raises:
             RunCancelledError: The flow run that asks was cancelled since.
         """
         lease_seconds = max(LEASE_SECONDS, 1.5 * seconds)
-        return await self._begin(Beginning(mine, lease_seconds, run))
+        return await self._begin(Sending(mine, lease_seconds, run))
 
     @writes_together
-    def _begin(self, connection: Connection, those: Sequence[Beginning]) -> Answers[bool]:
-        return Answers(begin_all(connection, those))
+    def _begin(self, connection: Connection, those: Sequence[Sending]) -> Answers[bool]:
+        """Mark as sending those whose attempts are still theirs, and still wanted."""
+        keys = {each.mine.key for each in those}
+        # A claim that finds the lease ended must not void an attempt that is being changed here.
+        lock_keys(connection, keys)
+        cancelled = cancelled_among(connection, (each.run for each in those))
+        unwanted = unwanted_among(connection, keys)
+        wanted = [each for each in those if each.mine.key not in unwanted]
+        begun = _mark_sending(
+            connection, [each for each in wanted if not each.run.among(cancelled)]
+        )
+        return Answers(
+            was_cancelled(each.run) if each.run.among(cancelled) else each.mine.owner in begun
+            for each in those
+        )
 
     @reads_together
     def latest(self, connection: Connection, keys: Sequence[str]) -> Answers[Attempt | None]:
@@ -364,18 +174,17 @@ class Claims(Part):
     ) -> bool:
         """Allow one more purchase of a key, in place of this one attempt.
 
-        It is a compare-and-swap on the attempt's number, and spent by the next attempt that may
-        have cost money, whoever makes it. If the attempt's own request turns up before, it is
-        void.
+        It is a compare-and-swap on the attempt's number. The next attempt that may have cost money
+        uses it up. It is void if the attempt's own request turns up before.
 
         Args:
             key: The generation's key.
             number: The attempt that may be replaced.
-            unfound: Whether that was allowed only because its request is not found: if it has
-                turned up since, nothing is allowed.
+            unfound: Whether it may be replaced only because its request was not found: then
+                nothing is allowed if the request has turned up since.
 
         Returns:
-            Whether that attempt still is the one that counts, and none that somebody is submitting.
+            Whether that attempt still is the one that counts, and is not being submitted.
         """
         lock_key(connection, key)
         latest = latest_attempt(connection, key)
@@ -396,10 +205,10 @@ _BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)
 
 @dataclass(frozen=True)
 class _Deciding:
-    """Decides about purchases, one after another: each sees what those before it came to."""
+    """Decides about purchases one after another: each sees the result of those before it."""
 
-    drafts: Drafts
-    purses: OpenBudgets
+    keys: LockedKeys
+    budgets: OpenBudgets
     cancelled: set[str]
     now: float
 
@@ -409,35 +218,35 @@ class _Deciding:
             # Nothing is bought, and nothing retried, for a run that is known to be cancelled.
             if purchase.run.among(self.cancelled):
                 return was_cancelled(purchase.run)
-            draft = self.drafts.by_key[purchase.key]
-            decision = _decide(purchase, draft, self.now)
+            key = self.keys.by_key[purchase.key]
+            decision = _decide(purchase, key, self.now)
             if decision is None:
                 return self._buy(purchase)
         except HailuoError as error:
             return error
         if isinstance(decision, Reconcile) and decision.attempt.fate is Fate.SENDING:
-            return Reconcile(self.drafts.make_ambiguous(decision.attempt))
+            return Reconcile(self.keys.make_ambiguous(decision.attempt))
         return decision
 
     def _buy(self, purchase: Purchase) -> Buy | Prepare:
         """Reserve the money and write the intent; nothing of it before the body is ready."""
         check_approved(purchase)
-        purse = self.purses[purchase.realm, purchase.scope]
+        budget = self.budgets[purchase.realm, purchase.scope]
         if not purchase.is_ready:
-            purse.check(purchase)
+            budget.check(purchase)
             return Prepare()
-        purse.take(purchase)
-        return Buy(self.drafts.intend(purchase, self.now, self.now + LEASE_SECONDS))
+        budget.take(purchase)
+        return Buy(self.keys.intend(purchase, self.now, self.now + LEASE_SECONDS))
 
 
-def _decide(purchase: Purchase, draft: Draft, now: float) -> Decision | None:
-    """What the table says, with consents, leases, accounts and the number of attempts looked at.
+def _decide(purchase: Purchase, key: LockedKey, now: float) -> Decision | None:
+    """What `RERUN` says, after consents, leases, accounts and the number of attempts.
 
     Returns:
         The decision; None where it is to be bought.
     """
-    latest = draft.latest
-    if latest is None or may_replace(draft.attempts, draft.consented):
+    latest = key.latest
+    if latest is None or may_replace(key.attempts, key.consented):
         return None
     alive = latest.lease_until > now
     match latest.rerun:
@@ -446,7 +255,7 @@ def _decide(purchase: Purchase, draft: Draft, now: float) -> Decision | None:
         case Rerun.RAISE:
             raise raised(latest)
         case Rerun.BUY:
-            check_number(latest, draft.attempts)
+            check_number(latest, key.attempts)
             return None
         case Rerun.WAIT_OR_BUY:
             return Wait(latest) if alive else None
@@ -465,9 +274,9 @@ def _decide(purchase: Purchase, draft: Draft, now: float) -> Decision | None:
             assert_never(latest.rerun)
 
 
-def _is_to_buy(purchase: Purchase, draft: Draft, now: float) -> bool:
+def _is_to_buy(purchase: Purchase, key: LockedKey, now: float) -> bool:
     try:
-        return _decide(purchase, draft, now) is None
+        return _decide(purchase, key, now) is None
     except HailuoError:
         return False
 
@@ -475,6 +284,185 @@ def _is_to_buy(purchase: Purchase, draft: Draft, now: float) -> bool:
 def _decided(
     purchases: Sequence[Purchase], answers: Sequence[Decision | Exception]
 ) -> list[Purchase]:
-    """Those that were not refused."""
+    """The purchases that were not refused."""
     pairs = zip(purchases, answers, strict=True)
     return [purchase for purchase, answer in pairs if not isinstance(answer, Exception)]
+
+
+@dataclass
+class LockedKey:
+    """A key whose row is locked: its attempts, with those that are about to be written.
+
+    Args:
+        attempts: Its attempts in their order.
+        count: How many there ever were.
+        consented: How many there were when a consent was given, or 0.
+    """
+
+    attempts: list[Attempt]
+    count: int
+    consented: int
+
+    @property
+    def latest(self) -> Attempt | None:
+        """The attempt that counts."""
+        return latest_of(self.attempts)
+
+    def change(self, one: Attempt, **values: Any) -> Attempt:
+        """Replace an attempt by a changed one."""
+        changed = replace(one, **values)
+        self.attempts[self.attempts.index(one)] = changed
+        return changed
+
+
+@dataclass
+class LockedKeys:
+    """The keys of some purchases, locked.
+
+    Args:
+        by_key: Each by its key.
+        made: The keys that nobody had asked for before.
+    """
+
+    by_key: Mapping[str, LockedKey]
+    made: set[str]
+    _intents: list[dict[str, Any]] = field(default_factory=list)
+    _ambiguous: list[Attempt] = field(default_factory=list)
+
+    def intend(self, purchase: Purchase, now: float, until: float) -> Attempt:
+        """Add a new attempt, which its caller may POST until its lease ends."""
+        key = self.by_key[purchase.key]
+        key.count += 1
+        row = {
+            **purchase.asked(),
+            "number": key.count,
+            "fate": Fate.INTENDED,
+            "owner": uuid4().hex,
+            "intended_at": now,
+            "lease_until": until,
+            "estimated_usd": purchase.estimated_usd,
+            "duplicate": False,
+            "adopted": False,
+        }
+        self._intents.append(row)
+        key.attempts.append(mine := attempt_as_written(row))
+        return mine
+
+    def void_dead(self, connection: Connection, keys: Iterable[str]) -> None:
+        """Void the intents that are the latest of some keys: their owners never began to send.
+
+        This is written at once, because the money that they reserved is free again.
+        """
+        ahead = [self.by_key[key].latest for key in set(keys)]
+        dead = [one for one in ahead if one is not None and one.fate is Fate.INTENDED]
+        for one in dead:
+            self.by_key[one.key].change(one, fate=Fate.FAILED, billed=Billed.NO)
+        if dead:
+            voided = update(attempt).where(IS_THIS, attempt.c.fate == Fate.INTENDED)
+            connection.execute(voided.values(as_void()), [this(one) for one in dead])
+
+    def make_ambiguous(self, one: Attempt) -> Attempt:
+        """Mark an attempt whose dead owner may have sent it."""
+        self._ambiguous.append(one)
+        return self.by_key[one.key].change(one, fate=Fate.AMBIGUOUS)
+
+    def write(self, connection: Connection) -> None:
+        """Write all of it down, in a few statements."""
+        if self._ambiguous:
+            changed = update(attempt).where(IS_THIS, attempt.c.fate == Fate.SENDING)
+            those = [this(one) for one in self._ambiguous]
+            connection.execute(changed.values(fate=Fate.AMBIGUOUS), those)
+        if self._intents:
+            connection.execute(insert(attempt), self._intents)
+            connection.execute(_COUNTED, self._counts())
+        self._forget_unused(connection)
+
+    def _counts(self) -> list[dict[str, Any]]:
+        keys = {row["key"] for row in self._intents}
+        return [{"this_key": key, "count": self.by_key[key].count} for key in sorted(keys)]
+
+    def _forget_unused(self, connection: Connection) -> None:
+        """Delete the new keys under which nothing is bought."""
+        unused = [key for key in self.made if not self.by_key[key].attempts]
+        if unused:
+            connection.execute(
+                delete(generation)
+                .where(among(connection, generation.c.key, unused))
+                .where(~exists().where(file.c.key == generation.c.key))
+            )
+
+
+_COUNTED = (
+    update(generation)
+    .where(generation.c.key == bindparam("this_key"))
+    .values(attempts=bindparam("count"))
+)
+
+
+def open_keys(connection: Connection, keys: Iterable[str]) -> LockedKeys:
+    """Lock some keys, which are made if they are new, and read their attempts."""
+    wanted = sorted(set(keys))
+    made = make_keys(connection, wanted)
+    locked = lock_keys(connection, wanted)
+    while missing := [key for key in wanted if key not in locked]:
+        # Another process made it, refused its purchase, and has deleted it again.
+        made |= make_keys(connection, missing)
+        locked |= lock_keys(connection, missing)
+    return LockedKeys(_opened(connection, locked, made), made)
+
+
+def _opened(
+    connection: Connection, locked: Mapping[str, Counts], made: set[str]
+) -> dict[str, LockedKey]:
+    known = set(locked) - made
+    attempts = attempts_of_keys(connection, known) if known else {}
+    return {key: LockedKey(attempts.get(key, []), *counts) for key, counts in locked.items()}
+
+
+@dataclass(frozen=True)
+class Sending:
+    """An owner that is about to send.
+
+    Args:
+        mine: The attempt, as its claim gave it.
+        lease_seconds: How long its owner counts as alive from now on.
+        run: Who claimed it.
+    """
+
+    mine: Attempt
+    lease_seconds: float
+    run: Run
+
+
+def was_cancelled(run: Run) -> RunCancelledError:
+    """The error for a flow run that is known to be cancelled."""
+    return RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
+
+
+def _mark_sending(connection: Connection, those: Sequence[Sending]) -> set[str | None]:
+    """Write it down; returns the owners whose attempts were still theirs."""
+    begun: set[str | None] = set()
+    for seconds in {each.lease_seconds for each in those}:
+        mine = [each.mine for each in those if each.lease_seconds == seconds]
+        owners = [one.owner for one in mine if one.owner]
+        keys = [one.key for one in mine]
+        begun |= set((_beginning(connection, keys, owners=owners, seconds=seconds)).scalars())
+    return begun
+
+
+@prepared
+def _beginning(keys: Texts) -> Any:
+    # `sending` too: a proxy gets a request of its own first, so one POST asks twice.
+    held = attempt.c.fate.in_([Fate.INTENDED, Fate.SENDING])
+    # The owner's name is unique, but the index is on the key.
+    owned = keys.have(attempt.c.key) & keys.named("owners").have(attempt.c.owner)
+    return (
+        update(attempt)
+        .where(owned, held, attempt.c.lease_until > database_now())
+        .values(
+            fate=Fate.SENDING,
+            sent_at=database_now(),
+            lease_until=database_now() + bindparam("seconds", type_=Double),
+        )
+        .returning(attempt.c.owner)
+    )

@@ -115,7 +115,7 @@ class Database:
         Raises:
             LedgerError: The ledger cannot be reached or written.
         """
-        return await self._run(lambda connection: work(connection, *args, **kwargs), writes=True)
+        return await self.run(lambda connection: work(connection, *args, **kwargs), writes=True)
 
     async def read(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -125,7 +125,7 @@ class Database:
         Raises:
             LedgerError: The ledger cannot be reached.
         """
-        return await self._run(lambda connection: work(connection, *args, **kwargs), writes=False)
+        return await self.run(lambda connection: work(connection, *args, **kwargs), writes=False)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -138,7 +138,8 @@ class Database:
         while self._retired:
             await self._retired.pop().close()
 
-    async def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+    async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Run a function in a transaction: see `write` and `read`."""
         try:
             # To its end, also where the caller is cancelled: an interrupted roll-back would leave
             # the database locked.
@@ -429,7 +430,7 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
 class Turns:
     """Lets so many in at once.
 
-    A connection pool's own patience is too short for thousands who wait in line, each of whom is
+    A connection pool's own patience is too short for thousands who wait in line, each of which is
     served soon: here, all wait for as long as others come through.
 
     Args:
@@ -571,63 +572,54 @@ class Part:
 
 PartT = TypeVar("PartT", bound=Part)
 
-Together = Callable[[PartT, Connection, Sequence[Item]], Answers[Answer]]
-"""A method that serves many callers in one transaction."""
+Work = Callable[Concatenate[PartT, Connection, P], T]
+Method = Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]]
 
 
-def writes(
-    work: Callable[Concatenate[PartT, Connection, P], T],
-) -> Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]]:
+def writes(work: Work[PartT, P, T]) -> Method[PartT, P, T]:
     """Let a method be a transaction: it gets the connection, and its callers await it."""
-
-    @wraps(work)
-    async def method(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._database.write(lambda each: work(self, each, *args, **kwargs))
-
-    return method
+    return _transaction(work, writes=True)
 
 
-def reads(
-    work: Callable[Concatenate[PartT, Connection, P], T],
-) -> Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]]:
+def reads(work: Work[PartT, P, T]) -> Method[PartT, P, T]:
     """The same for a method that changes nothing."""
+    return _transaction(work, writes=False)
 
+
+def _transaction(work: Work[PartT, P, T], *, writes: bool) -> Method[PartT, P, T]:
     @wraps(work)
     async def method(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._database.read(lambda each: work(self, each, *args, **kwargs))
+        run = self._database.run
+        return await run(lambda each: work(self, each, *args, **kwargs), writes=writes)
 
     return method
 
 
-def writes_together(
-    work: Together[PartT, Item, Answer],
-) -> Callable[[PartT, Item], Coroutine[Any, Any, Answer]]:
+Together = Callable[[PartT, Connection, Sequence[Item]], Answers[Answer]]
+One = Callable[[PartT, Item], Coroutine[Any, Any, Answer]]
+
+
+def writes_together(work: Together[PartT, Item, Answer]) -> One[PartT, Item, Answer]:
     """Let a method serve all who call it at once in one transaction.
 
     The method gets the items of all callers. Each caller passes one item, and awaits one answer.
     """
-
-    @wraps(work)
-    async def method(self: PartT, item: Item, /) -> Answer:
-        if work not in self._groups:
-            write = self._database.write
-            self._groups[work] = Group(lambda items: write(lambda each: work(self, each, items)))
-        group: Group[Item, Answer] = self._groups[work]
-        return await group(item)
-
-    return method
+    return _together(work, writes=True)
 
 
-def reads_together(
-    work: Together[PartT, Item, Answer],
-) -> Callable[[PartT, Item], Coroutine[Any, Any, Answer]]:
+def reads_together(work: Together[PartT, Item, Answer]) -> One[PartT, Item, Answer]:
     """The same for a method that changes nothing."""
+    return _together(work, writes=False)
 
+
+def _together(work: Together[PartT, Item, Answer], *, writes: bool) -> One[PartT, Item, Answer]:
     @wraps(work)
     async def method(self: PartT, item: Item, /) -> Answer:
         if work not in self._groups:
-            read = self._database.read
-            self._groups[work] = Group(lambda items: read(lambda each: work(self, each, items)))
+            run = self._database.run
+            self._groups[work] = Group(
+                lambda items: run(lambda each: work(self, each, items), writes=writes)
+            )
         group: Group[Item, Answer] = self._groups[work]
         return await group(item)
 
@@ -691,7 +683,8 @@ class Group(Generic[Item, Answer]):
         call: _Call[Item, Answer] = _Call(item, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._serving is None:
-            # A task of its own: whoever is cancelled does not interrupt the others' transaction.
+            # A task of its own, so that a cancelled caller does not interrupt the others'
+            # transaction.
             self._serving = asyncio.create_task(self._serve_all())
         with anyio.CancelScope(shield=True):
             await call.answer

@@ -1,12 +1,11 @@
-"""One ledger, with all that can be asked of it.
-
-The ledgers that a process has open: one engine each, shared by all that run on its loop.
-"""
+"""One ledger with all its parts, and the ledgers that a process has open."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import anyio
 from sqlalchemy import false, update
@@ -18,35 +17,32 @@ from prefect_hailuo.ledger.beginning import Beginnings
 from prefect_hailuo.ledger.budgets import Budgets, Spending
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.ledger.database import Database
-from prefect_hailuo.ledger.records import Files, Records, Told
+from prefect_hailuo.ledger.records import Completions, Files, Records
 from prefect_hailuo.ledger.search import Reconciling
 from prefect_hailuo.ledger.tables import attempt
-from prefect_hailuo.ledger.upkeep.exchange import Exchange, Pruning
-from prefect_hailuo.ledger.upkeep.reading import Reading, Unfinished
-from prefect_hailuo.ledger.upkeep.rebuild import Rebuilding
 from prefect_hailuo.ledger.waiters import Waiters
+
+if TYPE_CHECKING:
+    from prefect_hailuo.ledger.upkeep.exchange import Exchange, Pruning
+    from prefect_hailuo.ledger.upkeep.reading import Reading, Unfinished
+    from prefect_hailuo.ledger.upkeep.rebuild import Rebuilding
 
 
 class Ledger:
-    """A ledger; it is connected, and its tables made, when it is first used.
+    """A ledger. It is connected, and its tables are made, when it is first used.
 
     Args:
         address: Where it is.
 
     Attributes:
-        claims: Decides whether anything is bought.
-        records: Writes down what became of it.
-        files: Knows where the videos are.
-        waiters: Knows who waits.
-        told: Hears of what fal's calls told.
-        unfinished: Finds what was begun and not ended.
-        budgets: Knows what may be spent.
-        beginnings: Knows what this ledger cannot know.
-        reading: Answers people's questions.
+        claims: Decides what is to be bought.
+        records: Records what became of each attempt.
+        files: Knows where the videos are stored.
+        waiters: Knows which calls wait for which key.
+        completions: Waits for requests that another process records as completed.
+        budgets: What scopes may spend.
         spending: Adds up what was spent.
-        exchange: Writes all of it out, and takes it in again.
-        rebuilding: Writes it anew from fal's history.
-        pruning: Drops what can matter no more.
+        beginnings: Looks for purchases from before the ledger began.
     """
 
     def __init__(self, address: LedgerAddress) -> None:
@@ -56,18 +52,48 @@ class Ledger:
         self.records = Records(self.database)
         self.files = Files(self.database)
         self.waiters = Waiters(self.database)
-        self.told = Told(self.database)
-        self.unfinished = Unfinished(self.database)
+        self.completions = Completions(self.database)
         self.budgets = Budgets(self.database)
-        self.beginnings = Beginnings(self.database)
-        self.reading = Reading(self.database)
         self.spending = Spending(self.database)
-        self.exchange = Exchange(self.database)
-        self.rebuilding = Rebuilding(self.database)
-        self.pruning = Pruning(self.database)
+        self.beginnings = Beginnings(self.database)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Answers people's questions."""
+        from prefect_hailuo.ledger.upkeep.reading import Reading
+
+        return Reading(self.database)
+
+    @cached_property
+    def unfinished(self) -> Unfinished:
+        """Finds attempts that have not ended."""
+        from prefect_hailuo.ledger.upkeep.reading import Unfinished
+
+        return Unfinished(self.database)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """Exports the ledger, and merges an export into it."""
+        from prefect_hailuo.ledger.upkeep.exchange import Exchange
+
+        return Exchange(self.database)
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        """Deletes what can no longer matter."""
+        from prefect_hailuo.ledger.upkeep.exchange import Pruning
+
+        return Pruning(self.database)
+
+    @cached_property
+    def rebuilding(self) -> Rebuilding:
+        """Rebuilds the ledger from fal's history."""
+        from prefect_hailuo.ledger.upkeep.rebuild import Rebuilding
+
+        return Rebuilding(self.database)
 
     async def try_out(self) -> None:
-        """Make sure that it can be written to; it changes nothing.
+        """Check that the ledger can be written to; it changes nothing.
 
         Raises:
             LedgerError: It cannot.
@@ -90,7 +116,7 @@ class Ledger:
 
 
 RENEWAL_SECONDS = 30.0
-"""How often the leases of those who wait are prolonged; a quarter of a lease."""
+"""How often the leases of waiting calls are extended: a quarter of a lease."""
 
 
 class Ledgers:
@@ -106,18 +132,18 @@ class Ledgers:
         return self._open[address]
 
     async def close(self) -> None:
-        """Close those that are open; whoever wants one again opens it anew."""
+        """Close those that are open; one that is asked for again is opened anew."""
         while self._open:
             _, ledger = self._open.popitem()
             await ledger.close()
 
     async def keep_leases(self) -> None:
-        """Prolong the leases of this process's waiters, for ever."""
+        """Extend the leases of this process's waiting calls, for ever."""
         while True:
             await anyio.sleep(RENEWAL_SECONDS)
             for ledger in list(self._open.values()):
-                # The next time is soon enough; and what went wrong here would end the loop, with
-                # every job on it.
+                # The next time is soon enough, and an error here would end the loop with every job
+                # on it.
                 with suppress(Exception):
                     await ledger.waiters.renew()
 

@@ -1,14 +1,7 @@
-"""What became of an attempt, written down as it becomes known. Nothing here buys.
+"""What became of an attempt, recorded as it becomes known: tickets, results, failures, files.
 
-How long an endpoint's requests took, as the ledger recorded it.
-
-How attempts end otherwise than with a video, and what that says of the money.
-
-Where the video of a key is kept: one row a place.
-
-Giving attempts their tickets: one request is never given to two, and none is dropped.
-
-What fal's calls told of requests, and who waits to hear it: nobody has to ask fal.
+Nothing here buys. One request is never given to two attempts, and no ticket is dropped. Every
+change names the state that it changes, so that a writer that comes too late changes nothing.
 """
 
 from __future__ import annotations
@@ -54,6 +47,7 @@ from prefect_hailuo.ledger.tables import (
     Texts,
     add_attempt,
     add_like,
+    adopt_request,
     all_attempts,
     among,
     as_accepted,
@@ -82,11 +76,11 @@ from prefect_hailuo.models.video import Video
 from prefect_hailuo.ticket import Realm, Ticket
 
 LATEST = 50
-"""How many durations are asked for: more would tell of a time when fal was slower, or quicker."""
+"""How many durations are read: older ones are from times when fal was slower, or quicker."""
 
 
 BASES = {Billed.NO: "unbilled", Billed.YES: "estimate", Billed.UNKNOWN: "unknown"}
-"""What a cost is known by, where nothing but the end is known."""
+"""The basis of a cost, by the billing that an attempt ended with."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ class Ended:
     error: HailuoError
 
     def row(self) -> dict[str, Any]:
-        """The end, as parameters."""
+        """The end, as the parameters of the statement."""
         cancelled = isinstance(self.error, RequestCancelledError)
         return {
             **this(self.one),
@@ -114,7 +108,11 @@ def end_all(
     from_fates: Sequence[Fate],
     *held: ColumnElement[bool],
 ) -> bool:
-    """Write down some attempts' ends; whether the only one still was as the conditions say."""
+    """Record how some attempts ended.
+
+    Returns:
+        For a single attempt, whether it still was as the conditions say.
+    """
     lock_keys(connection, {each.one.key for each in those})
     basis = bindparam("new_basis", type_=attempt.c.cost_basis.type)
     ending = update(attempt).where(IS_THIS, is_one_of(attempt.c.fate, from_fates), *held)
@@ -156,21 +154,21 @@ class Files(Part):
     @writes
     def add(self, connection: Connection, one: Attempt, video: Video) -> None:
         """Write down another place that holds a copy."""
-        # As whoever stores it does: a new row of a file locks its key's row anyway, but late.
+        # First, as `stored` does: a new row of a file locks its key's row anyway, but late.
         lock_key(connection, one.key)
-        put_files(connection, [Kept(one, video)])
+        put_files(connection, [StoredVideo(one, video)])
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredVideo:
     """An attempt's video, in some place."""
 
     one: Attempt
     video: Video
 
 
-def put_files(connection: Connection, those: Sequence[Kept]) -> None:
-    """Write down where videos are; what is known of the attempt that counts is not replaced."""
+def put_files(connection: Connection, those: Sequence[StoredVideo]) -> None:
+    """Record where videos are. The file of the attempt that counts is not replaced by another's."""
     counted = _counted(connection, {each.one.key for each in those})
     rows = [
         {
@@ -245,36 +243,6 @@ def _owners(ids: Texts) -> Any:
     return select(attempt).where(realms.have(attempt.c.realm), ids.have(attempt.c.request_id))
 
 
-def accept_all(connection: Connection, those: Sequence[Accepted]) -> list[Attempt]:
-    """Give each attempt its ticket; the attempts that hold them then.
-
-    The ticket of an attempt that was given another request becomes a further attempt, shown as a
-    duplicate.
-    """
-    keys = {each.mine.key for each in those}
-    locked = lock_keys(connection, keys)
-    owners = owners_of(connection, (each.request for each in those))
-    attempts = attempts_of_keys(connection, keys)
-    now = now_in(connection)
-    given: list[Attempt] = []
-    for each in those:
-        if each.request in owners:
-            continue
-        siblings = attempts[each.mine.key]
-        here = [one for one in siblings if one.number == each.mine.number and not one.request_id]
-        if here:
-            one = _given(here[0], each.ticket, siblings, now)
-            siblings[siblings.index(here[0])] = one
-            given.append(one)
-        else:
-            one = add_like(connection, each.mine, each.ticket, duplicate=True, adopted=False)
-            siblings.append(one)
-        owners[each.request] = one
-    _write(connection, given)
-    void_consents(connection, given, locked)
-    return [owners[each.request] for each in those]
-
-
 def adopt(connection: Connection, one: Attempt, ticket: Ticket) -> Attempt | None:
     """Give an attempt a request that a person names; None where that cannot be."""
     lock_key(connection, one.key)
@@ -286,15 +254,15 @@ def adopt(connection: Connection, one: Attempt, ticket: Ticket) -> Attempt | Non
     latest = latest_attempt(connection, one.key)
     if latest is None or latest.number != one.number:
         return None
-    if one.request_id is None and (given := _adopted(connection, one, ticket)) is not None:
+    if one.request_id is None and (given := adopt_request(connection, one, ticket)) is not None:
         return given
     return add_like(connection, one, ticket, duplicate=False, adopted=True)
 
 
 def _given(one: Attempt, ticket: Ticket, siblings: Sequence[Attempt], now: float) -> Attempt:
-    """An attempt with its ticket, whatever it was taken for meanwhile: there is a request now.
+    """An attempt with its ticket, whatever was recorded of it meanwhile: there is a request now.
 
-    A late owner's request is shown as a duplicate, if a later attempt has one that cost money.
+    If a later attempt has a request that may have cost money, this one is shown as a duplicate.
     """
     replaced = any(
         later.number > one.number and later.request_id and later.billed is not Billed.NO
@@ -341,7 +309,7 @@ def _write(connection: Connection, given: Sequence[Attempt]) -> None:
 
 
 def _revive(connection: Connection, owner: Attempt, ticket: Ticket) -> Attempt:
-    """An attempt whose request a person has found to be good, though it was taken for failed."""
+    """Reopen an attempt that was recorded as failed, if a person found its request good."""
     if owner.fate not in (Fate.FAILED, Fate.CANCELLED):
         return owner
     changed = connection.execute(
@@ -351,32 +319,18 @@ def _revive(connection: Connection, owner: Attempt, ticket: Ticket) -> Attempt:
     return attempt_of(changed.mappings().one())
 
 
-def _adopted(connection: Connection, one: Attempt, ticket: Ticket) -> Attempt | None:
-    values: dict[str, Any] = {**as_accepted(ticket), "adopted": True}
-    missing = attempt.c.request_id.is_(None)
-    changed = connection.execute(
-        update(attempt).where(is_attempt(one), missing).values(values).returning(attempt)
-    )
-    row = changed.mappings().first()
-    if row is None:
-        return None
-    void_consent(connection, one)
-    return attempt_of(row)
-
-
 UNKNOWN = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
-"""Fates in which it is open, for all but the owner, whether there is a request."""
+"""Fates in which only the owner can know whether there is a request."""
 
 OPEN = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.CANCELLED)
-"""Fates that an outcome may still change; a cancellation whose cost is open may end in a video."""
+"""Fates that an outcome may still change: a cancelled request may still end in a video."""
 
 
 class Records(Part):
-    """Writes outcomes.
+    """Records outcomes.
 
-    Every change names the state that it changes, so that whoever comes late changes nothing. Those
-    that a claim may make too lock the generation's row first, as it does. What comes at once is
-    written down in one transaction.
+    Changes that a claim may make too lock the generation's row first, as a claim does. Calls that
+    come at once share one transaction.
 
     """
 
@@ -393,12 +347,40 @@ class Records(Part):
 
     @writes_together
     def _accept(self, connection: Connection, those: Sequence[Accepted]) -> Answers[Attempt]:
-        return Answers(accept_all(connection, those))
+        """Give each attempt its ticket; returns the attempts that hold the tickets.
+
+        The ticket of an attempt that was given another request becomes a further attempt, shown as
+        a duplicate.
+        """
+        keys = {each.mine.key for each in those}
+        locked = lock_keys(connection, keys)
+        owners = owners_of(connection, (each.request for each in those))
+        attempts = attempts_of_keys(connection, keys)
+        now = now_in(connection)
+        given: list[Attempt] = []
+        for each in those:
+            if each.request in owners:
+                continue
+            siblings = attempts[each.mine.key]
+            here = [
+                one for one in siblings if one.number == each.mine.number and not one.request_id
+            ]
+            if here:
+                one = _given(here[0], each.ticket, siblings, now)
+                siblings[siblings.index(here[0])] = one
+                given.append(one)
+            else:
+                one = add_like(connection, each.mine, each.ticket, duplicate=True, adopted=False)
+                siblings.append(one)
+            owners[each.request] = one
+        _write(connection, given)
+        void_consents(connection, given, locked)
+        return Answers(owners[each.request] for each in those)
 
     async def refused(self, mine: Attempt, error: HailuoError) -> None:
-        """Write down that nothing was accepted: no connection stood, or fal refused for certain.
+        """Record that nothing was accepted: no connection stood, or fal refused for certain.
 
-        Its owner knows, also one that was frozen and whose attempt others call ambiguous by now.
+        The owner knows this for certain, also if others have marked its attempt ambiguous.
         """
         await self._refuse(Ended(mine, error))
 
@@ -408,7 +390,7 @@ class Records(Part):
         return Answers([None] * len(those))
 
     async def answer_lost(self, mine: Attempt, error: HailuoError) -> None:
-        """Write down that the POST went out and its answer was lost."""
+        """Record that the POST was sent and its answer was lost."""
         await self._lose(Ended(mine, error))
 
     @writes_together
@@ -419,7 +401,7 @@ class Records(Part):
         return Answers([None] * len(those))
 
     async def succeeded(self, one: Attempt, output: Output, completed: Completed) -> None:
-        """Write down a result: from here on the money is known to be spent."""
+        """Record a result: now the money is known to be spent."""
         await self._succeed(_Result(one, output, completed))
 
     @writes_together
@@ -438,20 +420,20 @@ class Records(Part):
         # What is known of the money stays: a video, or a request that never left the queue.
         unsettled = attempt.c.billed.is_(None) | (attempt.c.billed == Billed.UNKNOWN)
         end_all(connection, those, OPEN, unsettled)
-        # Whoever waited has an error in the video's place.
+        # The calls that waited get the error.
         end_waiters(connection, {each.one.key for each in those})
         return Answers([None] * len(those))
 
     async def stored(self, one: Attempt, video: Video) -> None:
         """Write down where a video is kept."""
-        await self._store(Kept(one, video))
+        await self._store(StoredVideo(one, video))
 
     @writes_together
-    def _store(self, connection: Connection, those: Sequence[Kept]) -> Answers[None]:
+    def _store(self, connection: Connection, those: Sequence[StoredVideo]) -> Answers[None]:
         keys = {each.one.key for each in those}
         locked = lock_keys(connection, keys)
         connection.execute(_STORING, [this(each.one) for each in those])
-        end_waiters(connection, keys)  # whoever waited has what it wanted
+        end_waiters(connection, keys)  # the calls that waited get the video
         void_consents(connection, (each.one for each in those), locked)
         put_files(connection, those)
         return Answers([None] * len(those))
@@ -467,16 +449,16 @@ class Records(Part):
 
     @writes
     def found(self, connection: Connection, purchase: Purchase, video: Video) -> None:
-        """Write down a stored video that this ledger never saw: nothing is to be bought."""
+        """Record a stored video that this ledger did not know: it need not be bought."""
         lock_or_make_key(connection, purchase.key)
         owned = owned_requests(connection, purchase.realm, [video.request_id])
         if not owned and latest_attempt(connection, purchase.key) is None:
             one = add_attempt(connection, from_file(purchase, video))
-            put_files(connection, [Kept(one, video)])
+            put_files(connection, [StoredVideo(one, video)])
 
     @writes
     def parked(self, connection: Connection, one: Attempt, because: str) -> bool:
-        """Write down that a person has to decide.
+        """Park an attempt: a person has to decide.
 
         Returns:
             Whether the attempt still was as it was seen.
@@ -491,7 +473,7 @@ class Records(Part):
 
     @writes
     def abandoned(self, connection: Connection, one: Attempt, error: HailuoError) -> bool:
-        """Give an attempt up, whatever became of it; it counts as spent.
+        """Give an attempt up, whatever became of it. Its money counts as spent.
 
         Returns:
             Whether it still was as it was seen.
@@ -508,11 +490,11 @@ class Records(Part):
         try:
             return await self._database.write(adopt, one, ticket)
         except IntegrityError:
-            # In this very moment the request was given to an equal attempt: now that is seen.
+            # The request was given to an equal attempt at the same moment: now that is seen.
             return await self._database.write(adopt, one, ticket)
 
     async def durations(self, endpoint: str) -> list[float]:
-        """How long fal said that the latest stored requests of an endpoint ran, the latest last.
+        """How many seconds the latest stored requests of an endpoint ran, by fal; the latest last.
 
         Args:
             endpoint: fal's endpoint id.
@@ -564,7 +546,7 @@ _SUCCEEDING = (
         output=bindparam("new_output"),
         completed=bindparam("new_completed"),
         cost_usd=attempt.c.estimated_usd,
-        # What fal charged for one request only an administrator's key can ask.
+        # Only an administrator's key can ask what fal charged.
         cost_basis="estimate",
         error=None,
         parked_at=None,
@@ -586,14 +568,14 @@ _LOSING = (
 
 
 LOOK_SECONDS = 1.0
-"""How often the ledger is looked at for all that a process waits for."""
+"""How often the ledger is asked about the requests that a process waits for."""
 
 LOOKED_FOR_A_SECOND = 2_000
-"""How many requests are looked for in a second: of more, all are looked for less often."""
+"""How many requests are asked about in a second; with more, each is asked about less often."""
 
 
-class Told(Part):
-    """Hears of ends that somebody else has written down.
+class Completions(Part):
+    """Completions of requests, which another process may have recorded: nobody has to ask fal.
 
     Args:
         database: The ledger's.
@@ -606,7 +588,7 @@ class Told(Part):
 
     @writes
     def note(self, connection: Connection, one: Attempt, completed: Completed) -> None:
-        """Write down that a request is over, where its result is yet to be asked for."""
+        """Record that a request is over, when its result is not collected yet."""
         news = attempt.c.completed.is_(None) & (attempt.c.fate == Fate.SUBMITTED)
         connection.execute(
             update(attempt)
@@ -616,7 +598,7 @@ class Told(Part):
 
     @reads
     def output_of(self, connection: Connection, ticket: Ticket) -> Output | None:
-        """A request's result, if it is written down."""
+        """A request's result, if it is recorded."""
         mine = (attempt.c.realm == ticket.realm) & (attempt.c.request_id == ticket.request_id)
         found = (connection.execute(select(attempt.c.output).where(mine))).scalar()
         return None if found is None else Output.model_validate(found)
@@ -633,7 +615,7 @@ class Told(Part):
     def over(
         self, connection: Connection, requests: Collection[Request]
     ) -> dict[Request, Completed]:
-        """Those of some requests that are over, and how they ended."""
+        """The requests among some that are over, and how they ended."""
         wanted = set(requests)
         if not wanted:
             return {}
@@ -649,7 +631,7 @@ class Told(Part):
         return {each: ended[each] for each in wanted if each in ended}
 
     async def hear(self, request: Request) -> Completed:
-        """Wait until the ledger says that a request is over: one question for all who wait."""
+        """Wait until the ledger says that a request is over; one query serves all who wait."""
         mine: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
         self._waited[request].add(mine)
         if self._looking is None:
@@ -666,7 +648,7 @@ class Told(Part):
 
     async def _look(self) -> None:
         while True:
-            # What goes wrong here may pass, and fal is asked now and then all the same.
+            # An error here may pass, and fal is asked now and then all the same.
             with suppress(Exception):
                 for request, completed in (await self.over(tuple(self._waited))).items():
                     for each in self._waited.get(request, ()):

@@ -1,9 +1,9 @@
-"""Looking for requests whose tickets were lost, in fal's own request history.
+"""The search for requests whose tickets were lost, in fal's request history.
 
-Only a clear case is one: as many unclaimed requests of the very same input, sent in the right
-window, as there are attempts that miss one, and nobody alive who might still claim one of them.
-Equal requests are interchangeable, so that which attempt is given which does not matter. Anything
-else is no evidence.
+A request is adopted only if the case is clear: the history shows as many unclaimed requests with
+this input, sent in the right window, as there are attempts that miss one, and no living owner may
+still claim one of them. Equal requests are interchangeable, so it does not matter which attempt
+gets which. Anything else is no evidence.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
@@ -30,13 +30,11 @@ from prefect_hailuo.ledger.attempt import (
 )
 from prefect_hailuo.ledger.database import Database
 from prefect_hailuo.ledger.tables import (
-    as_accepted,
+    adopt_request,
     attempt,
-    is_attempt,
     lock_keys,
     now_in,
     owned_requests,
-    void_consent,
 )
 from prefect_hailuo.models.catalogue import find_input_class
 from prefect_hailuo.models.image import with_identities
@@ -46,8 +44,8 @@ WINDOW_MARGIN = timedelta(seconds=15)
 """How far fal's `sent_at` may be off, beyond what its `Date` header tells."""
 
 END_MARGIN = timedelta(hours=1)
-"""How far beyond the windows the history is read, so that little depends on fal's clock, or on
-whether it goes by the end of a request; bounded, for an account may send much in a month."""
+"""How far beyond the windows the history is read, because fal's clock may differ, or fal may go by
+the end of a request. It is bounded, because an account may send much in a month."""
 
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -84,14 +82,14 @@ class Reconciling:
         self._clock: Clock = clock or SystemClock()
 
     async def search(self, one: Attempt, seconds: float = RECONCILE_SECONDS) -> Finding:
-        """Look for an attempt's request, again and again for a while, for the history may lag.
+        """Look for an attempt's request repeatedly for a while, because the history may lag.
 
         Args:
             one: An ambiguous attempt.
-            seconds: How long, counted from its POST; it is looked for once in any case.
+            seconds: How long, counted from its POST; there is always at least one look.
         """
         age = await self._database.read(now_in) - (one.sent_at or one.intended_at)
-        # Never for longer than that, also where the database's clock was set back meanwhile.
+        # Never longer than that, also if the database's clock was set back meanwhile.
         deadline = Deadline(min(seconds, seconds - age), self._clock)
         pause = FIRST_PAUSE_SECONDS
         while not (finding := await self.look(one)).adopted and not deadline.passed:
@@ -176,7 +174,7 @@ def window_of(one: Attempt) -> Window:
 
 
 def _group(connection: Connection, one: Attempt) -> list[Attempt] | None:
-    """The attempts that a request in this one's window may belong to; None if it misses none."""
+    """The attempts that may own a request in this one's window; None if it has its request."""
     found = connection.execute(
         select(attempt).where(
             attempt.c.realm == one.realm,
@@ -206,8 +204,9 @@ def _pair_off(
 ) -> Finding:
     """Give the requests in the history to the attempts that miss one, if it is a clear case.
 
-    All is looked up anew in this transaction: since the history was read, an owner may have come
-    with its ticket. Whoever began to send since then is in the group, and if alive, in the way.
+    Everything is read again in this transaction, because an owner may have recorded its ticket
+    since the history was read. An owner that has begun to send since then is in the group; while it
+    is alive, nothing is clear.
     """
     now = now_in(connection)
     if any(each.fate is Fate.SENDING and each.lease_until > now for each in group):
@@ -220,7 +219,7 @@ def _pair_off(
     if pairs is None:
         return Finding(adopted=False, because=_unclear(len(equal), len(group)))
     for missing, request in pairs:
-        _adopt(connection, missing, request)
+        adopt_request(connection, missing, ticket_of(missing, request))
     return Finding(adopted=True)
 
 
@@ -269,16 +268,6 @@ def _unclear(requests: int, attempts: int) -> str:
         f"fal's history shows {many} of this input in the time of its POST that nobody claims, "
         f"and {few} one."
     )
-
-
-def _adopt(connection: Connection, missing: Attempt, request: PastRequest) -> None:
-    ticket = ticket_of(missing, request)
-    connection.execute(
-        update(attempt)
-        .where(is_attempt(missing), attempt.c.request_id.is_(None))
-        .values({**as_accepted(ticket), "adopted": True})
-    )
-    void_consent(connection, missing)
 
 
 def ticket_of(one: Attempt, request: PastRequest) -> Ticket:

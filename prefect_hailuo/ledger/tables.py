@@ -1,16 +1,12 @@
-"""The ledger's tables, and its way to write money, time and JSON.
+"""The ledger's tables, and the statements that more than one of its modules uses.
 
-Statements that are made once for each kind of database, and run many times.
+**Locks.** A transaction that locks several keys does so in one statement and in the keys' order, so
+that no two transactions lock each other out: first all keys, then attempts and waiters, then the
+budgets of scopes.
 
-To make one, and to find out that it is the same as before, takes SQLAlchemy three times as long as
-SQLite takes to run it.
-
-Rows of attempts that are made of what is known otherwise than from a POST.
-
-The few statements that more than one part of the ledger makes.
-
-Whoever locks several keys does so in one statement, in the keys' order, so that no two transactions
-lock each other out: all keys first, then attempts and waiters, then the scopes of budgets.
+**Prepared statements.** `prepared` makes a statement once for each kind of database. To make one,
+and to find out that it is the same as before, takes SQLAlchemy three times as long as SQLite takes
+to run it.
 """
 
 from __future__ import annotations
@@ -305,7 +301,7 @@ def prepared(make: Callable[[Texts], Any]) -> Execute:
 
 
 UNBILLED = {"billed": Billed.NO, "cost_usd": 0, "cost_basis": "unbilled"}
-"""What a row says of an attempt that cost nothing: its money is released."""
+"""The columns of an attempt that cost nothing: its money is released."""
 
 
 NEWLY_SUBMITTED: dict[str, Any] = {
@@ -318,11 +314,11 @@ NEWLY_SUBMITTED: dict[str, Any] = {
     "cost_usd": None,
     "cost_basis": None,
 }
-"""What a row says of an attempt which has just been given a request, whatever it said before."""
+"""The columns of an attempt that has just been given a request, whatever they were before."""
 
 
 def as_accepted(ticket: Ticket) -> dict[str, Any]:
-    """What a row says of an attempt whose request is known."""
+    """The columns of an attempt whose request is known."""
     return {
         **NEWLY_SUBMITTED,
         "request_id": ticket.request_id,
@@ -332,7 +328,7 @@ def as_accepted(ticket: Ticket) -> dict[str, Any]:
 
 
 def as_void() -> dict[str, Any]:
-    """What a row says of an intent whose owner never began to send, and after this cannot."""
+    """The columns of an intent whose owner never began to send, and now cannot any more."""
     return {
         **UNBILLED,
         "fate": Fate.FAILED,
@@ -369,7 +365,7 @@ def add_attempt(connection: Connection, row: dict[str, Any]) -> Attempt:
 
 
 def attempt_as_written(row: Mapping[str, Any]) -> Attempt:
-    """The attempt of a row that is about to be written, as it will be read."""
+    """The attempt that will be read from a row which is about to be written."""
     usd = row["estimated_usd"]
     # In whole millionths of a dollar, as the table keeps it.
     read = usd and Decimal(int((usd * MICRODOLLARS).to_integral_value())) / MICRODOLLARS
@@ -385,7 +381,7 @@ def _copied(like: Attempt) -> dict[str, Any]:
 
 
 def from_file(purchase: Purchase, video: Video) -> dict[str, Any]:
-    """The attempt that a stored video's own record tells of."""
+    """The row of an attempt, made from a stored video's own record."""
     bought_at = (video.submitted_at or video.stored_at).timestamp()
     return {
         **purchase.asked(),
@@ -409,11 +405,11 @@ def from_file(purchase: Purchase, video: Video) -> dict[str, Any]:
 
 
 IS_THIS = (attempt.c.key == bindparam("this_key")) & (attempt.c.number == bindparam("this_number"))
-"""The condition that a row is the attempt which `this` names: for many at once."""
+"""The condition that a row is the attempt that `this` names, in statements about many."""
 
 
-class Locked(NamedTuple):
-    """What a generation's row says, once it is locked.
+class Counts(NamedTuple):
+    """The counts in a generation's row, once it is locked.
 
     Args:
         attempts: How many attempts there were.
@@ -433,20 +429,19 @@ _NOW = select(database_now())
 
 
 def now_in(connection: Connection) -> float:
-    """The database's time; to be asked after the locks, for waiting for them took some."""
+    """The database's time. Ask after the locks are held, because waiting for them takes time."""
     return float((connection.execute(_NOW)).scalar_one())
 
 
-def lock_key(connection: Connection, key: str) -> int:
-    """Lock a generation's row; how many attempts there were when a consent was given, or 0."""
-    locked = lock_keys(connection, [key])
-    return locked[key].consented if key in locked else 0
+def lock_key(connection: Connection, key: str) -> None:
+    """Lock a generation's row, if there is one."""
+    lock_keys(connection, [key])
 
 
-def lock_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Locked]:
+def lock_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Counts]:
     """Lock the rows of some generations, those that there are."""
     found = _locking(connection, keys)
-    return {key: Locked(attempts, consented) for key, attempts, consented in found}
+    return {key: Counts(attempts, consented) for key, attempts, consented in found}
 
 
 @prepared
@@ -466,7 +461,7 @@ def lock_or_make_key(connection: Connection, key: str) -> None:
 
 
 def make_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
-    """Make the rows of generations that are not there yet, in their order; those that were made."""
+    """Make the rows of the generations that have none yet; returns the keys that were made."""
     return set((_making(connection, sorted(set(keys)))).scalars())
 
 
@@ -512,7 +507,7 @@ def latest_attempt(connection: Connection, key: str) -> Attempt | None:
 
 
 def owned_requests(connection: Connection, realm: Realm, request_ids: Collection[str]) -> set[str]:
-    """Those of some requests that attempts have: one request is never given to two."""
+    """The requests among some that belong to attempts: one request is never given to two."""
     found = connection.execute(
         select(attempt.c.request_id).where(
             attempt.c.realm == realm, among(connection, attempt.c.request_id, request_ids)
@@ -522,19 +517,34 @@ def owned_requests(connection: Connection, realm: Realm, request_ids: Collection
 
 
 def void_consent(connection: Connection, found: Attempt) -> None:
-    """A request has turned up: a consent to replace it was given for its not being there."""
+    """A request has turned up: a consent that was given because it was missing is void."""
     connection.execute(
         update(generation)
-        # That of the attempt which replaces it may still fail at no cost.
+        # Also if the attempt that replaces it is there: that one may still fail at no cost.
         .where(generation.c.key == found.key, generation.c.consented >= found.number)
         .values(consented=0)
     )
 
 
+def adopt_request(connection: Connection, one: Attempt, ticket: Ticket) -> Attempt | None:
+    """Give an attempt a request that was found; None where it has one already."""
+    changed = connection.execute(
+        update(attempt)
+        .where(is_attempt(one), attempt.c.request_id.is_(None))
+        .values({**as_accepted(ticket), "adopted": True})
+        .returning(attempt)
+    )
+    row = changed.mappings().first()
+    if row is None:
+        return None
+    void_consent(connection, one)
+    return attempt_of(row)
+
+
 def void_consents(
-    connection: Connection, found: Iterable[Attempt], locked: dict[str, Locked]
+    connection: Connection, found: Iterable[Attempt], locked: dict[str, Counts]
 ) -> None:
-    """The same for many, whose keys are locked: hardly ever is there any."""
+    """The same for many whose keys are locked; hardly any has a consent."""
     for one in found:
         if one.key in locked and locked[one.key].consented >= one.number:
             void_consent(connection, one)
@@ -546,7 +556,7 @@ def is_attempt(one: Attempt) -> ColumnElement[bool]:
 
 
 def insert_once(connection: Connection, table: Table) -> Any:
-    """An INSERT that lets a row be which is there already."""
+    """An INSERT that leaves a row alone that is there already."""
     return texts_for(connection).insert(table).on_conflict_do_nothing()
 
 

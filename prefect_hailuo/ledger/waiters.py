@@ -1,4 +1,4 @@
-"""Who waits for what: a request is cancelled only when nobody wants it any more."""
+"""The calls that wait for a key. A request is cancelled only when none of them wants it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from prefect_hailuo.ledger.tables import (
 from prefect_hailuo.ticket import Realm
 
 WAITER_LEASE_SECONDS = 120.0
-"""How long a waiter counts as waiting; its process renews it."""
+"""How long a waiting call counts as alive; its process extends it."""
 
 RENEWED_AT_ONCE = 1_000
-"""How many waiters' leases are prolonged in one transaction: others want the ledger, too."""
+"""How many leases are extended in one transaction: others want the ledger, too."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Waiting:
 
 
 def keep_waiters(connection: Connection, purchases: Sequence[Purchase], now: float) -> None:
-    """Write down that some calls wait, or that they still do."""
+    """Record the calls that wait, if they are not recorded yet."""
     rows = [
         {
             "id": purchase.waiter,
@@ -67,7 +67,7 @@ def keep_waiters(connection: Connection, purchases: Sequence[Purchase], now: flo
 
 
 def end_waiters(connection: Connection, keys: Collection[str]) -> None:
-    """Write down that whoever waited for some keys has a video, or an error in its place."""
+    """Record that the calls that waited for some keys have a video or an error."""
     if texts_for(connection).postgresql:  # in their order, before they are changed
         _locking(connection, keys)
     _ending(connection, keys)
@@ -88,7 +88,7 @@ def _waiting_for(keys: Texts) -> ColumnElement[bool]:
 
 
 def cancelled_among(connection: Connection, runs: Iterable[Run]) -> set[str]:
-    """Those of the flow runs that are known to be cancelled."""
+    """The flow runs that are known to be cancelled."""
     ids = {each for run in runs for each in run.ids}
     if not ids:
         return set()
@@ -102,7 +102,7 @@ def _cancelled(flow_runs: Texts) -> Any:
 
 
 def unwanted_among(connection: Connection, keys: Collection[str]) -> set[str]:
-    """Those of some keys for which there were waiters, and all of them were cancelled."""
+    """The keys among some that calls waited for, and all of these calls were cancelled."""
     return set((_given_up(connection, keys)).scalars())
 
 
@@ -120,8 +120,8 @@ def _given_up(keys: Texts) -> Any:
 class Waiters(Part):
     """The calls that wait for a video, and what becomes of it when none does.
 
-    A waiter counts as wanting until the video is stored, or its flow run was cancelled: one that
-    failed, crashed, or was never heard of again, wants its video.
+    A waiter wants its video until that is stored, or until its flow run is cancelled. One that
+    failed, crashed or vanished still wants it.
 
     Args:
         database: The ledger's.
@@ -141,7 +141,7 @@ class Waiters(Part):
             self._alive.discard(name)
 
     async def renew(self) -> None:
-        """Prolong the leases of this process's waiters."""
+        """Extend the leases of this process's waiters."""
         alive = sorted(self._alive)
         for start in range(0, len(alive), RENEWED_AT_ONCE):
             await self._renew(alive[start : start + RENEWED_AT_ONCE])
@@ -156,7 +156,7 @@ class Waiters(Part):
 
     @reads_together
     def is_unwanted(self, connection: Connection, keys: Sequence[str]) -> Answers[bool]:
-        """Whether there were waiters for a key, and all of them were cancelled."""
+        """Whether calls waited for a key, and all of them were cancelled."""
         unwanted = unwanted_among(connection, keys)
         return Answers(key in unwanted for key in keys)
 
@@ -183,9 +183,9 @@ class Waiters(Part):
 
     @writes
     def reinstate(self, connection: Connection, flow_runs: Collection[str]) -> None:
-        """Note that flow runs which were cancelled run again after all, and want what they wanted.
+        """Record that cancelled flow runs run again, and want what they wanted.
 
-        Else a call of theirs that still waits could claim, and never send.
+        Otherwise a call of theirs that still waits could claim, and never send.
         """
         connection.execute(cancelled_run.delete().where(cancelled_run.c.flow_run_id.in_(flow_runs)))
         those = _of_runs(flow_runs) & waiter.c.ended_at.is_(None)
@@ -214,8 +214,8 @@ class Waiters(Part):
 
     @reads
     def unwanted(self, connection: Connection, realm: Realm) -> list[Attempt]:
-        """The submitted attempts whose waiters were all cancelled, and fal was not told yet."""
-        # In one question, for PostgreSQL takes no more than 32,767 parameters.
+        """The submitted attempts that nobody wants any more, and fal was not asked to cancel."""
+        # As a subquery: PostgreSQL takes no more than 32,767 parameters.
         cancelled = select(waiter.c.key).where(
             waiter.c.realm == realm, waiter.c.cancelled_at.is_not(None)
         )
@@ -237,15 +237,16 @@ class Waiters(Part):
     ) -> None:
         """Write down what fal said to a cancellation.
 
-        Only a request that was taken from the queue is known to have cost nothing: queue time is
-        never charged. Of any other, its result will tell. That fal knows no such request is not
-        written down of a new one, which it may not know yet: it is told again.
+        Only a request that was removed from the queue is known to have cost nothing, because queue
+        time is never charged. For any other, its result will show. An answer that fal does not know
+        the request is not recorded while the request is new: fal may not know it yet, and is asked
+        to cancel it again.
         """
         values: dict[str, object] = {"cancel_answer": answer.value}
         if answer is Cancellation.REMOVED:
             values |= {**UNBILLED, "fate": Fate.CANCELLED, "ended_at": database_now()}
-        # Whoever waits for the request may have written down that it was cancelled, before fal's
-        # answer was here; that it was taken from the queue only the answer says.
+        # A waiting call may have recorded the cancellation before fal's answer was here; only the
+        # answer says that the request was removed from the queue.
         unanswered = attempt.c.cancel_answer.is_(None) & (attempt.c.fate == Fate.CANCELLED)
         known: ColumnElement[bool] = true()
         if answer is Cancellation.UNKNOWN_REQUEST:
@@ -258,7 +259,7 @@ class Waiters(Part):
 
 
 def _lock(connection: Connection, those: ColumnElement[bool]) -> None:
-    """Lock waiters before they are changed, in their order: see `statements`."""
+    """Lock waiters in their order before they are changed: see the head of `tables`."""
     texts = texts_for(connection)
     if texts.postgresql:
         connection.execute(_to_lock(texts, those))

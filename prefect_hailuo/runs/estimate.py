@@ -21,7 +21,7 @@ from prefect_hailuo.errors import ConfigurationError, ImageError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import LivePrice, PlatformClient
 from prefect_hailuo.ledger.address import LedgerAddress
-from prefect_hailuo.ledger.attempt import Rerun, Standing, is_parked
+from prefect_hailuo.ledger.attempt import KeyState, Rerun, is_parked
 from prefect_hailuo.models.camera import camera_warnings
 from prefect_hailuo.models.catalogue import Endpoint, Variant, VideoInput, find_input_class
 from prefect_hailuo.models.image import image_sources
@@ -378,11 +378,11 @@ class _Question:
         quotes = await quotes_of(connections, offers, self.access)
         prices = {offer: each.price_usd for offer, each in zip(offers, quotes, strict=True)}
         asked = await self._settled(connections.pictures)
-        standings = await _standings(asked, connections)
+        states = await _states(asked, connections)
         seen: set[str] = set()
         lines = []
         for one, offer in zip(asked, wanted, strict=True):
-            state = "repeated" if one.key in seen else _state(one, standings)
+            state = "repeated" if one.key in seen else _state(one, states)
             seen.add(one.key)
             costs = state == "new" or (state == "failed" and one.flawed)
             cost = prices[offer] if costs else Decimal(0)
@@ -402,11 +402,11 @@ class _Question:
         return found
 
 
-async def _standings(asked: Sequence[_Asked], connections: Connections) -> dict[str, Standing]:
-    found: dict[str, Standing] = {}
+async def _states(asked: Sequence[_Asked], connections: Connections) -> dict[str, KeyState]:
+    found: dict[str, KeyState] = {}
     for address in {one.ledger for one in asked}:
         keys = {one.key for one in asked if one.ledger == address}
-        found |= await connections.ledgers.at(address).reading.standings(keys)
+        found |= await connections.ledgers.at(address).reading.states(keys)
     return found
 
 
@@ -434,21 +434,21 @@ def _asked(wanted: Wanted, realm: Realm, takes: Sequence[int | str]) -> Iterator
         yield _Asked(given, canonical_take(take), key, ledger)
 
 
-def _state(one: _Asked, standings: Mapping[str, Standing]) -> State:
+def _state(one: _Asked, states: Mapping[str, KeyState]) -> State:
     """Whether a call would buy it, by the table of reruns."""
     if one.flawed:
         return "failed"
-    standing = standings[one.key]
-    latest = standing.latest
+    found = states[one.key]
+    latest = found.latest
     if latest is None or latest.rerun is Rerun.BUY:
         return "new"
     if latest.rerun is Rerun.REUSE:
         return "stored"
-    if standing.consented or (latest.rerun is Rerun.WAIT_OR_BUY and not standing.alive):
+    if found.consented or (latest.rerun is Rerun.WAIT_OR_BUY and not found.alive):
         return "new"
     if latest.rerun is Rerun.RAISE:
         return "failed"
-    lost = latest.rerun is Rerun.WAIT_OR_RECONCILE and not standing.alive
+    lost = latest.rerun is Rerun.WAIT_OR_RECONCILE and not found.alive
     if is_parked(latest) or lost or latest.rerun is Rerun.RECONCILE:
         return "unclear"
     return "under way"

@@ -144,7 +144,9 @@ def _over(
     realm: Realm, address: LedgerAddress, ids: Collection[str]
 ) -> Job[dict[tuple[Realm, str], Completed]]:
     async def job(connections: Connections, emit: Emit) -> dict[tuple[Realm, str], Completed]:
-        return await connections.ledgers.at(address).told.over([(realm, each) for each in ids])
+        return await connections.ledgers.at(address).completions.over(
+            [(realm, each) for each in ids]
+        )
 
     return job
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from children import run_python
 from pydantic import SecretStr
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from prefect_hailuo.errors import Billed, LedgerError
 from prefect_hailuo.ledger import address
@@ -109,15 +109,15 @@ def test_a_file_is_the_same_from_everywhere(
     assert len(addresses) == 1
 
 
-async def test_the_engine_opens_the_very_file_that_is_named(tmp_path: Path) -> None:
+def test_the_engine_opens_the_very_file_that_is_named(tmp_path: Path) -> None:
     """Also where its path holds blanks, percent signs and letters of all kinds."""
     address = ledger_address(None, "fal", tmp_path / "my 100% %20 ünd")
     assert address.file
     address.file.parent.mkdir(parents=True)
-    engine = create_async_engine(address.url.get_secret_value())
-    async with engine.begin() as connection:
-        await connection.exec_driver_sql("CREATE TABLE paid (id INTEGER)")
-    await engine.dispose()
+    engine = create_engine(address.url.get_secret_value())
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE paid (id INTEGER)")
+    engine.dispose()
     assert address.file.read_bytes().startswith(b"SQLite format 3")
 
 

@@ -20,7 +20,7 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, LedgerError
 from prefect_hailuo.ledger import database
-from prefect_hailuo.ledger.attempt import Fate
+from prefect_hailuo.ledger.attempt import Fate, Limits
 from prefect_hailuo.ledger.database import Database
 
 BREAK_DOWN = """
@@ -99,6 +99,18 @@ async def test_cancelled_callers_leave_the_ledger_in_order(each_ledger: str) -> 
     alone = "SELECT key FROM hailuo_generation g WHERE attempts <> (SELECT count(*) {})"
     torn = run_sql(each_ledger, alone.format("FROM hailuo_attempt a WHERE a.key = g.key"))
     assert torn == []
+
+
+async def test_a_cancelled_task_leaves_no_lock(each_ledger: str) -> None:
+    """Also where it is asyncio that cancels, at any moment of a transaction."""
+    async with ledger_at(each_ledger) as ledger:
+        await intended(ledger, purchase("first"))
+        for number in range(30):
+            writing = asyncio.create_task(ledger.budgets.put("fal", f"scope {number}", Limits()))
+            await asyncio.sleep(number / 5_000)
+            writing.cancel()
+            await asyncio.wait([writing])
+        assert await asyncio.wait_for(decided(ledger, purchase("last")), 30) == "Buy"
 
 
 @pytest.mark.parametrize("gone", ["moved", "moved while a connection is lost"])

@@ -1,1 +1,1 @@
-"""The ledger for people: lists, export, rebuilding and pruning."""
+"""The ledger for people: lists, export, rebuilding and pruning; loaded when it is asked for."""

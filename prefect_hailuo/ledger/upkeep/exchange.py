@@ -1,11 +1,9 @@
-"""A ledger written out as lines of JSON, and such lines merged into a ledger.
+"""The ledger as lines of JSON (`Exchange`), and the deletion of what no longer matters (`Pruning`).
 
-The lines hold what the tables hold: no key and no password is in either.
+An export holds what the tables hold, without any key or password, and can be merged into a ledger.
 
-Dropping what can matter no more, and redacting what was asked for.
-
-Nothing that cost money, or may have, is dropped: budgets, the overview of what was spent, and the
-promise to buy once stand on it. Nor is anything that is under way or waits for a decision.
+Pruning deletes nothing that cost money, or may have: budgets, the overview of spending and the
+promise to buy once depend on it. It deletes nothing that is under way or waits for a decision.
 """
 
 from __future__ import annotations
@@ -60,8 +58,8 @@ TABLES = (generation, attempt, file, waiter, cancelled_run, budget, history, ori
 """In the order in which they can be filled."""
 
 NOT_MERGED = (history, origin)
-"""When this ledger began, and whose history it accounts for, it knows better: between the export
-and today, things were bought that are not in the export."""
+"""A ledger knows better when it began, and whose history it accounts for: what was bought since the
+export is not in it."""
 
 ROWS_AT_ONCE = 1_000
 """So many are in memory at once when a table is written out."""
@@ -106,7 +104,7 @@ class Merged:
 
 
 class Exchange(Part):
-    """Writes a ledger out, and takes it in."""
+    """Exports a ledger, and merges an export into it."""
 
     @reads
     def export(self, connection: Connection, realm: Realm, put: Callable[[str], object]) -> Header:
@@ -313,7 +311,7 @@ class Pruned:
 
 
 class Pruning(Part):
-    """Makes a ledger smaller, and forgetful where that is wanted."""
+    """Makes a ledger smaller, and removes prompts where that is wanted."""
 
     @writes
     def prune(
@@ -325,7 +323,7 @@ class Pruning(Part):
         redact: bool = False,
         dry_run: bool = False,
     ) -> Pruned:
-        """Drop what can matter no more, in one transaction.
+        """Delete what can no longer matter, in one transaction.
 
         Args:
             realm: Of this realm.
@@ -387,7 +385,7 @@ def _empty(before: float) -> list[ColumnElement[bool]]:
 
 
 def _gone(realm: Realm, before: float) -> list[ColumnElement[bool]]:
-    """Waiters that ended; whoever waits for what is open counts, however long ago it began."""
+    """Waiters that ended, except those of open attempts, however old they are."""
     open_keys = select(attempt.c.key).where(attempt.c.realm == realm, _is_open())
     return [
         waiter.c.realm == realm,

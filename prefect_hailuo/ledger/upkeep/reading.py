@@ -1,7 +1,4 @@
-"""What the ledger knows, for people to look at: lists, and the whole story of one key.
-
-Attempts that came to no end, for a sweep to go through.
-"""
+"""The ledger as people and sweeps look at it: lists, the story of one key, unfinished attempts."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from prefect_hailuo.ledger.attempt import (
     PARKED_ERROR,
     Attempt,
     Fate,
-    Standing,
+    KeyState,
     attempt_of,
     latest_of,
     may_replace,
@@ -192,10 +189,10 @@ class Reading(Part):
         )
 
     @reads
-    def standings(self, connection: Connection, keys: Collection[str]) -> dict[str, Standing]:
-        """How keys stand, each as a call that wants it now would find it."""
+    def states(self, connection: Connection, keys: Collection[str]) -> dict[str, KeyState]:
+        """The state of some keys, as a call that wants one of them now would find it."""
         now = now_in(connection)
-        return {key: _standing(connection, key, now) for key in keys}
+        return {key: _state_of(connection, key, now) for key in keys}
 
 
 LIST = "See those that there are: prefect-hailuo ledger list"
@@ -264,14 +261,14 @@ def _files_of(connection: Connection, key: str) -> tuple[Video, ...]:
     return tuple(Video.model_validate(each) for each in (connection.execute(question)).scalars())
 
 
-def _standing(connection: Connection, key: str, now: float) -> Standing:
+def _state_of(connection: Connection, key: str, now: float) -> KeyState:
     attempts = attempts_of(connection, key)
     latest = latest_of(attempts)
     if latest is None:
-        return Standing(None, consented=False, alive=False)
+        return KeyState(None, consented=False, alive=False)
     found = connection.execute(select(generation.c.consented).where(generation.c.key == key))
     consented = may_replace(attempts, found.scalar() or 0)
-    return Standing(latest, consented, alive=latest.lease_until > now)
+    return KeyState(latest, consented, alive=latest.lease_until > now)
 
 
 UNFINISHED = (Fate.SUBMITTED, Fate.SUCCEEDED, Fate.AMBIGUOUS)

@@ -1,10 +1,8 @@
-"""Writing the ledger anew from fal's own request history, after it was lost.
+"""Rebuilding a lost ledger from fal's request history.
 
 Every request that the history shows becomes a row, so that none is bought again and all the money
-is counted. Which take a request was, fal does not know: they all become requests of the ordinary
-take, the first that succeeded its attempt, and the others shown as duplicates of it.
-
-A request of fal's history, and what the ledger makes of it.
+is counted. fal does not know which take a request was: they all become requests of the ordinary
+take. The first one that succeeded is its key's attempt, and the others are its duplicates.
 """
 
 from __future__ import annotations
@@ -198,9 +196,9 @@ class _Entering:
         ids = [past.request.request_id for past in equal]
         known = owned_requests(connection, self.realm, ids)
         free = [past for past in equal if past.request.request_id not in known]
-        done = [_told(past, "known") for past in equal if past.request.request_id in known]
+        done = [_rebuilt(past, "known") for past in equal if past.request.request_id in known]
         if missed:
-            return done + [_told(past, "searched") for past in free]
+            return done + [_rebuilt(past, "searched") for past in free]
         chosen = self._chosen(connection, key, free)
         for past in sorted(free, key=lambda each: each is not chosen):
             done.append(self._add(connection, key, past, duplicate=past is not chosen))
@@ -239,7 +237,7 @@ class _Entering:
             "adopted": True,
         }
         add_attempt(connection, row)
-        return _told(past, "duplicate" if duplicate else "attempt", row)
+        return _rebuilt(past, "duplicate" if duplicate else "attempt", row)
 
     def _asked(self, key: str, past: Past) -> dict[str, Any]:
         body, sent_at = past.input.body(), past.request.sent_at
@@ -277,19 +275,21 @@ def _sorted_out(requests: Sequence[PastRequest]) -> tuple[list[Past], list[Rebui
     others: list[Rebuilt] = []
     for request in requests:
         if request.json_input is None:
-            others.append(_told(request, "unreadable"))
+            others.append(_rebuilt(request, "unreadable"))
             continue
         try:
             given = find_input_class(request.endpoint_id).model_validate(request.json_input)
         except (ValidationError, UnknownEndpointError):
-            others.append(_told(request, "foreign"))
+            others.append(_rebuilt(request, "foreign"))
         else:
             readable.append(Past(request, given))
     readable.sort(key=lambda past: (digest_of(past.input.body()), past.request.sent_at))
     return readable, others
 
 
-def _told(one: Past | PastRequest, outcome: Outcome, row: dict[str, Any] | None = None) -> Rebuilt:
+def _rebuilt(
+    one: Past | PastRequest, outcome: Outcome, row: dict[str, Any] | None = None
+) -> Rebuilt:
     request = one.request if isinstance(one, Past) else one
     row = row or {}
     return Rebuilt(

@@ -1,4 +1,4 @@
-"""What fal's calls told: written down once, and heard by all who wait."""
+"""Completions that a webhook reports: recorded once, and seen by all who wait."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ async def test_all_who_wait_hear_of_an_end(each_ledger: str) -> None:
     """Two wait for one request, one for another; each end wakes its own."""
     async with ledger_at(each_ledger) as ledger, ledger_at(each_ledger) as receiver:
         fox, owl = await submitted(ledger, purchase()), await submitted(ledger, purchase("owl"))
-        foxes = [asyncio.create_task(ledger.told.hear(("fal", "fox-1"))) for _ in range(2)]
-        other = asyncio.create_task(ledger.told.hear(("fal", "owl-1")))
-        await receiver.told.note(fox, FAILED)
+        foxes = [asyncio.create_task(ledger.completions.hear(("fal", "fox-1"))) for _ in range(2)]
+        other = asyncio.create_task(ledger.completions.hear(("fal", "owl-1")))
+        await receiver.completions.note(fox, FAILED)
         with anyio.fail_after(60):
             assert await asyncio.gather(*foxes) == [FAILED, FAILED]
             assert not other.done()
@@ -32,9 +32,9 @@ async def test_whoever_gives_up_leaves_nothing_behind(each_ledger: str) -> None:
     async with ledger_at(each_ledger) as ledger:
         await submitted(ledger, purchase())
         with anyio.move_on_after(0.05):
-            await ledger.told.hear(("fal", "fox-1"))
-        assert not ledger.told._waited
-        assert ledger.told._looking is None
+            await ledger.completions.hear(("fal", "fox-1"))
+        assert not ledger.completions._waited
+        assert ledger.completions._looking is None
 
 
 async def test_what_is_over_is_known_however_it_ended(each_ledger: str) -> None:
@@ -44,24 +44,24 @@ async def test_what_is_over_is_known_however_it_ended(each_ledger: str) -> None:
             await prepare(ledger, purchase(name))
         await submitted(ledger, purchase("open"))
         names = ("done", "ready", "bad", "open", "unknown")
-        over = await ledger.told.over([("fal", f"{name}-1") for name in names])
+        over = await ledger.completions.over([("fal", f"{name}-1") for name in names])
         assert {request_id for _, request_id in over} == {"done-1", "ready-1", "bad-1"}
         assert over["fal", "bad-1"].error == "Out of order."
-        assert await ledger.told.over([("emulator", "done-1")]) == {}
+        assert await ledger.completions.over([("emulator", "done-1")]) == {}
 
 
 async def test_a_note_says_nothing_of_the_money(each_ledger: str) -> None:
     """The request stays open: its result is yet to be asked for; and a result is never undone."""
     async with ledger_at(each_ledger) as ledger:
         mine = await submitted(ledger, purchase())
-        await ledger.told.note(mine, FAILED)
+        await ledger.completions.note(mine, FAILED)
         one = await latest(ledger)
         assert (one.fate, one.billed, one.completed) == (Fate.SUBMITTED, None, FAILED)
         await ledger.records.succeeded(mine, OUTPUT, Completed())
-        await ledger.told.note(mine, FAILED)
+        await ledger.completions.note(mine, FAILED)
         one = await latest(ledger)
         assert (one.fate, one.output, one.completed) == (Fate.SUCCEEDED, OUTPUT, Completed())
-        assert await ledger.told.output_of(one.open_ticket()) == OUTPUT
+        assert await ledger.completions.output_of(one.open_ticket()) == OUTPUT
 
 
 async def test_the_runs_that_want_a_video_are_known(each_ledger: str) -> None:
@@ -72,6 +72,6 @@ async def test_the_runs_that_want_a_video_are_known(each_ledger: str) -> None:
             await ledger.claims.claim(purchase(run=run, waiter=name))
         await ledger.claims.claim(purchase(run=Run("gone"), waiter="fourth"))
         await ledger.waiters.withdraw(["gone"])
-        assert sorted(await ledger.told.runs_wanting("fox")) == ["one", "two"]
+        assert sorted(await ledger.completions.runs_wanting("fox")) == ["one", "two"]
         await ledger.records.succeeded(await latest(ledger), OUTPUT, Completed())
-        assert sorted(await ledger.told.runs_wanting("fox")) == ["one", "two"]
+        assert sorted(await ledger.completions.runs_wanting("fox")) == ["one", "two"]
