@@ -31,7 +31,7 @@ from prefect_hailuo.errors import (
     RequestNotFoundError,
     StreamDroppedError,
 )
-from prefect_hailuo.fal.hosts import Access, concealed, is_private_enough, without_key
+from prefect_hailuo.fal.hosts import Access, concealed, is_confidential, without_key
 from prefect_hailuo.fal.messages import (
     STATUS,
     Cancellation,
@@ -457,7 +457,7 @@ async def _initiate(
 
 def _is_usable(url: str) -> bool:
     try:
-        return is_private_enough(httpx.URL(url))
+        return is_confidential(httpx.URL(url))
     except httpx.InvalidURL:
         return False
 

@@ -46,7 +46,7 @@ def is_loopback(url: httpx.URL) -> bool:
         return False
 
 
-def is_private_enough(url: httpx.URL) -> bool:
+def is_confidential(url: httpx.URL) -> bool:
     """Whether nobody on the way can read along: it is https, or this machine's loopback."""
     return bool(url.host) and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url)))
 
@@ -220,7 +220,7 @@ def _checked_base(name: str, given: str) -> str:
         raise bare
     if not url.host:
         raise InsecureHostError(f"{name} names no host.")
-    if not is_private_enough(url):
+    if not is_confidential(url):
         raise InsecureHostError(f"{name} {given!r} must not be given the API key.")
     return given.rstrip("/")
 

@@ -45,7 +45,7 @@ FRESH = httpx.Limits(max_connections=1000, max_keepalive_connections=0)
 USER_AGENT = f"prefect-hailuo/{version('prefect-hailuo')}"
 
 # Requests to this machine's loopback go through no proxy, which could read them. Plain http goes
-# nowhere else (see `is_private_enough`).
+# nowhere else (see `is_confidential`).
 DIRECT: dict[str, httpx.AsyncBaseTransport | None] = {
     "http://": None,
     "all://localhost": None,

@@ -154,7 +154,7 @@ def _copy(parts: Sequence[Path], target: Path) -> None:
         track = output.add_stream_from_template(model)
         for packet in _in_a_row(parts):
             packet.stream = track
-            with blaming(target):
+            with storage_errors(target):
                 output.mux(packet)
 
 
@@ -194,9 +194,9 @@ def _code(parts: Sequence[Path], target: Path) -> None:
         coder = Coder(output, canvas)
         for path in parts:
             for frame in fitted(path, canvas):
-                with blaming(target):
+                with storage_errors(target):
                     coder.add(frame)
-        with blaming(target):
+        with storage_errors(target):
             coder.finish()
 
 
@@ -243,9 +243,9 @@ def place_side_by_side(parts: Sequence[Path], names: Sequence[str], target: Path
         with written(target, opens[0][0].metadata.get("comment")) as output:
             coder = Coder(output, screen.canvas)
             for frame in screen.show([container for container, _ in opens]):
-                with blaming(target):
+                with storage_errors(target):
                     coder.add(frame)
-            with blaming(target):
+            with storage_errors(target):
                 coder.finish()
 
 
@@ -518,7 +518,7 @@ def written(target: Path, comment: str | None = None) -> Iterator[OutputContaine
     """
     import av
 
-    with blaming(target):
+    with storage_errors(target):
         output = av.open(str(target), "w", format="mp4", options={"movflags": "faststart"})
     try:
         if comment:
@@ -528,12 +528,12 @@ def written(target: Path, comment: str | None = None) -> Iterator[OutputContaine
         with suppress(Exception):
             output.close()
         raise
-    with blaming(target):
+    with storage_errors(target):
         output.close()
 
 
 @contextmanager
-def blaming(target: Path) -> Iterator[None]:
+def storage_errors(target: Path) -> Iterator[None]:
     """Turn FFmpeg's errors about a file that it writes into a StorageError."""
     import av
 

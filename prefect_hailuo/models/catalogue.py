@@ -1,6 +1,6 @@
 """The catalogue: every endpoint that has a type, and what is known of it.
 
-To add an endpoint, declare its input class in `hailuo.py`, and write its task in
+To add an endpoint, declare its input class in `models/hailuo.py`, and write its task in
 `prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation follow
 from the declaration.
 """

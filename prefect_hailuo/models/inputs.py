@@ -45,14 +45,14 @@ Duration = Annotated[
         }
     ),
 ]
-"""Seconds: a text on the wire, by fal's OpenAPI documents, seen 2026-06-05; a number is taken too,
-and becomes the text."""
+"""Seconds: fal takes a text, by its OpenAPI documents, seen 2026-06-05. A number is accepted, and
+becomes the text."""
 
 
 class VideoInput(BaseModel):
-    """The base of all inputs: frozen, unknown fields refused, one class an endpoint."""
+    """The base of all inputs: one class for each endpoint, frozen; unknown fields are refused."""
 
-    # A picture's URL may be signed: what was given is in no error's message.
+    # A picture's URL may be signed, so no error shows what was given.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     endpoint: ClassVar[Endpoint]
@@ -74,7 +74,7 @@ class VideoInput(BaseModel):
             CATALOGUE[cls.endpoint.id] = cls
 
     def body(self) -> dict[str, Any]:
-        """The JSON body that fal is sent: every field by name, but those that are None.
+        """The JSON body that fal is sent: all fields but those that are None.
 
         Example:
             >>> from prefect_hailuo import Hailuo23ProTextToVideo
@@ -116,7 +116,7 @@ class VideoInput(BaseModel):
 
     @property
     def price_usd(self) -> Decimal | None:
-        """What the video costs by the catalogue, in US dollars; None where that is not known.
+        """What the video costs by the catalogue, in US dollars; None if that is not known.
 
         Example:
             >>> from prefect_hailuo import Hailuo23StandardTextToVideo
@@ -149,7 +149,7 @@ def find_input_class(name: str) -> type[VideoInput]:
         name: Such as `"hailuo-2.3-pro"` or `"fal-ai/minimax/hailuo-2.3/pro/text-to-video"`.
 
     Raises:
-        UnknownEndpointError: No endpoint is called that; the message lists those that there are.
+        UnknownEndpointError: There is no endpoint of this name; the message lists all names.
 
     Example:
         >>> find_input_class("hailuo-02-pro").__name__

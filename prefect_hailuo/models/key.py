@@ -1,4 +1,4 @@
-"""What makes two requests the same generation."""
+"""The key of a generation: two requests with the same key are the same video, bought once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prefect_hailuo.models.request import Request
 from prefect_hailuo.ticket import Realm
 
 KEY_VERSION = 1
-"""Goes into every key; raising it would make every stored video a stranger, so it is not raised."""
+"""Part of every key. With another version, no stored video would be found: it stays."""
 
 SLUG_CHARACTERS = 40
 KEY_CHARACTERS_IN_NAME = 16
@@ -25,7 +25,7 @@ SHOWN_CHARACTERS = 12
 
 
 def canonical_take(take: int | str) -> str:
-    """A take as it enters the key: `1` and `"1"` are the same take.
+    """A take as it goes into the key: `1` and `"1"` are the same take.
 
     Args:
         take: A number, or any text, such as the run's scheduled date.
@@ -45,14 +45,14 @@ def canonical_take(take: int | str) -> str:
 def generation_key(input: VideoInput | Request, *, realm: Realm, take: int | str = 0) -> str:
     """The key of a generation: equal keys are one video, bought once.
 
-    It covers the realm, the endpoint, the input and the take; never the credentials, never the
-    storage. Text is compared in Unicode's NFC form, so that composed and decomposed accents are
-    the same prompt. A picture counts by its content, where the input tells it.
+    It covers the realm, the endpoint, the input and the take, and neither the credentials nor the
+    storage. Text is compared in Unicode's NFC form: composed and decomposed accents are the same
+    prompt. A picture counts by its content, if the input tells it.
 
     Args:
         input: What to generate. An image that it names by path or URL must have been looked at
-            first (`settle_input`), for the key of a path says nothing.
-        realm: Who generates it: what the emulator made is no answer to a request to fal.
+            first (`settle_input`): the key of a path says nothing.
+        realm: Who generates it: the emulator's video is no answer to a request to fal.
         take: Which of several videos of the same input.
 
     Returns:
@@ -79,7 +79,7 @@ def generation_key(input: VideoInput | Request, *, realm: Realm, take: int | str
 
 
 def shown_key(key: str) -> str:
-    """A key as people are shown it: so much of it that there is hardly another.
+    """A key as people are shown it: shortened, but hardly ever ambiguous.
 
     Example:
         >>> shown_key("0123456789abcdef0123")
@@ -89,7 +89,7 @@ def shown_key(key: str) -> str:
 
 
 def file_stem(prompt: str, key: str) -> str:
-    """A file name without its ending: readable, unique to the key, safe on every platform.
+    """A file name without its ending: readable, unique to the key, and safe on every platform.
 
     Example:
         >>> file_stem("A red fox!", "0123456789abcdef0123")
@@ -100,8 +100,8 @@ def file_stem(prompt: str, key: str) -> str:
 
 @lru_cache(maxsize=1 << 14)
 def _slug(prompt: str) -> str:
-    # Kept, for a video is named several times. By the alphabet that slugify brings itself: it would
-    # look for another one each time, and where that is installed, the same video had another name.
+    # Cached: a video is named several times. The backend is slugify's own: by default it looks for
+    # another one each time, and where that is installed, the same video would have another name.
     return slugify(prompt, max_length=SLUG_CHARACTERS, word_boundary=True, backend="text-unidecode")
 
 
@@ -120,15 +120,15 @@ def _normal(value: Any) -> Any:
 PURCHASE_CHARACTERS = 16
 
 ANY_PICTURE = SHA256 + "0" * 64
-"""Stands for a picture that the flow run itself makes of what was approved."""
+"""Stands for a picture that the flow run itself makes from what was approved."""
 
 
 def purchase_name(key: str, usd: Decimal | None) -> str:
-    """What a purchase is called among those that a person approves.
+    """A purchase's name in an approval.
 
     Args:
-        key: The generation's key, its pictures looked at.
-        usd: Its price, in US dollars; None where none is known.
+        key: The generation's key, after its pictures were looked at.
+        usd: Its price, in US dollars; None if that is not known.
 
     Example:
         >>> purchase_name("ab" * 32, Decimal("0.490")) == purchase_name("ab" * 32, Decimal("0.49"))
@@ -141,7 +141,7 @@ def purchase_name(key: str, usd: Decimal | None) -> str:
 
 
 def name_of_any_picture(request: Request, realm: Realm, take: int | str) -> str:
-    """What a purchase is called whose pictures are whatever the flow run makes.
+    """The name, in an approval, of a purchase whose pictures the flow run makes itself.
 
     Args:
         request: What to generate.

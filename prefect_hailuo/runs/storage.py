@@ -23,8 +23,8 @@ from prefect_hailuo.runs.settings import current_settings, load_block
 from prefect_hailuo.storage.names import parse_template
 from prefect_hailuo.storage.place import (
     Directory,
+    Files,
     Place,
-    Shelf,
     file_sha256,
     limiter_of_loop,
     refused_place,
@@ -160,20 +160,20 @@ class StorageBlock(Place):
         Raises:
             StorageError: It cannot be written to, or read from.
         """
-        await self._in_thread(_BlockShelf.check)
+        await self._in_thread(_BlockFiles.check)
 
-    async def work(self, job: Callable[[Shelf], T]) -> T:
+    async def work(self, job: Callable[[Files], T]) -> T:
         """Do several things with the block in one worker thread."""
         return await self._in_thread(job)
 
-    async def _in_thread(self, job: Callable[[_BlockShelf], T]) -> T:
-        shelf = _BlockShelf(self._block, self.label)
+    async def _in_thread(self, job: Callable[[_BlockFiles], T]) -> T:
+        files = _BlockFiles(self._block, self.label)
         return await anyio.to_thread.run_sync(
-            job, shelf, limiter=limiter_of_loop(_limiters, MOST_CALLS)
+            job, files, limiter=limiter_of_loop(_limiters, MOST_CALLS)
         )
 
 
-class _BlockShelf:
+class _BlockFiles:
     """A block's files."""
 
     def __init__(self, block: Block, label: str) -> None:

@@ -21,12 +21,19 @@ from typing_extensions import Self
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
-from prefect_hailuo.fal.hosts import is_private_enough
+from prefect_hailuo.fal.hosts import is_confidential
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.replies import retry_after
 from prefect_hailuo.fal.retry import pause_within, retry
 from prefect_hailuo.media.mp4 import Probe, examine_mp4
-from prefect_hailuo.storage.place import CHUNK_BYTES, Place, Shelf, draft_name, on_disk, write_whole
+from prefect_hailuo.storage.place import (
+    CHUNK_BYTES,
+    Files,
+    Place,
+    on_disk,
+    temporary_name,
+    write_whole,
+)
 
 SMALL_BYTES = 64 * 1024
 """A file of at most this size is verified from memory, and not read again."""
@@ -72,7 +79,7 @@ class Download:
     probe: Probe | None
 
 
-Keep = Callable[[Shelf, Download], T]
+Keep = Callable[[Files, Download], T]
 """What to do with a verified file, in a worker thread."""
 
 
@@ -156,43 +163,45 @@ class Downloads:
     async def _attempt(
         self, file: File, place: Place, keep: Keep[T], deadline: Deadline, seconds: float
     ) -> T:
-        with Draft(place.workspace / draft_name("download.mp4")) as draft:
+        with TemporaryFile(place.workspace / temporary_name("download.mp4")) as temporary:
             # The scope ends an answer that trickles in for ever.
             with anyio.move_on_after(deadline.remaining) as scope:
-                arrival = await self._receive(file, draft, deadline.clock)
+                received = await self._receive(file, temporary, deadline.clock)
             if scope.cancelled_caught:
                 raise DownloadError(f"The video did not arrive within {seconds:g} seconds.")
 
-            def finish(shelf: Shelf) -> T:
-                with draft:
-                    return keep(shelf, arrival.verified())
+            def finish(files: Files) -> T:
+                with temporary:
+                    return keep(files, received.verified())
 
             # All the rest, from the last bytes to the kept file, happens in one thread's turn.
             return await place.work(finish)
 
-    async def _receive(self, file: File, draft: Draft, clock: Clock) -> Arrival:
+    async def _receive(self, file: File, temporary: TemporaryFile, clock: Clock) -> ReceivedFile:
         url = _media_url(file)
         try:
             async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
                 _check_answer(response)
-                rest = await self._read(response, draft, clock)
+                rest = await self._read(response, temporary, clock)
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {error}"
             raise DownloadError(f"The download broke off ({reason}).") from error
         announced = response.headers.get("Content-Length")
         _check_length(response.num_bytes_downloaded, announced, "the file server announced")
-        _check_length(draft.size + len(rest), file.file_size, "fal announced")
+        _check_length(temporary.size + len(rest), file.file_size, "fal announced")
         content_type = response.headers.get("Content-Type") or file.content_type
-        return Arrival(draft, rest, content_type)
+        return ReceivedFile(temporary, rest, content_type)
 
-    async def _read(self, response: httpx.Response, draft: Draft, clock: Clock) -> bytearray:
-        """Write the body to the draft, chunk by chunk; return the rest that is not written."""
+    async def _read(
+        self, response: httpx.Response, temporary: TemporaryFile, clock: Clock
+    ) -> bytearray:
+        """Write the body to the temporary file, chunk by chunk; return the rest."""
         chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
         async for piece in response.aiter_bytes():
             pace.note(len(piece))
             chunk += piece
             if len(chunk) >= most:
-                await on_disk(draft.write, chunk)
+                await on_disk(temporary.write, chunk)
                 chunk = bytearray()
         return chunk
 
@@ -228,7 +237,7 @@ def _media_url(file: File) -> httpx.URL:
         url = httpx.URL(file.url)
     except httpx.InvalidURL as error:
         raise DownloadError(f"fal's link is no URL ({error}).", retryable=False) from error
-    if not is_private_enough(url):
+    if not is_confidential(url):
         raise DownloadError(
             f"fal's link {file.url!r} is not https, so what it serves could be anything.",
             retryable=False,
@@ -257,16 +266,16 @@ def _check_length(size: int, announced: str | int | None, whose: str) -> None:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class ReceivedFile:
     """A file that came in the announced length, not yet verified.
 
     Args:
-        draft: The part that is written.
+        temporary: The part that is written.
         rest: The part that is not.
         content_type: As the file server said, otherwise as fal said.
     """
 
-    draft: Draft
+    temporary: TemporaryFile
     rest: bytearray
     content_type: str | None
 
@@ -277,12 +286,12 @@ class Arrival:
             DownloadError: It is no complete video.
             StorageError: It cannot be written.
         """
-        probe = self.draft.finish(self.rest)
-        draft = self.draft
-        return Download(draft.path, draft.size, draft.sha256, self.content_type, probe)
+        probe = self.temporary.finish(self.rest)
+        temporary = self.temporary
+        return Download(temporary.path, temporary.size, temporary.sha256, self.content_type, probe)
 
 
-class Draft:
+class TemporaryFile:
     """A file that is being written; it is removed at the end unless it was moved away.
 
     Args:
@@ -294,7 +303,7 @@ class Draft:
         self.size = 0
         self._digest = hashlib.sha256()
         self._file: FileIO | None = None
-        self._dropped = False
+        self._removed = False
 
     def __enter__(self) -> Self:
         return self
@@ -305,13 +314,13 @@ class Draft:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.drop()
+        self.remove()
 
-    def drop(self) -> None:
+    def remove(self) -> None:
         """Remove it, unless it was moved away. The first call counts."""
-        if self._dropped:
+        if self._removed:
             return
-        self._dropped = True
+        self._removed = True
         with suppress(OSError):
             if self._file is not None:
                 self._file.close()
@@ -329,7 +338,7 @@ class Draft:
         Raises:
             StorageError: It cannot be written.
         """
-        with self._blaming_the_disk():
+        with self._storage_errors():
             if self._file is None:
                 self._file = self.path.open("wb", buffering=0)
             write_whole(self._file, chunk)  # not buffered: the pieces are large
@@ -348,7 +357,7 @@ class Draft:
         """
         is_small = self.size == 0 and len(rest) <= SMALL_BYTES
         self.write(rest)
-        with self._blaming_the_disk():
+        with self._storage_errors():
             if self._file is not None:
                 self._file.close()
             if is_small:
@@ -357,7 +366,7 @@ class Draft:
                 return examine_mp4(file)
 
     @contextmanager
-    def _blaming_the_disk(self) -> Iterator[None]:
+    def _storage_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -1,6 +1,6 @@
-"""How files are named and sorted into folders, by a template of the user's.
+"""What a video's files are called: by the user's template, or by default by prompt and key.
 
-What the files of a video are called.
+A name works on every platform, and leads nowhere but into its place.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ LONGEST = {
 """The fields, and how many characters of each are used; a label is as long as a take."""
 
 PART_BYTES = 250
-"""File systems take 255, and the record of a video has a longer ending."""
+"""File systems take 255, and a record has a longer ending than its video."""
 
 NAME_BYTES = 400
 """All parts together; S3 takes 1024 bytes, with the bucket's folder."""
 
 FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f]')
-"""What Windows takes in no name."""
+"""Characters that Windows refuses in names."""
 
 RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)", re.I)
-"""The names of devices, which Windows refuses for files, with any ending too."""
+"""The names of devices, which Windows refuses for files, whatever their ending."""
 
 EMPTY = "none"
-"""What stands for a field of which nothing is left, such as a label that a video has not."""
+"""Stands for an empty field, such as a label that the video does not have."""
 
 CURE = (
     "Set PREFECT_INTEGRATIONS_HAILUO_NAME_TEMPLATE to one such as "
@@ -77,14 +77,14 @@ class NameTemplate:
 
     @property
     def is_default(self) -> bool:
-        """Whether files are named by their key and prompt alone, in one folder."""
+        """Whether files are in one folder and named by key and prompt alone."""
         return self.text == DEFAULT_TEMPLATE
 
     def fill(self, values: Mapping[str, str]) -> str:
         """A name, with `/` between its parts, that every platform takes.
 
         Args:
-            values: The fields' values; what is missing or blank becomes `none`.
+            values: The fields' values; a missing or blank one becomes `none`.
         """
         fields = filter(None, (name for _, name in _pieces(self.text)))
         shown = {name: _safe(name, values.get(name, "")) for name in fields}
@@ -104,8 +104,8 @@ def parse_template(text: str) -> NameTemplate:
         text: Folders and a file name, with `/` between them and fields in braces.
 
     Raises:
-        ConfigurationError: It has an unknown field or none that tells videos apart, leads out of
-            the place, or makes names that some platform refuses.
+        ConfigurationError: It has an unknown field, or no `{key}` to tell videos apart, or it leads
+            out of the place, or makes names that some platform refuses.
 
     Example:
         >>> parse_template("{date}/{slug}.mp4")
@@ -126,7 +126,7 @@ def parse_template(text: str) -> NameTemplate:
 
 
 def _check_parts(template: NameTemplate, fields: list[str]) -> None:
-    """Refuse what some platform would not take, whatever the fields' values."""
+    """Refuse a template whose names some platform would refuse for some values."""
     parts = template._filled(dict.fromkeys(fields, "x")).split("/")
     for part in parts:
         if problem := _problem(part):
@@ -139,7 +139,7 @@ def _check_parts(template: NameTemplate, fields: list[str]) -> None:
 
 
 def _problem(part: str) -> str | None:
-    """What is wrong with a folder's or a file's name, if anything is."""
+    """What is wrong with the name of a folder or a file; None if nothing is."""
     if not part:
         return "it begins with a slash, or has two in a row; it is taken from the storage on"
     if part.startswith("."):
@@ -168,9 +168,9 @@ def _is_label(name: str) -> bool:
 
 
 def _safe(name: str, value: str) -> str:
-    """A value as a part of a name: small letters of ASCII, digits, dots, dashes."""
+    """A value as a part of a name: lower-case ASCII letters, digits, dots and dashes."""
     longest = LONGEST.get(name, LONGEST["take"])
-    # By the alphabet that slugify brings itself, as in `key.py`.
+    # With slugify's own backend, as in `models/key.py`.
     text = slugify(
         value, max_length=longest, regex_pattern=r"[^-a-z0-9.]+", backend="text-unidecode"
     )
@@ -188,7 +188,7 @@ def _refused(text: str, problem: str) -> ConfigurationError:
 REQUEST_CHARACTERS_IN_NAME = 60
 
 INDEX_FOLDER = ".hailuo"
-"""Where the records are found by key, of videos whose names follow from more than that."""
+"""Records by key, for videos whose names depend on more than the key."""
 
 
 def video_name(prompt: str, key: str) -> str:
@@ -197,7 +197,7 @@ def video_name(prompt: str, key: str) -> str:
 
 
 def name_apart(name: str, request_id: str) -> str:
-    """The file name of a further video of a generation, which is paid for too.
+    """The file name of a second video of the same generation, which is paid for too.
 
     Example:
         >>> name_apart("a-red-fox-0123456789abcdef.mp4", "R_7")
@@ -208,7 +208,7 @@ def name_apart(name: str, request_id: str) -> str:
 
 
 def is_of(key: str | None, name: str) -> bool:
-    """Whether a file's name is that of a generation: a record that says otherwise is not true."""
+    """Whether a file's name belongs to a key; a record with another key is not believed."""
     return key is not None and key[:KEY_CHARACTERS_IN_NAME] in name
 
 
@@ -218,7 +218,7 @@ def record_name(name: str) -> str:
 
 
 def index_name(name: str) -> str:
-    """The name of the record that is found by the generation's own name."""
+    """The name of the record that is found by the generation's default name."""
     return f"{INDEX_FOLDER}/{record_name(name)}"
 
 
@@ -226,9 +226,9 @@ def location_of(template: NameTemplate, video: Video, name: str) -> str:
     """Where a template puts a video.
 
     Args:
-        template: The user's.
+        template: The user's template.
         video: The video.
-        name: Its name by the default template, which may be one apart.
+        name: Its name by the default template, or the one that `name_apart` gave it.
     """
     own = name_and_key(ticket_of(video))[0]
     stem = own.removesuffix(".mp4")
@@ -247,7 +247,7 @@ def location_of(template: NameTemplate, video: Video, name: str) -> str:
 
 
 def name_and_key(ticket: Ticket) -> tuple[str, str | None]:
-    """The file name of a request's video, and its generation's key, where that is known."""
+    """The file name of a request's video, and its generation's key if that is known."""
     if ticket.input is None:
         digest = hashlib.sha256(ticket.request_id.encode()).hexdigest()
         stem = file_stem(f"{model_name(ticket.endpoint)} {ticket.request_id}", digest)

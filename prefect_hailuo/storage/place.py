@@ -40,7 +40,7 @@ _limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.storage.place"
 
 CHUNK_BYTES = 1 << 20
 
-DRAFT_CHARACTERS = 50
+TEMPORARY_NAME_CHARACTERS = 50
 """How much of a file's name its temporary file's name has, so that it is not too long."""
 
 CURE_BEFORE_BUYING = "Make it usable, or pass another storage; nothing was bought."
@@ -48,7 +48,7 @@ CURE_BEFORE_BUYING = "Make it usable, or pass another storage; nothing was bough
 DIRECTORY_PREFIX = "directory:"
 
 
-class Shelf(Protocol):
+class Files(Protocol):
     """A place's files, for a worker thread: each call blocks, and does what `Place` says."""
 
     def keep(self, file: Path, name: str) -> None:
@@ -92,7 +92,7 @@ class Place(ABC):
         """The local path of a file that is kept here, if it has one."""
 
     @abstractmethod
-    async def work(self, job: Callable[[Shelf], T]) -> T:
+    async def work(self, job: Callable[[Files], T]) -> T:
         """Do several things with the place's files in one worker thread; they run to their end."""
 
     async def keep(self, file: Path, name: str) -> None:
@@ -101,7 +101,7 @@ class Place(ABC):
         Raises:
             StorageError: The place does not take it.
         """
-        await self.work(lambda shelf: shelf.keep(file, name))
+        await self.work(lambda files: files.keep(file, name))
 
     async def write(self, name: str, content: bytes) -> None:
         """Keep a small file, in one step.
@@ -109,7 +109,7 @@ class Place(ABC):
         Raises:
             StorageError: The place does not take it.
         """
-        await self.work(lambda shelf: shelf.write(name, content))
+        await self.work(lambda files: files.write(name, content))
 
     async def read(self, name: str) -> bytes | None:
         """A small file's content; None if there is no such file.
@@ -117,7 +117,7 @@ class Place(ABC):
         Raises:
             StorageError: There is or may be one, and it cannot be read.
         """
-        return await self.work(lambda shelf: shelf.read(name))
+        return await self.work(lambda files: files.read(name))
 
     async def holds(self, name: str, sha256: str) -> bool:
         """Whether a file is here, unharmed.
@@ -125,7 +125,7 @@ class Place(ABC):
         Raises:
             StorageError: That cannot be found out.
         """
-        return await self.work(lambda shelf: shelf.holds(name, sha256))
+        return await self.work(lambda files: files.holds(name, sha256))
 
     async def fetch(self, name: str, sha256: str, to: Path) -> bool:
         """Copy a file, if it is here unharmed, to a path of this machine, in constant memory.
@@ -134,7 +134,7 @@ class Place(ABC):
             StorageError: Whether it is here cannot be found out.
             OSError: The path cannot be written.
         """
-        return await self.work(lambda shelf: shelf.fetch(name, sha256, to))
+        return await self.work(lambda files: files.fetch(name, sha256, to))
 
 
 class Directory(Place):
@@ -197,18 +197,18 @@ class Directory(Place):
         """The file's path."""
         return self._root / name
 
-    async def work(self, job: Callable[[Shelf], T]) -> T:
+    async def work(self, job: Callable[[Files], T]) -> T:
         """Do several things with the directory's files in one of the disk's worker threads."""
-        return await on_disk(_finished, job, Folder(self._root))
+        return await on_disk(_finished, job, DirectoryFiles(self._root))
 
 
-def _finished(job: Callable[[Shelf], T], folder: Folder) -> T:
-    done = job(folder)
-    folder.finish()
+def _finished(job: Callable[[Files], T], files: DirectoryFiles) -> T:
+    done = job(files)
+    files.finish()
     return done
 
 
-class Folder:
+class DirectoryFiles:
     """A directory's files, for worker threads: each call waits for the disk.
 
     Once `finish` has returned, a power cut undoes nothing.
@@ -224,7 +224,7 @@ class Folder:
     def keep(self, file: Path, name: str) -> None:
         """Move a file into place, in one step."""
         target = self._root / name
-        with _blaming(target):
+        with _storage_errors(target):
             _flush(file)
             self._make_folders(target)
             self._move(file, target)
@@ -234,18 +234,18 @@ class Folder:
         make_directory(self._root)
         target = self._root / name
         # Not beside the target: what a killed process leaves is hidden, in one place.
-        draft = self._root / draft_name(target.name)
-        with _blaming(target), _dropping(draft):
-            with draft.open("wb", buffering=0) as made:
+        temporary = self._root / temporary_name(target.name)
+        with _storage_errors(target), _removed_on_error(temporary):
+            with temporary.open("wb", buffering=0) as made:
                 write_whole(made, content)
                 os.fsync(made.fileno())
             self._make_folders(target)
-            self._move(draft, target)
+            self._move(temporary, target)
 
     def finish(self) -> None:
         """Make sure that all new names are on the disk, each directory's at once."""
         for directory in self._changed:
-            with _blaming(directory):
+            with _storage_errors(directory):
                 _names_of(directory).flush()
         self._changed.clear()
 
@@ -290,9 +290,9 @@ def refused_place(message: str) -> StorageError:
     return StorageError(message, cure=CURE_BEFORE_BUYING, billed=Billed.NO)
 
 
-def draft_name(name: str) -> str:
+def temporary_name(name: str) -> str:
     """A name for a file that is being made: hidden and unique."""
-    return f".{name[:DRAFT_CHARACTERS]}.{uuid4().hex}.part"
+    return f".{name[:TEMPORARY_NAME_CHARACTERS]}.{uuid4().hex}.part"
 
 
 def file_sha256(path: Path) -> str:
@@ -325,10 +325,10 @@ def try_out(directory: Path) -> None:
         OSError: That is not possible.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    draft = directory / draft_name("check")
-    with _dropping(draft):
-        draft.write_bytes(b"Nothing yet.")
-        draft.unlink()
+    temporary = directory / temporary_name("check")
+    with _removed_on_error(temporary):
+        temporary.write_bytes(b"Nothing yet.")
+        temporary.unlink()
 
 
 def write_whole(file: FileIO, content: bytes | bytearray) -> None:
@@ -339,17 +339,17 @@ def write_whole(file: FileIO, content: bytes | bytearray) -> None:
 
 
 @contextmanager
-def _dropping(draft: Path) -> Iterator[None]:
+def _removed_on_error(temporary: Path) -> Iterator[None]:
     """Remove a temporary file if it could not be completed or moved."""
     try:
         yield
     except BaseException:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
-def _blaming(target: Path) -> Iterator[None]:
+def _storage_errors(target: Path) -> Iterator[None]:
     """Turn the system's errors about a file into a StorageError."""
     try:
         yield

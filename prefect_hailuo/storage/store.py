@@ -1,6 +1,6 @@
-"""From fal's result to a video in its place, with its provenance beside it.
+"""From fal's result to a video in its place, with a record of its provenance beside it.
 
-The records that are kept with videos, and by which a place knows what it holds.
+A place knows by these records what it holds.
 """
 
 from __future__ import annotations
@@ -37,34 +37,34 @@ from prefect_hailuo.storage.names import (
     name_apart,
     record_name,
 )
-from prefect_hailuo.storage.place import Place, Shelf, draft_name, on_disk
+from prefect_hailuo.storage.place import Files, Place, on_disk, temporary_name
 from prefect_hailuo.ticket import Ticket
 
 _JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 
 class _DamagedError(Exception):
-    """A record is none."""
+    """A record cannot be read as one."""
 
     def __init__(self, file: str, field: str, why: str) -> None:
         super().__init__(f"{field}: {why}" if field else why)
         self.file = file
 
 
-def find_record(shelf: Shelf, template: NameTemplate, name: str) -> Video | None:
-    """What a place's records say of a generation's video; its file may not be there.
+def find_record(files: Files, template: NameTemplate, name: str) -> Video | None:
+    """A generation's video by a place's records; its file may be missing.
 
     Args:
-        shelf: The place's files.
+        files: The place's files.
         template: How it names them.
-        name: The video's name without regard to the template.
+        name: The video's name by the default template.
 
     Raises:
-        StorageError: There is a record, and it cannot be read: what it says was bought is not
-            bought again unasked.
+        StorageError: There is a record that cannot be read. Its video was bought, and is not bought
+            again unasked.
     """
     try:
-        return _read(shelf, template, name)
+        return _read(files, template, name)
     except _DamagedError as error:
         raise StorageError(
             f"The record {error.file} is damaged: {error}.",
@@ -74,51 +74,51 @@ def find_record(shelf: Shelf, template: NameTemplate, name: str) -> Video | None
         ) from error
 
 
-def free_name(shelf: Shelf, template: NameTemplate, name: str, request_id: str) -> str:
-    """A name for a request's video under which no other request's is kept: it was paid for."""
+def free_name(files: Files, template: NameTemplate, name: str, request_id: str) -> str:
+    """A name for a request's video that is not another request's: that one is paid for, too."""
     try:
-        there = _read(shelf, template, name)
+        there = _read(files, template, name)
     except _DamagedError:
         return name  # a damaged record is written anew, with its file
     if there is None or there.request_id == request_id or not is_of(there.key, name):
         return name
-    held = shelf.holds(there.storage_key, there.sha256)
+    held = files.holds(there.storage_key, there.sha256)
     return name_apart(name, request_id) if held else name
 
 
-def write_records(shelf: Shelf, template: NameTemplate, name: str, video: Video) -> None:
-    """Keep a video's record beside it, and where it is found without knowing where the video is."""
+def write_records(files: Files, template: NameTemplate, name: str, video: Video) -> None:
+    """Keep a video's record beside it, and with a template also where its default name leads."""
     record = video.model_dump_json(indent=2).encode()
     if not template.is_default:
-        shelf.write(index_name(name), record)
-    shelf.write(record_name(video.storage_key), record)
+        files.write(index_name(name), record)
+    files.write(record_name(video.storage_key), record)
 
 
 def relocated(template: NameTemplate, video: Video, name: str) -> str:
-    """Where a video is kept in its place."""
+    """The name under which a video is kept in its place."""
     return name if template.is_default else location_of(template, video, name)
 
 
-def _read(shelf: Shelf, template: NameTemplate, name: str) -> Video | None:
-    """The record of a name, with the file's name in its place as it is now."""
+def _read(files: Files, template: NameTemplate, name: str) -> Video | None:
+    """The record of a name, with the file's present name in the place."""
     find = (_beside, _indexed) if template.is_default else (_indexed, _beside)
-    return find[0](shelf, name) or find[1](shelf, name)
+    return find[0](files, name) or find[1](files, name)
 
 
-def _indexed(shelf: Shelf, name: str) -> Video | None:
-    """By the index, which is there where a template was at work."""
-    return _parsed(shelf, index_name(name))
+def _indexed(files: Files, name: str) -> Video | None:
+    """By the index, which is there if a template was used."""
+    return _parsed(files, index_name(name))
 
 
-def _beside(shelf: Shelf, name: str) -> Video | None:
-    """By the record in its place, which may have been moved with all that is in it: the video is
-    where its record is, whatever that says."""
-    return _parsed(shelf, record_name(name), storage_key=name)
+def _beside(files: Files, name: str) -> Video | None:
+    """By the record beside the video. The place may have been moved: the video is where its record
+    is, even if the record says otherwise."""
+    return _parsed(files, record_name(name), storage_key=name)
 
 
-def _parsed(shelf: Shelf, file: str, **known: str) -> Video | None:
-    """A record, and what is known better than it says."""
-    record = shelf.read(file)
+def _parsed(files: Files, file: str, **known: str) -> Video | None:
+    """A record, with known values in place of its own."""
+    record = files.read(file)
     if record is None:
         return None
     try:
@@ -142,20 +142,20 @@ COPIED_FROM_TICKET = {
 
 
 class StoredFile(NamedTuple):
-    """A video that was stored just now; `poster` is a small picture of it, as a data URI."""
+    """A video that was just stored; `poster` is a small picture of it, as a data URI."""
 
     video: Video
     poster: str | None
 
 
 class VideoStore:
-    """One place, and the way into it.
+    """Stores videos in one place, and finds them there.
 
     Args:
-        downloads: The process's.
+        downloads: The process's downloads.
         place: Where videos are kept.
         clock: What waiting is measured with.
-        poster: Whether what is stored is to have a poster, which takes longest of all.
+        poster: Whether to make a poster of each stored video, which takes longer than the rest.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class VideoStore:
 
     @property
     def label(self) -> str:
-        """The place's own name."""
+        """The place's unique name."""
         return self._place.label
 
     async def store(
@@ -192,7 +192,7 @@ class VideoStore:
 
         Raises:
             DownloadError: It did not arrive whole, or is no longer served.
-            StorageError: The place does not take it.
+            StorageError: It cannot be kept in the place.
         """
         try:
             return await self._store(ticket, output.video, completed, name)
@@ -201,21 +201,21 @@ class VideoStore:
             raise
 
     async def find(self, name: str, key: str) -> Video | None:
-        """The video of a key, if its record is here; its file may not be.
+        """The video of a key, if its record is here; its file may be missing.
 
         Raises:
-            StorageError: There is a record, and it cannot be read: what it says was bought is not
+            StorageError: There is a record that cannot be read. Its video was bought, and is not
                 bought again unasked.
         """
         template = self._place.template
-        video = await self._place.work(lambda shelf: find_record(shelf, template, name))
+        video = await self._place.work(lambda files: find_record(files, template, name))
         if video is None or video.key != key:
             return None
         # The record may have been written before the place was moved.
         return self.here(video, video.storage_key)
 
     def here(self, video: Video, name: str) -> Video:
-        """A video as one that is in this place, under a name."""
+        """The video, as one that is in this place under a name."""
         where = {
             "path": self._place.path_of(name),
             "storage": self._place.label,
@@ -232,23 +232,23 @@ class VideoStore:
             name: Its name here.
 
         Returns:
-            None where the other place does not give it unharmed.
+            None if the other place does not return it unharmed.
 
         Raises:
-            StorageError: This place does not take it.
+            StorageError: It cannot be kept in this place.
         """
-        draft = self._place.workspace / draft_name("copy.mp4")
+        temporary = self._place.workspace / temporary_name("copy.mp4")
 
-        def keep(shelf: Shelf) -> Video:
-            return self._keep(shelf, draft, self.here(video, name))
+        def keep(files: Files) -> Video:
+            return self._keep(files, temporary, self.here(video, name))
 
         try:
-            if not await _fetched(source, video, draft):
+            if not await _fetched(source, video, temporary):
                 return None
             return await self._place.work(keep)
         finally:
             with anyio.CancelScope(shield=True):
-                await on_disk(partial(draft.unlink, missing_ok=True))
+                await on_disk(partial(temporary.unlink, missing_ok=True))
 
     async def holds(self, video: Video) -> bool:
         """Whether a video's file is here, unharmed."""
@@ -262,16 +262,16 @@ class VideoStore:
             seconds: How long a failing download is repeated.
 
         Raises:
-            VideoExpiredError: fal serves it no longer.
+            VideoExpiredError: fal no longer serves it.
             DownloadError: It did not arrive whole.
-            StorageError: The place does not take it.
+            StorageError: It cannot be kept in the place.
         """
         file = File(url=video.url, file_size=video.size)
 
-        def keep(shelf: Shelf, download: Download) -> Video:
+        def keep(files: Files, download: Download) -> Video:
             if download.sha256 != video.sha256:
                 raise VideoExpiredError("fal's link now serves another file.")
-            return self._keep(shelf, download.path, self.here(video, video.storage_key))
+            return self._keep(files, download.path, self.here(video, video.storage_key))
 
         try:
             return await self._downloads.fetch(file, self._place, keep, seconds, self._clock)
@@ -285,27 +285,27 @@ class VideoStore:
     async def _store(
         self, ticket: Ticket, file: File, completed: Completed | None, name: str | None
     ) -> StoredFile:
-        # A ticket that makes no sense is refused before the download.
+        # A wrong ticket is refused before the download.
         default, key = name_and_key(ticket)
 
-        def keep(shelf: Shelf, download: Download) -> StoredFile:
+        def keep(files: Files, download: Download) -> StoredFile:
             poster = _look(poster_data_uri, download.path) if self._poster else None
             video = self._describe(ticket, file, download, completed, name or default, key)
-            return StoredFile(self._keep(shelf, download.path, video), poster)
+            return StoredFile(self._keep(files, download.path, video), poster)
 
         return await self._downloads.fetch(file, self._place, keep, clock=self._clock)
 
-    def _keep(self, shelf: Shelf, file: Path, video: Video) -> Video:
-        """Put a complete file in its place, under its name or, where that is taken, another.
+    def _keep(self, files: Files, file: Path, video: Video) -> Video:
+        """Put a complete file in its place, under its name or, if that is taken, another.
 
-        The record first: with it, a file that is not kept is downloaded again; without it, a file
-        that is kept would be bought again.
+        The record is written first. With a record and no file, the file is downloaded again; with a
+        file and no record, the video would be bought again.
         """
         template = self._place.template
-        name = free_name(shelf, template, video.storage_key, video.request_id)
+        name = free_name(files, template, video.storage_key, video.request_id)
         video = self.here(video, relocated(template, video, name))
-        write_records(shelf, template, name, video)
-        shelf.keep(file, video.storage_key)
+        write_records(files, template, name, video)
+        files.keep(file, video.storage_key)
         return video
 
     def _describe(
@@ -342,13 +342,13 @@ async def _fetched(source: Place, video: Video, to: Path) -> bool:
     try:
         return await source.fetch(video.storage_key, video.sha256, to)
     except (StorageError, OSError):
-        return False  # another place, or fal, may have it
+        return False  # another place or fal may have it
 
 
 def _look(see: Callable[[Path], T], path: Path) -> T | None:
-    """What can be seen in a file; nothing without the extra `media`, or where it is unreadable.
+    """What `see` finds in a file; None without the extra `media`, or if PyAV cannot read it.
 
-    The file is complete and paid for: whatever PyAV makes of it is no reason to drop it.
+    The file is complete and paid for: that PyAV cannot read it is no reason to drop it.
     """
     try:
         return see(path)

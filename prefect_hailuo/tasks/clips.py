@@ -41,7 +41,7 @@ from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.orders import find_place
 from prefect_hailuo.runs.storage import Storage, resolve_storage
 from prefect_hailuo.storage.names import record_name
-from prefect_hailuo.storage.place import Place, Shelf, draft_name, file_sha256
+from prefect_hailuo.storage.place import Files, Place, file_sha256, temporary_name
 from prefect_hailuo.ticket import Realm
 
 T = TypeVar("T")
@@ -127,7 +127,7 @@ def make_clip(videos: Sequence[Video], recipe: Recipe, storage: Storage = None) 
     place = _usable(storage, realm)
     name = f"{file_stem(recipe.name, _digest(videos, recipe))}.mp4"
     parts = [each.place for each in videos]
-    if found := _in_place(place, lambda shelf: _find(shelf, name)):
+    if found := _in_place(place, lambda kept: _find(kept, name)):
         here = {"path": place.path_of(name), "storage": place.label, "storage_key": name}
         return found.model_copy(update={**here, "parts": parts})
     with local_files(videos, place) as files, _draft(place, name) as draft:
@@ -144,7 +144,7 @@ def make_clip(videos: Sequence[Video], recipe: Recipe, storage: Storage = None) 
             realm=realm,
             made_at=datetime.now(timezone.utc),
         )
-        _in_place(place, lambda shelf: _keep(shelf, draft, clip))
+        _in_place(place, lambda kept: _keep(kept, draft, clip))
     return clip
 
 
@@ -169,11 +169,11 @@ def picture_of(
     place = _usable(storage, video.realm)
     stem = video.storage_key.removesuffix(".mp4")
     name = f"{stem}-{video.sha256[:KEY_CHARACTERS_IN_NAME]}-{ending}"
-    picture = _in_place(place, lambda shelf: shelf.read(name))
+    picture = _in_place(place, lambda kept: kept.read(name))
     if picture is None:
         with local_files([video], place) as (file,):
             made = picture = make(file)
-        _in_place(place, lambda shelf: shelf.write(name, made))
+        _in_place(place, lambda kept: kept.write(name, made))
     return place.path_of(name) or picture
 
 
@@ -197,7 +197,7 @@ def _local(number: int, video: Video, place: Place, folder: Path) -> Path:
     if path is None:
         source = place if place.label == video.storage else find_place(video.storage)
         if source is not None:
-            content = _in_place(source, lambda shelf: shelf.read(video.storage_key))
+            content = _in_place(source, lambda kept: kept.read(video.storage_key))
     if content is not None:
         path = folder / f"{number}.mp4"
         path.write_bytes(content)
@@ -215,33 +215,33 @@ def _digest(videos: Sequence[Video], recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def _find(shelf: Shelf, name: str) -> Clip | None:
-    record = shelf.read(record_name(name))
+def _find(kept: Files, name: str) -> Clip | None:
+    record = kept.read(record_name(name))
     if record is None:
         return None
     try:
         clip = Clip.model_validate_json(record)
     except ValidationError:
         return None  # written anew, with the clip
-    return clip if shelf.holds(name, clip.sha256) else None
+    return clip if kept.holds(name, clip.sha256) else None
 
 
-def _keep(shelf: Shelf, file: Path, clip: Clip) -> None:
-    shelf.keep(file, clip.storage_key)
-    shelf.write(record_name(clip.storage_key), clip.model_dump_json(indent=2).encode())
+def _keep(kept: Files, file: Path, clip: Clip) -> None:
+    kept.keep(file, clip.storage_key)
+    kept.write(record_name(clip.storage_key), clip.model_dump_json(indent=2).encode())
 
 
 @contextmanager
 def _draft(place: Place, name: str) -> Iterator[Path]:
     """A file that nobody sees yet."""
-    draft = place.workspace / draft_name(name)
+    draft = place.workspace / temporary_name(name)
     try:
         yield draft
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _in_place(place: Place, job: Callable[[Shelf], T]) -> T:
+def _in_place(place: Place, job: Callable[[Files], T]) -> T:
     async def work(connections: Connections, emit: Emit) -> T:
         return await place.work(job)
 

@@ -43,7 +43,7 @@ DOWNLOAD_LONG_VIDEO = """
     async def main(url, folder):
         async with open_reading() as http:
             before = peak()
-            size = lambda shelf, download: download.size
+            size = lambda files, download: download.size
             arrived = await Downloads(http).fetch(File(url=url), Directory(folder), size)
             print(arrived, peak() - before)
 

@@ -45,7 +45,7 @@ DOWNLOAD_TWENTY = """
         async with open_reading() as http:
             downloads, place = Downloads(http, 20, 4 << 20), Directory(folder)
             arrived = []
-            keep = lambda shelf, download: arrived.append(download.size)
+            keep = lambda files, download: arrived.append(download.size)
             before = peak()
             async with anyio.create_task_group() as tasks:
                 for _ in range(20):

@@ -20,7 +20,7 @@ from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.runs.orders import make_order
 from prefect_hailuo.runs.steps import generating
-from prefect_hailuo.storage.place import Directory, draft_name
+from prefect_hailuo.storage.place import Directory, temporary_name
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")
 
@@ -166,9 +166,9 @@ async def test_nothing_temporary_is_left(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     await place.check()
     await place.write("clip.json", b"{}")
-    draft = tmp_path / draft_name("clip.mp4")
-    draft.write_bytes(b"a video")
-    await place.keep(draft, "clip.mp4")
+    temporary = tmp_path / temporary_name("clip.mp4")
+    temporary.write_bytes(b"a video")
+    await place.keep(temporary, "clip.mp4")
     with pytest.raises(StorageError, match="taken cannot be written"):
         await place.write("taken", b"")
     assert names(tmp_path) == ["clip.json", "clip.mp4", "taken"]
