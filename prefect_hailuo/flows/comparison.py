@@ -1,4 +1,4 @@
-"""One prompt, several models: what came of each, and the card that shows them beside each other."""
+"""A comparison: what several models made of one prompt, and the card that shows it."""
 
 from __future__ import annotations
 

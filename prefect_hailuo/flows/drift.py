@@ -1,14 +1,9 @@
-"""Where fal's word of today is not what this release knows: inputs, outputs, prices.
+"""Drift: where fal's inputs, outputs and prices of today are not what this release knows.
 
-What matters for buying is told apart: what would have a request refused, or charged without a
-video of use, or its result not understood. A field that fal has added and nobody must send, is no
-such thing.
-
-JSON schemas as the few facts that matter here: what a field takes, and whether it must be there.
-
-Pydantic, FastAPI's OpenAPI and fal write the same thing in different ways; here it is one.
-
-Asks fal what its models are today, and says what has drifted from what this release knows.
+`watch_schemas` asks fal and returns a `DriftReport`. A difference matters when it touches buying: a
+request would be refused, a video would be charged and be of no use, or a result would not be
+understood. A new field that nobody must send does not matter. Pydantic, FastAPI's OpenAPI and fal
+write the same schema in different ways; `fields_of` reads all of them into the same `Facts`.
 """
 
 from __future__ import annotations

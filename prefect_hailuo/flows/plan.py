@@ -1,6 +1,7 @@
-"""What a batch would buy, what is there already, and what that costs, before anything is spent.
+"""The plan of a flow: what it would buy, what is there already, and what that costs.
 
-What a flow says of its cost before it spends anything, and whose word it waits for.
+`make_plan` makes it and spends nothing. `aapprove_plan` writes it into the flow run's log, and
+above a given cost asks a person before anything is spent.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What a batch leaves behind: a CSV and a contact sheet beside its videos, a table and a picture.
+"""The report of a batch: a summary, a CSV and a contact sheet beside its videos, and artifacts.
 
-The artifacts have these keys, in every flow run: `hailuo-batch-plan` (Markdown),
-`hailuo-batch-table` (a table) and `hailuo-batch-sheet` (an image).
-
-What a batch's flow run returns: small, however many videos it holds.
+`BatchSummary` is what the flow run returns: it is small, however many videos there are. The
+artifacts have the same keys in every flow run: `hailuo-batch-plan` (Markdown), `hailuo-batch-table`
+(a table) and `hailuo-batch-sheet` (an image).
 """
 
 from __future__ import annotations

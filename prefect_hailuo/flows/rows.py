@@ -1,10 +1,9 @@
-"""A catalogue as people write it down: rows of a file, or of a list, checked all at once.
+"""The rows of a batch: read from a file or a list, and checked all at once.
 
-What the forms of flows offer to choose from.
-
-The columns that rows may have: every field of every model's input, and a few of our own.
-
-Files of rows: CSV, JSON Lines, JSON, YAML, or a prompt on each line; each row with its line.
+`read_rows` reads CSV, JSON Lines, JSON, YAML, or a prompt on each line. A column is a field of a
+model's input, `model`, `take`, or a word of your own (`labels.sku`). `make_manifest` checks all
+rows, names each wrong one by its line, and takes equal rows for one. `AnyModel` and `TextModel` are
+the types of flow parameters that name a model: a form offers the names.
 """
 
 from __future__ import annotations

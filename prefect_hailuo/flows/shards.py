@@ -1,6 +1,6 @@
-"""A catalogue split over several runs of a deployment, on as many workers as there are.
+"""The shards of a batch: several runs of one deployment, on as many workers as there are.
 
-The ledger keeps them from buying twice, whatever they share, and whichever are run again.
+Shards that overlap, or are run again, buy nothing twice: the ledger sees to that.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What came of a batch, a line for each video: for a table, a CSV, and a contact sheet.
+"""The contact sheet of a batch: pages of HTML with posters, one picture of them, and a CSV.
 
-A batch at a glance: pages of HTML that hold their pictures, and one small picture of it.
-
-The picture has numbers and no words: Pillow's own font draws boxes for most of the world's
-writing. The words are on the pages, and in the table, by the same numbers.
+`Entry` is what came of one video: a row of the CSV and of the table, a cell of the sheet. The pages
+hold their pictures, so that they can be sent to anybody. The one picture has numbers and no words,
+since Pillow's own font draws boxes for most of the world's writing; the words are on the pages and
+in the table, by the same numbers.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from prefect_hailuo.fal.messages import Completed, Output
 from prefect_hailuo.flows.comparison import Comparison
 from prefect_hailuo.flows.drift import DriftReport
 from prefect_hailuo.flows.report import BatchSummary
-from prefect_hailuo.flows.storyboard import Storyboard
+from prefect_hailuo.flows.scenes import Storyboard
 from prefect_hailuo.tasks.sweep import SweepReport
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "release")
