@@ -7,8 +7,8 @@ steps one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import anyio
 
@@ -59,15 +59,12 @@ async def bring(order: Order, session: Session) -> Video:
     Raises:
         HailuoError: By kind, as `prefect_hailuo.errors` draws them.
     """
-    order = await settle(order, session.connections.pictures)
-    job = Job(order, session)
-    with session.ledger.waiters.alive(job.waiter):
-        async with job.slot:
-            one = await find(job)
-            while (video := await _finish(job, one)) is None:
-                job.begin_again()
-                one = await acquire_attempt(job)
-            return video
+    async with _job(order, session) as job:
+        one = await find(job)
+        while (video := await _finish(job, one)) is None:
+            job.begin_again()
+            one = await acquire_attempt(job)
+        return video
 
 
 async def acquire(order: Order, session: Session) -> Ticket:
@@ -76,14 +73,20 @@ async def acquire(order: Order, session: Session) -> Ticket:
     Raises:
         HailuoError: By kind, as `prefect_hailuo.errors` draws them.
     """
-    order = await settle(order, session.connections.pictures)
-    job = Job(order, session)
+    async with _job(order, session) as job:
+        ticket = (await find(job)).open_ticket()
+        if job.slot.taken:
+            job.slot.leave_to(_watch(ticket, job))
+        return ticket
+
+
+@asynccontextmanager
+async def _job(order: Order, session: Session) -> AsyncIterator[Job]:
+    """An order on its way; meanwhile its call counts as alive."""
+    job = Job(await settle(order, session.connections.pictures), session)
     with session.ledger.waiters.alive(job.waiter):
         async with job.slot:
-            ticket = (await find(job)).open_ticket()
-            if job.slot.taken:
-                job.slot.leave_to(_watch(ticket, job))
-            return ticket
+            yield job
 
 
 async def find(job: Job) -> Attempt:
