@@ -35,7 +35,7 @@
     ├── GenerationTimeoutError       the deadline passed; the ticket is still good
     ├── DownloadError                the video did not arrive whole; it is still at fal
     │   └── VideoExpiredError        fal no longer serves the file
-    ├── StorageError                 the video could not be written where it was to go
+    ├── StorageError                 the video could not be written to its place, or read from it
     └── BatchError                   some videos of a batch failed; it carries every outcome
 
 Every error says what happened, what cures it, whether money was spent (`billed`) and whether
@@ -427,7 +427,7 @@ class VideoExpiredError(DownloadError):
 
 
 class StorageError(HailuoError):
-    """The video could not be written where it was to go, or read from there."""
+    """The video could not be written to its place, or read from it."""
 
     default_cure = (
         "Make the place writable, then run it again: the video is paid for and still at fal, and "

@@ -153,7 +153,7 @@ def call_in(body: bytes) -> Call:
     try:
         return _CALL.validate_json(body)
     except ValidationError:
-        raise RefusedCallError("The body is no call of fal's.", 400) from None
+        raise RefusedCallError("The body is not a call from fal.", 400) from None
 
 
 def check_realm_of(request_ids: Sequence[str], realm: Realm) -> None:
@@ -164,7 +164,7 @@ def check_realm_of(request_ids: Sequence[str], realm: Realm) -> None:
     """
     issued = ["emulator" if each.startswith(EMULATOR_PREFIX) else "fal" for each in request_ids]
     if set(issued) != {realm}:
-        raise RefusedCallError(f"The request is none of the realm {realm!r}.", 400)
+        raise RefusedCallError(f"The request is not of the realm {realm!r}.", 400)
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     full = f"X-Fal-Webhook-{name}"
     value = headers.get(full.lower(), "")
     if not value:
-        raise RefusedCallError(f"The header {full} is missing: this is no call of fal's.", 400)
+        raise RefusedCallError(f"The header {full} is missing: this is not a call from fal.", 400)
     return value
 
 

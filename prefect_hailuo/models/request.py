@@ -31,8 +31,8 @@ class Request:
 
     Example:
         >>> from prefect_hailuo import Hailuo23ProTextToVideo
-        >>> request = Hailuo23ProTextToVideo(prompt="A red fox.").request()
-        >>> request.endpoint, request.price_usd
+        >>> fox = Hailuo23ProTextToVideo(prompt="A red fox.").request()
+        >>> fox.endpoint, fox.price_usd
         ('fal-ai/minimax/hailuo-2.3/pro/text-to-video', Decimal('0.49'))
     """
 
