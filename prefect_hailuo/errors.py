@@ -54,10 +54,6 @@ if TYPE_CHECKING:
     from prefect_hailuo.ticket import Ticket
 
 
-__path__: list[str] = []
-"""In the first release this was a package, and pickled errors name the modules that it had."""
-
-
 class Billed(str, Enum):
     """Whether fal charged for the failure."""
 
