@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prefect_hailuo.moved import reading
 
-__getattr__ = reading(__name__)
+if not TYPE_CHECKING:  # checkers know the names of today
+    __getattr__ = reading(__name__)

@@ -60,7 +60,7 @@ def test_every_value_is_found_where_it_was() -> None:
     for each in VALUES.split():
         module, _, attribute = each.partition(":")
         assert hasattr(import_module(f"prefect_hailuo.{module}"), attribute), each
-    for homes in moved.HOMES.values():
+    for homes in map(str.split, moved.HOMES.values()):
         assert all(import_module(f"prefect_hailuo.{home}") for home in homes)
 
 

@@ -304,11 +304,8 @@ def keep_blocks(emulator: FalEmulator) -> None:
     """Blocks that were saved, with their types and schemas, as the API gives them."""
     emulator.credentials().save("studio")
     Budget(scope="trailer", per_day_usd=Decimal("4.90"), total_usd=Decimal(90)).save("trailer")
-    job: Any = {
-        "input": OWL,
-        "credentials": FalCredentials.load("studio"),
-        "storage": HERE / "videos",
-    }
+    studio = FalCredentials.load("studio")
+    job: Any = {"input": OWL, "credentials": studio, "storage": HERE / "videos"}
     HailuoVideoJob.model_validate(job).save("owl")
     plain = {"endpoint": "hailuo-2.3-pro", "input": {"prompt": "A kite."}, "storage": None}
     HailuoVideoJob.model_validate({**plain, "credentials": studio}).save("kite")
