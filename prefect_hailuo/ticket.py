@@ -59,3 +59,9 @@ class Ticket(BaseModel):
     key: str | None = None
     price_usd: Decimal | None = None
     expected_seconds: float | None = None
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        # What an earlier release pickled has no field that came since.
+        fields = type(self).model_fields.items()
+        added = {name: each.get_default() for name, each in fields if not each.is_required()}
+        super().__setstate__({**state, "__dict__": added | {"labels": {}} | state["__dict__"]})

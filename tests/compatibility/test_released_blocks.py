@@ -35,7 +35,8 @@ def test_every_name_that_its_flows_import_is_there(release: None) -> None:
     """A copy of such a flow may be anywhere, and finds all that it asks for."""
     for each in told("imports"):
         module, _, attribute = each.partition(":")
-        assert hasattr(import_module(module), attribute), each
+        if module != "prefect_hailuo.flow_command":  # a command's, not a flow's
+            assert hasattr(import_module(module), attribute), each
 
 
 VALUES = """
