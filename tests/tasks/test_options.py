@@ -11,6 +11,7 @@ import pytest
 from prefect import flow, task, unmapped
 from prefect.context import TaskRunContext
 from prefect.utilities.callables import get_call_parameters, parameter_schema
+from pydantic import SecretStr
 
 import prefect_hailuo
 from prefect_hailuo import (
@@ -180,7 +181,7 @@ def cache_key(buying: Any, *args: Any, **options: Any) -> Any:
 def test_results_of_the_first_release_are_found() -> None:
     """An option that is left out counts as its default, and only take and storage count."""
     mine: dict[str, Any] = {
-        "credentials": FalCredentials(api_key="id:secret"),
+        "credentials": FalCredentials(api_key=SecretStr("id:secret")),
         "storage": "/videos",
     }
     image = f"sha256:{'7' * 64}"
