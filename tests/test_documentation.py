@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -16,6 +17,8 @@ import yaml  # type: ignore[import-untyped]
 import prefect_hailuo
 from flows.batch import main as batch
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.runs.options import MEANINGS
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +56,16 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     assert {f"prefect_hailuo.{name}" for name in prefect_hailuo.__all__} <= set(names)
     assert len(names) == len(set(names))
     assert all(getattr(prefect_hailuo, name).__doc__ for name in prefect_hailuo.__all__)
+
+
+def test_the_reference_explains_each_option(site: Path) -> None:
+    """At `generate_video` and at each model's task, in the words of `PurchaseOptions`."""
+    page = (site / "reference" / "tasks.html").read_text()
+    shown = html.unescape(re.sub(r"<[^>]+>", "", page))
+    for name, meaning in MEANINGS.items():
+        first = meaning.splitlines()[0].replace("`", "")
+        assert shown.count(first) > len(CATALOGUE), name
+    assert "As for PurchaseOptions" not in shown
 
 
 def test_nothing_is_loaded_from_other_hosts(site: Path) -> None:
