@@ -13,14 +13,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from decimal import Decimal
 from textwrap import shorten
 from uuid import UUID
 
@@ -71,6 +69,7 @@ from prefect_hailuo.runs.events import (
     tell_error,
     tell_submitted,
 )
+from prefect_hailuo.runs.markdown import escape, facts, notice, table
 from prefect_hailuo.runs.settings import current_settings, synchronously
 from prefect_hailuo.storage.names import name_and_key
 from prefect_hailuo.storage.place import Place
@@ -202,9 +201,9 @@ class Teller(Publisher):
         self._publish_video(video, poster)
 
     def _tell_submitted(self, ticket: Ticket) -> None:
-        money = _money(price_of(ticket), ticket.realm == "emulator")
+        cost = told_usd(price_of(ticket), ticket.realm)
         model = model_name(ticket.endpoint)
-        self._say("Submitted to %s as %s; it costs %s.", model, ticket.request_id, money)
+        self._say("Submitted to %s as %s. Cost: %s.", model, ticket.request_id, cost)
         if not process_loop().crowded:
             found = Subject.of_ticket(ticket)
             tell_submitted((self._subject or found).known_as(found.key), ticket)
@@ -297,7 +296,7 @@ def card(video: Video) -> str:
         ("Link", f"[fal's copy, for as long as it keeps it]({video.url})"),
         ("Picture", _picture(video)),
         ("Size", f"{video.size:,} bytes"),
-        ("Cost", _money(video.price_usd, video.made_by_emulator)),
+        ("Cost", told_usd(video.price_usd, video.realm)),
         ("Take", escape(video.take)),
         ("Labels", escape(", ".join(f"{k}: {v}" for k, v in video.labels.items()))),
         ("Request id", f"`{video.request_id}`"),
@@ -306,23 +305,8 @@ def card(video: Video) -> str:
         ("Stored", _time(video.stored_at)),
         ("SHA-256", f"`{video.sha256}`"),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows if value)
-    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
-    return (
-        f"{banner if video.made_by_emulator else ''}"
-        f"> {escape(video.prompt or 'The prompt is not known.')}\n\n"
-        f"| | |\n| --- | --- |\n{table}\n"
-    )
-
-
-def escape(text: str) -> str:
-    """A text that Markdown shows as it is, on one line.
-
-    Example:
-        >>> escape("a <b> | *c*")
-        'a \\\\<b\\\\> \\\\| \\\\*c\\\\*'
-    """
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-]|:(?=//))", r"\\\1", " ".join(text.split()))
+    prompt = escape(video.prompt or "The prompt is not known.")
+    return f"{notice(video.realm)}> {prompt}\n\n{facts(rows)}\n"
 
 
 def _short_name(video: Video) -> str:
@@ -342,11 +326,6 @@ def _caption(video: Video) -> str:
 
 def _title(video: Video) -> str:
     return model_title(video.endpoint).replace("[", "").replace("]", "")
-
-
-def _money(price_usd: Decimal | None, emulated: bool) -> str:
-    price = "a price that is not known" if price_usd is None else f"about ${price_usd}"
-    return f"nothing (fal would charge {price})" if emulated else price
 
 
 def _picture(video: Video) -> str:
@@ -561,8 +540,6 @@ def describe_seconds(seconds: float) -> str:
 
 def summary(counts: Counts, failures: Sequence[VideoOutcome]) -> str:
     """A batch's summary, in Markdown."""
-    emulated = counts.realm == "emulator"
-    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
     behind = "" if counts.last_position is None else f", the last behind {counts.last_position:,}"
     rows = [
         ("Videos", f"{counts.total:,}"),
@@ -570,10 +547,7 @@ def summary(counts: Counts, failures: Sequence[VideoOutcome]) -> str:
         ("There before", f"{counts.reused:,}"),
         ("Failed", f"{counts.failed:,}"),
         ("Running at fal", f"{counts.running:,}"),
-        (
-            "In fal's queue",
-            f"{counts.queued:,}{behind}",
-        ),
+        ("In fal's queue", f"{counts.queued:,}{behind}"),
         ("Not at fal yet", f"{counts.waiting:,}"),
         ("Bought by this run", f"{counts.bought:,}"),
         ("Spent", told_usd(counts.spent_usd, counts.realm)),
@@ -582,25 +556,24 @@ def summary(counts: Counts, failures: Sequence[VideoOutcome]) -> str:
         ("Time so far", describe_seconds(counts.seconds)),
         ("Time left", describe_seconds(counts.left_seconds)),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    return f"{banner if emulated else ''}| | |\n| --- | --- |\n{table}\n{_failure_table(failures)}"
+    return f"{notice(counts.realm)}{facts(rows)}\n{_failure_table(failures)}"
 
 
 def _failure_table(failures: Sequence[VideoOutcome]) -> str:
     if not failures:
         return ""
     shown = [(each, each.failure) for each in failures[:MOST_FAILURES]]
-    lines = [_failure_line(each, failure) for each, failure in shown if failure]
-    more = len(failures) - len(lines)
+    rows = [_failure_row(each, failure) for each, failure in shown if failure]
+    more = len(failures) - len(rows)
     rest = f"\nAnd {more:,} more: `outcomes.failed` has them all.\n" if more else ""
-    head = "| Input | Prompt | Error | What happened | What cures it | Money spent |"
-    return "\n".join(["", "### Failed", "", head, f"|{' --- |' * 6}", *lines, rest])
+    head = ["Input", "Prompt", "Error", "What happened", "What cures it", "Money spent"]
+    return f"\n### Failed\n\n{table(head, rows)}\n{rest}"
 
 
-def _failure_line(outcome: VideoOutcome, failure: Failure) -> str:
+def _failure_row(outcome: VideoOutcome, failure: Failure) -> list[str]:
     texts = [outcome.input.prompt, failure.kind, failure.message, failure.cure]
     cells = [escape(shorten(each, TEXT_CHARACTERS, placeholder="…")) for each in texts]
-    return f"| {outcome.index} | {' | '.join(cells)} | {failure.billed} |"
+    return [str(outcome.index), *cells, failure.billed]
 
 
 def _is_over(counts: Counts) -> bool:

@@ -26,6 +26,7 @@ from prefect_hailuo.models.camera import camera_warnings
 from prefect_hailuo.models.catalogue import Endpoint, Variant, VideoInput, find_input_class
 from prefect_hailuo.models.image import image_sources
 from prefect_hailuo.models.key import canonical_take, generation_key, purchase_name
+from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.storage.pictures import Pictures
@@ -276,8 +277,8 @@ class Estimate:
         return tuple(camera_warnings(line.input.prompt for line in self.lines))
 
     def __str__(self) -> str:
-        unpriced = f", and {self.unpriced} of unknown price" if self.unpriced else ""
-        return f"{self.to_buy} of {len(self.lines)} to buy, about ${self.total_usd}{unpriced}"
+        cost = told_usd(self.total_usd, "fal", self.unpriced)
+        return f"{self.to_buy} of {len(self.lines)} to buy, {cost}"
 
 
 def estimate(

@@ -28,9 +28,11 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.models.key import shown_key
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 from prefect_hailuo.runs.cancellation import cancelled_runs
 from prefect_hailuo.runs.events import Subject, materialize, tell_completed, tell_error
+from prefect_hailuo.runs.markdown import table
 from prefect_hailuo.runs.orders import find_place
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.storage import resolve_storage
@@ -97,7 +99,7 @@ class SweepReport:
             {
                 # What matters first: Prefect shows no more columns than there is room for.
                 "outcome": row.outcome,
-                "cost": f"${row.cost_usd}",
+                "cost": dollars(row.cost_usd),
                 "model": row.model,
                 "key": shown_key(row.key),
                 "attempt": str(row.attempt),
@@ -112,14 +114,9 @@ class SweepReport:
         lines = [f"Resumed the flow run {each}." for each in self.resumed]
         if not self.rows:
             return "\n".join(lines) or "Nothing is left open."
-        return "\n".join(
-            [*lines, "", self._rows_to_markdown()] if lines else [self._rows_to_markdown()]
-        )
-
-    def _rows_to_markdown(self) -> str:
-        head = list(self.table()[0])
-        lines = [head, ["---"] * len(head), *(list(row.values()) for row in self.table())]
-        return "\n".join(f"| {' | '.join(_cell(each) for each in line)} |" for line in lines)
+        rows = self.table()
+        shown = table(list(rows[0]), (list(row.values()) for row in rows))
+        return "\n".join([*lines, "", shown] if lines else [shown])
 
 
 def sweep(
@@ -304,8 +301,3 @@ def _preparing(
         )
 
     return prepare
-
-
-def _cell(text: str) -> str:
-    """A text as a cell of a table in Markdown."""
-    return " ".join(text.replace("|", "\\|").split())

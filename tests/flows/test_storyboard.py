@@ -68,8 +68,8 @@ async def test_scenes_become_one_clip(red: FalEmulator, tmp_path: Path) -> None:
     shown = artifacts_by_key(run_id)
     assert shown[CARD_KEY] == storyboard_card(board)
     assert shown[SCENES_KEY].startswith("data:image/jpeg;base64,")
-    assert "| 2 | An owl. | hailuo-2.3-pro | $0.49 |" in shown[CARD_KEY]
-    assert "nothing (at fal, $1.47)" in shown[CARD_KEY]
+    assert "| 2 | An owl. | hailuo-2.3-pro | about $0.49 |" in shown[CARD_KEY]
+    assert "nothing (at fal, about $1.47)" in shown[CARD_KEY]
     told = artifacts_by_key(run_id, "description")
     assert told[CARD_KEY] == told[SCENES_KEY] == r"Three \*animals\*"
 
