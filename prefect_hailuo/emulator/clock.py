@@ -1,8 +1,7 @@
-"""Time in the emulator: it runs with the machine's, faster or slower, or stands still till told.
+"""Time in the emulator: it runs with the machine's, faster or slower, or stands still until told.
 
-Instants are seconds of emulator time since the clock was made.
-
-Waking the coroutines that wait: for an instant, for news of a generation, or for the end.
+An instant is a number of seconds of emulator time since the clock was made. Alarms wake the
+coroutines that wait for an instant, for news of a generation, or for the emulator's end.
 """
 
 from __future__ import annotations

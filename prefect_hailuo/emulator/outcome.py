@@ -44,6 +44,12 @@ LIMITS = {
 """By the name that a JSON schema has for a limit, the name that pydantic has for it."""
 
 
+NO_CREDIT = (
+    "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing."
+)
+"""What fal says to an account whose balance is exhausted."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a generation ends.

@@ -1,12 +1,8 @@
 """fal's queue as a function of time: no task runs behind a request.
 
-Whoever looks first settles what has happened since the last look: ends of runs are popped from
-a heap in order, and every end lets the next in line begin at that very instant. So a thousand
-requests cost nothing while nobody asks, and O(log n) each in all.
-
-One request, as the emulator keeps it.
-
-The line in front of the models: first come, first served.
+Whoever asks first brings the queue up to date: it takes the ends of runs from a heap in order, and
+every end lets the next request begin at that very instant. So a thousand requests cost nothing
+while nobody asks, and O(log n) each in all.
 """
 
 from __future__ import annotations
@@ -28,6 +24,11 @@ from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.models.catalogue import Endpoint, Picture, VideoInput
 
 _UNIT_PLACES = 4
+
+_START_LIMIT = 0
+"""Stands where events carry the number of a run (1 and up): this one is the limit to begin."""
+
+Waiter = TypeVar("Waiter")
 
 
 class State(str, Enum):
@@ -186,69 +187,6 @@ class Generation:
         )
 
 
-Waiter = TypeVar("Waiter")
-
-
-class WaitingLine(Generic[Waiter]):
-    """A line whose members know their position, and may leave from the middle.
-
-    Joining costs O(1), a position O(log n), and leaving early little more.
-
-    Example:
-        >>> line = WaitingLine[str]()
-        >>> fox, owl, elk = line.join("fox"), line.join("owl"), line.join("elk")
-        >>> line.leave(owl)
-        >>> line.position(elk), line.pop(), line.position(elk), len(line)
-        (1, 'fox', 0, 1)
-    """
-
-    def __init__(self) -> None:
-        self._waiting: dict[int, Waiter] = {}
-        self._left_early: list[int] = []
-        self._next_number = 0
-        self._head = 0
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def join(self, waiter: Waiter) -> int:
-        """Stand at the end; returns the number by which to ask and to leave."""
-        number = self._next_number
-        self._next_number += 1
-        self._waiting[number] = waiter
-        return number
-
-    def leave(self, number: int) -> None:
-        """Leave without having been served."""
-        del self._waiting[number]
-        insort(self._left_early, number)
-
-    def position(self, number: int) -> int:
-        """How many wait before this one; 0 is next."""
-        gone = bisect_left(self._left_early, number) - bisect_left(self._left_early, self._head)
-        return number - self._head - gone
-
-    def pop(self) -> Waiter:
-        """Serve the one whose turn it is."""
-        while self._head not in self._waiting:
-            self._head += 1
-        del self._left_early[: bisect_left(self._left_early, self._head)]
-        waiter = self._waiting.pop(self._head)
-        self._head += 1
-        return waiter
-
-
-_START_LIMIT = 0
-"""Stands where events carry the number of a run (1 and up): this one is the limit to begin."""
-
-
-class _Event(NamedTuple):
-    instant: float
-    order: int
-    generation: Generation
-    run: int
-
-
 class Simulation:
     """The queue and the runners behind it.
 
@@ -398,6 +336,62 @@ class Simulation:
             self._on_event()
 
 
+class _Event(NamedTuple):
+    instant: float
+    order: int
+    generation: Generation
+    run: int
+
+
 def _ring(generation: Generation) -> None:
     for alarm in tuple(generation.alarms):
         alarm.ring()
+
+
+class WaitingLine(Generic[Waiter]):
+    """A line whose members know their position, and may leave from the middle.
+
+    Joining costs O(1), a position O(log n), and leaving early little more.
+
+    Example:
+        >>> line = WaitingLine[str]()
+        >>> fox, owl, elk = line.join("fox"), line.join("owl"), line.join("elk")
+        >>> line.leave(owl)
+        >>> line.position(elk), line.pop(), line.position(elk), len(line)
+        (1, 'fox', 0, 1)
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Waiter] = {}
+        self._left_early: list[int] = []
+        self._next_number = 0
+        self._head = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, waiter: Waiter) -> int:
+        """Stand at the end; returns the number by which to ask and to leave."""
+        number = self._next_number
+        self._next_number += 1
+        self._waiting[number] = waiter
+        return number
+
+    def leave(self, number: int) -> None:
+        """Leave without having been served."""
+        del self._waiting[number]
+        insort(self._left_early, number)
+
+    def position(self, number: int) -> int:
+        """How many wait before this one; 0 is next."""
+        gone = bisect_left(self._left_early, number) - bisect_left(self._left_early, self._head)
+        return number - self._head - gone
+
+    def pop(self) -> Waiter:
+        """Serve the one whose turn it is."""
+        while self._head not in self._waiting:
+            self._head += 1
+        del self._left_early[: bisect_left(self._left_early, self._head)]
+        waiter = self._waiting.pop(self._head)
+        self._head += 1
+        return waiter

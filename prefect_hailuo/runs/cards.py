@@ -1,11 +1,8 @@
-"""What a run shows of a batch: a few log lines, one progress, one summary; however many it holds.
+"""What a run shows of its videos: log lines, progress, a card and a poster; for a batch, a summary.
 
-Prefect's server drops what comes in bursts, without a word. So a batch says little: in all, much
-less than a tenth of a call of Prefect's API a generation.
-
-What all that tell a run have in common: its log, a progress, and patience with Prefect.
-
-What a run shows of a generation: log lines, progress, a card and a poster.
+Prefect's server drops what comes in bursts, without a word. So a batch has a few log lines, one
+progress and one summary, however many videos it makes: in all, much less than a tenth of a call of
+Prefect's API for each video.
 """
 
 from __future__ import annotations
@@ -75,6 +72,48 @@ from prefect_hailuo.storage.names import name_and_key
 from prefect_hailuo.storage.place import Place
 from prefect_hailuo.ticket import Ticket
 
+MOST_PERCENT_WHILE_WAITING = 95.0
+
+CAPTION_CHARACTERS = 100
+
+LEVELS = {
+    "DEBUG": logging.DEBUG,
+    "WARN": logging.WARNING,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "CRITICAL": logging.CRITICAL,
+}
+
+BATCH_PROGRESS_SECONDS = 5.0
+"""How often the progress may be updated, if it has changed enough to be seen."""
+
+SEEN_PERCENT = 2.0
+
+STANDSTILL_SECONDS = 60.0
+"""How often it is updated, and logged, though little has changed."""
+
+SUMMARY_SECONDS = 600.0
+"""How often the summary is published while the batch goes on: each is a version of its own."""
+
+LOGGED_PERCENT = 10.0
+
+MOST_FAILURES = 10
+"""Failures that are logged one by one, and shown in the summary."""
+
+MOST_CAUTIONS = 10
+"""Warnings of what the inputs say that are logged one by one."""
+
+TEXT_CHARACTERS = 200
+
+NAME_CHARACTERS = 12
+
+OnOutcome = Callable[[VideoOutcome], object]
+"""Called with each outcome as soon as it is known; the asynchronous twin awaits what it returns."""
+
+_cautioned: deque[tuple[Run, str]] = deque(maxlen=256)
+
+_told_why: deque[Run] = deque(maxlen=64)
+
 
 class Publisher:
     """The base of what tells a run, on the caller's side.
@@ -111,19 +150,6 @@ def _run_logger() -> LoggerOrAdapter:
         return get_run_logger()
     except MissingContextError:
         return get_logger("hailuo")
-
-
-MOST_PERCENT_WHILE_WAITING = 95.0
-
-CAPTION_CHARACTERS = 100
-
-LEVELS = {
-    "DEBUG": logging.DEBUG,
-    "WARN": logging.WARNING,
-    "WARNING": logging.WARNING,
-    "ERROR": logging.ERROR,
-    "CRITICAL": logging.CRITICAL,
-}
 
 
 class Teller(Publisher):
@@ -257,11 +283,6 @@ class Teller(Publisher):
                 synchronously(create_image_artifact, poster, key, _caption(video))
 
 
-_cautioned: deque[tuple[Run, str]] = deque(maxlen=256)
-
-_told_why: deque[Run] = deque(maxlen=64)
-
-
 def _say_why(logger: LoggerOrAdapter) -> None:
     """Say once in a flow run why there are no more artifacts."""
     run = current_run()
@@ -339,53 +360,6 @@ def _picture(video: Video) -> str:
 
 def _time(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
-
-
-BATCH_PROGRESS_SECONDS = 5.0
-"""How often the progress may be updated, if it has changed enough to be seen."""
-
-SEEN_PERCENT = 2.0
-
-STANDSTILL_SECONDS = 60.0
-"""How often it is updated, and logged, though little has changed."""
-
-SUMMARY_SECONDS = 600.0
-"""How often the summary is published while the batch goes on: each is a version of its own."""
-
-LOGGED_PERCENT = 10.0
-
-MOST_FAILURES = 10
-"""Failures that are logged one by one, and shown in the summary."""
-
-MOST_CAUTIONS = 10
-"""Warnings of what the inputs say that are logged one by one."""
-
-TEXT_CHARACTERS = 200
-
-NAME_CHARACTERS = 12
-
-OnOutcome = Callable[[VideoOutcome], object]
-"""Called with each outcome as soon as it is known; the asynchronous twin awaits what it returns."""
-
-
-class EnoughError(BaseException):
-    """Nobody listens any more: maybe because the flow run was cancelled, which is then asked."""
-
-
-class Handover:
-    """Hands the outcomes to somebody who may have enough of them.
-
-    Args:
-        put: Where they go.
-    """
-
-    def __init__(self, put: Callable[[VideoOutcome], object]) -> None:
-        self._put = put
-        self.enough = threading.Event()
-
-    def __call__(self, outcome: VideoOutcome) -> None:
-        """Hand one over."""
-        self._put(outcome)
 
 
 class BatchTeller(Publisher):
@@ -483,6 +457,26 @@ class BatchTeller(Publisher):
             with self._letting_go("summary"):
                 text = summary(counts, self._failures)
                 synchronously(create_markdown_artifact, text, self._name, describe_counts(counts))
+
+
+class EnoughError(BaseException):
+    """Nobody listens any more: maybe because the flow run was cancelled, which is then asked."""
+
+
+class Handover:
+    """Hands the outcomes to somebody who may have enough of them.
+
+    Args:
+        put: Where they go.
+    """
+
+    def __init__(self, put: Callable[[VideoOutcome], object]) -> None:
+        self._put = put
+        self.enough = threading.Event()
+
+    def __call__(self, outcome: VideoOutcome) -> None:
+        """Hand one over."""
+        self._put(outcome)
 
 
 class _Last:

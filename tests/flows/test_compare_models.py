@@ -21,8 +21,7 @@ from prefect.utilities.callables import parameter_schema
 from test_joining import RED, colour_at, shot
 
 from flows.compare_models import compare_models, main
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.emulator import FalEmulator, refuse_content
 from prefect_hailuo.errors import BatchError, ConfigurationError
 from prefect_hailuo.flows.compare_models import BOTH_PRO
 from prefect_hailuo.flows.comparison import (

@@ -15,8 +15,7 @@ from test_compare_models import artifacts_by_key
 from test_joining import RED, packets, shot
 
 from flows.storyboard import main, storyboard
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.emulator import FalEmulator, refuse_content
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
 from prefect_hailuo.flows.rows import text_models
 from prefect_hailuo.flows.scenes import (
