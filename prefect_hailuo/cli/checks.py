@@ -68,7 +68,7 @@ from prefect_hailuo.ticket import Realm
 Verdict = Literal["ok", "warning", "problem"]
 
 CHECK_SECONDS = 30.0
-"""How long a check may take; one that waits for something else is not waited for any longer."""
+"""How long the checks may take, in seconds. One that takes longer counts as a problem."""
 
 ANSWER_SECONDS = 15.0
 """How long fal may take to answer."""
@@ -76,7 +76,7 @@ ANSWER_SECONDS = 15.0
 PREFECT_ANSWER_SECONDS = 5.0
 
 SKEW_SECONDS = 30.0
-"""Clocks that differ by more than this are worth a word."""
+"""A difference of the clocks above this is a warning."""
 
 BAD_SKEW_SECONDS = 240.0
 """fal's calls carry the time, and are refused when they are five minutes off."""
@@ -129,7 +129,7 @@ class Surroundings:
     """What is looked at.
 
     Args:
-        credentials: The block, which may have no key; by default, one that has none of its own.
+        credentials: The block, which may have no key; by default, one without a key.
         storage: Where videos go; None for the default.
     """
 
@@ -159,7 +159,7 @@ def make_checks(
 
 @dataclass
 class _Making:
-    """A check that is being made, in a thread that the interpreter's end does not wait for."""
+    """A check in a thread of its own. The interpreter does not wait for it when it exits."""
 
     name: str
     check: Check
@@ -190,8 +190,8 @@ class _Making:
             return self.check(surroundings)
         except HailuoError as error:
             return [refused(self.name, error)]
-        except Exception as error:  # its own words might hold what is secret
-            says = f"The check ended by an error that is not foreseen: {type(error).__name__}."
+        except Exception as error:  # its own message may hold secrets
+            says = f"The check failed by an unexpected error: {type(error).__name__}."
             return [problem(self.name, says, "Report it, with the versions above.")]
 
 
@@ -216,7 +216,7 @@ def refused(check: str, error: HailuoError, **facts: Any) -> Finding:
 
 
 def check_versions(surroundings: Surroundings) -> list[Finding]:
-    """The interpreter's, this package's, and those of all that it needs."""
+    """The versions of Python, of this package, and of all that it needs."""
     return [_python(), _packages(), _extra("media")]
 
 
@@ -251,7 +251,7 @@ def _extra(extra: str) -> Finding:
 
 
 def _needed(extra: str = "") -> list[Requirement]:
-    """What is required always; or what one extra requires besides."""
+    """What the package requires; or, for an extra, what that requires besides."""
     found = [Requirement(each) for each in requires(PACKAGE) or ()]
     always = [each for each in found if _applies(each, "")]
     return always if not extra else [e for e in found if _applies(e, extra) and e not in always]
@@ -285,7 +285,7 @@ def _installed(name: str) -> str | None:
 
 
 def check_settings(surroundings: Surroundings) -> list[Finding]:
-    """Whether they can be read, and whether each that is set is one."""
+    """Whether the settings can be read, and whether every variable that is set is a setting."""
     unknown = [_misspelt(name) for name in unknown_settings(os.environ)]
     try:
         settings = HailuoSettings()
@@ -297,7 +297,7 @@ def check_settings(surroundings: Surroundings) -> list[Finding]:
 
 
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:
-    """The environment's variables that look like settings and are none.
+    """The environment variables that look like settings of this package, and are not.
 
     Example:
         >>> unknown_settings({"PREFECT_INTEGRATIONS_HAILUO_LEDGER_ULR": "x", "HOME": "/root"})
@@ -331,7 +331,7 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 def _changed(settings: HailuoSettings) -> dict[str, Any]:
-    """What is not as it is by default; secrets as asterisks."""
+    """The settings that differ from their defaults; secrets as asterisks."""
     found = {name: getattr(settings, name) for name in sorted(settings.model_fields_set)}
     changed = {
         name: value
@@ -415,66 +415,66 @@ def _compare(theirs: datetime, ours: datetime) -> Finding:
 
 
 def check_ledger(surroundings: Surroundings) -> list[Finding]:
-    """Whether purchases can be written down here; what is parked, and what nobody looks after."""
+    """Whether the ledger takes purchases; what is parked in it, and what no process waits for."""
     realm = surroundings.credentials.realm
     try:
         address = current_settings().ledger_of(realm)
-        loose = process_loop().run(_looking(address, realm))
+        attempts = process_loop().run(_looking(address, realm))
     except LedgerError as error:
         return [refused("ledger", error)]
-    facts = {"ledger": address.name, "realm": realm, "revision": loose.revision}
-    says = f"{address.name} can be written to; revision {loose.revision}"
+    facts = {"ledger": address.name, "realm": realm, "revision": attempts.revision}
+    says = f"{address.name} can be written to; revision {attempts.revision}"
     found = [ok("ledger", f"{says}{_disk_of(address.file)}", **facts), *_disk(address.file)]
-    return [*found, *_left(loose, realm)]
+    return [*found, *_open(attempts, realm)]
 
 
 @dataclass(frozen=True)
-class _Loose:
-    """What a ledger has not brought to an end.
+class _OpenAttempts:
+    """The attempts of a ledger that have no end yet.
 
     Args:
         revision: The tables' own version.
         parked: Attempts that wait for a decision.
-        forsaken: Attempts that nobody waits for, and that came to no end.
+        unawaited: Attempts without an end that no process waits for.
         more: Whether there may be more than were looked at.
     """
 
     revision: str
     parked: int
-    forsaken: int
+    unawaited: int
     more: bool
 
 
-def _looking(address: LedgerAddress, realm: Realm) -> Job[_Loose]:
-    # Here, for it loads SQLAlchemy, and the ledger loads it when it is first used.
+def _looking(address: LedgerAddress, realm: Realm) -> Job[_OpenAttempts]:
+    # Imported here, because it loads SQLAlchemy, which nothing else loads before it is used.
     from prefect_hailuo.ledger.database import REVISIONS
     from prefect_hailuo.ledger.upkeep.reading import Choice
 
-    async def job(connections: Connections, emit: Emit) -> _Loose:
+    async def job(connections: Connections, emit: Emit) -> _OpenAttempts:
         ledger = connections.ledgers.at(address)
         await ledger.try_out()
         choice = Choice(realm, parked=True, limit=MOST_LOOKED_AT)
         parked = {each.attempt.key for each in await ledger.reading.entries(choice)}
         left = {each.key for each in await ledger.unfinished.attempts(realm)} - parked
         seen = sorted(left)[:MOST_LOOKED_AT]
-        forsaken = [key for key in seen if not await ledger.waiters.is_awaited(key)]
+        unawaited = [key for key in seen if not await ledger.waiters.is_awaited(key)]
         more = len(left) > len(seen) or len(parked) == MOST_LOOKED_AT
-        return _Loose(REVISIONS[-1], len(parked), len(forsaken), more)
+        return _OpenAttempts(REVISIONS[-1], len(parked), len(unawaited), more)
 
     return job
 
 
-def _left(loose: _Loose, realm: Realm) -> list[Finding]:
-    at_least = "at least " if loose.more else ""
+def _open(attempts: _OpenAttempts, realm: Realm) -> list[Finding]:
+    at_least = "at least " if attempts.more else ""
     found = []
-    if loose.parked:
-        says = f"{at_least}{loose.parked} parked: somebody has to decide about them"
+    if attempts.parked:
+        says = f"{at_least}{attempts.parked} parked: somebody has to decide about them"
         cure = f"prefect-hailuo ledger list --parked --realm {realm}"
-        found.append(warning("ledger", says, cure, parked=loose.parked))
-    if loose.forsaken:
-        says = f"{at_least}{loose.forsaken} came to no end, and no process waits for them"
+        found.append(warning("ledger", says, cure, parked=attempts.parked))
+    if attempts.unawaited:
+        says = f"{at_least}{attempts.unawaited} have no end, and no process waits for them"
         cure = f"prefect-hailuo ledger reconcile --realm {realm}; schedule the flow reconcile"
-        found.append(warning("ledger", says, cure, forsaken=loose.forsaken))
+        found.append(warning("ledger", says, cure, forsaken=attempts.unawaited))
     return found
 
 
@@ -484,7 +484,7 @@ def _disk_of(file: Path | None) -> str:
 
 
 def _disk(file: Path | None) -> list[Finding]:
-    """An unfit disk that was allowed by name is worth a word all the same."""
+    """A warning of an unfit disk, even though it was allowed by name."""
     kind = _kind_of(file)
     if kind is None or not (is_shared(kind) or is_fleeting(kind, contained=in_container())):
         return []
@@ -497,7 +497,7 @@ def _kind_of(file: Path | None) -> str | None:
 
 
 def check_storage(surroundings: Surroundings) -> list[Finding]:
-    """Whether the place takes files: a small one is written, and taken away or left to the next."""
+    """Whether the place takes files: a small one is written there."""
     try:
         place = resolve_storage(surroundings.storage, surroundings.credentials.realm)
         process_loop().run(lambda connections, emit: _try_out(place))
@@ -603,14 +603,14 @@ def _blocks(client: SyncPrefectClient) -> list[Finding]:
     slug = FalCredentials.get_block_type_slug()
     try:
         client.read_block_type_by_slug(slug)
-    except Exception:  # not registered, or not to be told; it is needed by nobody but the UI
+    except Exception:  # not registered, or Prefect does not say; only the UI needs it
         cure = "prefect block register -m prefect_hailuo"
         return [warning("blocks", "Prefect's UI does not know this package's blocks yet", cure)]
     return [ok("blocks", "Prefect's UI knows this package's blocks")]
 
 
 def check_limits(surroundings: Surroundings) -> list[Finding]:
-    """Open files, of which each request that is listened to takes one; and requests a second."""
+    """How many files may be open, one for each request that is followed; and requests a second."""
     rate = current_settings().requests_per_second
     said = "no limit" if rate is None else f"{rate:g}"
     return [

@@ -138,8 +138,8 @@ def reconcile(
     realm: RealmOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Look after everything that is open: find what is lost, collect what is done, cancel what
-    nobody wants. It buys nothing."""
+    """Look after every open attempt: find what is lost, collect what is done, cancel what nobody
+    wants. It buys nothing."""
     report = sweep(realm_of(realm), credentials=list(credentials or ()))
     if json:
         say_json([asdict(row) for row in report.rows])
@@ -200,7 +200,7 @@ def resolve(
     realm: RealmOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Decide about an attempt that may have been bought: one of the three, for the latest."""
+    """Decide about the latest attempt of a key, which may have been bought: one of the three."""
     choices = [name for name, given in _choices(adopt, allow_one_resubmit, abandon) if given]
     if len(choices) != 1:
         raise ConfigurationError(
@@ -436,7 +436,7 @@ def prune(
     realm: RealmOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Drop old rows that cost nothing and can matter no more; redact what was asked for.
+    """Drop old rows that cost nothing and no longer matter; redact prompts if asked to.
 
     What cost money, or may have, is under way, or waits for a decision is never dropped: budgets
     and the promise to buy once stand on it. A redacted video is still found and reused. Files,

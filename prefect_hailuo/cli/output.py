@@ -57,7 +57,7 @@ def access_of(realm: Realm, credentials: str | None) -> Access:
     """A key for a realm.
 
     Raises:
-        ConfigurationError: There is none, or it is the other realm's.
+        ConfigurationError: There is no key, or it belongs to the other realm.
     """
     access = resolve_credentials(credentials).access()
     if access.realm != realm:
@@ -82,7 +82,13 @@ def ask_with(
     question: Callable[[Ledger, Connections, Emit], Awaitable[T]],
     handle: Callable[[Any], None] = ignore,
 ) -> T:
-    """Ask a realm's ledger, and fal; what the question emits is handled here."""
+    """Ask a realm's ledger, and fal if need be.
+
+    Args:
+        realm: The realm.
+        question: Asks, on the package's loop.
+        handle: Called here with each event that the question emits.
+    """
     address = current_settings().ledger_of(realm)
 
     async def job(connections: Connections, emit: Emit) -> T:
@@ -92,7 +98,7 @@ def ask_with(
 
 
 def say(*texts: object) -> None:
-    """Print a line, wrapped to the terminal, or as it is where there is none."""
+    """Print a line, wrapped to the terminal if there is one."""
     console.print(Text(plain(" ".join(str(text) for text in texts))))
 
 
@@ -102,12 +108,12 @@ def say_json(value: Any) -> None:
 
 
 def table(*columns: str, **options: Any) -> Table:
-    """An empty table that is as wide as it must be."""
+    """An empty table, no wider than its content."""
     return Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, **options)
 
 
 def plain(text: object) -> str:
-    """A text on one line, without what is no letter to be read.
+    """A text on one line, with a question mark for each character that cannot be printed.
 
     Example:
         >>> plain("A fox.\\x1b[31m\\nAn owl.")
@@ -132,7 +138,7 @@ def when(seconds: float | None) -> str:
 
 
 def iso(seconds: float | None) -> str | None:
-    """A time of the ledger for programs."""
+    """A time of the ledger, in ISO 8601, for programs."""
     return None if seconds is None else moment(seconds).isoformat()
 
 

@@ -42,7 +42,7 @@ TIMES = {field.name for field in fields(Attempt) if field.name.endswith("_at")} 
 Facts = Iterable[tuple[str, object]]
 
 ENDED = (Fate.FAILED, Fate.CANCELLED)
-"""Fates whose recorded errors are raised again; of any other, the error is history."""
+"""Fates whose recorded error a rerun raises again. With any other, the error is past."""
 
 
 def show(
@@ -107,12 +107,12 @@ def rerun_of(story: Story) -> str:
     if latest is None:
         return "buy, for the first time"
     if story.may_be_replaced and latest.rerun is not Rerun.REUSE:
-        return "buy once more, in place of this attempt, for somebody allowed it"
+        return "buy once more, in place of this attempt, because somebody allowed it"
     return latest.rerun.value
 
 
 def cures_of(one: Attempt) -> str:
-    """What a person can do about an attempt that nobody else can decide."""
+    """What a person can do about a parked attempt; empty for any other."""
     if not is_parked(one):
         return ""
     if one.error is not None and one.parked_at is None:
@@ -170,7 +170,7 @@ def _field(one: Attempt, name: str) -> Any:
 
 
 def _common(story: Story) -> Facts:
-    """What all attempts of a key have in common, from the latest that tells."""
+    """What all attempts of a key have in common, from the latest that knows it."""
     if not story.attempts:
         return []
     one = story.attempts[-1]
@@ -233,7 +233,7 @@ def _how_it_went(waiter: Waiter) -> str:
         return f"cancelled {when(waiter.cancelled_at)}"
     if waiter.ended_at is not None:
         return f"served {when(waiter.ended_at)}"
-    return f"waiting, last heard of to be good until {when(waiter.lease_until)}"
+    return f"waiting; its lease runs until {when(waiter.lease_until)}"
 
 
 def _waiter_document(waiter: Waiter) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def webhooks(
     port: Annotated[int, Parameter(help="Where to listen.")] = WEBHOOK_PORT,
     credentials: CredentialsOption = None,
 ) -> None:
-    """Take fal's calls, so that nobody has to ask whether a video is done. It buys nothing."""
+    """Receive fal's calls, so that no process has to ask if a video is done. It buys nothing."""
     import uvicorn
     from prefect.settings import PREFECT_API_URL
 

@@ -35,7 +35,7 @@ from prefect_hailuo.fal.messages import EMULATOR_HEADER
 
 
 def make_app(emulation: Emulation) -> FastAPI:
-    """All routes, over one emulation."""
+    """The application of one emulator, with all its routes."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,7 +53,7 @@ def make_app(emulation: Emulation) -> FastAPI:
     app.add_api_route("/_emulator/stats", stats)
     app.add_api_route("/rest/.well-known/jwks.json", key_set)
     app.include_router(platform.router)
-    app.include_router(routes.router)  # the last, for it takes every path
+    app.include_router(routes.router)  # the last, because its POST takes every path
     return app
 
 
@@ -67,7 +67,7 @@ async def keep_time(emulation: Emulation) -> None:
 
 
 async def stats(emulation: TheEmulation) -> Response:
-    """The tallies; no key is needed."""
+    """The counts. No key is needed."""
     return JSON(emulation.stats())
 
 
@@ -307,7 +307,7 @@ def _edited(edit: Edit, app: ASGIApp) -> ASGIApp:
 
 
 def _changed(edit: Edit, body: bytes) -> bytes:
-    """A JSON body, or the one in a frame of a status stream, changed; other bytes as they are."""
+    """Change the JSON of a body, or of a stream's event; leave other bytes as they are."""
     is_event = body.startswith(_EVENT)
     try:
         value: Any = json.loads(body[len(_EVENT) :] if is_event else body)
@@ -338,7 +338,7 @@ class ExposedConnection(H11Protocol):
 
 
 async def hang_up(scope: Scope, receive: Receive, *, reset: bool = False) -> None:
-    """Close the connection, once what was sent is out.
+    """Close the connection, after all that was sent has gone out.
 
     Args:
         scope: Of the request.

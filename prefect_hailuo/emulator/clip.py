@@ -39,13 +39,13 @@ CLIPS_KEPT = 64
 """How many clips an emulator keeps, half a megabyte each; an older one is drawn again."""
 
 SHOWN_SECONDS = 1
-"""How long each is shown, from the first frame on and up to the last."""
+"""How long the first picture is shown at the beginning, and the last one at the end."""
 
 MOST_RATIO = 5 / 2
-"""Of the longer side to the shorter: MiniMax takes no picture that is longer."""
+"""The most that the longer side may be of the shorter one, as MiniMax limits it."""
 
 ENCODER_OPTIONS = {"preset": "ultrafast", "crf": "27", "threads": "1"}
-"""The quickest that x264 offers: the emulator's pictures are looked at once, if at all."""
+"""The quickest that x264 offers: most of the emulator's videos are never looked at."""
 
 BACKDROP_COLOURS = [
     (24, 32, 64),
@@ -80,10 +80,10 @@ _PANEL_SHARE = 0.8
 _MARKER_SHARE = 0.02
 
 _DRIFT_PIXELS = 4
-"""How far the backdrop moves from a frame to the next; even, for colour has half the pixels."""
+"""How far the backdrop moves from a frame to the next; even, because colour has half the pixels."""
 
 _PLAIN_CLIPS: dict[Picture, bytes] = {}
-"""Drawn once a process, for all emulators in it."""
+"""Drawn once in a process, for all its emulators."""
 
 
 class ClipLibrary:
@@ -289,7 +289,7 @@ def _even(pixels: float) -> int:
 
 
 def draw_panel(endpoint: Endpoint, prompt: str, width: int, height: int) -> Image.Image:
-    """Draw what the video says.
+    """Draw the panel with the words.
 
     Args:
         endpoint: Whose title to write.
@@ -311,7 +311,7 @@ def draw_panel(endpoint: Endpoint, prompt: str, width: int, height: int) -> Imag
 
 
 def draw_banner(image: Image.Image) -> None:
-    """Say across the top of a picture that the emulator shows it."""
+    """Write across the top of a picture that the emulator made this."""
     from PIL import ImageDraw
 
     unit = min(image.height, image.width * 9 / 16) * _BANNER_SHARE
@@ -319,7 +319,7 @@ def draw_banner(image: Image.Image) -> None:
 
 
 def drawable(text: str) -> str:
-    """The text without what no font can draw: lone surrogates and control characters."""
+    """The text without lone surrogates and control characters, which no font can draw."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return "".join(letter if letter.isprintable() else " " for letter in whole)
 
@@ -408,7 +408,7 @@ def draw_still(still: bytes | None, picture: Picture) -> Image.Image | None:
         picture: The video's.
 
     Returns:
-        None where there is none, or none that can be read.
+        None if there is no picture, or if it cannot be read.
     """
     from PIL import ImageOps
 

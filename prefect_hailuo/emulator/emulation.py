@@ -32,7 +32,7 @@ from prefect_hailuo.emulator.faults import (
     StopWhenCancelled,
 )
 from prefect_hailuo.emulator.outcome import Outcome, validate
-from prefect_hailuo.emulator.queue import Durations, Generation, Simulation, Twists
+from prefect_hailuo.emulator.queue import Disruptions, Durations, Generation, Simulation
 from prefect_hailuo.emulator.storage import PictureReader, Uploads
 from prefect_hailuo.emulator.webhooks import Delivery, WebhookSigner
 from prefect_hailuo.fal.messages import EMULATOR_PREFIX
@@ -59,7 +59,7 @@ class Setup:
         concurrency: How many generations are worked on at once.
         keys: The API keys that are accepted, each an account of its own.
         locked_key: The key of an account without credit.
-        realm: Whom it plays.
+        realm: Whether its answers are marked as the emulator's, or look like fal's.
         durations: How long generations take.
     """
 
@@ -99,7 +99,7 @@ class Order:
         headers: Names in lower case.
         account: The API key that it came with.
         webhook: Where to tell of its end.
-        planted: Whether a test puts it there as somebody else's.
+        planted: Whether a test puts it there as another client's.
     """
 
     input_class: type[VideoInput]
@@ -158,7 +158,7 @@ class Emulation:
             return generation
 
     def plant(self, order: Order, seconds_ago: float) -> Generation:
-        """Put in a request that somebody else sent and that has ended well; it counts nowhere."""
+        """Add a request of another client that has succeeded. It is not counted."""
         with self._lock:
             generation = self._keep(self._make(order))
             generation.sent_at -= timedelta(seconds=seconds_ago)
@@ -166,7 +166,7 @@ class Emulation:
             return generation
 
     def find(self, request_id: str, account: str) -> Generation | None:
-        """An account's request, with everything due having happened to it."""
+        """An account's request, as it stands now."""
         generation = self._by_id.get(request_id)
         if generation is None or generation.account != account:
             return None
@@ -174,11 +174,11 @@ class Emulation:
         return generation
 
     def find_any(self, request_id: str) -> Generation | None:
-        """A request, whoever's it is: files are public."""
+        """A request of any account: files are public."""
         return self._by_id.get(request_id)
 
     def known(self, call: Call) -> Call:
-        """The call, with the endpoint and prompt of the generation that it is about."""
+        """The call, completed by the endpoint and the prompt of its generation."""
         generation = self._by_id.get(call.request_id or "")
         if generation is None:
             return call
@@ -195,7 +195,7 @@ class Emulation:
         return await self.library.video(generation, read)
 
     def stats(self) -> dict[str, Any]:
-        """The tallies, as `GET /_emulator/stats` gives them."""
+        """The counts, as `GET /_emulator/stats` gives them."""
         self.queue.settle()
         return {
             "charged": self.queue.charged,
@@ -208,7 +208,7 @@ class Emulation:
     def kept_seconds(self, seconds: float) -> float:
         """Emulator time for which something is kept that fal keeps for `seconds`.
 
-        Speed hurries the queue and the model, not the reader: fal's hour stays an hour.
+        Speed concerns the queue and the model only. A reader still has fal's hour as an hour.
         """
         return seconds * self.clock.speed
 
@@ -250,16 +250,16 @@ def make_generation(
     happenings: Sequence[Happening],
     flaw: Outcome | None = None,
 ) -> Generation:
-    """Decide a request's fate.
+    """Make a generation of a request, and decide how it will end.
 
     Args:
-        order: What was ordered.
+        order: The request.
         number: Which request it is, counted from 1.
         now: The instant, in emulator time.
         prefix: How request ids of this emulator begin.
         durations: How long generations take.
-        happenings: What the plan of faults has in store for it.
-        flaw: What is wrong with its pictures.
+        happenings: What the faults do to it.
+        flaw: How it fails because of its pictures; None if they are good.
     """
     generation = Generation(
         number=number,
@@ -271,7 +271,7 @@ def make_generation(
         submitted_at=now,
         sent_at=datetime.now(timezone.utc),
         outcome=_outcome(order, happenings, flaw),
-        twists=_twists(happenings),
+        disruptions=_disruptions(happenings),
         start_within=_start_within(order.headers),
         webhook=order.webhook,
         planted=order.planted,
@@ -288,7 +288,7 @@ def _outcome(order: Order, happenings: Sequence[Happening], flaw: Outcome | None
     return failures[0] if failures and outcome.is_video else outcome
 
 
-def _twists(happenings: Sequence[Happening]) -> Twists:
+def _disruptions(happenings: Sequence[Happening]) -> Disruptions:
     back: list[float] = []
     deliveries = 1
     for what in happenings:
@@ -297,7 +297,7 @@ def _twists(happenings: Sequence[Happening]) -> Twists:
         elif isinstance(what, RepeatWebhook):
             deliveries = what.times
     stops = any(isinstance(what, StopWhenCancelled) for what in happenings)
-    return Twists(tuple(back), stops, deliveries)
+    return Disruptions(tuple(back), stops, deliveries)
 
 
 def _start_within(headers: Mapping[str, str]) -> float | None:

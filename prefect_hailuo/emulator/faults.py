@@ -1,4 +1,4 @@
-"""What is to go wrong, and with which requests.
+"""What goes wrong in the emulator, and with which requests.
 
     emulator.faults.add(drop_after_accepting("submit"))
     emulator.faults.add(refuse("status", 502, nth=3))
@@ -63,7 +63,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class Answer:
-    """Another answer than the true one.
+    """An answer in place of the true one.
 
     Args:
         status: HTTP status.
@@ -167,7 +167,7 @@ Happening = WireMishap | ModelMishap
 
 @dataclass
 class HistoryRules:
-    """How the request history misbehaves; a test sets what it wants.
+    """How the request history differs from what happened. Tests set its fields.
 
     Args:
         lag_seconds: After how long a request is listed at all, in the reader's seconds.
@@ -211,7 +211,7 @@ _ROUTES: tuple[tuple[Kind, frozenset[str], re.Pattern[str]], ...] = (
 
 @dataclass(frozen=True)
 class Call:
-    """A client's request, as far as faults choose by it.
+    """What faults know of a client's request.
 
     Args:
         kind: What it is for.
@@ -238,20 +238,20 @@ def call_of(scope: Scope) -> Call:
 
 
 def _endpoint_asked_about(scope: Scope) -> str | None:
-    """The endpoint that a question to the platform API names, if it is one."""
+    """The endpoint that a request to the platform API names, if it names exactly one."""
     named = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("endpoint_id", [])
     return named[0] if len(named) == 1 else None
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is to go wrong.
+    """One thing that goes wrong.
 
     Args:
         on: The kind of request, or `generation`.
         what: What happens.
-        nth: The first of the matching requests that it befalls, counted from 1.
-        count: How many it befalls; None for all that follow.
+        nth: The first of the matching requests that it strikes, counted from 1.
+        count: How many it strikes; None for all that follow.
         endpoint: Only requests about this endpoint's id.
         prompt: Only requests about a prompt that contains this text.
 
@@ -271,7 +271,7 @@ class Fault:
             raise ValueError(f"nth and count begin at 1: nth={self.nth}, count={self.count}")
 
     def concerns(self, place: Place, call: Call) -> bool:
-        """Whether a request is of those that it counts."""
+        """Whether a request matches, and so is counted."""
         return (
             self.on == place
             and self.endpoint in (None, call.endpoint)
@@ -279,7 +279,7 @@ class Fault:
         )
 
     def strikes(self, number: int) -> bool:
-        """Whether it befalls the request of this number among those that it counts."""
+        """Whether it strikes the request with this number, among those that match."""
         return number >= self.nth and (self.count is None or number < self.nth + self.count)
 
 
@@ -317,7 +317,7 @@ class FaultPlan:
             self._watched.extend(_Watched(fault) for fault in faults)
 
     def clear(self) -> None:
-        """Nothing more goes wrong."""
+        """Remove all faults."""
         with self._lock:
             self._watched.clear()
 
@@ -327,14 +327,14 @@ class FaultPlan:
             return sum(watched.struck for watched in self._watched if watched.fault is fault)
 
     def draw(self, place: Place, call: Call) -> list[Happening]:
-        """What befalls a request, in the order in which the faults were added."""
+        """What happens to a request, in the order in which the faults were added."""
         with self._lock:
             return [
-                watched.fault.what for watched in self._watched if _befalls(watched, place, call)
+                watched.fault.what for watched in self._watched if _strikes(watched, place, call)
             ]
 
 
-def _befalls(watched: _Watched, place: Place, call: Call) -> bool:
+def _strikes(watched: _Watched, place: Place, call: Call) -> bool:
     if not watched.fault.concerns(place, call):
         return False
     watched.seen += 1
@@ -344,11 +344,11 @@ def _befalls(watched: _Watched, place: Place, call: Call) -> bool:
 
 
 NOT_JSON = b"<html><body>502 Bad Gateway</body></html>"
-"""What a proxy between may answer in fal's place."""
+"""What a proxy may answer in fal's place."""
 
 
 class Which(TypedDict, total=False):
-    """Which requests a fault befalls; see `Fault`."""
+    """Which requests a fault strikes; see `Fault`."""
 
     nth: int
     count: int | None
@@ -404,7 +404,7 @@ def drop_after_accepting(on: Kind, *, reset: bool = False, **which: Unpack[Which
 
 
 def lose_answer(on: Kind, status: int = 502, **which: Unpack[Which]) -> Fault:
-    """The request took effect, and something between answers in fal's place."""
+    """The request took effect, and a proxy answers in fal's place."""
     headers = {"content-type": "text/html"}
     return Fault(on, Answer(status, NOT_JSON, headers, after_accepting=True), **which)
 

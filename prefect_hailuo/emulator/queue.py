@@ -26,7 +26,7 @@ from prefect_hailuo.models.catalogue import Endpoint, Picture, VideoInput
 _UNIT_PLACES = 4
 
 _START_LIMIT = 0
-"""Stands where events carry the number of a run (1 and up): this one is the limit to begin."""
+"""In place of an event's run, which is 1 or above: the time limit for a run to begin."""
 
 Waiter = TypeVar("Waiter")
 
@@ -67,8 +67,8 @@ Durations = float | int | Callable[[Submission], float] | None
 
 
 @dataclass(frozen=True)
-class Twists:
-    """What a plan of faults has in store for one generation.
+class Disruptions:
+    """What the faults do to one generation.
 
     Args:
         back_to_queue_after: Seconds of work after each of which it goes back to the queue.
@@ -83,7 +83,7 @@ class Twists:
 
 @dataclass(eq=False)
 class Generation:
-    """A request and its fate. Instants are in seconds of emulator time.
+    """A request, and how it goes. Instants are in seconds of emulator time.
 
     Args:
         number: Counts the accepted requests, from 1.
@@ -96,10 +96,10 @@ class Generation:
         sent_at: The same by the world's calendar.
         outcome: How it ends, unless it is cancelled.
         duration: Seconds of work that it takes.
-        twists: What befalls it on the way.
+        disruptions: What the faults do to it.
         start_within: Seconds within which work must begin, or it fails; None for no limit.
         webhook: Where to tell of its end.
-        planted: Whether a test put it there as somebody else's.
+        planted: Whether a test put it there as another client's.
     """
 
     number: int
@@ -112,7 +112,7 @@ class Generation:
     sent_at: datetime
     outcome: Outcome
     duration: float = 0.0
-    twists: Twists = field(default_factory=Twists)
+    disruptions: Disruptions = field(default_factory=Disruptions)
     start_within: float | None = None
     webhook: str | None = None
     planted: bool = False
@@ -125,7 +125,7 @@ class Generation:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The facts of its endpoint."""
+        """Its endpoint."""
         return self.input_class.endpoint
 
     @property
@@ -160,8 +160,8 @@ class Generation:
 
     def working_seconds(self) -> float:
         """How long the run that begins now will last, in seconds."""
-        if self.runs < len(self.twists.back_to_queue_after):
-            return self.twists.back_to_queue_after[self.runs]
+        if self.runs < len(self.disruptions.back_to_queue_after):
+            return self.disruptions.back_to_queue_after[self.runs]
         return self.duration if self.outcome.seconds is None else self.outcome.seconds
 
     def worked_seconds(self) -> float | None:
@@ -171,8 +171,8 @@ class Generation:
         return self.ended_at - self.started_at
 
     def goes_back(self) -> bool:
-        """Whether the present run ends in the queue again."""
-        return self.runs <= len(self.twists.back_to_queue_after)
+        """Whether the request goes back to the queue after the present run."""
+        return self.runs <= len(self.disruptions.back_to_queue_after)
 
     def submission(self) -> Submission:
         """What a test may know of it."""
@@ -222,7 +222,7 @@ class Simulation:
         return len(self._line)
 
     def settle(self) -> float:
-        """Let everything happen that is due; returns the present instant."""
+        """Bring the queue up to the present; returns the present instant."""
         with self._lock:
             now = self.clock.now()
             while self._events and self._events[0].instant <= now:
@@ -255,13 +255,13 @@ class Simulation:
             return self.running < self._concurrency
 
     def run_now(self, generation: Generation) -> None:
-        """Start a request past the queue."""
+        """Start a request at once, without the queue."""
         with self._lock:
             self._start(generation, self.settle())
             self.settle()
 
     def plant(self, generation: Generation) -> None:
-        """Put in a request that has ended already, outside the queue and the counts."""
+        """Add a request that has ended already. It takes no runner, and is not counted."""
         with self._lock:
             now = self.settle()
             generation.state = State.COMPLETED
@@ -282,7 +282,7 @@ class Simulation:
                 self._line.leave(generation.place)
                 self._complete(generation, now, CANCELLED)
                 return Cancellation.REMOVED
-            if generation.twists.stops_when_cancelled:
+            if generation.disruptions.stops_when_cancelled:
                 self.running -= 1
                 self._complete(generation, now, CANCELLED)
                 self._fill_runners(now)
@@ -349,7 +349,7 @@ def _ring(generation: Generation) -> None:
 
 
 class WaitingLine(Generic[Waiter]):
-    """A line whose members know their position, and may leave from the middle.
+    """A waiting line whose members know their position, and may leave early.
 
     Joining costs O(1), a position O(log n), and leaving early little more.
 
@@ -371,14 +371,14 @@ class WaitingLine(Generic[Waiter]):
         return len(self._waiting)
 
     def join(self, waiter: Waiter) -> int:
-        """Stand at the end; returns the number by which to ask and to leave."""
+        """Join at the end; returns the number to ask with and to leave with."""
         number = self._next_number
         self._next_number += 1
         self._waiting[number] = waiter
         return number
 
     def leave(self, number: int) -> None:
-        """Leave without having been served."""
+        """Leave before the turn has come."""
         del self._waiting[number]
         insort(self._left_early, number)
 
@@ -388,7 +388,7 @@ class WaitingLine(Generic[Waiter]):
         return number - self._head - gone
 
     def pop(self) -> Waiter:
-        """Serve the one whose turn it is."""
+        """Take the first out of the line."""
         while self._head not in self._waiting:
             self._head += 1
         del self._left_early[: bisect_left(self._left_early, self._head)]

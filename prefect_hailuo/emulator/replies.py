@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from prefect_hailuo.emulator.emulation import Emulation
 
 LOG_WINDOW = 5
-"""fal shows a moving window of the log; how many lines fit into it here."""
+"""How many lines of the log are shown: fal shows the last ones only."""
 
 COMMENT_SECONDS = 15.0
 """By fal's documentation: after how much silence a stream says a comment. The machine's time."""
@@ -38,7 +38,7 @@ _LINES = (
     (0.90, "Generating: 100%"),
     (0.95, "Encoding the video"),
 )
-"""When, as a share of the work, a line is said."""
+"""The lines of the log, each with the share of the work after which it is written."""
 
 _POSITION_SECONDS = 1.0
 
@@ -126,7 +126,7 @@ def _end_of(generation: Generation) -> dict[str, Any]:
 
 
 def error_text(generation: Generation) -> str:
-    """What the queue says of a failure: of the model's, no more than its status."""
+    """The queue's words for a failure. For one of the model, they name the status only."""
     if generation.outcome.level == "request":
         return str(generation.outcome.body["detail"])
     return f"Invalid status code: {generation.outcome.status}"
@@ -183,7 +183,7 @@ async def wait_until_completed(generation: Generation, emulation: Emulation) -> 
 async def status_events(
     generation: Generation, emulation: Emulation, with_logs: bool
 ) -> AsyncIterator[bytes]:
-    """The frames of a status stream: each change as it comes, the last when it is over."""
+    """The frames of a status stream: each change as it comes, the last one when it is over."""
     told = b""
     with news_of(generation, emulation) as alarm:
         while not emulation.alarms.stopped:
@@ -225,7 +225,7 @@ def _next_look(
 
 
 def log_window(generation: Generation, now: float, speed: float) -> list[dict[str, Any]]:
-    """The lines that fal would show now: the last few of those that were said."""
+    """The lines of the log that fal would show now: the last few."""
     if generation.started_at is None:
         return []
     said = [line for line in _schedule(generation) if line[0] <= _end(generation, now)]
@@ -233,7 +233,7 @@ def log_window(generation: Generation, now: float, speed: float) -> list[dict[st
 
 
 def next_line_at(generation: Generation, now: float) -> float | None:
-    """The instant of the next line to come, if the model works and has more to say."""
+    """When the next line of the log is written; None if there is none to come."""
     if generation.state is not State.IN_PROGRESS:
         return None
     return next((instant for instant, _ in _schedule(generation) if instant > now), None)

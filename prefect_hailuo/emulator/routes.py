@@ -1,7 +1,7 @@
 """The routes of fal's queue, of its synchronous run, of its files and of its storage.
 
 First stands what the routes take from a request: the emulation, the account, the input, the
-generation. The queue's routes come last, for its POST takes every path.
+generation. The queue's routes come last, because its POST takes every path.
 
 The storage is as fal_client 1.0.3 uses it for files of up to 100 MB. There are two ways in: with a
 token of the API, a file is posted to the CDN; or the API says where to put a file, and the client
@@ -80,7 +80,7 @@ def _key_of(request: Request) -> str:
 
 
 Account = Annotated[str, Depends(_account)]
-"""The API key of a known account; fal's 401 else."""
+"""The API key of a known account. Any other is refused with fal's 401."""
 
 
 async def _paying_account(account: Account, emulation: TheEmulation) -> str:
@@ -90,7 +90,7 @@ async def _paying_account(account: Account, emulation: TheEmulation) -> str:
 
 
 PayingAccount = Annotated[str, Depends(_paying_account)]
-"""The API key of an account with credit; fal's 403 else."""
+"""The API key of an account with credit. One without is refused with fal's 403."""
 
 
 async def _input_class(endpoint_id: str) -> type[VideoInput]:
@@ -135,7 +135,7 @@ async def _order(
 
 
 AnOrder = Annotated[Order, Depends(_order)]
-"""A request for a generation, whose key, endpoint and body are in order."""
+"""A request for a generation, after its key, endpoint and body were checked."""
 
 
 class UnknownRequestError(Exception):
@@ -152,7 +152,7 @@ async def _generation(
 
 
 AGeneration = Annotated[Generation, Depends(_generation)]
-"""The account's generation that the path names, with everything due having happened to it."""
+"""The account's generation that the path names, as it stands now."""
 
 
 class UploadRequest(BaseModel):
@@ -189,7 +189,7 @@ async def initiate(
 
 @router.put("/storage/{path:path}")
 async def put(request: Request, path: str, emulation: TheEmulation) -> Response:
-    """Take a file, by the signature alone."""
+    """Take a file. The signature in the URL is enough, no key is needed."""
     upload = emulation.uploads.find(f"/storage/{path}")
     signature = request.query_params.get("signature", "")
     if upload is None or not hmac.compare_digest(signature, upload.signature):
@@ -224,7 +224,7 @@ async def get(path: str, emulation: TheEmulation) -> Response:
 
 
 def lifetime_seconds(preference: str | None) -> float | None:
-    """How long a file is to be served, by a header of its request; None: for ever."""
+    """How long a file is served, in seconds, by a header of its request; None for ever."""
     try:
         seconds = json.loads(preference or "{}")["expiration_duration_seconds"]
         return None if seconds is None else float(seconds)
@@ -314,7 +314,7 @@ async def result(generation: AGeneration, emulation: TheEmulation) -> Response:
 
 @router.put(_REQUEST + "/cancel")
 async def cancel(generation: AGeneration, emulation: TheEmulation) -> Response:
-    """Cancel a request, as far as that goes."""
+    """Cancel a request, if it can still be cancelled."""
     verdict = emulation.queue.cancel(generation)
     return JSON({"status": verdict.value}, _CANCEL_STATUS[verdict])
 

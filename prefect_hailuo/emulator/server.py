@@ -28,6 +28,7 @@ from prefect_hailuo.emulator.webhooks import Delivery
 from prefect_hailuo.fal.messages import EMULATOR_KEY, EMULATOR_PORT, EMULATOR_SPEED
 from prefect_hailuo.media.probe import require_media
 from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.models.endpoint import dollars
 from prefect_hailuo.ticket import Realm
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ class FalEmulator:
         return self._emulation.history
 
     def plant(self, endpoint: str, body: dict[str, Any], *, seconds_ago: float = 0.0) -> str:
-        """Put in a request that somebody else sent to the same account, and that ended well.
+        """Add a request that another client of the same account sent, and that succeeded.
 
         It is in the request history and can be collected, but counts neither as submitted nor as
         charged.
@@ -329,10 +330,10 @@ def _instructions(emulator: FalEmulator, certificate: str | PathLike[str] | None
 
 
 def _summary(emulator: FalEmulator) -> str:
-    tallies = emulator.stats()
+    counts = emulator.stats()
     return (
-        f"Submitted: {tallies['submitted']}. Completed: {tallies['completed']}. "
-        f"fal would have charged {tallies['charged']}, ${emulator.charged_usd}.\n"
+        f"Submitted: {counts['submitted']}. Completed: {counts['completed']}. "
+        f"fal would have charged {counts['charged']}, {dollars(emulator.charged_usd)}.\n"
     )
 
 
@@ -426,7 +427,7 @@ def listen(address: tuple[str, int]) -> socket.socket:
     """
     listener = socket.create_server(address, backlog=_BACKLOG)
     # Connections inherit it. asyncio sets it too, but not for a socket made this way; without it
-    # each reply takes 40 ms, for it is written in two parts and the second waits for the first's
+    # each reply takes 40 ms: it is written in two parts, and the second waits for the first's
     # acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

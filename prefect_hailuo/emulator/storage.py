@@ -36,7 +36,7 @@ class Upload:
     Args:
         path: Where it is served, below the emulator's address.
         content_type: As the client said.
-        signature: What whoever puts the content there must know.
+        signature: What a client must know to put the content there.
         content: The file; None until it was put there.
         expires_at: Until when it is served, in seconds since 1970; None: for ever.
         authorized: Whether the PUT carried an Authorization header. A client should send none: the
@@ -52,7 +52,7 @@ class Upload:
 
 
 class Uploads:
-    """The storage: kept in memory, as long as the emulator runs."""
+    """All uploaded files. They are kept in memory as long as the emulator runs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class Uploads:
         return None if expired else upload
 
     def kept(self) -> list[Upload]:
-        """Those whose content is there, oldest first."""
+        """The files whose content is there, oldest first."""
         with self._lock:
             return [each for each in self._by_path.values() if each.content is not None]
 
@@ -108,7 +108,7 @@ class PictureReader:
         self._uploads = uploads
 
     def stills(self, kind: type[VideoInput], body: Mapping[str, Any], url: str) -> Stills:
-        """The pictures of a request that is in order.
+        """The pictures of a request.
 
         Args:
             kind: Its endpoint's input class.
@@ -119,7 +119,7 @@ class PictureReader:
         return Stills(*(self._read(named.get(name), url) for name in (FIRST, LAST)))
 
     def flaw(self, kind: type[VideoInput], body: Mapping[str, Any], url: str) -> Outcome | None:
-        """How a request ends one of whose pictures is none; None where there is no such.
+        """How a request fails because of a picture; None if its pictures are good.
 
         Args:
             kind: Its endpoint's input class.

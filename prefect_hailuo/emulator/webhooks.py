@@ -47,7 +47,7 @@ class Delivery:
 
 
 RETRY_SECONDS = (0.1, 0.3, 1.0, 3.0)
-"""After how long an unacknowledged delivery is repeated; fal goes on for two hours."""
+"""The pauses before an unacknowledged delivery is repeated; fal goes on for two hours."""
 
 _PATIENCE_SECONDS = 10.0
 
@@ -61,7 +61,7 @@ async def tell_of_completion(generation: Generation, emulation: Emulation, url: 
         return
     body = as_json(await _payload(generation, emulation))
     async with httpx.AsyncClient(trust_env=False, timeout=_PATIENCE_SECONDS) as client:
-        for _ in range(generation.twists.webhook_deliveries):
+        for _ in range(generation.disruptions.webhook_deliveries):
             await _deliver(client, generation, emulation, url, body)
 
 
@@ -98,7 +98,7 @@ async def _payload(generation: Generation, emulation: Emulation) -> dict[str, An
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine: the emulator speaks to no other.
+    """Whether an address is on this machine: the emulator calls no other.
 
     Example:
         >>> is_loopback("http://127.0.0.1:8000/hook"), is_loopback("https://example.com/hook")

@@ -223,7 +223,7 @@ def _default_credentials() -> FalCredentials:
 
 @lru_cache(maxsize=16)
 def _hosts(*urls: str) -> Hosts:
-    # Kept, for to check them takes longer than all else that a task asks of its credentials.
+    # Cached, because checking them takes longer than anything else that a task does with them.
     return Hosts(*urls)
 
 

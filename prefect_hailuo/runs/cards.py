@@ -90,7 +90,7 @@ BATCH_PROGRESS_SECONDS = 5.0
 SEEN_PERCENT = 2.0
 
 STANDSTILL_SECONDS = 60.0
-"""How often it is updated, and logged, though little has changed."""
+"""How often the progress is updated and logged even if little has changed."""
 
 SUMMARY_SECONDS = 600.0
 """How often the summary is published while the batch goes on: each is a version of its own."""
@@ -98,10 +98,10 @@ SUMMARY_SECONDS = 600.0
 LOGGED_PERCENT = 10.0
 
 MOST_FAILURES = 10
-"""Failures that are logged one by one, and shown in the summary."""
+"""How many failures are logged one by one, and shown in the summary."""
 
 MOST_CAUTIONS = 10
-"""Warnings of what the inputs say that are logged one by one."""
+"""How many warnings about the inputs are logged one by one."""
 
 TEXT_CHARACTERS = 200
 
@@ -116,9 +116,9 @@ _told_why: deque[Run] = deque(maxlen=64)
 
 
 class Publisher:
-    """The base of what tells a run, on the caller's side.
+    """Writes into a run's log and artifacts; called on the caller's side.
 
-    What it cannot publish it lets go with a warning: a paid video is not lost over a card.
+    If an artifact cannot be published, a warning is logged: a paid video is not lost over a card.
     """
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class Publisher:
         try:
             yield
         except Exception as error:
-            # One failure may have taken a minute; what is paid for is not held up by more of them.
+            # One failure may have taken a minute: a paid video does not wait for more of them.
             self._may_publish = False
             self._logger.warning("The %s could not be published: %s", what, error)
 
@@ -213,8 +213,8 @@ class Teller(Publisher):
         return self._may_publish
 
     def _say(self, message: str, *arguments: object) -> None:
-        """Say it in the log; of one of many, only to whoever looks closely: Prefect takes a
-        millisecond and more for a line."""
+        """Log it: at DEBUG for one of many videos, because a line takes Prefect a millisecond or
+        more."""
         level = logging.DEBUG if process_loop().crowded else logging.INFO
         self._logger.log(level, message, *arguments)
 
@@ -268,7 +268,7 @@ class Teller(Publisher):
 
     def _publish_progress(self, event: Progress) -> None:
         if self._progress is None and event.elapsed_seconds < PROGRESS_SECONDS:
-            return  # of many at once, most are told of as such before they are shown
+            return  # of many at once, most are known as such before they are shown
         self._show_progress(f"hailuo-{ticket_name(event.ticket)}", *describe_progress(event))
 
     def _publish_video(self, video: Video, poster: str | None) -> None:
@@ -399,7 +399,7 @@ class BatchTeller(Publisher):
                 await answer
 
     def _note(self, event: BatchProgress) -> list[VideoOutcome]:
-        """Say what there is to say; returns what the caller was not told of yet."""
+        """Log and publish what is new; returns the outcomes that the caller does not know yet."""
         if isinstance(self._on_outcome, Handover) and self._on_outcome.enough.is_set():
             raise EnoughError
         # A run that was cancelled and is started again goes over its batch once more.
@@ -421,13 +421,13 @@ class BatchTeller(Publisher):
         if error:
             self._note_failure(outcome)
             tell_error(subject, error, crowded=True)
-        elif video and video.stored_at >= self._begun_at:  # what was there before, is no news
+        elif video and video.stored_at >= self._begun_at:  # what was there before is no news
             materialize(video, order.place, alone=False)
             if len(self._orders) <= CROWD:
                 tell_completed(subject, video)
 
     def _caution(self, orders: Sequence[Order]) -> None:
-        """Say what the camera may not understand, each thing once, however many prompts have it."""
+        """Warn of camera commands that the model may not understand, once for all prompts."""
         warnings = camera_warnings(each.input.prompt for each in orders)
         for warning in warnings[:MOST_CAUTIONS]:
             self._logger.warning("%s", warning)
@@ -439,7 +439,7 @@ class BatchTeller(Publisher):
         if len(self._failures) <= MOST_FAILURES:
             self._logger.warning("Input %s failed: %s", outcome.index, outcome.error)
         elif len(self._failures) == MOST_FAILURES + 1:
-            self._logger.warning("More failed; the outcomes tell of each.")
+            self._logger.warning("More inputs failed; the outcomes name each.")
 
     def _log(self, counts: Counts) -> None:
         if _is_over(counts):
@@ -460,11 +460,11 @@ class BatchTeller(Publisher):
 
 
 class EnoughError(BaseException):
-    """Nobody listens any more: maybe because the flow run was cancelled, which is then asked."""
+    """The caller takes no more outcomes, maybe because its flow run was cancelled."""
 
 
 class Handover:
-    """Hands the outcomes to somebody who may have enough of them.
+    """Hands the outcomes to a caller that may stop taking them.
 
     Args:
         put: Where they go.
@@ -487,7 +487,7 @@ class _Last:
         self._at = time.monotonic()
 
     def is_due(self, percent: float, step: float, pause_seconds: float = 0.0) -> bool:
-        """Whether it is time to say something again; if so, it is said."""
+        """Whether it is time to say something again; if so, this counts as said."""
         since = time.monotonic() - self._at
         moved = percent - self._percent >= step and since >= pause_seconds
         if moved or since >= STANDSTILL_SECONDS:
@@ -520,7 +520,7 @@ about $3.92; about 5 min left.'
 
 
 def describe_seconds(seconds: float) -> str:
-    """A time to come, as people say it.
+    """How long something takes, in words.
 
     Example:
         >>> describe_seconds(20), describe_seconds(300), describe_seconds(9000)

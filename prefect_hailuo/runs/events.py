@@ -52,13 +52,13 @@ EventName = Literal[
     "prefect-hailuo.batch.ended",
     "prefect-hailuo.schema.drifted",
 ]
-"""The events' names: they are stable, for automations match them."""
+"""The events' names. They are stable, because automations match them."""
 
 MOST_FAILURES = 10
-"""Failures of one flow run that are told one by one, where many videos are made at once."""
+"""How many failures of a flow run have an event each, where many videos are made at once."""
 
 MOST_REMEMBERED = 256
-"""Of how many runs it is remembered what they have told."""
+"""How many runs' counts are kept in memory."""
 
 PROMPT_CHARACTERS = 200
 
@@ -141,7 +141,7 @@ def tell_submitted(subject: Subject, ticket: Ticket) -> None:
 
 
 def tell_completed(subject: Subject, video: Video) -> None:
-    """A video is in its place."""
+    """A video is stored."""
     payload = {
         **_facts(subject),
         "request_id": video.request_id,
@@ -222,7 +222,7 @@ def tell_drift(realm: Realm, matters: bool, payload: Mapping[str, Any]) -> None:
 
 
 def _tell_budget(subject: Subject, error: BudgetError) -> None:
-    """Once for a scope in a flow run: a limit that one video meets, all the others meet too."""
+    """Once for a scope in a flow run: all its videos meet the same limit."""
     scope = subject.scope or "default"
     if _count(name_of_run(), subject.realm, scope) > 1:
         return
@@ -272,7 +272,7 @@ def _described(error: HailuoError) -> dict[str, Any]:
 
 
 def presentable(text: str) -> str:
-    """A text cut to what an event may carry, its addresses without what may sign them.
+    """A text short enough for an event, its URLs without queries, which may hold signatures.
 
     Example:
         >>> presentable("GET https://fal.media/a.mp4?token=s3cret failed.")
@@ -292,7 +292,7 @@ _told: LRUCache[tuple[str, ...], int] = LRUCache(MOST_REMEMBERED)
 
 
 def _count(*what: str) -> int:
-    """How often this run tells of it, this time included."""
+    """How often this run has told of it, this time included."""
     with _lock:
         _told[what] = _told.get(what, 0) + 1
         return _told[what]
@@ -374,7 +374,7 @@ def _asset(video: Video, key: str) -> Asset:
 
 
 def _metadata(video: Video) -> dict[str, object]:
-    """What is worth knowing of it; not fal's link, which is nobody else's business."""
+    """The video's record, without its path, its account, and fal's link to it."""
     left_out = {"path", "url", "input", "account"}
     shown = video.model_dump(mode="json", exclude=left_out, exclude_none=True)
     return {**shown, "prompt": video.prompt}
@@ -396,7 +396,7 @@ def _address_of(place: StorageBlock) -> str:
     if isinstance(block, RemoteFileSystem):
         scheme, _, rest = block.basepath.partition("://")
         host, slash, path = rest.partition("/")
-        # Without a login, which whoever sees the asset would see.
+        # Without a login: everybody who sees the asset would see it.
         return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
     if slug in BUCKETS:
         scheme, field = BUCKETS[slug]

@@ -45,16 +45,16 @@ WHOLE_SECONDS = 60.0
 """How often it is asked when this process has all of it: it may have been raised."""
 
 PATIENCE_SECONDS = 30.0
-"""How long Prefect may be unreachable before who waits for a slot is told."""
+"""How long Prefect may be unreachable before those who wait for a slot are refused."""
 
 TURN_SECONDS = 600.0
 """How long slots are handed on within a process, before others get a chance."""
 
 CHANCE_SECONDS = 12.0
-"""How long that chance is: others ask at least as often."""
+"""How long others have that chance. They ask at least as often."""
 
 PARTS = 4
-"""Into how many leases a whole limit is divided at least: each is lent and given back as one."""
+"""Into how many leases a whole limit is divided at least. A lease is given back as a whole."""
 
 IDLE_SECONDS = 1.0
 """How long slots that nobody uses are kept after somebody had to wait: many come and go at once."""
@@ -74,7 +74,7 @@ _limits: dict[tuple[str, str | None], AccountLimit] = {}
 
 
 def account_limit(name: str | None) -> AccountLimit | None:
-    """The process's share of a global concurrency limit, for orders to carry.
+    """The process's share of a global concurrency limit, which orders carry.
 
     Args:
         name: The limit's; None where nothing is capped, which costs nothing.
@@ -256,7 +256,7 @@ class AccountLimit:
         return max(1, min(more, limit // PARTS, limit - has))
 
     def _count(self, lent: Lease | None = None) -> None:
-        """Hand out what is leased now, but for what is to be given back."""
+        """Hand out all leased slots except those that are to be given back."""
         with self._news:
             self._leases.held += [lent] if lent else []
             if self._closing not in self._leases.held:
@@ -265,7 +265,7 @@ class AccountLimit:
             self._hand_out()
 
     def _spare(self) -> Lease | None:
-        """A lease to give back: one that nobody needs, or that had its turn."""
+        """A lease to give back: one that nobody needs, or one that was held for long enough."""
         with self._news:
             if self._waiting and self._closing is None:
                 self._closing = self._leases.older_than(TURN_SECONDS)
@@ -282,7 +282,7 @@ class AccountLimit:
         return spare
 
     def _note_failure(self, error: Exception, began: float) -> None:
-        """Ride out a short outage; after a long one, nobody waits any longer, and none buys."""
+        """Wait through a short outage. After a long one, refuse all who wait: none of them buys."""
         self._leases.drop_overdue()
         self._count()
         self._failing_since = self._failing_since or began
@@ -357,7 +357,7 @@ class Leases:
         return None
 
     def renew(self, client: SyncPrefectClient) -> None:
-        """Keep those alive that are due."""
+        """Renew the leases that are due."""
         for lease in [each for each in self.held if _age(each.renewed) >= RENEW_SECONDS]:
             began = time.monotonic()
             try:
@@ -369,12 +369,12 @@ class Leases:
                 self._lose(lease)
 
     def drop_overdue(self) -> None:
-        """Count no more on those that could not be renewed for so long that they have run out."""
+        """Drop the leases that have run out because they could not be renewed."""
         for lease in [each for each in self.held if _age(each.renewed) > LEASE_SECONDS]:
             self._lose(lease)
 
     def older_than(self, seconds: float) -> Lease | None:
-        """One that was lent as long ago."""
+        """A lease that is at least that old."""
         return next((each for each in self.held if _age(each.since) >= seconds), None)
 
     def _lent(self, answer: dict[str, Any], number: int) -> Lease:

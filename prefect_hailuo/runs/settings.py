@@ -139,9 +139,9 @@ class HailuoSettings(PrefectBaseSettings):
 
 
 def current_settings() -> HailuoSettings:
-    """The settings as they are now, read anew only where they may have changed.
+    """The settings as they are now, read again only if they may have changed.
 
-    To read them takes a millisecond, which a thousand tasks at once would all pay, twice.
+    Reading them takes a millisecond, which each of a thousand tasks would spend twice.
 
     Example:
         >>> current_settings() is current_settings()
@@ -170,7 +170,7 @@ _latest: tuple[object, object, HailuoSettings] | None = None
 def _address(
     url: str | None, realm: Realm, home: Path, allow: frozenset[Allowance]
 ) -> LedgerAddress:
-    # Kept, for looking at the disks takes longer than a claim.
+    # Cached, because looking at the disks takes longer than a claim.
     return ledger_address(url, realm, home, allow)
 
 
@@ -191,9 +191,9 @@ def load_block(block_class: type[Block], name: str) -> Any:
 
 
 def synchronously(function: Any, *arguments: Any, **keywords: Any) -> Any:
-    """Call a function of Prefect's that has two colours in its synchronous one.
+    """Call the synchronous variant of a Prefect function that has both.
 
-    Prefect would choose by the task that runs, also in a worker thread; `_sync`, which its types
-    do not show, is how it is told.
+    Prefect chooses by the task that runs, even in a worker thread, unless it is told by `_sync`.
+    Its types do not show that argument.
     """
     return function(*arguments, **keywords, _sync=True)

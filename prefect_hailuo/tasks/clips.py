@@ -175,7 +175,7 @@ async def ashow_side_by_side(
 
 @task(name="Last frame", **MAKES)
 def last_frame(video: Video, *, storage: Storage = None) -> Path | bytes:
-    """The last picture of a video as a PNG, for a model that goes on from it.
+    """The last picture of a video as a PNG, for a model that continues from it.
 
     A generation from a picture is keyed by the picture's content. So it is made once, and kept: a
     rerun takes the same bytes, also after PyAV or Pillow was upgraded. Where the file has gone, it

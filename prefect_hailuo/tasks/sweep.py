@@ -1,7 +1,7 @@
-"""The sweep: looking after what was bought and came to no end. It never buys.
+"""The sweep: it looks after attempts that have no end, and never buys.
 
-It uses the keys that are at hand, and asks Prefect which flow runs were cancelled.
-`cancel_generations` is the same for one cancelled flow run, as a hook of its flow.
+It uses the keys of this process and of saved blocks, and asks Prefect which flow runs were
+cancelled. `cancel_generations` does its part for one cancelled flow run, as a hook of the flow.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SweepReport:
 
     Args:
         realm: Whose purchases.
-        rows: One for each attempt that had come to no end.
+        rows: One for each attempt that had no end.
         resumed: The flow runs that were suspended until a video is done, and were resumed.
 
     Example:
@@ -97,7 +97,7 @@ class SweepReport:
 def sweep(
     realm: Realm | None = None, credentials: Sequence[FalCredentials | str] = ()
 ) -> SweepReport:
-    """Look after every attempt that came to no end and that nobody waits for. It never buys.
+    """Look after every attempt that has no end and that no process waits for. It never buys.
 
     What is lost is looked for in fal's history and adopted, what is done is collected before fal
     drops it, and what only cancelled flow runs wanted is cancelled. Flow runs that are suspended
@@ -149,8 +149,8 @@ async def asweep(
 def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
     """For `@flow(on_cancellation=[cancel_generations])`: cancel at fal what the flow run wanted.
 
-    A cancelled run usually does so itself, before it ends. Where it could not, for it was killed
-    at once, this does it from the ledger, in the process that runs the hook: with the saved
+    A cancelled run usually does so itself, before it ends. Where it was killed before that,
+    this does it from the ledger, in the process that runs the hook: with the saved
     credentials blocks that the ledger names, and the key in that process's environment. What is
     wanted by another flow run goes on; what completed all the same is collected. What goes wrong is
     logged, and left to the next sweep.
@@ -251,7 +251,7 @@ def _cancelled(flow_runs: Collection[str]) -> set[str]:
     try:
         return cancelled_runs(flow_runs)
     except Exception:
-        return set()  # who is not known to be cancelled wants its video
+        return set()  # a run that is not known to be cancelled wants its video
 
 
 def _tell_stored(event: Event) -> None:
