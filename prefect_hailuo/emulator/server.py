@@ -28,7 +28,7 @@ from prefect_hailuo.emulator.webhooks import Delivery
 from prefect_hailuo.fal.messages import EMULATOR_KEY, EMULATOR_PORT, EMULATOR_SPEED
 from prefect_hailuo.media.probe import require_media
 from prefect_hailuo.models.catalogue import CATALOGUE
-from prefect_hailuo.models.endpoint import dollars
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.ticket import Realm
 
 if TYPE_CHECKING:
