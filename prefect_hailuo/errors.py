@@ -45,6 +45,7 @@ that was paid for is out of reach.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -62,6 +63,19 @@ class Billed(str, Enum):
     UNKNOWN = "unknown"
 
     __str__ = str.__str__  # the value in every Python, not the member's name
+
+    @classmethod
+    def of_all(cls, failures: Iterable[Billed]) -> Billed:
+        """Whether fal charged for any of several failures.
+
+        Example:
+            >>> Billed.of_all([Billed.NO, Billed.UNKNOWN])
+            <Billed.UNKNOWN: 'unknown'>
+        """
+        those = set(failures)
+        if cls.YES in those:
+            return cls.YES
+        return cls.UNKNOWN if cls.UNKNOWN in those else cls.NO
 
 
 class Problem(NamedTuple):

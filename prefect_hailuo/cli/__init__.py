@@ -10,11 +10,15 @@ from importlib.metadata import version
 from cyclopts import App
 
 from prefect_hailuo.cli.doctor import doctor
-from prefect_hailuo.cli.ledger import export, import_, list_, prune, reconcile, resolve, show
-from prefect_hailuo.cli.money import estimate, models, spend
+from prefect_hailuo.cli.emulator import emulator
+from prefect_hailuo.cli.estimate import estimate
+from prefect_hailuo.cli.ledger import export, import_, list_, prune, reconcile, resolve
+from prefect_hailuo.cli.models import models
+from prefect_hailuo.cli.output import plain
 from prefect_hailuo.cli.run import run
-from prefect_hailuo.cli.serve import emulator, webhooks
-from prefect_hailuo.cli.show import plain
+from prefect_hailuo.cli.show import show
+from prefect_hailuo.cli.spend import spend
+from prefect_hailuo.cli.webhooks import webhooks
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.flows.command import complete, run_app
 

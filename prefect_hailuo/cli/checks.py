@@ -1,18 +1,7 @@
-"""Prefect's API: whether there is one, and whether its release goes with this one.
+"""The doctor's checks: what each looks at, and what it found.
 
-What a check found, and how checks are made: side by side, each with its own time.
-
-The key and fal: whether it is there, whether fal takes it, and whether the clocks agree.
-
-The settings in force, and those that are none.
-
-What the system allows this process, and what the settings do.
-
-Where the videos go: whether files can be put there, and how much room is left.
-
-The ledger: whether it can be written to, what disk it is on, and what it waits for.
-
-What is installed, beside what this package needs.
+The checks run side by side, and each has the same time. None that fails or hangs hides what the
+others find.
 """
 
 from __future__ import annotations
@@ -79,7 +68,36 @@ from prefect_hailuo.ticket import Realm
 Verdict = Literal["ok", "warning", "problem"]
 
 CHECK_SECONDS = 30.0
-"""How long a check may take; one that waits for something else is not waited for any longer."""
+"""How long the checks may take, in seconds. One that takes longer counts as a problem."""
+
+ANSWER_SECONDS = 15.0
+"""How long fal may take to answer."""
+
+PREFECT_ANSWER_SECONDS = 5.0
+
+SKEW_SECONDS = 30.0
+"""A difference of the clocks above this is a warning."""
+
+BAD_SKEW_SECONDS = 240.0
+"""fal's calls carry the time, and are refused when they are five minutes off."""
+
+KEYS_PAGE = "https://fal.ai/dashboard/keys"
+
+DOCUMENTATION = "prefect_hailuo.runs.settings.HailuoSettings lists all settings."
+
+VIDEO_BYTES = 10_000_000
+"""About what a video of six seconds at 1080p takes."""
+
+LOW_BYTES = 100 * VIDEO_BYTES
+
+OUT_BYTES = 5 * VIDEO_BYTES
+
+MOST_LOOKED_AT = 100
+"""Open attempts that are looked at one by one."""
+
+PACKAGE = "prefect-hailuo"
+
+SHOWN = (PACKAGE, "prefect", "httpx", "pydantic", "sqlalchemy", "fastapi")
 
 
 class Finding(BaseModel):
@@ -111,7 +129,7 @@ class Surroundings:
     """What is looked at.
 
     Args:
-        credentials: The block, which may have no key; by default, one that has none of its own.
+        credentials: The block, which may have no key; by default, one without a key.
         storage: Where videos go; None for the default.
     """
 
@@ -120,26 +138,6 @@ class Surroundings:
 
 
 Check = Callable[[Surroundings], list[Finding]]
-
-
-def ok(check: str, says: str, **facts: Any) -> Finding:
-    """All is well."""
-    return Finding(check=check, verdict="ok", says=says, facts=facts)
-
-
-def warning(check: str, says: str, cure: str, **facts: Any) -> Finding:
-    """Something may not work, or not for long."""
-    return Finding(check=check, verdict="warning", says=says, cure=cure, facts=facts)
-
-
-def problem(check: str, says: str, cure: str, **facts: Any) -> Finding:
-    """Something does not work."""
-    return Finding(check=check, verdict="problem", says=says, cure=cure, facts=facts)
-
-
-def refused(check: str, error: HailuoError, **facts: Any) -> Finding:
-    """Something does not work, and its error says why, and what cures it."""
-    return problem(check, error.message, error.cure, **facts)
 
 
 def make_checks(
@@ -161,7 +159,7 @@ def make_checks(
 
 @dataclass
 class _Making:
-    """A check that is being made, in a thread that the interpreter's end does not wait for."""
+    """A check in a thread of its own. The interpreter does not wait for it when it exits."""
 
     name: str
     check: Check
@@ -192,21 +190,164 @@ class _Making:
             return self.check(surroundings)
         except HailuoError as error:
             return [refused(self.name, error)]
-        except Exception as error:  # its own words might hold what is secret
-            says = f"The check ended by an error that is not foreseen: {type(error).__name__}."
+        except Exception as error:  # its own message may hold secrets
+            says = f"The check failed by an unexpected error: {type(error).__name__}."
             return [problem(self.name, says, "Report it, with the versions above.")]
 
 
-ANSWER_SECONDS = 15.0
-"""How long fal may take to answer."""
+def ok(check: str, says: str, **facts: Any) -> Finding:
+    """All is well."""
+    return Finding(check=check, verdict="ok", says=says, facts=facts)
 
-SKEW_SECONDS = 30.0
-"""Clocks that differ by more than this are worth a word."""
 
-BAD_SKEW_SECONDS = 240.0
-"""fal's calls carry the time, and are refused when they are five minutes off."""
+def warning(check: str, says: str, cure: str, **facts: Any) -> Finding:
+    """Something may not work, or not for long."""
+    return Finding(check=check, verdict="warning", says=says, cure=cure, facts=facts)
 
-KEYS_PAGE = "https://fal.ai/dashboard/keys"
+
+def problem(check: str, says: str, cure: str, **facts: Any) -> Finding:
+    """Something does not work."""
+    return Finding(check=check, verdict="problem", says=says, cure=cure, facts=facts)
+
+
+def refused(check: str, error: HailuoError, **facts: Any) -> Finding:
+    """Something does not work, and its error says why, and what cures it."""
+    return problem(check, error.message, error.cure, **facts)
+
+
+def check_versions(surroundings: Surroundings) -> list[Finding]:
+    """The versions of Python, of this package, and of all that it needs."""
+    return [_python(), _packages(), _extra("media")]
+
+
+def _python() -> Finding:
+    wanted = metadata(PACKAGE)["Requires-Python"]
+    mine = platform.python_version()
+    says = f"{platform.python_implementation()} {mine} on {platform.system()}"
+    if SpecifierSet(wanted).contains(mine, prereleases=True):
+        return ok("python", says, version=mine)
+    cure = f"Use a Python {wanted}."
+    return problem("python", f"{says}, which this release is not made for", cure, version=mine)
+
+
+def _packages() -> Finding:
+    installed = {name: found for name in SHOWN if (found := _installed(name))}
+    says = ", ".join(f"{name} {found}" for name, found in installed.items())
+    unfit = [each for each in _needed() if not _is_met(each)]
+    if not unfit:
+        return ok("packages", says, **installed)
+    wrong = "; ".join(_complaint(each) for each in unfit)
+    cure = f"pip install -U {PACKAGE} {' '.join(repr(_bare(each)) for each in unfit)}"
+    return problem("packages", wrong, cure, **installed)
+
+
+def _extra(extra: str) -> Finding:
+    missing = [each for each in _needed(extra) if not _is_met(each)]
+    if not missing:
+        return ok(extra, f"the extra {extra!r} is installed: posters, probing, joining, emulator")
+    says = f"the extra {extra!r} is not whole: {'; '.join(_complaint(each) for each in missing)}"
+    cure = f"pip install '{PACKAGE}[{extra}]' for posters, probing, joining and the emulator"
+    return warning(extra, says, cure)
+
+
+def _needed(extra: str = "") -> list[Requirement]:
+    """What the package requires; or, for an extra, what that requires besides."""
+    found = [Requirement(each) for each in requires(PACKAGE) or ()]
+    always = [each for each in found if _applies(each, "")]
+    return always if not extra else [e for e in found if _applies(e, extra) and e not in always]
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    marker = requirement.marker
+    return marker is None or marker.evaluate({"extra": extra})
+
+
+def _is_met(requirement: Requirement) -> bool:
+    found = _installed(requirement.name)
+    return found is not None and requirement.specifier.contains(found, prereleases=True)
+
+
+def _complaint(requirement: Requirement) -> str:
+    found = _installed(requirement.name)
+    there = f"{requirement.name} {found} is installed" if found else f"no {requirement.name}"
+    return f"{there}, and {_bare(requirement)} is needed"
+
+
+def _bare(requirement: Requirement) -> str:
+    return f"{requirement.name}{requirement.specifier}"
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def check_settings(surroundings: Surroundings) -> list[Finding]:
+    """Whether the settings can be read, and whether every variable that is set is a setting."""
+    unknown = [_misspelt(name) for name in unknown_settings(os.environ)]
+    try:
+        settings = HailuoSettings()
+    except ValidationError as error:
+        return [_invalid(error), *unknown]
+    changed = _changed(settings)
+    says = ", ".join(f"{name} = {value}" for name, value in changed.items())
+    return [ok("settings", says or "all as they are by default", **changed), *unknown]
+
+
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """The environment variables that look like settings of this package, and are not.
+
+    Example:
+        >>> unknown_settings({"PREFECT_INTEGRATIONS_HAILUO_LEDGER_ULR": "x", "HOME": "/root"})
+        ['PREFECT_INTEGRATIONS_HAILUO_LEDGER_ULR']
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in HailuoSettings.model_fields}
+    return sorted(
+        name
+        for name in environment
+        if name.upper().startswith(PREFIX.removesuffix("_")) and name.upper() not in known
+    )
+
+
+def _misspelt(name: str) -> Finding:
+    known = [f"{PREFIX}{each.upper()}" for each in HailuoSettings.model_fields]
+    near = get_close_matches(name.upper(), known, n=1)
+    cure = f"Did you mean {near[0]}?" if near else DOCUMENTATION
+    return warning("settings", f"{name} is set, and is no setting", cure, name=name)
+
+
+def _invalid(error: ValidationError) -> Finding:
+    # Without what was given: it may be a password in the wrong place.
+    found = error.errors(include_input=False, include_url=False)
+    wrong = "; ".join(f"{_variable(each['loc'])}: {each['msg']}" for each in found)
+    names = ", ".join(_variable(each["loc"]) for each in found)
+    return problem("settings", wrong, f"Correct or unset {names}.")
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"{PREFIX}{str(location[0]).upper()}" if location else PREFIX
+
+
+def _changed(settings: HailuoSettings) -> dict[str, Any]:
+    """The settings that differ from their defaults; secrets as asterisks."""
+    found = {name: getattr(settings, name) for name in sorted(settings.model_fields_set)}
+    changed = {
+        name: value
+        for name, value in found.items()
+        if name in HailuoSettings.model_fields
+        and value != HailuoSettings.model_fields[name].get_default(call_default_factory=True)
+    }
+    return {name: _shown(value) for name, value in changed.items()}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "**********"
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(map(str, value)))
+    return str(value)
 
 
 def check_key(surroundings: Surroundings) -> list[Finding]:
@@ -273,7 +414,118 @@ def _compare(theirs: datetime, ours: datetime) -> Finding:
     return ok("clock", "agrees with fal's", skew_seconds=round(skew, 1))
 
 
-PREFECT_ANSWER_SECONDS = 5.0
+def check_ledger(surroundings: Surroundings) -> list[Finding]:
+    """Whether the ledger takes purchases; what is parked in it, and what no process waits for."""
+    realm = surroundings.credentials.realm
+    try:
+        address = current_settings().ledger_of(realm)
+        attempts = process_loop().run(_looking(address, realm))
+    except LedgerError as error:
+        return [refused("ledger", error)]
+    facts = {"ledger": address.name, "realm": realm, "revision": attempts.revision}
+    says = f"{address.name} can be written to; revision {attempts.revision}"
+    found = [ok("ledger", f"{says}{_disk_of(address.file)}", **facts), *_disk(address.file)]
+    return [*found, *_open(attempts, realm)]
+
+
+@dataclass(frozen=True)
+class _OpenAttempts:
+    """The attempts of a ledger that have no end yet.
+
+    Args:
+        revision: The tables' own version.
+        parked: Attempts that wait for a decision.
+        unawaited: Attempts without an end that no process waits for.
+        more: Whether there may be more than were looked at.
+    """
+
+    revision: str
+    parked: int
+    unawaited: int
+    more: bool
+
+
+def _looking(address: LedgerAddress, realm: Realm) -> Job[_OpenAttempts]:
+    # Imported here, because it loads SQLAlchemy, which nothing else loads before it is used.
+    from prefect_hailuo.ledger.database import REVISIONS
+    from prefect_hailuo.ledger.upkeep.reading import Choice
+
+    async def job(connections: Connections, emit: Emit) -> _OpenAttempts:
+        ledger = connections.ledgers.at(address)
+        await ledger.try_out()
+        choice = Choice(realm, parked=True, limit=MOST_LOOKED_AT)
+        parked = {each.attempt.key for each in await ledger.reading.entries(choice)}
+        left = {each.key for each in await ledger.unfinished.attempts(realm)} - parked
+        seen = sorted(left)[:MOST_LOOKED_AT]
+        unawaited = [key for key in seen if not await ledger.waiters.is_awaited(key)]
+        more = len(left) > len(seen) or len(parked) == MOST_LOOKED_AT
+        return _OpenAttempts(REVISIONS[-1], len(parked), len(unawaited), more)
+
+    return job
+
+
+def _open(attempts: _OpenAttempts, realm: Realm) -> list[Finding]:
+    at_least = "at least " if attempts.more else ""
+    found = []
+    if attempts.parked:
+        says = f"{at_least}{attempts.parked} parked: somebody has to decide about them"
+        cure = f"prefect-hailuo ledger list --parked --realm {realm}"
+        found.append(warning("ledger", says, cure, parked=attempts.parked))
+    if attempts.unawaited:
+        says = f"{at_least}{attempts.unawaited} have no end, and no process waits for them"
+        cure = f"prefect-hailuo ledger reconcile --realm {realm}; schedule the flow reconcile"
+        found.append(warning("ledger", says, cure, forsaken=attempts.unawaited))
+    return found
+
+
+def _disk_of(file: Path | None) -> str:
+    kind = _kind_of(file)
+    return f"; on {kind}" if kind else ""
+
+
+def _disk(file: Path | None) -> list[Finding]:
+    """A warning of an unfit disk, even though it was allowed by name."""
+    kind = _kind_of(file)
+    if kind is None or not (is_shared(kind) or is_fleeting(kind, contained=in_container())):
+        return []
+    says = f"its disk ({kind}) was allowed by {ALLOW_SETTING}, and is unfit for a real account's"
+    return [warning("ledger", says, "Keep it on a lasting local disk, or in PostgreSQL.")]
+
+
+def _kind_of(file: Path | None) -> str | None:
+    return file_system_of(file.resolve(), mounts_here()) if file else None
+
+
+def check_storage(surroundings: Surroundings) -> list[Finding]:
+    """Whether the place takes files: a small one is written there."""
+    try:
+        place = resolve_storage(surroundings.storage, surroundings.credentials.realm)
+        process_loop().run(lambda connections, emit: _try_out(place))
+    except HailuoError as error:
+        cure = error.cure
+        if "directory" not in cure:
+            cure = f"{cure} The setting PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY names it."
+        return [problem("storage", error.message, cure)]
+    path = place.path_of("video.mp4")
+    return [_room(path.parent) if path else ok("storage", f"{place.label} takes files")]
+
+
+async def _try_out(place: Place) -> None:
+    await place.check()
+
+
+def _room(directory: Path) -> Finding:
+    free = shutil.disk_usage(directory).free
+    says = f"{directory} takes files; {free / 1e9:.1f} GB are free"
+    facts = {"directory": str(directory), "free_bytes": free}
+    cure = (
+        "Free some space, or name another place with PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY."
+    )
+    if free < OUT_BYTES:
+        return problem("storage", says, cure, **facts)
+    if free < LOW_BYTES:
+        return warning("storage", f"{says}: about {free // VIDEO_BYTES} videos", cure, **facts)
+    return ok("storage", says, **facts)
 
 
 def check_server(surroundings: Surroundings) -> list[Finding]:
@@ -351,83 +603,14 @@ def _blocks(client: SyncPrefectClient) -> list[Finding]:
     slug = FalCredentials.get_block_type_slug()
     try:
         client.read_block_type_by_slug(slug)
-    except Exception:  # not registered, or not to be told; it is needed by nobody but the UI
+    except Exception:  # not registered, or Prefect does not say; only the UI needs it
         cure = "prefect block register -m prefect_hailuo"
         return [warning("blocks", "Prefect's UI does not know this package's blocks yet", cure)]
     return [ok("blocks", "Prefect's UI knows this package's blocks")]
 
 
-DOCUMENTATION = "prefect_hailuo.runs.settings.HailuoSettings lists all settings."
-
-
-def check_settings(surroundings: Surroundings) -> list[Finding]:
-    """Whether they can be read, and whether each that is set is one."""
-    unknown = [_misspelt(name) for name in unknown_settings(os.environ)]
-    try:
-        settings = HailuoSettings()
-    except ValidationError as error:
-        return [_invalid(error), *unknown]
-    changed = _changed(settings)
-    says = ", ".join(f"{name} = {value}" for name, value in changed.items())
-    return [ok("settings", says or "all as they are by default", **changed), *unknown]
-
-
-def unknown_settings(environment: Mapping[str, str]) -> list[str]:
-    """The environment's variables that look like settings and are none.
-
-    Example:
-        >>> unknown_settings({"PREFECT_INTEGRATIONS_HAILUO_LEDGER_ULR": "x", "HOME": "/root"})
-        ['PREFECT_INTEGRATIONS_HAILUO_LEDGER_ULR']
-    """
-    known = {f"{PREFIX}{name.upper()}" for name in HailuoSettings.model_fields}
-    return sorted(
-        name
-        for name in environment
-        if name.upper().startswith(PREFIX.removesuffix("_")) and name.upper() not in known
-    )
-
-
-def _misspelt(name: str) -> Finding:
-    known = [f"{PREFIX}{each.upper()}" for each in HailuoSettings.model_fields]
-    near = get_close_matches(name.upper(), known, n=1)
-    cure = f"Did you mean {near[0]}?" if near else DOCUMENTATION
-    return warning("settings", f"{name} is set, and is no setting", cure, name=name)
-
-
-def _invalid(error: ValidationError) -> Finding:
-    # Without what was given: it may be a password in the wrong place.
-    found = error.errors(include_input=False, include_url=False)
-    wrong = "; ".join(f"{_variable(each['loc'])}: {each['msg']}" for each in found)
-    names = ", ".join(_variable(each["loc"]) for each in found)
-    return problem("settings", wrong, f"Correct or unset {names}.")
-
-
-def _variable(location: tuple[int | str, ...]) -> str:
-    return f"{PREFIX}{str(location[0]).upper()}" if location else PREFIX
-
-
-def _changed(settings: HailuoSettings) -> dict[str, Any]:
-    """What is not as it is by default; secrets as asterisks."""
-    found = {name: getattr(settings, name) for name in sorted(settings.model_fields_set)}
-    changed = {
-        name: value
-        for name, value in found.items()
-        if name in HailuoSettings.model_fields
-        and value != HailuoSettings.model_fields[name].get_default(call_default_factory=True)
-    }
-    return {name: _shown(value) for name, value in changed.items()}
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return "**********"
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(map(str, value)))
-    return str(value)
-
-
 def check_limits(surroundings: Surroundings) -> list[Finding]:
-    """Open files, of which each request that is listened to takes one; and requests a second."""
+    """How many files may be open, one for each request that is followed; and requests a second."""
     rate = current_settings().requests_per_second
     said = "no limit" if rate is None else f"{rate:g}"
     return [
@@ -445,203 +628,3 @@ def _files() -> Finding:
     wanted = KEPT_DESCRIPTORS + MOST_STREAMS
     cure = f"For large batches: ulimit -n {wanted}, or more, before the worker starts."
     return warning("limits", says, cure, **facts)
-
-
-VIDEO_BYTES = 10_000_000
-"""About what a video of six seconds at 1080p takes."""
-
-LOW_BYTES = 100 * VIDEO_BYTES
-
-OUT_BYTES = 5 * VIDEO_BYTES
-
-
-def check_storage(surroundings: Surroundings) -> list[Finding]:
-    """Whether the place takes files: a small one is written, and taken away or left to the next."""
-    try:
-        place = resolve_storage(surroundings.storage, surroundings.credentials.realm)
-        process_loop().run(lambda connections, emit: _try_out(place))
-    except HailuoError as error:
-        cure = error.cure
-        if "directory" not in cure:
-            cure = f"{cure} The setting PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY names it."
-        return [problem("storage", error.message, cure)]
-    path = place.path_of("video.mp4")
-    return [_room(path.parent) if path else ok("storage", f"{place.label} takes files")]
-
-
-async def _try_out(place: Place) -> None:
-    await place.check()
-
-
-def _room(directory: Path) -> Finding:
-    free = shutil.disk_usage(directory).free
-    says = f"{directory} takes files; {free / 1e9:.1f} GB are free"
-    facts = {"directory": str(directory), "free_bytes": free}
-    cure = (
-        "Free some space, or name another place with PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY."
-    )
-    if free < OUT_BYTES:
-        return problem("storage", says, cure, **facts)
-    if free < LOW_BYTES:
-        return warning("storage", f"{says}: about {free // VIDEO_BYTES} videos", cure, **facts)
-    return ok("storage", says, **facts)
-
-
-MOST_LOOKED_AT = 100
-"""Open attempts that are looked at one by one."""
-
-
-@dataclass(frozen=True)
-class _Loose:
-    """What a ledger has not brought to an end.
-
-    Args:
-        revision: The tables' own version.
-        parked: Attempts that wait for a decision.
-        forsaken: Attempts that nobody waits for, and that came to no end.
-        more: Whether there may be more than were looked at.
-    """
-
-    revision: str
-    parked: int
-    forsaken: int
-    more: bool
-
-
-def check_ledger(surroundings: Surroundings) -> list[Finding]:
-    """Whether purchases can be written down here; what is parked, and what nobody looks after."""
-    realm = surroundings.credentials.realm
-    try:
-        address = current_settings().ledger_of(realm)
-        loose = process_loop().run(_looking(address, realm))
-    except LedgerError as error:
-        return [refused("ledger", error)]
-    facts = {"ledger": address.name, "realm": realm, "revision": loose.revision}
-    says = f"{address.name} can be written to; revision {loose.revision}"
-    found = [ok("ledger", f"{says}{_disk_of(address.file)}", **facts), *_disk(address.file)]
-    return [*found, *_left(loose, realm)]
-
-
-def _looking(address: LedgerAddress, realm: Realm) -> Job[_Loose]:
-    # Here, for it loads SQLAlchemy, and the ledger loads it when it is first used.
-    from prefect_hailuo.ledger.database import REVISIONS
-    from prefect_hailuo.ledger.upkeep.reading import Choice
-
-    async def job(connections: Connections, emit: Emit) -> _Loose:
-        ledger = connections.ledgers.at(address)
-        await ledger.try_out()
-        choice = Choice(realm, parked=True, limit=MOST_LOOKED_AT)
-        parked = {each.attempt.key for each in await ledger.reading.entries(choice)}
-        left = {each.key for each in await ledger.unfinished.attempts(realm)} - parked
-        seen = sorted(left)[:MOST_LOOKED_AT]
-        forsaken = [key for key in seen if not await ledger.waiters.is_awaited(key)]
-        more = len(left) > len(seen) or len(parked) == MOST_LOOKED_AT
-        return _Loose(REVISIONS[-1], len(parked), len(forsaken), more)
-
-    return job
-
-
-def _left(loose: _Loose, realm: Realm) -> list[Finding]:
-    at_least = "at least " if loose.more else ""
-    found = []
-    if loose.parked:
-        says = f"{at_least}{loose.parked} parked: somebody has to decide about them"
-        cure = f"prefect-hailuo ledger list --parked --realm {realm}"
-        found.append(warning("ledger", says, cure, parked=loose.parked))
-    if loose.forsaken:
-        says = f"{at_least}{loose.forsaken} came to no end, and no process waits for them"
-        cure = f"prefect-hailuo ledger reconcile --realm {realm}; schedule the flow reconcile"
-        found.append(warning("ledger", says, cure, forsaken=loose.forsaken))
-    return found
-
-
-def _disk_of(file: Path | None) -> str:
-    kind = _kind_of(file)
-    return f"; on {kind}" if kind else ""
-
-
-def _disk(file: Path | None) -> list[Finding]:
-    """An unfit disk that was allowed by name is worth a word all the same."""
-    kind = _kind_of(file)
-    if kind is None or not (is_shared(kind) or is_fleeting(kind, contained=in_container())):
-        return []
-    says = f"its disk ({kind}) was allowed by {ALLOW_SETTING}, and is unfit for a real account's"
-    return [warning("ledger", says, "Keep it on a lasting local disk, or in PostgreSQL.")]
-
-
-def _kind_of(file: Path | None) -> str | None:
-    return file_system_of(file.resolve(), mounts_here()) if file else None
-
-
-PACKAGE = "prefect-hailuo"
-
-SHOWN = (PACKAGE, "prefect", "httpx", "pydantic", "sqlalchemy", "fastapi")
-
-
-def check_versions(surroundings: Surroundings) -> list[Finding]:
-    """The interpreter's, this package's, and those of all that it needs."""
-    return [_python(), _packages(), _extra("media")]
-
-
-def _python() -> Finding:
-    wanted = metadata(PACKAGE)["Requires-Python"]
-    mine = platform.python_version()
-    says = f"{platform.python_implementation()} {mine} on {platform.system()}"
-    if SpecifierSet(wanted).contains(mine, prereleases=True):
-        return ok("python", says, version=mine)
-    cure = f"Use a Python {wanted}."
-    return problem("python", f"{says}, which this release is not made for", cure, version=mine)
-
-
-def _packages() -> Finding:
-    installed = {name: found for name in SHOWN if (found := _installed(name))}
-    says = ", ".join(f"{name} {found}" for name, found in installed.items())
-    unfit = [each for each in _needed() if not _is_met(each)]
-    if not unfit:
-        return ok("packages", says, **installed)
-    wrong = "; ".join(_complaint(each) for each in unfit)
-    cure = f"pip install -U {PACKAGE} {' '.join(repr(_bare(each)) for each in unfit)}"
-    return problem("packages", wrong, cure, **installed)
-
-
-def _extra(extra: str) -> Finding:
-    missing = [each for each in _needed(extra) if not _is_met(each)]
-    if not missing:
-        return ok(extra, f"the extra {extra!r} is installed: posters, probing, joining, emulator")
-    says = f"the extra {extra!r} is not whole: {'; '.join(_complaint(each) for each in missing)}"
-    cure = f"pip install '{PACKAGE}[{extra}]' for posters, probing, joining and the emulator"
-    return warning(extra, says, cure)
-
-
-def _needed(extra: str = "") -> list[Requirement]:
-    """What is required always; or what one extra requires besides."""
-    found = [Requirement(each) for each in requires(PACKAGE) or ()]
-    always = [each for each in found if _applies(each, "")]
-    return always if not extra else [e for e in found if _applies(e, extra) and e not in always]
-
-
-def _applies(requirement: Requirement, extra: str) -> bool:
-    marker = requirement.marker
-    return marker is None or marker.evaluate({"extra": extra})
-
-
-def _is_met(requirement: Requirement) -> bool:
-    found = _installed(requirement.name)
-    return found is not None and requirement.specifier.contains(found, prereleases=True)
-
-
-def _complaint(requirement: Requirement) -> str:
-    found = _installed(requirement.name)
-    there = f"{requirement.name} {found} is installed" if found else f"no {requirement.name}"
-    return f"{there}, and {_bare(requirement)} is needed"
-
-
-def _bare(requirement: Requirement) -> str:
-    return f"{requirement.name}{requirement.specifier}"
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -1,7 +1,4 @@
-"""All checks, in the order in which people read them.
-
-`prefect-hailuo doctor`.
-"""
+"""`prefect-hailuo doctor`: all checks, in the order in which people read their findings."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from prefect_hailuo.cli.checks import (
     make_checks,
     refused,
 )
-from prefect_hailuo.cli.show import JsonOption, console, plain, say, say_json, table
+from prefect_hailuo.cli.output import JsonOption, console, plain, say, say_json, table
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.runs.blocks import Credentials, FalCredentials, resolve_credentials
 from prefect_hailuo.runs.settings import current_settings
@@ -45,6 +42,39 @@ CHECKS: dict[str, Check] = {
     "server": check_server,
     "limits": check_limits,
 }
+
+MARKS: dict[Verdict, str] = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
+
+
+def doctor(
+    *,
+    credentials: Annotated[
+        str | None, Parameter(help="A saved credentials block. Default: the environment's key.")
+    ] = None,
+    emulator: Annotated[
+        str | None, Parameter(help="The URL of an emulator to ask in fal's place.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        Parameter(help="A directory, or block:TYPE/NAME. Default: as the settings say."),
+    ] = None,
+    timeout: Annotated[
+        float, Parameter(help="How many seconds all of it may take.")
+    ] = CHECK_SECONDS,
+    json: JsonOption = False,
+) -> None:
+    """Look at all that a purchase needs, and say what is wrong and what cures it.
+
+    It spends nothing, and shows no secret. Its exit code is 1 where there is a problem.
+    """
+    chosen: Credentials = FalCredentials.for_emulator(emulator) if emulator else credentials
+    findings = examine(chosen, storage, seconds=timeout)
+    if json:
+        say_json([finding.model_dump() for finding in findings])
+    else:
+        _print(findings)
+    if any(finding.verdict == "problem" for finding in findings):
+        sys.exit(1)
 
 
 def examine(
@@ -85,40 +115,6 @@ def _settings_are_valid() -> bool:
     except ValidationError:
         return False
     return True
-
-
-MARKS: dict[Verdict, str] = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
-
-
-def doctor(
-    *,
-    credentials: Annotated[
-        str | None, Parameter(help="A saved credentials block. Default: the environment's key.")
-    ] = None,
-    emulator: Annotated[
-        str | None, Parameter(help="The URL of an emulator to ask in fal's place.")
-    ] = None,
-    storage: Annotated[
-        str | None,
-        Parameter(help="A directory, or block:TYPE/NAME. Default: as the settings say."),
-    ] = None,
-    timeout: Annotated[
-        float, Parameter(help="How many seconds all of it may take.")
-    ] = CHECK_SECONDS,
-    json: JsonOption = False,
-) -> None:
-    """Look at all that a purchase needs, and say what is wrong and what cures it.
-
-    It spends nothing, and shows no secret. Its exit code is 1 where there is a problem.
-    """
-    chosen: Credentials = FalCredentials.for_emulator(emulator) if emulator else credentials
-    findings = examine(chosen, storage, seconds=timeout)
-    if json:
-        say_json([finding.model_dump() for finding in findings])
-    else:
-        _print(findings)
-    if any(finding.verdict == "problem" for finding in findings):
-        sys.exit(1)
 
 
 def _print(findings: list[Finding]) -> None:

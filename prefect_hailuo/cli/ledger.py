@@ -1,12 +1,6 @@
-"""`prefect-hailuo ledger export` and `import`.
+"""`prefect-hailuo ledger`: list, reconcile, resolve, export, import and prune.
 
-`prefect-hailuo ledger list` and `show`.
-
-`prefect-hailuo ledger prune`.
-
-`prefect-hailuo ledger reconcile`.
-
-`prefect-hailuo ledger resolve`.
+`ledger show` has a module of its own.
 """
 
 from __future__ import annotations
@@ -22,27 +16,23 @@ from typing import Annotated, TextIO
 from cyclopts import Parameter, validators
 from rich.text import Text
 
-from prefect_hailuo.cli.show import (
+from prefect_hailuo.cli.output import (
     CredentialsOption,
     JsonOption,
     RealmOption,
     access_of,
-    as_document,
     ask,
     ask_with,
     console,
-    fate_words,
     plain,
     realm_of,
-    rerun_of,
     say,
     say_json,
-    story_document,
     table,
-    tell,
     usd,
     when,
 )
+from prefect_hailuo.cli.show import as_document, fate_words, rerun_of, story_document
 from prefect_hailuo.engine.loop import Connections, Emit
 from prefect_hailuo.engine.resolution import Resolution
 from prefect_hailuo.errors import ConfigurationError
@@ -68,6 +58,203 @@ OUTCOMES: dict[Outcome, str] = {
     "unreadable": "fal does not show its input",
     "foreign": "no input of this package's",
 }
+
+
+def list_(
+    *,
+    fate: Annotated[
+        list[Fate] | None,
+        Parameter(help="Only these, such as stored or failed.", negative="", show_default=False),
+    ] = None,
+    parked: Annotated[
+        bool, Parameter(help="Only what waits for your decision.", negative="", show_default=False)
+    ] = False,
+    scope: Annotated[str | None, Parameter(help="Only on this budget scope.")] = None,
+    model: Annotated[str | None, Parameter(help="Only of this model.")] = None,
+    limit: Annotated[
+        int, Parameter(help="So many at most.", validator=validators.Number(gte=1))
+    ] = 50,
+    realm: RealmOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the attempts to buy, the newest first. Times are UTC, costs are the catalogue's."""
+    choice = Choice(
+        realm=realm_of(realm),
+        fates=tuple(fate or ()),
+        parked=parked,
+        scope=scope,
+        endpoint=find_input_class(model).endpoint.id if model else None,
+        limit=limit,
+    )
+    entries = ask(choice.realm, lambda ledger: ledger.reading.entries(choice))
+    if json:
+        say_json([as_document(entry.attempt, entry.cancelled_by) for entry in entries])
+    else:
+        _print_entries(entries, choice)
+
+
+def _print_entries(entries: list[Entry], choice: Choice) -> None:
+    if not entries:
+        say(f"Nothing of that kind is in the ledger of the realm {choice.realm!r}.")
+        return
+    shown = table()
+    shown.add_column("key and attempt", no_wrap=True)
+    shown.add_column("fate", width=14)
+    shown.add_column("model, prompt, request", ratio=1)
+    shown.add_column("cost", justify="right", no_wrap=True)
+    for entry in entries:
+        one = entry.attempt
+        shown.add_row(
+            f"{shown_key(one.key)} #{one.number}\n{when(one.intended_at)[:16]}",
+            "\n".join(fate_words(one, entry.cancelled_by)),
+            _about(entry),
+            usd(one.cost_usd if one.cost_usd is not None else one.estimated_usd),
+        )
+    console.print(shown)
+    if len(entries) == choice.limit:
+        say(f"Only the newest {choice.limit} are shown; see more with --limit.")
+
+
+def _about(entry: Entry) -> Text:
+    """The model and the prompt on one line, cut to the terminal; and the request."""
+    one = entry.attempt
+    prompt = (one.body or {}).get("prompt", "(redacted)")
+    room = max(20, console.width - 44)
+    line = f"{model_name(one.endpoint)}: {plain(prompt)}"
+    first = line if len(line) <= room else f"{line[: room - 1]}…"
+    return Text(f"{first}\n{plain(one.request_id or 'no request id')}", overflow="fold")
+
+
+def reconcile(
+    *,
+    credentials: Annotated[
+        list[str] | None,
+        Parameter(
+            help="Saved credentials blocks, one an account. Default: those that the attempts name, "
+            "and the environment's key.",
+            negative="",
+        ),
+    ] = None,
+    realm: RealmOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Look after every open attempt: find what is lost, collect what is done, cancel what nobody
+    wants. It buys nothing."""
+    report = sweep(realm_of(realm), credentials=list(credentials or ()))
+    if json:
+        say_json([asdict(row) for row in report.rows])
+        return
+    for run in report.resumed:
+        say(f"Resumed the flow run {run}.")
+    if report.rows:
+        _print_findings(report)
+    else:
+        say("Nothing is left open.")
+
+
+def _print_findings(report: SweepReport) -> None:
+    rows = table()
+    rows.add_column("key and attempt", no_wrap=True)
+    rows.add_column("outcome")
+    rows.add_column("model, request, detail", ratio=1, overflow="fold")
+    rows.add_column("cost", justify="right", no_wrap=True)
+    for row in report.rows:
+        about = "\n".join(
+            plain(line) for line in (model_name(row.model), row.request_id, row.detail) if line
+        )
+        key = f"{shown_key(row.key)} #{row.attempt}"
+        rows.add_row(key, row.outcome, Text(about), usd(row.cost_usd))
+    console.print(rows)
+
+
+def resolve(
+    key: Annotated[str, Parameter(help="The key, or any beginning of it that is unique.")],
+    /,
+    *,
+    adopt: Annotated[
+        str | None, Parameter(help="It is this request of fal's: the next run collects it.")
+    ] = None,
+    allow_one_resubmit: Annotated[
+        bool,
+        Parameter(
+            help="The next run may buy once more, which may pay twice.",
+            negative="",
+            show_default=False,
+        ),
+    ] = False,
+    abandon: Annotated[
+        bool, Parameter(help="Give it up; it counts as spent.", negative="", show_default=False)
+    ] = False,
+    attempt: Annotated[
+        int | None, Parameter(help="Only if this attempt still is the latest.")
+    ] = None,
+    force: Annotated[
+        bool,
+        Parameter(
+            help="Adopt it though fal's history does not show its input.",
+            negative="",
+            show_default=False,
+        ),
+    ] = False,
+    credentials: CredentialsOption = None,
+    realm: RealmOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Decide about the latest attempt of a key, which may have been bought: one of the three."""
+    choices = [name for name, given in _choices(adopt, allow_one_resubmit, abandon) if given]
+    if len(choices) != 1:
+        raise ConfigurationError(
+            f"{' and '.join(choices) or 'Nothing'} was chosen.",
+            cure="Choose one: --adopt REQUEST_ID, --allow-one-resubmit or --abandon.",
+        )
+    where = realm_of(realm)
+    whole = ask(where, lambda ledger: ledger.reading.key_of(where, key))
+    if adopt is not None:
+        said = _adopt(where, whole, attempt, adopt.strip(), credentials, force)
+    elif allow_one_resubmit:
+        ask(where, lambda ledger: Resolution(ledger, whole, attempt).allow())
+        said = "One more purchase is allowed."
+    else:
+        ask(where, lambda ledger: Resolution(ledger, whole, attempt).abandon())
+        said = "It is given up, and counts as spent."
+    _tell_decision(ask(where, lambda ledger: ledger.reading.story(whole)), said, json)
+
+
+def _choices(
+    adopt: str | None, allow_one_resubmit: bool, abandon: bool
+) -> tuple[tuple[str, bool], ...]:
+    return (
+        ("--adopt", adopt is not None),
+        ("--allow-one-resubmit", allow_one_resubmit),
+        ("--abandon", abandon),
+    )
+
+
+def _adopt(
+    realm: Realm,
+    key: str,
+    number: int | None,
+    request_id: str,
+    credentials: str | None,
+    force: bool,
+) -> str:
+    one = ask(realm, lambda ledger: Resolution(ledger, key, number).latest())
+    access = access_of(realm, credentials or one.credentials)
+
+    async def adopt(ledger: Ledger, connections: Connections, emit: Emit) -> Attempt:
+        resolving = Resolution(ledger, key, one.number)
+        return await resolving.adopt(request_id, access, connections, force=force)
+
+    adopted = ask_with(realm, adopt)
+    return f"The request {request_id} is attempt {adopted.number}'s now."
+
+
+def _tell_decision(story: Story, said: str, json: bool) -> None:
+    if json:
+        say_json(story_document(story))
+        return
+    say(f"{shown_key(story.key)}: {said}")
+    say(f"A rerun will: {rerun_of(story)}.")
 
 
 def _check_file(_: object, file: str | None) -> None:
@@ -230,91 +417,6 @@ def _print_rebuilt(found: list[Rebuilt]) -> None:
     console.print(rows)
 
 
-def list_(
-    *,
-    fate: Annotated[
-        list[Fate] | None,
-        Parameter(help="Only these, such as stored or failed.", negative="", show_default=False),
-    ] = None,
-    parked: Annotated[
-        bool, Parameter(help="Only what waits for your decision.", negative="", show_default=False)
-    ] = False,
-    scope: Annotated[str | None, Parameter(help="Only on this budget scope.")] = None,
-    model: Annotated[str | None, Parameter(help="Only of this model.")] = None,
-    limit: Annotated[
-        int, Parameter(help="So many at most.", validator=validators.Number(gte=1))
-    ] = 50,
-    realm: RealmOption = None,
-    json: JsonOption = False,
-) -> None:
-    """List the attempts to buy, the newest first. Times are UTC, costs are the catalogue's."""
-    choice = Choice(
-        realm=realm_of(realm),
-        fates=tuple(fate or ()),
-        parked=parked,
-        scope=scope,
-        endpoint=find_input_class(model).endpoint.id if model else None,
-        limit=limit,
-    )
-    entries = ask(choice.realm, lambda ledger: ledger.reading.entries(choice))
-    if json:
-        say_json([as_document(entry.attempt, entry.cancelled_by) for entry in entries])
-    else:
-        _print(entries, choice)
-
-
-def _print(entries: list[Entry], choice: Choice) -> None:
-    if not entries:
-        say(f"Nothing of that kind is in the ledger of the realm {choice.realm!r}.")
-        return
-    shown = table()
-    shown.add_column("key and attempt", no_wrap=True)
-    shown.add_column("fate", width=14)
-    shown.add_column("model, prompt, request", ratio=1)
-    shown.add_column("cost", justify="right", no_wrap=True)
-    for entry in entries:
-        one = entry.attempt
-        shown.add_row(
-            f"{shown_key(one.key)} #{one.number}\n{when(one.intended_at)[:16]}",
-            "\n".join(fate_words(one, entry.cancelled_by)),
-            _about(entry),
-            usd(one.cost_usd if one.cost_usd is not None else one.estimated_usd),
-        )
-    console.print(shown)
-    if len(entries) == choice.limit:
-        say(f"Only the newest {choice.limit} are shown; see more with --limit.")
-
-
-def _about(entry: Entry) -> Text:
-    """The model and the prompt on one line, cut to the terminal; and the request."""
-    one = entry.attempt
-    prompt = (one.body or {}).get("prompt", "(redacted)")
-    room = max(20, console.width - 44)
-    line = f"{model_name(one.endpoint)}: {plain(prompt)}"
-    first = line if len(line) <= room else f"{line[: room - 1]}…"
-    return Text(f"{first}\n{plain(one.request_id or 'no request id')}", overflow="fold")
-
-
-def show(
-    key: Annotated[str, Parameter(help="The key, or any beginning of it that is unique.")],
-    /,
-    *,
-    realm: RealmOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show everything about one key: its attempts, who waits, its files, and what a rerun does."""
-    where = realm_of(realm)
-
-    async def read(ledger: Ledger) -> Story:
-        return await ledger.reading.story(await ledger.reading.key_of(where, key))
-
-    story = ask(where, read)
-    if json:
-        say_json(story_document(story))
-    else:
-        tell(story)
-
-
 def prune(
     *,
     older_than: Annotated[
@@ -334,7 +436,7 @@ def prune(
     realm: RealmOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Drop old rows that cost nothing and can matter no more; redact what was asked for.
+    """Drop old rows that cost nothing and no longer matter; redact prompts if asked to.
 
     What cost money, or may have, is under way, or waits for a decision is never dropped: budgets
     and the promise to buy once stand on it. A redacted video is still found and reused. Files,
@@ -355,135 +457,3 @@ def prune(
     )
     if redact:
         say(f"{'Would be redacted' if dry_run else 'Redacted'}: {pruned.redacted} attempts.")
-
-
-def reconcile(
-    *,
-    credentials: Annotated[
-        list[str] | None,
-        Parameter(
-            help="Saved credentials blocks, one an account. Default: those that the attempts name, "
-            "and the environment's key.",
-            negative="",
-        ),
-    ] = None,
-    realm: RealmOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Look after everything that is open: find what is lost, collect what is done, cancel what
-    nobody wants. It buys nothing."""
-    report = sweep(realm_of(realm), credentials=list(credentials or ()))
-    if json:
-        say_json([asdict(row) for row in report.rows])
-        return
-    for run in report.resumed:
-        say(f"Resumed the flow run {run}.")
-    if report.rows:
-        _print_findings(report)
-    else:
-        say("Nothing is left open.")
-
-
-def _print_findings(report: SweepReport) -> None:
-    rows = table()
-    rows.add_column("key and attempt", no_wrap=True)
-    rows.add_column("outcome")
-    rows.add_column("model, request, detail", ratio=1, overflow="fold")
-    rows.add_column("cost", justify="right", no_wrap=True)
-    for row in report.rows:
-        about = "\n".join(
-            plain(line) for line in (model_name(row.model), row.request_id, row.detail) if line
-        )
-        key = f"{shown_key(row.key)} #{row.attempt}"
-        rows.add_row(key, row.outcome, Text(about), usd(row.cost_usd))
-    console.print(rows)
-
-
-def resolve(
-    key: Annotated[str, Parameter(help="The key, or any beginning of it that is unique.")],
-    /,
-    *,
-    adopt: Annotated[
-        str | None, Parameter(help="It is this request of fal's: the next run collects it.")
-    ] = None,
-    allow_one_resubmit: Annotated[
-        bool,
-        Parameter(
-            help="The next run may buy once more, which may pay twice.",
-            negative="",
-            show_default=False,
-        ),
-    ] = False,
-    abandon: Annotated[
-        bool, Parameter(help="Give it up; it counts as spent.", negative="", show_default=False)
-    ] = False,
-    attempt: Annotated[
-        int | None, Parameter(help="Only if this attempt still is the latest.")
-    ] = None,
-    force: Annotated[
-        bool,
-        Parameter(
-            help="Adopt it though fal's history does not show its input.",
-            negative="",
-            show_default=False,
-        ),
-    ] = False,
-    credentials: CredentialsOption = None,
-    realm: RealmOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Decide about an attempt that may have been bought: one of the three, for the latest."""
-    choices = [name for name, given in _choices(adopt, allow_one_resubmit, abandon) if given]
-    if len(choices) != 1:
-        raise ConfigurationError(
-            f"{' and '.join(choices) or 'Nothing'} was chosen.",
-            cure="Choose one: --adopt REQUEST_ID, --allow-one-resubmit or --abandon.",
-        )
-    where = realm_of(realm)
-    whole = ask(where, lambda ledger: ledger.reading.key_of(where, key))
-    if adopt is not None:
-        said = _adopt(where, whole, attempt, adopt.strip(), credentials, force)
-    elif allow_one_resubmit:
-        ask(where, lambda ledger: Resolution(ledger, whole, attempt).allow())
-        said = "One more purchase is allowed."
-    else:
-        ask(where, lambda ledger: Resolution(ledger, whole, attempt).abandon())
-        said = "It is given up, and counts as spent."
-    _tell(ask(where, lambda ledger: ledger.reading.story(whole)), said, json)
-
-
-def _choices(
-    adopt: str | None, allow_one_resubmit: bool, abandon: bool
-) -> tuple[tuple[str, bool], ...]:
-    return (
-        ("--adopt", adopt is not None),
-        ("--allow-one-resubmit", allow_one_resubmit),
-        ("--abandon", abandon),
-    )
-
-
-def _adopt(
-    realm: Realm,
-    key: str,
-    number: int | None,
-    request_id: str,
-    credentials: str | None,
-    force: bool,
-) -> str:
-    one = ask(realm, lambda ledger: Resolution(ledger, key, number).latest())
-    access = access_of(realm, credentials or one.credentials)
-
-    async def adopt(ledger: Ledger, connections: Connections, emit: Emit) -> Attempt:
-        resolving = Resolution(ledger, key, one.number)
-        return await resolving.adopt(request_id, access, connections, force=force)
-
-    adopted = ask_with(realm, adopt)
-    return f"The request {request_id} is attempt {adopted.number}'s now."
-
-
-def _tell(story: Story, said: str, json: bool) -> None:
-    if json:
-        say_json(story_document(story))
-        return
-    say(f"{shown_key(story.key)}: {said}")
-    say(f"A rerun will: {rerun_of(story)}.")

@@ -3,12 +3,16 @@
     with FalEmulator(speed=50) as emulator:
         credentials = emulator.credentials()
 
-What goes wrong at fal goes wrong here on request, by the names in `common_faults`:
+What goes wrong at fal goes wrong here on request, by name:
 
     emulator.faults.add(drop_after_accepting("submit"))
 """
 
-from prefect_hailuo.emulator.app import (
+from prefect_hailuo.emulator.clock import ManualClock
+from prefect_hailuo.emulator.emulation import MediaRequest
+from prefect_hailuo.emulator.faults import (
+    Fault,
+    FaultPlan,
     bare_result,
     cut,
     delay,
@@ -31,11 +35,10 @@ from prefect_hailuo.emulator.app import (
     time_out,
     wrong_bytes,
 )
-from prefect_hailuo.emulator.clock import ManualClock
-from prefect_hailuo.emulator.emulation import Delivery, MediaRequest, Upload
-from prefect_hailuo.emulator.faults import Fault, FaultPlan
 from prefect_hailuo.emulator.queue import State, Submission
 from prefect_hailuo.emulator.server import LOCKED_KEY, FalEmulator, serve
+from prefect_hailuo.emulator.storage import Upload
+from prefect_hailuo.emulator.webhooks import Delivery
 from prefect_hailuo.fal.messages import EMULATOR_KEY
 
 __all__ = [

@@ -1,19 +1,13 @@
-"""The emulator's pictures: a real H.264 MP4 with the prompt drawn into it.
+"""The videos that the emulator serves: real H.264 MP4 files with the prompt drawn into them.
 
-A still panel with the words is pasted onto a wide backdrop that drifts by, straight in the planes
-of the video's own colour format: all that a frame costs is copying.
-
-The still panel in the middle of the emulator's pictures: banner, title and prompt.
-
-The pictures that a request begins and ends with, shown in the emulator's video.
-
-The clips that one emulator serves: rendered on first need, a few of them kept.
+A panel with the words stands still on a wide backdrop that moves by. Both are pasted straight into
+the planes of the video's colour format, so that a frame costs no more than copying. A video begins
+and ends with the request's own pictures, where the emulator can read them.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -22,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import anyio
 import anyio.to_thread
+from cachetools import LRUCache
 
 from prefect_hailuo.emulator.queue import Generation
 from prefect_hailuo.media.probe import require_media
@@ -31,8 +26,26 @@ if TYPE_CHECKING:
     import av
     from PIL import Image, ImageDraw, ImageFont
 
+Clip = Literal["prompt", "plain"] | bytes
+"""What is served as video: one drawn for each prompt, one for all, or the given bytes."""
+
 BANNER = "MADE BY THE EMULATOR"
+
 FOOTNOTE = "prefect_hailuo.emulator: no model was asked, nothing was charged"
+
+PLAIN_PROMPT = "The emulator's plain clip: the same for every prompt."
+
+CLIPS_KEPT = 64
+"""How many clips an emulator keeps, half a megabyte each; an older one is drawn again."""
+
+SHOWN_SECONDS = 1
+"""How long the first picture is shown at the beginning, and the last one at the end."""
+
+MOST_RATIO = 5 / 2
+"""The most that the longer side may be of the shorter one, as MiniMax limits it."""
+
+ENCODER_OPTIONS = {"preset": "ultrafast", "crf": "27", "threads": "1"}
+"""The quickest that x264 offers: most of the emulator's videos are never looked at."""
 
 BACKDROP_COLOURS = [
     (24, 32, 64),
@@ -42,118 +55,85 @@ BACKDROP_COLOURS = [
     (60, 130, 140),
     (24, 32, 64),
 ]
+
 MARKER_COLOUR = (255, 214, 92)
+
 _PAPER = (18, 20, 28)
+
 _INK = (238, 238, 232)
+
 _QUIET = (150, 152, 160)
 
 _MARGIN_SHARE = 0.05
+
 _LINE_HEIGHT = 1.3
+
 _PIECE_SHARE = 0.9
+
 _BANNER_SHARE = 0.6
+
 _PROMPT_SIZES = (64, 54, 46, 40, 34, 29, 25, 21, 18, 15, 12)
 """Sizes of the prompt's letters at 1080 lines, tried from the largest until it fits."""
 
+_PANEL_SHARE = 0.8
 
-def draw_panel(endpoint: Endpoint, prompt: str, width: int, height: int) -> Image.Image:
-    """Draw what the video says.
+_MARKER_SHARE = 0.02
+
+_DRIFT_PIXELS = 4
+"""How far the backdrop moves from a frame to the next; even, because colour has half the pixels."""
+
+_PLAIN_CLIPS: dict[Picture, bytes] = {}
+"""Drawn once in a process, for all its emulators."""
+
+
+class ClipLibrary:
+    """Hands out the video of a generation.
 
     Args:
-        endpoint: Whose title to write.
-        prompt: What to write, wrapped and as large as it fits; any Unicode.
-        width: Pixels.
-        height: Pixels.
+        clip: What to serve.
     """
-    from PIL import Image, ImageDraw
 
-    panel = Image.new("RGB", (width, height), _PAPER)
-    draw = ImageDraw.Draw(panel)
-    margin = int(width * _MARGIN_SHARE)
-    unit = min(height, width * 9 / 16)  # of a tall picture, the width says how large letters are
-    top = _draw_heading(draw, endpoint.title, width, unit, margin)
-    bottom = height - margin - unit * 0.04
-    draw.text((margin, bottom), FOOTNOTE, font=_font(unit * 0.026), fill=_QUIET)
-    _draw_prompt(draw, drawable(prompt), (margin, int(top), width - margin, int(bottom)))
-    return panel
+    def __init__(self, clip: Clip) -> None:
+        if not isinstance(clip, bytes) and clip not in ("prompt", "plain"):
+            raise ValueError(f'clip must be "prompt", "plain" or bytes, not {clip!r}')
+        self._clip = clip
+        self._kept: LRUCache[tuple[Endpoint, str, Picture, Stills], bytes] = LRUCache(CLIPS_KEPT)
+        self._one_at_a_time: anyio.Lock | None = None
 
+    async def video(self, generation: Generation, read: Callable[[], Stills]) -> bytes:
+        """The bytes of a generation's MP4 file.
 
-def draw_banner(image: Image.Image) -> None:
-    """Say across the top of a picture that the emulator shows it."""
-    from PIL import ImageDraw
+        Args:
+            generation: Whose.
+            read: Reads the pictures that it begins and ends with.
 
-    unit = min(image.height, image.width * 9 / 16) * _BANNER_SHARE
-    _draw_band(ImageDraw.Draw(image), image.width, unit)
+        Raises:
+            MissingExtraError: It has to be drawn, and PyAV or Pillow is not installed.
+        """
+        if isinstance(self._clip, bytes):
+            return self._clip
+        if self._one_at_a_time is None:
+            self._one_at_a_time = anyio.Lock()
+        # Drawing keeps a core busy: two at once would only be late together, and a second reader
+        # of the same video finds it drawn.
+        async with self._one_at_a_time:
+            if self._clip == "plain":
+                return await _plain_clip(generation)
+            return await self._drawn(generation, read)
 
-
-def drawable(text: str) -> str:
-    """The text without what no font can draw: lone surrogates and control characters."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return "".join(letter if letter.isprintable() else " " for letter in whole)
-
-
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(max(8.0, size))
-
-
-def _draw_heading(
-    draw: ImageDraw.ImageDraw, title: str, width: int, unit: float, margin: int
-) -> float:
-    band = _draw_band(draw, width, unit)
-    draw.text((margin, band * 1.4), title, font=_font(unit * 0.042), fill=_QUIET)
-    return band * 2.2
+    async def _drawn(self, generation: Generation, read: Callable[[], Stills]) -> bytes:
+        key = (generation.endpoint, generation.prompt, generation.picture, read())
+        if key not in self._kept:
+            self._kept[key] = await anyio.to_thread.run_sync(render, *key)
+        return self._kept[key]
 
 
-def _draw_band(draw: ImageDraw.ImageDraw, width: int, unit: float) -> float:
-    band = unit * 0.11
-    draw.rectangle((0, 0, width, band), fill=MARKER_COLOUR)
-    draw.text((width / 2, band / 2), BANNER, font=_font(unit * 0.062), fill=_PAPER, anchor="mm")
-    return band
-
-
-def _draw_prompt(draw: ImageDraw.ImageDraw, prompt: str, box: tuple[int, int, int, int]) -> None:
-    left, top, right, bottom = box
-    scale = (bottom - top) / 580
-    for size in (step * scale for step in _PROMPT_SIZES):
-        font = _font(size)
-        lines = list(_wrap(prompt, font, right - left))
-        if len(lines) * size * _LINE_HEIGHT <= bottom - top:
-            break
-    for number, line in enumerate(lines):
-        draw.text((left, top + number * size * _LINE_HEIGHT), line, font=font, fill=_INK)
-
-
-def _wrap(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> Iterator[str]:
-    line = ""
-    for word in _breakable(text, font, width):
-        longer = f"{line} {word}" if line else word
-        if line and font.getlength(longer) > width:
-            yield line
-            line = word
-        else:
-            line = longer
-    if line:
-        yield line
-
-
-def _breakable(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> Iterator[str]:
-    """The words, those too long for a line (or of a script without spaces) in pieces."""
-    for word in text.split():
-        share = width / max(width, font.getlength(word))
-        step = max(1, int(len(word) * share * (1 if share == 1 else _PIECE_SHARE)))
-        yield from (word[start : start + step] for start in range(0, len(word), step))
-
-
-SHOWN_SECONDS = 1
-"""How long each is shown, from the first frame on and up to the last."""
-
-MOST_RATIO = 5 / 2
-"""Of the longer side to the shorter: MiniMax takes no picture that is longer."""
+async def _plain_clip(generation: Generation) -> bytes:
+    endpoint, picture = generation.endpoint, generation.picture
+    if picture not in _PLAIN_CLIPS:
+        video = await anyio.to_thread.run_sync(render, endpoint, PLAIN_PROMPT, picture)
+        _PLAIN_CLIPS[picture] = video
+    return _PLAIN_CLIPS[picture]
 
 
 @dataclass(frozen=True)
@@ -169,68 +149,7 @@ class Stills:
     last: bytes | None = None
 
 
-def shaped(picture: Picture, still: bytes | None) -> Picture:
-    """The picture in the shape of the still that it begins with: "The output video will have the
-    same aspect ratio as this image" (https://replicate.com/minimax/hailuo-02, seen 2026-11-20).
-
-    The shorter side keeps the endpoint's lines, which is what the emulator takes "768p" to mean.
-
-    Args:
-        picture: The endpoint's, wide.
-        still: The content of a picture; None, or one that cannot be read, changes nothing.
-    """
-    drawn = still and _open(still)
-    if not drawn:
-        return picture
-    ratio = min(max(drawn.width / drawn.height, 1 / MOST_RATIO), MOST_RATIO)
-    width, height = picture.height * max(ratio, 1), picture.height * max(1 / ratio, 1)
-    return replace(picture, width=_nearest_even(width), height=_nearest_even(height))
-
-
-def draw_still(still: bytes | None, picture: Picture) -> Image.Image | None:
-    """A still as large as the video, cut where it has another shape, with the emulator's banner.
-
-    Args:
-        still: The content of a picture.
-        picture: The video's.
-
-    Returns:
-        None where there is none, or none that can be read.
-    """
-    from PIL import ImageOps
-
-    drawn = still and _open(still)
-    if not drawn:
-        return None
-    image = ImageOps.fit(drawn, (picture.width, picture.height))
-    draw_banner(image)
-    return image
-
-
-def _open(still: bytes) -> Image.Image | None:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(BytesIO(still)) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
-
-
-def _nearest_even(pixels: float) -> int:
-    return round(pixels / 2) * 2
-
-
-ENCODER_OPTIONS = {"preset": "ultrafast", "crf": "27", "threads": "1"}
-"""The quickest that x264 offers: the emulator's pictures are looked at once, if at all."""
-
-_DRIFT_PIXELS = 4
-"""How far the backdrop moves from a frame to the next; even, for colour has half the pixels."""
-
 NO_STILLS = Stills()
-
-_PANEL_SHARE = 0.8
-_MARKER_SHARE = 0.02
 
 
 def render(
@@ -369,66 +288,147 @@ def _even(pixels: float) -> int:
     return int(pixels) // 2 * 2
 
 
-Clip = Literal["prompt", "plain"] | bytes
-"""What is served as video: one drawn for each prompt, one for all, or the given bytes."""
-
-CLIPS_KEPT = 64
-"""How many clips an emulator keeps, half a megabyte each; an older one is drawn again."""
-
-PLAIN_PROMPT = "The emulator's plain clip: the same for every prompt."
-
-_PLAIN_CLIPS: dict[Picture, bytes] = {}
-"""Drawn once a process, for all emulators in it."""
-
-
-class ClipLibrary:
-    """Hands out the video of a generation.
+def draw_panel(endpoint: Endpoint, prompt: str, width: int, height: int) -> Image.Image:
+    """Draw the panel with the words.
 
     Args:
-        clip: What to serve.
+        endpoint: Whose title to write.
+        prompt: What to write, wrapped and as large as it fits; any Unicode.
+        width: Pixels.
+        height: Pixels.
     """
+    from PIL import Image, ImageDraw
 
-    def __init__(self, clip: Clip) -> None:
-        if not isinstance(clip, bytes) and clip not in ("prompt", "plain"):
-            raise ValueError(f'clip must be "prompt", "plain" or bytes, not {clip!r}')
-        self._clip = clip
-        self._kept: OrderedDict[tuple[Endpoint, str, Picture, Stills], bytes] = OrderedDict()
-        self._one_at_a_time: anyio.Lock | None = None
-
-    async def video(self, generation: Generation, read: Callable[[], Stills]) -> bytes:
-        """The bytes of a generation's MP4 file.
-
-        Args:
-            generation: Whose.
-            read: Reads the pictures that it begins and ends with.
-
-        Raises:
-            MissingExtraError: It has to be drawn, and PyAV or Pillow is not installed.
-        """
-        if isinstance(self._clip, bytes):
-            return self._clip
-        if self._one_at_a_time is None:
-            self._one_at_a_time = anyio.Lock()
-        # Drawing keeps a core busy: two at once would only be late together, and a second reader
-        # of the same video finds it drawn.
-        async with self._one_at_a_time:
-            if self._clip == "plain":
-                return await _plain_clip(generation)
-            return await self._drawn(generation, read)
-
-    async def _drawn(self, generation: Generation, read: Callable[[], Stills]) -> bytes:
-        key = (generation.endpoint, generation.prompt, generation.picture, read())
-        if key not in self._kept:
-            self._kept[key] = await anyio.to_thread.run_sync(render, *key)
-        self._kept.move_to_end(key)
-        while len(self._kept) > CLIPS_KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+    panel = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(panel)
+    margin = int(width * _MARGIN_SHARE)
+    unit = min(height, width * 9 / 16)  # of a tall picture, the width says how large letters are
+    top = _draw_heading(draw, endpoint.title, width, unit, margin)
+    bottom = height - margin - unit * 0.04
+    draw.text((margin, bottom), FOOTNOTE, font=_font(unit * 0.026), fill=_QUIET)
+    _draw_prompt(draw, drawable(prompt), (margin, int(top), width - margin, int(bottom)))
+    return panel
 
 
-async def _plain_clip(generation: Generation) -> bytes:
-    endpoint, picture = generation.endpoint, generation.picture
-    if picture not in _PLAIN_CLIPS:
-        video = await anyio.to_thread.run_sync(render, endpoint, PLAIN_PROMPT, picture)
-        _PLAIN_CLIPS[picture] = video
-    return _PLAIN_CLIPS[picture]
+def draw_banner(image: Image.Image) -> None:
+    """Write across the top of a picture that the emulator made this."""
+    from PIL import ImageDraw
+
+    unit = min(image.height, image.width * 9 / 16) * _BANNER_SHARE
+    _draw_band(ImageDraw.Draw(image), image.width, unit)
+
+
+def drawable(text: str) -> str:
+    """The text without lone surrogates and control characters, which no font can draw."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return "".join(letter if letter.isprintable() else " " for letter in whole)
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(max(8.0, size))
+
+
+def _draw_heading(
+    draw: ImageDraw.ImageDraw, title: str, width: int, unit: float, margin: int
+) -> float:
+    band = _draw_band(draw, width, unit)
+    draw.text((margin, band * 1.4), title, font=_font(unit * 0.042), fill=_QUIET)
+    return band * 2.2
+
+
+def _draw_band(draw: ImageDraw.ImageDraw, width: int, unit: float) -> float:
+    band = unit * 0.11
+    draw.rectangle((0, 0, width, band), fill=MARKER_COLOUR)
+    draw.text((width / 2, band / 2), BANNER, font=_font(unit * 0.062), fill=_PAPER, anchor="mm")
+    return band
+
+
+def _draw_prompt(draw: ImageDraw.ImageDraw, prompt: str, box: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = box
+    scale = (bottom - top) / 580
+    for size in (step * scale for step in _PROMPT_SIZES):
+        font = _font(size)
+        lines = list(_wrap(prompt, font, right - left))
+        if len(lines) * size * _LINE_HEIGHT <= bottom - top:
+            break
+    for number, line in enumerate(lines):
+        draw.text((left, top + number * size * _LINE_HEIGHT), line, font=font, fill=_INK)
+
+
+def _wrap(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> Iterator[str]:
+    line = ""
+    for word in _breakable(text, font, width):
+        longer = f"{line} {word}" if line else word
+        if line and font.getlength(longer) > width:
+            yield line
+            line = word
+        else:
+            line = longer
+    if line:
+        yield line
+
+
+def _breakable(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> Iterator[str]:
+    """The words, those too long for a line (or of a script without spaces) in pieces."""
+    for word in text.split():
+        share = width / max(width, font.getlength(word))
+        step = max(1, int(len(word) * share * (1 if share == 1 else _PIECE_SHARE)))
+        yield from (word[start : start + step] for start in range(0, len(word), step))
+
+
+def shaped(picture: Picture, still: bytes | None) -> Picture:
+    """The picture in the shape of the still that it begins with: "The output video will have the
+    same aspect ratio as this image" (https://replicate.com/minimax/hailuo-02, seen 2026-11-20).
+
+    The shorter side keeps the endpoint's lines, which is what the emulator takes "768p" to mean.
+
+    Args:
+        picture: The endpoint's, wide.
+        still: The content of a picture; None, or one that cannot be read, changes nothing.
+    """
+    drawn = still and _open(still)
+    if not drawn:
+        return picture
+    ratio = min(max(drawn.width / drawn.height, 1 / MOST_RATIO), MOST_RATIO)
+    width, height = picture.height * max(ratio, 1), picture.height * max(1 / ratio, 1)
+    return replace(picture, width=_nearest_even(width), height=_nearest_even(height))
+
+
+def draw_still(still: bytes | None, picture: Picture) -> Image.Image | None:
+    """A still as large as the video, cut where it has another shape, with the emulator's banner.
+
+    Args:
+        still: The content of a picture.
+        picture: The video's.
+
+    Returns:
+        None if there is no picture, or if it cannot be read.
+    """
+    from PIL import ImageOps
+
+    drawn = still and _open(still)
+    if not drawn:
+        return None
+    image = ImageOps.fit(drawn, (picture.width, picture.height))
+    draw_banner(image)
+    return image
+
+
+def _open(still: bytes) -> Image.Image | None:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(BytesIO(still)) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _nearest_even(pixels: float) -> int:
+    return round(pixels / 2) * 2

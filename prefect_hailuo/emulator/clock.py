@@ -1,8 +1,7 @@
-"""Time in the emulator: it runs with the machine's, faster or slower, or stands still till told.
+"""Time in the emulator: it runs with the machine's, faster or slower, or stands still until told.
 
-Instants are seconds of emulator time since the clock was made.
-
-Waking the coroutines that wait: for an instant, for news of a generation, or for the end.
+An instant is a number of seconds of emulator time since the clock was made. Alarms wake the
+coroutines that wait for an instant, for news of a generation, or for the emulator's end.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ class ManualClock:
 
     @property
     def speed(self) -> float:
-        """Always 1: how fast this clock goes is the test's affair."""
+        """Always 1: the test decides how fast this clock goes."""
         return 1.0
 
     def now(self) -> float:
@@ -100,7 +99,7 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; whoever waited for what it reaches wakes at once.
+        """Let time pass; all that waited for an instant up to then are woken.
 
         Args:
             seconds: How much emulator time passes; not below zero.
@@ -141,7 +140,7 @@ class ManualClock:
 
 
 class Alarm:
-    """What one coroutine sleeps on. Anybody may ring it, from any thread."""
+    """Wakes one coroutine. It may be rung from any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -169,7 +168,7 @@ class Alarm:
 
 
 class Alarms:
-    """All alarms that are set in one emulator, so that its end can ring them.
+    """All alarms of one emulator, so that it can ring them when it ends.
 
     Args:
         clock: The emulator's clock.
@@ -182,7 +181,7 @@ class Alarms:
 
     @contextmanager
     def new(self) -> Iterator[Alarm]:
-        """An alarm for as long as the block lasts."""
+        """An alarm that exists as long as the block runs."""
         alarm = Alarm(self._clock)
         self._set.add(alarm)
         try:
@@ -191,7 +190,7 @@ class Alarms:
             self._set.discard(alarm)
 
     def stop(self) -> None:
-        """Wake everybody for good: the emulator ends. Called on its loop."""
+        """Wake all sleepers, because the emulator ends. Called on its loop."""
         self.stopped = True
         for alarm in self._set:
             alarm.ring()

@@ -1,9 +1,8 @@
-"""How generations end: with a video, or with one of fal's errors.
+"""How a generation ends: with a video, or with one of fal's errors.
 
-fal's own idea of an input: the schema of an endpoint, without the package's rules.
-
-The input classes refuse what fal would take (a blank prompt), and take what it would refuse (a
-number as duration, a path as picture). The emulator judges as fal does, by the schema alone.
+fal judges an input by the endpoint's JSON schema alone, and so does the emulator. The package's
+input classes are stricter in places, and looser in others: they refuse a blank prompt, and take a
+number as duration or a path as picture.
 """
 
 from __future__ import annotations
@@ -11,65 +10,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    create_model,
-)
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from prefect_hailuo.models.catalogue import VideoInput
 
-_RULES_OF_THE_PACKAGE = (AfterValidator, BeforeValidator, WithJsonSchema)
-
-
-@cache
-def model_of_fal(input_class: type[VideoInput]) -> type[BaseModel]:
-    """What fal checks the inputs of an endpoint by.
-
-    Example:
-        >>> from prefect_hailuo import Hailuo23StandardTextToVideo
-        >>> strict = model_of_fal(Hailuo23StandardTextToVideo)
-        >>> strict.model_validate({"prompt": " ", "duration": 6})
-        Traceback (most recent call last):
-        pydantic_core._pydantic_core.ValidationError: 1 validation error for ...
-    """
-    schemas = input_class.model_json_schema()["properties"]
-    fields: dict[str, Any] = {
-        name: _on_the_wire(field, schemas[name]) for name, field in input_class.model_fields.items()
-    }
-    model: type[BaseModel] = create_model(
-        input_class.endpoint.input_schema, __config__=input_class.model_config, **fields
-    )
-    return model
-
-
-def _on_the_wire(field: FieldInfo, schema: dict[str, Any]) -> Any:
-    kept = [each for each in field.metadata if not isinstance(each, _RULES_OF_THE_PACKAGE)]
-    told: tuple[Any, ...] = (_kind(field, schema), *kept, Field())
-    return Annotated[told], field.default
-
-
-def _kind(field: FieldInfo, schema: dict[str, Any]) -> Any:
-    """The type that the field's schema tells."""
-    if "enum" in schema:
-        return Literal[tuple(schema["enum"])]
-    if schema.get("type") == "string":
-        return str
-    if any(each.get("type") == "null" for each in schema.get("anyOf", [])):
-        return str | None
-    return field.annotation
-
-
 UNKNOWN_KEYS_ARE_IGNORED = True
-"""Whether the model passes over keys that are not in its schema. Reports about fal disagree; the
-lenient reading is the dangerous one, for it bills a video made without the setting."""
+"""Whether the model passes over keys that are not in its schema. Reports about fal disagree. This
+is the reading that may cost money: the video is made and billed without the setting."""
+
+TYPES: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "object": dict[str, Any],
+    "null": None,
+}
+"""By the name that a JSON schema has for a type."""
+
+LIMITS = {
+    "minimum": "ge",
+    "exclusiveMinimum": "gt",
+    "maximum": "le",
+    "exclusiveMaximum": "lt",
+    "multipleOf": "multiple_of",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "minItems": "min_length",
+    "maxItems": "max_length",
+}
+"""By the name that a JSON schema has for a limit, the name that pydantic has for it."""
+
+
+NO_CREDIT = (
+    "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing."
+)
+"""What fal says to an account whose balance is exhausted."""
 
 
 @dataclass(frozen=True)
@@ -178,3 +156,42 @@ def _problems(input_class: type[VideoInput], body: Mapping[str, Any]) -> list[di
         found = error.errors(include_url=False)
         return [{**problem, "loc": ["body", *problem["loc"]]} for problem in found]
     return []
+
+
+@cache
+def model_of_fal(input_class: type[VideoInput]) -> type[BaseModel]:
+    """A model of an endpoint's inputs that has the types and limits of its JSON schema, no more.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo23StandardTextToVideo
+        >>> strict = model_of_fal(Hailuo23StandardTextToVideo)
+        >>> strict.model_validate({"prompt": " ", "duration": 6})
+        Traceback (most recent call last):
+        pydantic_core._pydantic_core.ValidationError: 1 validation error for ...
+    """
+    schema = input_class.model_json_schema()
+    fields: dict[str, Any] = {
+        name: (_type_of(schema["properties"][name]), field.get_default(call_default_factory=True))
+        for name, field in input_class.model_fields.items()
+    }
+    model: type[BaseModel] = create_model(
+        input_class.endpoint.input_schema, __config__=input_class.model_config, **fields
+    )
+    return model
+
+
+def _type_of(schema: Mapping[str, Any]) -> Any:
+    """The type that a JSON schema describes; anything where it describes none."""
+    if "enum" in schema:
+        return Literal[tuple(schema["enum"])]
+    if "const" in schema:
+        return Literal[schema["const"]]
+    if "anyOf" in schema:
+        return Union[tuple(_type_of(each) for each in schema["anyOf"])]  # noqa: UP007 (at run time)
+    if schema.get("type") == "array":
+        kind: Any = list[_type_of(schema.get("items", {}))]  # type: ignore[misc]  # made at run time
+    else:
+        kind = TYPES.get(schema.get("type", ""), Any)
+    limits: dict[str, Any] = {LIMITS[name]: schema[name] for name in LIMITS if name in schema}
+    # Only where there are any: pydantic knows an optional field by a bare None.
+    return Annotated[kind, Field(**limits)] if limits else kind

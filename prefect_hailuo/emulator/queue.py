@@ -1,12 +1,8 @@
 """fal's queue as a function of time: no task runs behind a request.
 
-Whoever looks first settles what has happened since the last look: ends of runs are popped from
-a heap in order, and every end lets the next in line begin at that very instant. So a thousand
-requests cost nothing while nobody asks, and O(log n) each in all.
-
-One request, as the emulator keeps it.
-
-The line in front of the models: first come, first served.
+Whoever asks first brings the queue up to date: it takes the ends of runs from a heap in order, and
+every end lets the next request begin at that very instant. So a thousand requests cost nothing
+while nobody asks, and O(log n) each in all.
 """
 
 from __future__ import annotations
@@ -28,6 +24,11 @@ from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.models.catalogue import Endpoint, Picture, VideoInput
 
 _UNIT_PLACES = 4
+
+_START_LIMIT = 0
+"""In place of an event's run, which is 1 or above: the time limit for a run to begin."""
+
+Waiter = TypeVar("Waiter")
 
 
 class State(str, Enum):
@@ -66,8 +67,8 @@ Durations = float | int | Callable[[Submission], float] | None
 
 
 @dataclass(frozen=True)
-class Twists:
-    """What a plan of faults has in store for one generation.
+class Disruptions:
+    """What the faults do to one generation.
 
     Args:
         back_to_queue_after: Seconds of work after each of which it goes back to the queue.
@@ -82,7 +83,7 @@ class Twists:
 
 @dataclass(eq=False)
 class Generation:
-    """A request and its fate. Instants are in seconds of emulator time.
+    """A request, and how it goes. Instants are in seconds of emulator time.
 
     Args:
         number: Counts the accepted requests, from 1.
@@ -95,10 +96,10 @@ class Generation:
         sent_at: The same by the world's calendar.
         outcome: How it ends, unless it is cancelled.
         duration: Seconds of work that it takes.
-        twists: What befalls it on the way.
+        disruptions: What the faults do to it.
         start_within: Seconds within which work must begin, or it fails; None for no limit.
         webhook: Where to tell of its end.
-        planted: Whether a test put it there as somebody else's.
+        planted: Whether a test put it there as another client's.
     """
 
     number: int
@@ -111,7 +112,7 @@ class Generation:
     sent_at: datetime
     outcome: Outcome
     duration: float = 0.0
-    twists: Twists = field(default_factory=Twists)
+    disruptions: Disruptions = field(default_factory=Disruptions)
     start_within: float | None = None
     webhook: str | None = None
     planted: bool = False
@@ -124,7 +125,7 @@ class Generation:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The facts of its endpoint."""
+        """Its endpoint."""
         return self.input_class.endpoint
 
     @property
@@ -159,8 +160,8 @@ class Generation:
 
     def working_seconds(self) -> float:
         """How long the run that begins now will last, in seconds."""
-        if self.runs < len(self.twists.back_to_queue_after):
-            return self.twists.back_to_queue_after[self.runs]
+        if self.runs < len(self.disruptions.back_to_queue_after):
+            return self.disruptions.back_to_queue_after[self.runs]
         return self.duration if self.outcome.seconds is None else self.outcome.seconds
 
     def worked_seconds(self) -> float | None:
@@ -170,8 +171,8 @@ class Generation:
         return self.ended_at - self.started_at
 
     def goes_back(self) -> bool:
-        """Whether the present run ends in the queue again."""
-        return self.runs <= len(self.twists.back_to_queue_after)
+        """Whether the request goes back to the queue after the present run."""
+        return self.runs <= len(self.disruptions.back_to_queue_after)
 
     def submission(self) -> Submission:
         """What a test may know of it."""
@@ -184,69 +185,6 @@ class Generation:
             account=self.account,
             state=self.state,
         )
-
-
-Waiter = TypeVar("Waiter")
-
-
-class WaitingLine(Generic[Waiter]):
-    """A line whose members know their position, and may leave from the middle.
-
-    Joining costs O(1), a position O(log n), and leaving early little more.
-
-    Example:
-        >>> line = WaitingLine[str]()
-        >>> fox, owl, elk = line.join("fox"), line.join("owl"), line.join("elk")
-        >>> line.leave(owl)
-        >>> line.position(elk), line.pop(), line.position(elk), len(line)
-        (1, 'fox', 0, 1)
-    """
-
-    def __init__(self) -> None:
-        self._waiting: dict[int, Waiter] = {}
-        self._left_early: list[int] = []
-        self._next_number = 0
-        self._head = 0
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def join(self, waiter: Waiter) -> int:
-        """Stand at the end; returns the number by which to ask and to leave."""
-        number = self._next_number
-        self._next_number += 1
-        self._waiting[number] = waiter
-        return number
-
-    def leave(self, number: int) -> None:
-        """Leave without having been served."""
-        del self._waiting[number]
-        insort(self._left_early, number)
-
-    def position(self, number: int) -> int:
-        """How many wait before this one; 0 is next."""
-        gone = bisect_left(self._left_early, number) - bisect_left(self._left_early, self._head)
-        return number - self._head - gone
-
-    def pop(self) -> Waiter:
-        """Serve the one whose turn it is."""
-        while self._head not in self._waiting:
-            self._head += 1
-        del self._left_early[: bisect_left(self._left_early, self._head)]
-        waiter = self._waiting.pop(self._head)
-        self._head += 1
-        return waiter
-
-
-_START_LIMIT = 0
-"""Stands where events carry the number of a run (1 and up): this one is the limit to begin."""
-
-
-class _Event(NamedTuple):
-    instant: float
-    order: int
-    generation: Generation
-    run: int
 
 
 class Simulation:
@@ -284,7 +222,7 @@ class Simulation:
         return len(self._line)
 
     def settle(self) -> float:
-        """Let everything happen that is due; returns the present instant."""
+        """Bring the queue up to the present; returns the present instant."""
         with self._lock:
             now = self.clock.now()
             while self._events and self._events[0].instant <= now:
@@ -317,13 +255,13 @@ class Simulation:
             return self.running < self._concurrency
 
     def run_now(self, generation: Generation) -> None:
-        """Start a request past the queue."""
+        """Start a request at once, without the queue."""
         with self._lock:
             self._start(generation, self.settle())
             self.settle()
 
     def plant(self, generation: Generation) -> None:
-        """Put in a request that has ended already, outside the queue and the counts."""
+        """Add a request that has ended already. It takes no runner, and is not counted."""
         with self._lock:
             now = self.settle()
             generation.state = State.COMPLETED
@@ -344,7 +282,7 @@ class Simulation:
                 self._line.leave(generation.place)
                 self._complete(generation, now, CANCELLED)
                 return Cancellation.REMOVED
-            if generation.twists.stops_when_cancelled:
+            if generation.disruptions.stops_when_cancelled:
                 self.running -= 1
                 self._complete(generation, now, CANCELLED)
                 self._fill_runners(now)
@@ -398,6 +336,62 @@ class Simulation:
             self._on_event()
 
 
+class _Event(NamedTuple):
+    instant: float
+    order: int
+    generation: Generation
+    run: int
+
+
 def _ring(generation: Generation) -> None:
     for alarm in tuple(generation.alarms):
         alarm.ring()
+
+
+class WaitingLine(Generic[Waiter]):
+    """A waiting line whose members know their position, and may leave early.
+
+    Joining costs O(1), a position O(log n), and leaving early little more.
+
+    Example:
+        >>> line = WaitingLine[str]()
+        >>> fox, owl, elk = line.join("fox"), line.join("owl"), line.join("elk")
+        >>> line.leave(owl)
+        >>> line.position(elk), line.pop(), line.position(elk), len(line)
+        (1, 'fox', 0, 1)
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Waiter] = {}
+        self._left_early: list[int] = []
+        self._next_number = 0
+        self._head = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, waiter: Waiter) -> int:
+        """Join at the end; returns the number to ask with and to leave with."""
+        number = self._next_number
+        self._next_number += 1
+        self._waiting[number] = waiter
+        return number
+
+    def leave(self, number: int) -> None:
+        """Leave before the turn has come."""
+        del self._waiting[number]
+        insort(self._left_early, number)
+
+    def position(self, number: int) -> int:
+        """How many wait before this one; 0 is next."""
+        gone = bisect_left(self._left_early, number) - bisect_left(self._left_early, self._head)
+        return number - self._head - gone
+
+    def pop(self) -> Waiter:
+        """Take the first out of the line."""
+        while self._head not in self._waiting:
+            self._head += 1
+        del self._left_early[: bisect_left(self._left_early, self._head)]
+        waiter = self._waiting.pop(self._head)
+        self._head += 1
+        return waiter

@@ -1,11 +1,4 @@
-"""fal's JSON, as its queue sends it.
-
-What the model says while it works.
-
-What comes out of a generation: the model's own answer.
-
-The status of a request as server-sent events.
-"""
+"""What fal answers: a request's status and its stream of events, the model's log, the result."""
 
 from __future__ import annotations
 
@@ -13,20 +6,28 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from starlette.responses import Response
 
 from prefect_hailuo.emulator.clock import Alarm
-from prefect_hailuo.emulator.emulation import Emulation
 from prefect_hailuo.emulator.queue import Generation, Simulation, State
 from prefect_hailuo.fal.messages import EMULATOR_PREFIX
 
+if TYPE_CHECKING:
+    from prefect_hailuo.emulator.emulation import Emulation
+
 LOG_WINDOW = 5
-"""fal shows a moving window of the log; how many lines fit into it here."""
+"""How many lines of the log are shown: fal shows the last ones only."""
+
+COMMENT_SECONDS = 15.0
+"""By fal's documentation: after how much silence a stream says a comment. The machine's time."""
+
+VIDEO_FILE_NAME = "output.mp4"
 
 _MARK = "Made by the emulator of prefect_hailuo: no model is asked, nothing is charged"
+
 _LINES = (
     (0.02, "Loading the model"),
     (0.10, "Reading the prompt"),
@@ -37,42 +38,11 @@ _LINES = (
     (0.90, "Generating: 100%"),
     (0.95, "Encoding the video"),
 )
-"""When, as a share of the work, a line is said."""
+"""The lines of the log, each with the share of the work after which it is written."""
 
+_POSITION_SECONDS = 1.0
 
-def log_window(generation: Generation, now: float, speed: float) -> list[dict[str, Any]]:
-    """The lines that fal would show now: the last few of those that were said."""
-    if generation.started_at is None:
-        return []
-    said = [line for line in _schedule(generation) if line[0] <= _end(generation, now)]
-    return [_line(generation, instant, text, speed) for instant, text in said[-LOG_WINDOW:]]
-
-
-def next_line_at(generation: Generation, now: float) -> float | None:
-    """The instant of the next line to come, if the model works and has more to say."""
-    if generation.state is not State.IN_PROGRESS:
-        return None
-    return next((instant for instant, _ in _schedule(generation) if instant > now), None)
-
-
-def _schedule(generation: Generation) -> list[tuple[float, str]]:
-    started = generation.started_at or 0.0
-    lines = [(started + share * generation.duration, text) for share, text in _LINES]
-    return [(started, _MARK), *lines] if _is_marked(generation) else lines
-
-
-def _is_marked(generation: Generation) -> bool:
-    return generation.request_id.startswith(EMULATOR_PREFIX)
-
-
-def _end(generation: Generation, now: float) -> float:
-    return now if generation.ended_at is None else generation.ended_at
-
-
-def _line(generation: Generation, instant: float, text: str, speed: float) -> dict[str, Any]:
-    said = generation.sent_at + timedelta(seconds=(instant - generation.submitted_at) / speed)
-    timestamp = said.isoformat().replace("+00:00", "Z")
-    return {"message": text, "level": "INFO", "source": "USER", "timestamp": timestamp}
+_SHORTEST_NAP_SECONDS = 0.2
 
 
 class JSON(Response):
@@ -156,7 +126,7 @@ def _end_of(generation: Generation) -> dict[str, Any]:
 
 
 def error_text(generation: Generation) -> str:
-    """What the queue says of a failure: of the model's, no more than its status."""
+    """The queue's words for a failure. For one of the model, they name the status only."""
     if generation.outcome.level == "request":
         return str(generation.outcome.body["detail"])
     return f"Invalid status code: {generation.outcome.status}"
@@ -165,9 +135,6 @@ def error_text(generation: Generation) -> str:
 def is_expired(generation: Generation, now: float, kept_seconds: float) -> bool:
     """Whether a result has been dropped."""
     return generation.ended_at is not None and now > generation.ended_at + kept_seconds
-
-
-VIDEO_FILE_NAME = "output.mp4"
 
 
 async def result_of(generation: Generation, emulation: Emulation) -> Response:
@@ -202,24 +169,6 @@ def video_url(generation: Generation, url: str) -> str:
     return f"{url}/files/{generation.request_id}/{VIDEO_FILE_NAME}"
 
 
-COMMENT_SECONDS = 15.0
-"""By fal's documentation: after how much silence a stream says a comment. The machine's time."""
-
-_POSITION_SECONDS = 1.0
-_SHORTEST_NAP_SECONDS = 0.2
-
-
-@contextmanager
-def news_of(generation: Generation, emulation: Emulation) -> Iterator[Alarm]:
-    """An alarm that rings whenever something happens to a generation."""
-    with emulation.alarms.new() as alarm:
-        generation.alarms.add(alarm)
-        try:
-            yield alarm
-        finally:
-            generation.alarms.discard(alarm)
-
-
 async def wait_until_completed(generation: Generation, emulation: Emulation) -> bool:
     """Return once a generation is over, or, with False, when the emulator ends before that."""
     with news_of(generation, emulation) as alarm:
@@ -234,7 +183,7 @@ async def wait_until_completed(generation: Generation, emulation: Emulation) -> 
 async def status_events(
     generation: Generation, emulation: Emulation, with_logs: bool
 ) -> AsyncIterator[bytes]:
-    """The frames of a status stream: each change as it comes, the last when it is over."""
+    """The frames of a status stream: each change as it comes, the last one when it is over."""
     told = b""
     with news_of(generation, emulation) as alarm:
         while not emulation.alarms.stopped:
@@ -250,6 +199,17 @@ async def status_events(
                 yield b": ping\n\n"
 
 
+@contextmanager
+def news_of(generation: Generation, emulation: Emulation) -> Iterator[Alarm]:
+    """An alarm that rings whenever something happens to a generation."""
+    with emulation.alarms.new() as alarm:
+        generation.alarms.add(alarm)
+        try:
+            yield alarm
+        finally:
+            generation.alarms.discard(alarm)
+
+
 async def _sleep(alarm: Alarm, until: float | None) -> bool:
     with anyio.move_on_after(COMMENT_SECONDS) as silence:
         await alarm.sleep(until)
@@ -262,3 +222,38 @@ def _next_look(
     if generation.state is State.IN_QUEUE:
         return now + max(_POSITION_SECONDS, _SHORTEST_NAP_SECONDS * emulation.clock.speed)
     return next_line_at(generation, now) if with_logs else None
+
+
+def log_window(generation: Generation, now: float, speed: float) -> list[dict[str, Any]]:
+    """The lines of the log that fal would show now: the last few."""
+    if generation.started_at is None:
+        return []
+    said = [line for line in _schedule(generation) if line[0] <= _end(generation, now)]
+    return [_line(generation, instant, text, speed) for instant, text in said[-LOG_WINDOW:]]
+
+
+def next_line_at(generation: Generation, now: float) -> float | None:
+    """When the next line of the log is written; None if there is none to come."""
+    if generation.state is not State.IN_PROGRESS:
+        return None
+    return next((instant for instant, _ in _schedule(generation) if instant > now), None)
+
+
+def _schedule(generation: Generation) -> list[tuple[float, str]]:
+    started = generation.started_at or 0.0
+    lines = [(started + share * generation.duration, text) for share, text in _LINES]
+    return [(started, _MARK), *lines] if _is_marked(generation) else lines
+
+
+def _is_marked(generation: Generation) -> bool:
+    return generation.request_id.startswith(EMULATOR_PREFIX)
+
+
+def _end(generation: Generation, now: float) -> float:
+    return now if generation.ended_at is None else generation.ended_at
+
+
+def _line(generation: Generation, instant: float, text: str, speed: float) -> dict[str, Any]:
+    said = generation.sent_at + timedelta(seconds=(instant - generation.submitted_at) / speed)
+    timestamp = said.isoformat().replace("+00:00", "Z")
+    return {"message": text, "level": "INFO", "source": "USER", "timestamp": timestamp}

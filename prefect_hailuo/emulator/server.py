@@ -1,9 +1,4 @@
-"""The emulator as a server in a thread of its own.
-
-uvicorn, as the emulator needs it: quick to start, quick to stop, its connections breakable.
-
-The emulator from the command line: it serves until it is told to stop.
-"""
+"""The emulator as a server: in a thread of a test or a flow, or in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,128 +20,63 @@ from typing_extensions import Self
 from prefect_hailuo.emulator.app import ExposedConnection, Wire, make_app
 from prefect_hailuo.emulator.clip import Clip, ClipLibrary
 from prefect_hailuo.emulator.clock import Clock, RunningClock
-from prefect_hailuo.emulator.emulation import (
-    Delivery,
-    Emulation,
-    MediaRequest,
-    Order,
-    Setup,
-    Upload,
-)
+from prefect_hailuo.emulator.emulation import Emulation, MediaRequest, Order, Setup
 from prefect_hailuo.emulator.faults import Fault, FaultPlan, HistoryRules
 from prefect_hailuo.emulator.queue import Durations, Submission
+from prefect_hailuo.emulator.storage import Upload
+from prefect_hailuo.emulator.webhooks import Delivery
 from prefect_hailuo.fal.messages import EMULATOR_KEY, EMULATOR_PORT, EMULATOR_SPEED
 from prefect_hailuo.media.probe import require_media
 from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.ticket import Realm
 
 if TYPE_CHECKING:
     from prefect_hailuo.runs.blocks import FalCredentials
 
-STOP_SECONDS = 5.0
-"""For how long the end is waited for."""
-
-_STOP_TICK_SECONDS = 0.005
-_BACKLOG = 2048
-_KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep an idle connection: none is closed under a request on its way."""
-
-
-def listen(address: tuple[str, int]) -> socket.socket:
-    """A socket that listens.
-
-    Args:
-        address: Host and port; port 0 for any free one.
-
-    Raises:
-        OSError: The port is taken.
-    """
-    listener = socket.create_server(address, backlog=_BACKLOG)
-    # Connections inherit it. asyncio sets it too, but not for a socket made this way; without it
-    # each reply takes 40 ms, for it is written in two parts and the second waits for the first's
-    # acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-class WebServer(uvicorn.Server):
-    """uvicorn, which says when it is ready and loses no time stopping: tests start hundreds of it.
-
-    Args:
-        app: What to serve.
-        on_stop: Called on the server's loop when the end begins: streams must end by themselves.
-        certificate: Path of a PEM certificate; None serves plain http.
-        private_key: Path of its PEM private key.
-
-    Raises:
-        OSError: The certificate or the key cannot be read.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        on_stop: Callable[[], None],
-        certificate: str | PathLike[str] | None = None,
-        private_key: str | PathLike[str] | None = None,
-    ) -> None:
-        config = uvicorn.Config(
-            app,
-            http=ExposedConnection,
-            ws="none",
-            loop="asyncio",
-            lifespan="on",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            date_header=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            ssl_certfile=certificate,
-            ssl_keyfile=None if private_key is None else str(private_key),
-        )
-        # Here and not in the thread: a bad certificate is the caller's to hear of.
-        config.load()
-        super().__init__(config)
-        self.ready = threading.Event()
-        self._on_stop = on_stop
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve, and say so."""
-        self._loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        await super().startup(sockets=sockets)
-        self.ready.set()
-
-    async def main_loop(self) -> None:
-        """Wait for the end; uvicorn's own looks for it every tenth of a second."""
-        await self._ended.wait()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End as uvicorn does, without its tenth of a second between the steps."""
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        with anyio.move_on_after(STOP_SECONDS / 2):
-            # uvicorn has no event to wait for.
-            while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110
-                await anyio.sleep(_STOP_TICK_SECONDS)
-        await self.lifespan.shutdown()
-
-    def stop(self) -> None:
-        """Begin the end; from any thread."""
-        self._loop.call_soon_threadsafe(self._end)
-
-    def _end(self) -> None:
-        self._on_stop()
-        self._ended.set()
-
-
 LOCKED_KEY = "emulator:no-credit"
 """The key of an account whose balance is exhausted: it may look, and is refused a submission."""
 
+STOP_SECONDS = 5.0
+"""For how long the end is waited for."""
+
 _START_SECONDS = 10.0
+
+_STOP_TICK_SECONDS = 0.005
+
+_BACKLOG = 2048
+
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection: none is closed under a request on its way."""
+
+_INSTRUCTIONS = """\
+An emulator of fal is at {url}: nothing is generated, nothing is charged.
+
+With this package:
+
+    from prefect_hailuo import FalCredentials
+
+    credentials = FalCredentials.for_emulator("{url}"{own_key})
+
+Or, for every call that names no credentials:
+
+    export PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL={url}
+
+With curl:
+
+    curl {url}/run/fal-ai/minimax/hailuo-2.3/pro/text-to-video \\
+      --header "Authorization: Key {key}" \\
+      --json '{{"prompt": "A red fox crosses a snowy field."}}'
+{official}
+Ctrl-C stops it.
+"""
+
+_OFFICIAL_CLIENT = """
+With fal's Python client:
+
+    export FAL_KEY={key} SSL_CERT_FILE={certificate}
+    export FAL_QUEUE_RUN_HOST={host} FAL_RUN_HOST={host}/run
+"""
 
 
 class FalEmulator:
@@ -305,7 +235,7 @@ class FalEmulator:
         return self._emulation.history
 
     def plant(self, endpoint: str, body: dict[str, Any], *, seconds_ago: float = 0.0) -> str:
-        """Put in a request that somebody else sent to the same account, and that ended well.
+        """Add a request that another client of the same account sent, and that succeeded.
 
         It is in the request history and can be collected, but counts neither as submitted nor as
         charged.
@@ -338,36 +268,6 @@ class FalEmulator:
     def media_requests(self) -> list[MediaRequest]:
         """The requests for video files, oldest first."""
         return list(self._emulation.media_requests)
-
-
-_INSTRUCTIONS = """\
-An emulator of fal is at {url}: nothing is generated, nothing is charged.
-
-With this package:
-
-    from prefect_hailuo import FalCredentials
-
-    credentials = FalCredentials.for_emulator("{url}"{own_key})
-
-Or, for every call that names no credentials:
-
-    export PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL={url}
-
-With curl:
-
-    curl {url}/run/fal-ai/minimax/hailuo-2.3/pro/text-to-video \\
-      --header "Authorization: Key {key}" \\
-      --json '{{"prompt": "A red fox crosses a snowy field."}}'
-{official}
-Ctrl-C stops it.
-"""
-
-_OFFICIAL_CLIENT = """
-With fal's Python client:
-
-    export FAL_KEY={key} SSL_CERT_FILE={certificate}
-    export FAL_QUEUE_RUN_HOST={host} FAL_RUN_HOST={host}/run
-"""
 
 
 def serve(
@@ -430,13 +330,104 @@ def _instructions(emulator: FalEmulator, certificate: str | PathLike[str] | None
 
 
 def _summary(emulator: FalEmulator) -> str:
-    tallies = emulator.stats()
+    counts = emulator.stats()
     return (
-        f"Submitted: {tallies['submitted']}. Completed: {tallies['completed']}. "
-        f"fal would have charged {tallies['charged']}, ${emulator.charged_usd}.\n"
+        f"Submitted: {counts['submitted']}. Completed: {counts['completed']}. "
+        f"fal would have charged {counts['charged']}, {dollars(emulator.charged_usd)}.\n"
     )
 
 
 def _say(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn, which says when it is ready and loses no time stopping: tests start hundreds of it.
+
+    Args:
+        app: What to serve.
+        on_stop: Called on the server's loop when the end begins: streams must end by themselves.
+        certificate: Path of a PEM certificate; None serves plain http.
+        private_key: Path of its PEM private key.
+
+    Raises:
+        OSError: The certificate or the key cannot be read.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        on_stop: Callable[[], None],
+        certificate: str | PathLike[str] | None = None,
+        private_key: str | PathLike[str] | None = None,
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            http=ExposedConnection,
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            ssl_certfile=certificate,
+            ssl_keyfile=None if private_key is None else str(private_key),
+        )
+        # Here and not in the thread: a bad certificate is the caller's to hear of.
+        config.load()
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._on_stop = on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and say so."""
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn's own looks for it every tenth of a second."""
+        await self._ended.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End as uvicorn does, without its tenth of a second between the steps."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with anyio.move_on_after(STOP_SECONDS / 2):
+            # uvicorn has no event to wait for.
+            while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110
+                await anyio.sleep(_STOP_TICK_SECONDS)
+        await self.lifespan.shutdown()
+
+    def stop(self) -> None:
+        """Begin the end; from any thread."""
+        self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self._on_stop()
+        self._ended.set()
+
+
+def listen(address: tuple[str, int]) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        address: Host and port; port 0 for any free one.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    listener = socket.create_server(address, backlog=_BACKLOG)
+    # Connections inherit it. asyncio sets it too, but not for a socket made this way; without it
+    # each reply takes 40 ms: it is written in two parts, and the second waits for the first's
+    # acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -181,7 +181,7 @@ async def _doubt(session: Session, one: Attempt, error: FalError) -> Output:
         return output
     if past is None or (past.status_code or 0) < 400:
         raise error
-    raise await _failure(session, one, _failure_of(past, one.open_ticket())) from error
+    raise await _failure(session, one, about(one.open_ticket(), past.failure())) from error
 
 
 async def _failure(session: Session, one: Attempt, error: FalError) -> FalError | ParkedError:
@@ -190,8 +190,9 @@ async def _failure(session: Session, one: Attempt, error: FalError) -> FalError 
         if one.billed is Billed.NO:  # it never left the queue, and that is written down
             error.billed = Billed.NO
             return error
-        because = "it was cancelled, and whether fal charged for it is not known."
-        return await _parked(session, one, because)
+        if error.billed is not Billed.NO:
+            because = "it was cancelled, and whether fal charged for it is not known."
+            return await _parked(session, one, because)
     await session.ledger.records.failed(one, error)
     return error
 
@@ -216,7 +217,7 @@ async def _look_elsewhere(session: Session, one: Attempt, error: RequestNotFound
     if output := past and past.output:
         return output
     if past is not None and (past.status_code or 0) >= 400:
-        raise await _failure(session, one, _failure_of(past, ticket)) from error
+        raise await _failure(session, one, about(ticket, past.failure())) from error
     if past is not None and past.ended_at is None:
         early = NotReadyError("By fal's history, it is still under way.", ticket=ticket)
         raise early from error
@@ -234,13 +235,3 @@ async def _past(session: Session, one: Attempt) -> PastRequest | None:
 async def _parked(session: Session, one: Attempt, because: str) -> ParkedError:
     await session.ledger.records.parked(one, because)
     return parked_error(one, because)
-
-
-def _failure_of(past: PastRequest, ticket: Ticket) -> FalError:
-    """A failure of which only the history still knows."""
-    message = f"By fal's request history, it ended with HTTP {past.status_code}."
-    if (past.status_code or 0) == 499:
-        return about(ticket, RequestCancelledError(message))
-    if (past.status_code or 0) >= 500:
-        return about(ticket, FalFaultError(message, billed=Billed.NO))
-    return about(ticket, InputRefusedError(message))

@@ -192,18 +192,11 @@ def _batch_error(outcomes: VideoOutcomes) -> BatchError:
     error = BatchError(
         f"{len(failures)} of {len(outcomes)} videos failed; the first, input {first.index}, by "
         f"{failures[0].kind}: {failures[0].message}",
-        billed=_billed({each.billed for each in failures}),
+        billed=Billed.of_all(each.billed for each in failures),
         retryable=any(each.retryable for each in failures),
     )
     error.outcomes = outcomes
     return error
-
-
-def _billed(all_of_them: set[Billed]) -> Billed:
-    """Whether what failed cost anything."""
-    if Billed.YES in all_of_them:
-        return Billed.YES
-    return Billed.UNKNOWN if Billed.UNKNOWN in all_of_them else Billed.NO
 
 
 LEAST_SHARE_LEFT = 0.1

@@ -19,7 +19,15 @@ import httpx
 from pydantic import AfterValidator, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import Billed, HailuoError, MalformedReplyError
+from prefect_hailuo.errors import (
+    Billed,
+    FalError,
+    FalFaultError,
+    HailuoError,
+    InputRefusedError,
+    MalformedReplyError,
+    RequestCancelledError,
+)
 from prefect_hailuo.fal.hosts import Access, Hosts, without_key
 from prefect_hailuo.fal.messages import Message, Output
 from prefect_hailuo.fal.replies import (
@@ -37,6 +45,10 @@ DOCUMENT_TIMEOUT_SECONDS = 30.0
 """How long a question about a model may take, repetitions included."""
 
 GONE = (404, 410)
+
+CANCELLED_STATUS = 499
+"""How the history says that a request was cancelled."""
+
 
 MOST_PAGES = 1000
 """How many pages one answer may have; an answer with more is taken to have no end."""
@@ -98,6 +110,24 @@ class PastRequest(Message):
             return Output.model_validate(self.json_output)
         except ValidationError:
             return None
+
+    def failure(self) -> FalError:
+        """The error that a request ended with; for one whose status is 400 or above.
+
+        By fal's documentation, neither a 5xx nor time in the queue is charged. So a cancelled
+        request cost nothing if the history says that work on it never began. If the history leaves
+        that out, the cost is unknown.
+        """
+        status = self.status_code or 0
+        message = f"By fal's request history, it ended with HTTP {status}."
+        if status == CANCELLED_STATUS:
+            never_began = "started_at" in self.model_fields_set and self.started_at is None
+            return RequestCancelledError(
+                message, billed=Billed.NO if never_began else Billed.UNKNOWN
+            )
+        if status >= 500:
+            return FalFaultError(message, billed=Billed.NO)
+        return InputRefusedError(message)
 
 
 class LivePrice(Message):

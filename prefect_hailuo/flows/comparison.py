@@ -13,8 +13,10 @@ from pydantic import BaseModel
 from prefect_hailuo.engine.outcome import VideoOutcome
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.media.frames import MOST_PICTURES, filmstrip
+from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.cards import Publisher, escape
+from prefect_hailuo.runs.cards import Publisher
+from prefect_hailuo.runs.markdown import escape, notice, table
 from prefect_hailuo.runs.settings import synchronously
 from prefect_hailuo.runs.storage import Storage, resolve_storage
 from prefect_hailuo.tasks.clips import Clip, local_files
@@ -70,14 +72,10 @@ def seconds_taken(video: Video) -> float | None:
 def comparison_card(comparison: Comparison) -> str:
     """A comparison's card, in Markdown: a column for each model."""
     emulated = any(each.made_by_emulator for each in comparison.videos)
-    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
     links = [f"[{name_of(each)}]({each.input.endpoint.page})" for each in comparison.outcomes]
-    rows = [["", *links], ["---"] * (len(links) + 1), *_rows(comparison.outcomes)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return (
-        f"{banner if emulated else ''}> {escape(comparison.prompt)}\n\n{table}\n\n"
-        f"{_clip_text(comparison)}\n"
-    )
+    text = f"> {escape(comparison.prompt)}\n\n{table(['', *links], _rows(comparison.outcomes))}"
+    banner = notice("emulator" if emulated else "fal")
+    return f"{banner}{text}\n\n{_clip_text(comparison)}\n"
 
 
 def _rows(outcomes: Sequence[VideoOutcome]) -> list[list[str]]:
@@ -96,9 +94,8 @@ def _cells(outcome: VideoOutcome) -> dict[str, str]:
     if video is None:
         return {}
     taken, worked = seconds_taken(video), video.inference_seconds
-    price = "not known" if video.price_usd is None else f"${video.price_usd}"
     return {
-        "Cost": f"nothing (at fal, {price})" if video.made_by_emulator else price,
+        "Cost": told_usd(video.price_usd, video.realm),
         "Took": _seconds(taken),
         "Model worked": _seconds(worked),
         "Picture": f"{video.width}×{video.height}" if video.width else "",

@@ -21,8 +21,10 @@ from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.errors import HailuoError, MissingKeyError
 from prefect_hailuo.fal.platform import ModelDocument, read_document
 from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput, find_input_class
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.runs.blocks import Credentials, FalCredentials, resolve_credentials
 from prefect_hailuo.runs.estimate import quote
+from prefect_hailuo.runs.markdown import table
 from prefect_hailuo.ticket import Realm
 
 Schema = Mapping[str, Any]
@@ -224,7 +226,7 @@ class DriftReport(BaseModel):
             if rows:
                 parts.append(f"### {title}\n\n{_table(rows)}")
         if self.notes:
-            parts.append("\n".join(f"- {_cell(note)}" for note in self.notes))
+            parts.append("\n".join(f"- {' '.join(note.split())}" for note in self.notes))
         return "\n\n".join(parts) + "\n"
 
 
@@ -390,13 +392,7 @@ def _list(values: frozenset[Any] | None) -> str:
 
 def _table(rows: list[Difference]) -> str:
     head = ["Model", "Where", "This release knows", "fal says"]
-    cells = [[each.model, f"`{each.place}`", each.ours, each.theirs] for each in rows]
-    lines = [head, ["---"] * len(head), *([_cell(text) for text in row] for row in cells)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return table(head, ([each.model, f"`{each.place}`", each.ours, each.theirs] for each in rows))
 
 
 ASKED_AT_ONCE = 4
@@ -515,7 +511,7 @@ def _compare_price(block: FalCredentials, name: str) -> Difference | None:
     return Difference(
         model=name,
         place="price",
-        ours="not known" if known.price_usd is None else f"${known.price_usd} a video",
+        ours="not known" if known.price_usd is None else f"{dollars(known.price_usd)} a video",
         theirs=" ".join(live.notes),
         matters=True,
     )

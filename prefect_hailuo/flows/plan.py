@@ -23,6 +23,7 @@ from prefect_hailuo.models.key import name_of_any_picture
 from prefect_hailuo.models.money import dollars, told_usd
 from prefect_hailuo.runs.blocks import Budget, Credentials
 from prefect_hailuo.runs.estimate import Estimate, Line, aestimate
+from prefect_hailuo.runs.markdown import table
 from prefect_hailuo.runs.orders import BatchItem
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.tasks.approval import Question, aask_approval
@@ -155,7 +156,7 @@ class Plan(BaseModel):
     def table(self) -> str:
         """Each model's part, as a table of Markdown."""
         head = ["Model", "Videos", "There", "Under way", "Unclear", "Failed", "To buy", "Cost"]
-        return "\n".join([_row(head), _row(["---"] * len(head)), *map(_model_row, self.models)])
+        return table(head, map(_model_row, self.models))
 
 
 async def make_plan(
@@ -260,14 +261,10 @@ def _in_words(part: ModelPlan) -> str:
     return f"{part.model}: {counts}; at fal {told_usd(part.cost_usd, 'fal', part.unpriced)}"
 
 
-def _model_row(part: ModelPlan) -> str:
+def _model_row(part: ModelPlan) -> list[str]:
     numbers = [part.videos, part.there, part.under_way, part.unclear, part.failed, part.to_buy]
     unpriced = f" and {part.unpriced:,} unknown" if part.unpriced else ""
-    return _row([part.model, *(f"{each:,}" for each in numbers), dollars(part.cost_usd) + unpriced])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return [part.model, *(f"{each:,}" for each in numbers), dollars(part.cost_usd) + unpriced]
 
 
 async def aapprove_plan(

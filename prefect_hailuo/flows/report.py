@@ -39,12 +39,12 @@ from prefect_hailuo.flows.sheet import (
     as_csv,
     as_table,
     draw_sheet,
-    jpeg_address,
     link_from,
     page_names,
     render_page,
 )
 from prefect_hailuo.media.probe import poster, require_media
+from prefect_hailuo.models.image import data_uri
 from prefect_hailuo.models.money import dollars
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
@@ -327,4 +327,4 @@ async def publish_report(entries: Sequence[Entry], report: Report, facts: str) -
     if report.sheet_jpeg:
         few = min(MOST_PICTURES, len(entries))
         text = f"Videos 1 to {few} of {len(entries)}, by their numbers in the table. {files}"
-        await acreate_image_artifact(jpeg_address(report.sheet_jpeg), SHEET_KEY, text)
+        await acreate_image_artifact(data_uri(report.sheet_jpeg, "image/jpeg"), SHEET_KEY, text)

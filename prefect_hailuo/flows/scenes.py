@@ -28,9 +28,11 @@ from prefect_hailuo.models.catalogue import (
     find_input_class,
     model_name,
 )
+from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.cards import Publisher, escape
+from prefect_hailuo.runs.cards import Publisher
 from prefect_hailuo.runs.estimate import aestimate
+from prefect_hailuo.runs.markdown import escape, facts, notice, table
 from prefect_hailuo.runs.orders import BatchItem
 from prefect_hailuo.runs.settings import synchronously
 from prefect_hailuo.runs.storage import Storage
@@ -304,7 +306,7 @@ class Shooting:
             f"{'; '.join(said)}.",
             cure="What was bought is kept, and a rerun goes on with it. "
             + " ".join(dict.fromkeys(each.cure for each in failed.values() if each.cure)),
-            billed=_billed([each.billed for each in failed.values()]),
+            billed=Billed.of_all(each.billed for each in failed.values()),
             retryable=any(each.retryable for each in failed.values()),
         )
         error.outcomes = VideoOutcomes(each for _, each in sorted(self.outcomes.items()))
@@ -361,12 +363,6 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _billed(of_each: Sequence[Billed]) -> Billed:
-    if Billed.YES in of_each:
-        return Billed.YES
-    return Billed.UNKNOWN if Billed.UNKNOWN in of_each else Billed.NO
-
-
 CARD_KEY = "hailuo-storyboard"
 SCENES_KEY = "hailuo-storyboard-scenes"
 
@@ -388,38 +384,32 @@ class Storyboard(BaseModel):
 def storyboard_card(board: Storyboard) -> str:
     """A storyboard's card, in Markdown: where the clip is, and a line for each scene."""
     clip = board.clip
-    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
     how = (
         f"coded once more, for {escape(clip.reencoded)}"
         if clip.reencoded
         else "copied as they were"
     )
-    prices = [each.price_usd or Decimal(0) for each in board.videos]
-    facts = [
+    prices = [each.price_usd for each in board.videos]
+    total = sum((each for each in prices if each), Decimal(0))
+    cost = told_usd(total, clip.realm, prices.count(None))
+    about = [
         ("Clip", f"`{clip.place}`"),
         ("Picture", f"{clip.width}×{clip.height}, {clip.frames_per_second:g} fps, {clip.codec}"),
         ("Length", f"{clip.duration_seconds:g} s"),
         ("Size", f"{clip.size:,} bytes"),
         ("Pictures", how),
-        ("Scenes cost in all", _money(sum(prices, Decimal(0)), clip.realm == "emulator")),
+        ("Scenes cost in all", cost),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in facts)
-    scenes = "\n".join(_line(number, each) for number, each in enumerate(board.videos, 1))
-    return (
-        f"{banner if clip.realm == 'emulator' else ''}### {escape(board.title)}\n\n"
-        f"| | |\n| --- | --- |\n{table}\n\n"
-        f"| Scene | Prompt | Model | Cost | File |\n|{' --- |' * 5}\n{scenes}\n"
-    )
+    head = ["Scene", "Prompt", "Model", "Cost", "File"]
+    scenes = [_row(number, each) for number, each in enumerate(board.videos, 1)]
+    title = f"### {escape(board.title)}"
+    return f"{notice(clip.realm)}{title}\n\n{facts(about)}\n\n{table(head, scenes)}\n"
 
 
-def _line(number: int, video: Video) -> str:
-    cost = "not known" if video.price_usd is None else f"${video.price_usd}"
-    cells = [str(number), escape(video.prompt or ""), model_name(video.endpoint), cost]
-    return f"| {' | '.join(cells)} | `{video.place}` |"
-
-
-def _money(usd: Decimal, emulated: bool) -> str:
-    return f"nothing (at fal, ${usd})" if emulated else f"${usd}"
+def _row(number: int, video: Video) -> list[str]:
+    cost = told_usd(video.price_usd, "fal")
+    prompt = escape(video.prompt or "")
+    return [str(number), prompt, model_name(video.endpoint), cost, f"`{video.place}`"]
 
 
 def publish_storyboard(board: Storyboard, storage: Storage) -> None:

@@ -9,7 +9,6 @@ in the table, by the same numbers.
 from __future__ import annotations
 
 import csv
-from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,7 +33,7 @@ from prefect_hailuo.ledger.attempt import Attempt
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.media.probe import require_media, small_jpeg
 from prefect_hailuo.models.catalogue import VideoInput
-from prefect_hailuo.models.image import Source, shown
+from prefect_hailuo.models.image import Source, data_uri, shown
 from prefect_hailuo.models.key import generation_key
 from prefect_hailuo.models.request import Request
 from prefect_hailuo.models.video import Video
@@ -338,12 +337,7 @@ class Cell:
     @property
     def poster(self) -> str:
         """The poster as an address that holds it."""
-        return jpeg_address(self.poster_jpeg) if self.poster_jpeg else ""
-
-
-def jpeg_address(jpeg: bytes) -> str:
-    """An address that holds a picture itself, for a page or an artifact."""
-    return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
+        return data_uri(self.poster_jpeg, "image/jpeg") if self.poster_jpeg else ""
 
 
 def link_from(place: str, entry: Entry) -> str:

@@ -20,11 +20,11 @@ def dollars(usd: Decimal) -> str:
     return f"${whole:,}" if whole == usd else f"${usd.normalize():,f}"
 
 
-def told_usd(usd: Decimal, realm: Realm, unpriced: int = 0) -> str:
+def told_usd(usd: Decimal | None, realm: Realm, unpriced: int = 0) -> str:
     """A cost in words. The emulator charges nothing; unknown prices are mentioned.
 
     Args:
-        usd: The sum of the known prices, in US dollars.
+        usd: The sum of the known prices, in US dollars; None if no price is known.
         realm: Who charges it.
         unpriced: How many videos have no known price.
 
@@ -33,7 +33,11 @@ def told_usd(usd: Decimal, realm: Realm, unpriced: int = 0) -> str:
         ('about $4.90', 'nothing (at fal, about $4.90)')
         >>> told_usd(Decimal(0), "fal"), told_usd(Decimal(1), "fal", 2)
         ('nothing', 'about $1.00, and 2 of unknown price')
+        >>> told_usd(None, "fal"), told_usd(None, "emulator")
+        ('not known', 'nothing (at fal, not known)')
     """
+    if usd is None:
+        return "not known" if realm == "fal" else "nothing (at fal, not known)"
     unknown = f"{unpriced:,} of unknown price" if unpriced else ""
     if not usd:
         return unknown if unpriced and realm == "fal" else "nothing"

@@ -1,8 +1,6 @@
-"""The block that holds fal's credentials.
+"""The blocks that a user saves in Prefect: fal's credentials, and budgets.
 
-The bare client for callers without an event loop.
-
-Budgets: what may be spent, for a named scope, by everybody who uses the ledger.
+`FalClient` is the bare client that the credentials hand out to callers without an event loop.
 """
 
 from __future__ import annotations
@@ -32,102 +30,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-
-class FalClient:
-    """The synchronous face of `AsyncFalClient`: it sends once, and protects nothing else.
-
-    Two submissions of the same input are two purchases. The tasks and jobs of this package guard
-    against that; this client is for what they do not do.
-
-    Args:
-        access: The key, and where it is good.
-
-    Example:
-        >>> def buy(client: FalClient, prompt: str) -> Output:
-        ...     endpoint = "fal-ai/minimax/hailuo-02/pro/text-to-video"
-        ...     ticket = client.submit(endpoint, {"prompt": prompt})
-        ...     client.stream(ticket, lambda status: print(status.status))
-        ...     return client.result(ticket)
-    """
-
-    def __init__(self, access: Access) -> None:
-        self.access = access
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.access.hosts.queue_url!r}, {self.access.realm!r})"
-
-    def submit(
-        self,
-        endpoint: str,
-        body: dict[str, Any],
-        *,
-        webhook_url: str | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Ticket:
-        """As `AsyncFalClient.submit`. **This spends money; it is sent once.**"""
-        return self._run(
-            lambda client: client.submit(endpoint, body, webhook_url=webhook_url, headers=headers)
-        )
-
-    def run(
-        self,
-        endpoint: str,
-        body: dict[str, Any],
-        *,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-    ) -> SynchronousReply:
-        """As `AsyncFalClient.run`. **This spends money; it is sent once.**"""
-        return self._run(lambda client: client.run(endpoint, body, timeout_seconds=timeout_seconds))
-
-    def status(
-        self, ticket: Ticket, *, logs: bool = True, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    ) -> Status:
-        """As `AsyncFalClient.status`."""
-        return self._run(
-            lambda client: client.status(ticket, logs=logs, timeout_seconds=timeout_seconds)
-        )
-
-    def stream(
-        self,
-        ticket: Ticket,
-        seen: Callable[[Status], None],
-        *,
-        logs: bool = True,
-    ) -> None:
-        """As `AsyncFalClient.stream`; `seen` is called here with each status."""
-
-        async def job(connections: Connections, emit: Emit) -> None:
-            client = connections.client(self.access)
-            async for status in client.stream(ticket, logs=logs):
-                emit(status)
-
-        process_loop().run(job, seen)
-
-    def result(self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Output:
-        """As `AsyncFalClient.result`."""
-        return self._run(lambda client: client.result(ticket, timeout_seconds=timeout_seconds))
-
-    def cancel(
-        self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    ) -> Cancellation:
-        """As `AsyncFalClient.cancel`."""
-        return self._run(lambda client: client.cancel(ticket, timeout_seconds=timeout_seconds))
-
-    def check_key(self, *, timeout_seconds: float = 60.0) -> None:
-        """As `AsyncFalClient.check_key`."""
-        self._run(lambda client: client.check_key(timeout_seconds=timeout_seconds))
-
-    def _run(self, call: Callable[[AsyncFalClient], Awaitable[T]]) -> T:
-        async def job(connections: Connections, emit: Emit) -> T:
-            return await call(connections.client(self.access))
-
-        return process_loop().run(job)
-
-
 DEFAULT_HOSTS = Hosts()
 
 LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/74778219?s=200&v=4")
 """fal's own mark, a square of 200 pixels."""
+
+DOCUMENTATION_URL = "https://docs.fal.ai"
 
 
 class FalCredentials(CredentialsBlock):
@@ -291,12 +199,6 @@ class FalCredentials(CredentialsBlock):
         await connections.client(self.access()).check_key()
 
 
-@lru_cache(maxsize=16)
-def _hosts(*urls: str) -> Hosts:
-    # Kept, for to check them takes longer than all else that a task asks of its credentials.
-    return Hosts(*urls)
-
-
 Credentials = FalCredentials | str | None
 """A block, a saved block's name, or None: the key is in the environment, or the settings name an
 emulator."""
@@ -319,15 +221,18 @@ def _default_credentials() -> FalCredentials:
     return FalCredentials.for_emulator(emulator_url) if emulator_url else FalCredentials()
 
 
+@lru_cache(maxsize=16)
+def _hosts(*urls: str) -> Hosts:
+    # Cached, because checking them takes longer than anything else that a task does with them.
+    return Hosts(*urls)
+
+
 def _key_from_environment() -> SecretStr | None:
     key = os.environ.get("FAL_KEY")
     parts = (os.environ.get("FAL_KEY_ID"), os.environ.get("FAL_KEY_SECRET"))
     if not key and all(parts):
         key = ":".join(part for part in parts if part)
     return SecretStr(key.strip()) if key and key.strip() else None
-
-
-DOCUMENTATION_URL = "https://docs.fal.ai"
 
 
 class Budget(Block):
@@ -437,3 +342,94 @@ class Budget(Block):
 
 def _left(allowances: list[Allowance]) -> dict[str, Decimal]:
     return {allowance.period: allowance.left_usd for allowance in allowances}
+
+
+class FalClient:
+    """The synchronous face of `AsyncFalClient`: it sends once, and protects nothing else.
+
+    Two submissions of the same input are two purchases. The tasks and jobs of this package guard
+    against that; this client is for what they do not do.
+
+    Args:
+        access: The key, and where it is good.
+
+    Example:
+        >>> def buy(client: FalClient, prompt: str) -> Output:
+        ...     endpoint = "fal-ai/minimax/hailuo-02/pro/text-to-video"
+        ...     ticket = client.submit(endpoint, {"prompt": prompt})
+        ...     client.stream(ticket, lambda status: print(status.status))
+        ...     return client.result(ticket)
+    """
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.access.hosts.queue_url!r}, {self.access.realm!r})"
+
+    def submit(
+        self,
+        endpoint: str,
+        body: dict[str, Any],
+        *,
+        webhook_url: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Ticket:
+        """As `AsyncFalClient.submit`. **This spends money; it is sent once.**"""
+        return self._run(
+            lambda client: client.submit(endpoint, body, webhook_url=webhook_url, headers=headers)
+        )
+
+    def run(
+        self,
+        endpoint: str,
+        body: dict[str, Any],
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> SynchronousReply:
+        """As `AsyncFalClient.run`. **This spends money; it is sent once.**"""
+        return self._run(lambda client: client.run(endpoint, body, timeout_seconds=timeout_seconds))
+
+    def status(
+        self, ticket: Ticket, *, logs: bool = True, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> Status:
+        """As `AsyncFalClient.status`."""
+        return self._run(
+            lambda client: client.status(ticket, logs=logs, timeout_seconds=timeout_seconds)
+        )
+
+    def stream(
+        self,
+        ticket: Ticket,
+        seen: Callable[[Status], None],
+        *,
+        logs: bool = True,
+    ) -> None:
+        """As `AsyncFalClient.stream`; `seen` is called here with each status."""
+
+        async def job(connections: Connections, emit: Emit) -> None:
+            client = connections.client(self.access)
+            async for status in client.stream(ticket, logs=logs):
+                emit(status)
+
+        process_loop().run(job, seen)
+
+    def result(self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Output:
+        """As `AsyncFalClient.result`."""
+        return self._run(lambda client: client.result(ticket, timeout_seconds=timeout_seconds))
+
+    def cancel(
+        self, ticket: Ticket, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> Cancellation:
+        """As `AsyncFalClient.cancel`."""
+        return self._run(lambda client: client.cancel(ticket, timeout_seconds=timeout_seconds))
+
+    def check_key(self, *, timeout_seconds: float = 60.0) -> None:
+        """As `AsyncFalClient.check_key`."""
+        self._run(lambda client: client.check_key(timeout_seconds=timeout_seconds))
+
+    def _run(self, call: Callable[[AsyncFalClient], Awaitable[T]]) -> T:
+        async def job(connections: Connections, emit: Emit) -> T:
+            return await call(connections.client(self.access))
+
+        return process_loop().run(job)

@@ -1,11 +1,8 @@
-"""What a run shows of a batch: a few log lines, one progress, one summary; however many it holds.
+"""What a run shows of its videos: log lines, progress, a card and a poster; for a batch, a summary.
 
-Prefect's server drops what comes in bursts, without a word. So a batch says little: in all, much
-less than a tenth of a call of Prefect's API a generation.
-
-What all that tell a run have in common: its log, a progress, and patience with Prefect.
-
-What a run shows of a generation: log lines, progress, a card and a poster.
+Prefect's server drops what comes in bursts, without a word. So a batch has a few log lines, one
+progress and one summary, however many videos it makes: in all, much less than a tenth of a call of
+Prefect's API for each video.
 """
 
 from __future__ import annotations
@@ -13,14 +10,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from decimal import Decimal
 from textwrap import shorten
 from uuid import UUID
 
@@ -71,16 +66,59 @@ from prefect_hailuo.runs.events import (
     tell_error,
     tell_submitted,
 )
+from prefect_hailuo.runs.markdown import escape, facts, notice, table
 from prefect_hailuo.runs.settings import current_settings, synchronously
 from prefect_hailuo.storage.names import name_and_key
 from prefect_hailuo.storage.place import Place
 from prefect_hailuo.ticket import Ticket
 
+MOST_PERCENT_WHILE_WAITING = 95.0
+
+CAPTION_CHARACTERS = 100
+
+LEVELS = {
+    "DEBUG": logging.DEBUG,
+    "WARN": logging.WARNING,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "CRITICAL": logging.CRITICAL,
+}
+
+BATCH_PROGRESS_SECONDS = 5.0
+"""How often the progress may be updated, if it has changed enough to be seen."""
+
+SEEN_PERCENT = 2.0
+
+STANDSTILL_SECONDS = 60.0
+"""How often the progress is updated and logged even if little has changed."""
+
+SUMMARY_SECONDS = 600.0
+"""How often the summary is published while the batch goes on: each is a version of its own."""
+
+LOGGED_PERCENT = 10.0
+
+MOST_FAILURES = 10
+"""How many failures are logged one by one, and shown in the summary."""
+
+MOST_CAUTIONS = 10
+"""How many warnings about the inputs are logged one by one."""
+
+TEXT_CHARACTERS = 200
+
+NAME_CHARACTERS = 12
+
+OnOutcome = Callable[[VideoOutcome], object]
+"""Called with each outcome as soon as it is known; the asynchronous twin awaits what it returns."""
+
+_cautioned: deque[tuple[Run, str]] = deque(maxlen=256)
+
+_told_why: deque[Run] = deque(maxlen=64)
+
 
 class Publisher:
-    """The base of what tells a run, on the caller's side.
+    """Writes into a run's log and artifacts; called on the caller's side.
 
-    What it cannot publish it lets go with a warning: a paid video is not lost over a card.
+    If an artifact cannot be published, a warning is logged: a paid video is not lost over a card.
     """
 
     def __init__(self) -> None:
@@ -101,7 +139,7 @@ class Publisher:
         try:
             yield
         except Exception as error:
-            # One failure may have taken a minute; what is paid for is not held up by more of them.
+            # One failure may have taken a minute: a paid video does not wait for more of them.
             self._may_publish = False
             self._logger.warning("The %s could not be published: %s", what, error)
 
@@ -112,19 +150,6 @@ def _run_logger() -> LoggerOrAdapter:
         return get_run_logger()
     except MissingContextError:
         return get_logger("hailuo")
-
-
-MOST_PERCENT_WHILE_WAITING = 95.0
-
-CAPTION_CHARACTERS = 100
-
-LEVELS = {
-    "DEBUG": logging.DEBUG,
-    "WARN": logging.WARNING,
-    "WARNING": logging.WARNING,
-    "ERROR": logging.ERROR,
-    "CRITICAL": logging.CRITICAL,
-}
 
 
 class Teller(Publisher):
@@ -188,8 +213,8 @@ class Teller(Publisher):
         return self._may_publish
 
     def _say(self, message: str, *arguments: object) -> None:
-        """Say it in the log; of one of many, only to whoever looks closely: Prefect takes a
-        millisecond and more for a line."""
+        """Log it: at DEBUG for one of many videos, because a line takes Prefect a millisecond or
+        more."""
         level = logging.DEBUG if process_loop().crowded else logging.INFO
         self._logger.log(level, message, *arguments)
 
@@ -202,9 +227,9 @@ class Teller(Publisher):
         self._publish_video(video, poster)
 
     def _tell_submitted(self, ticket: Ticket) -> None:
-        money = _money(price_of(ticket), ticket.realm == "emulator")
+        cost = told_usd(price_of(ticket), ticket.realm)
         model = model_name(ticket.endpoint)
-        self._say("Submitted to %s as %s; it costs %s.", model, ticket.request_id, money)
+        self._say("Submitted to %s as %s. Cost: %s.", model, ticket.request_id, cost)
         if not process_loop().crowded:
             found = Subject.of_ticket(ticket)
             tell_submitted((self._subject or found).known_as(found.key), ticket)
@@ -243,7 +268,7 @@ class Teller(Publisher):
 
     def _publish_progress(self, event: Progress) -> None:
         if self._progress is None and event.elapsed_seconds < PROGRESS_SECONDS:
-            return  # of many at once, most are told of as such before they are shown
+            return  # of many at once, most are known as such before they are shown
         self._show_progress(f"hailuo-{ticket_name(event.ticket)}", *describe_progress(event))
 
     def _publish_video(self, video: Video, poster: str | None) -> None:
@@ -256,11 +281,6 @@ class Teller(Publisher):
             with self._letting_go("poster"):
                 key = f"hailuo-{name}-poster"
                 synchronously(create_image_artifact, poster, key, _caption(video))
-
-
-_cautioned: deque[tuple[Run, str]] = deque(maxlen=256)
-
-_told_why: deque[Run] = deque(maxlen=64)
 
 
 def _say_why(logger: LoggerOrAdapter) -> None:
@@ -297,7 +317,7 @@ def card(video: Video) -> str:
         ("Link", f"[fal's copy, for as long as it keeps it]({video.url})"),
         ("Picture", _picture(video)),
         ("Size", f"{video.size:,} bytes"),
-        ("Cost", _money(video.price_usd, video.made_by_emulator)),
+        ("Cost", told_usd(video.price_usd, video.realm)),
         ("Take", escape(video.take)),
         ("Labels", escape(", ".join(f"{k}: {v}" for k, v in video.labels.items()))),
         ("Request id", f"`{video.request_id}`"),
@@ -306,23 +326,8 @@ def card(video: Video) -> str:
         ("Stored", _time(video.stored_at)),
         ("SHA-256", f"`{video.sha256}`"),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows if value)
-    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
-    return (
-        f"{banner if video.made_by_emulator else ''}"
-        f"> {escape(video.prompt or 'The prompt is not known.')}\n\n"
-        f"| | |\n| --- | --- |\n{table}\n"
-    )
-
-
-def escape(text: str) -> str:
-    """A text that Markdown shows as it is, on one line.
-
-    Example:
-        >>> escape("a <b> | *c*")
-        'a \\\\<b\\\\> \\\\| \\\\*c\\\\*'
-    """
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-]|:(?=//))", r"\\\1", " ".join(text.split()))
+    prompt = escape(video.prompt or "The prompt is not known.")
+    return f"{notice(video.realm)}> {prompt}\n\n{facts(rows)}\n"
 
 
 def _short_name(video: Video) -> str:
@@ -344,11 +349,6 @@ def _title(video: Video) -> str:
     return model_title(video.endpoint).replace("[", "").replace("]", "")
 
 
-def _money(price_usd: Decimal | None, emulated: bool) -> str:
-    price = "a price that is not known" if price_usd is None else f"about ${price_usd}"
-    return f"nothing (fal would charge {price})" if emulated else price
-
-
 def _picture(video: Video) -> str:
     if video.width is None:
         return ""
@@ -360,53 +360,6 @@ def _picture(video: Video) -> str:
 
 def _time(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
-
-
-BATCH_PROGRESS_SECONDS = 5.0
-"""How often the progress may be updated, if it has changed enough to be seen."""
-
-SEEN_PERCENT = 2.0
-
-STANDSTILL_SECONDS = 60.0
-"""How often it is updated, and logged, though little has changed."""
-
-SUMMARY_SECONDS = 600.0
-"""How often the summary is published while the batch goes on: each is a version of its own."""
-
-LOGGED_PERCENT = 10.0
-
-MOST_FAILURES = 10
-"""Failures that are logged one by one, and shown in the summary."""
-
-MOST_CAUTIONS = 10
-"""Warnings of what the inputs say that are logged one by one."""
-
-TEXT_CHARACTERS = 200
-
-NAME_CHARACTERS = 12
-
-OnOutcome = Callable[[VideoOutcome], object]
-"""Called with each outcome as soon as it is known; the asynchronous twin awaits what it returns."""
-
-
-class EnoughError(BaseException):
-    """Nobody listens any more: maybe because the flow run was cancelled, which is then asked."""
-
-
-class Handover:
-    """Hands the outcomes to somebody who may have enough of them.
-
-    Args:
-        put: Where they go.
-    """
-
-    def __init__(self, put: Callable[[VideoOutcome], object]) -> None:
-        self._put = put
-        self.enough = threading.Event()
-
-    def __call__(self, outcome: VideoOutcome) -> None:
-        """Hand one over."""
-        self._put(outcome)
 
 
 class BatchTeller(Publisher):
@@ -446,7 +399,7 @@ class BatchTeller(Publisher):
                 await answer
 
     def _note(self, event: BatchProgress) -> list[VideoOutcome]:
-        """Say what there is to say; returns what the caller was not told of yet."""
+        """Log and publish what is new; returns the outcomes that the caller does not know yet."""
         if isinstance(self._on_outcome, Handover) and self._on_outcome.enough.is_set():
             raise EnoughError
         # A run that was cancelled and is started again goes over its batch once more.
@@ -468,13 +421,13 @@ class BatchTeller(Publisher):
         if error:
             self._note_failure(outcome)
             tell_error(subject, error, crowded=True)
-        elif video and video.stored_at >= self._begun_at:  # what was there before, is no news
+        elif video and video.stored_at >= self._begun_at:  # what was there before is no news
             materialize(video, order.place, alone=False)
             if len(self._orders) <= CROWD:
                 tell_completed(subject, video)
 
     def _caution(self, orders: Sequence[Order]) -> None:
-        """Say what the camera may not understand, each thing once, however many prompts have it."""
+        """Warn of camera commands that the model may not understand, once for all prompts."""
         warnings = camera_warnings(each.input.prompt for each in orders)
         for warning in warnings[:MOST_CAUTIONS]:
             self._logger.warning("%s", warning)
@@ -486,7 +439,7 @@ class BatchTeller(Publisher):
         if len(self._failures) <= MOST_FAILURES:
             self._logger.warning("Input %s failed: %s", outcome.index, outcome.error)
         elif len(self._failures) == MOST_FAILURES + 1:
-            self._logger.warning("More failed; the outcomes tell of each.")
+            self._logger.warning("More inputs failed; the outcomes name each.")
 
     def _log(self, counts: Counts) -> None:
         if _is_over(counts):
@@ -506,6 +459,26 @@ class BatchTeller(Publisher):
                 synchronously(create_markdown_artifact, text, self._name, describe_counts(counts))
 
 
+class EnoughError(BaseException):
+    """The caller takes no more outcomes, maybe because its flow run was cancelled."""
+
+
+class Handover:
+    """Hands the outcomes to a caller that may stop taking them.
+
+    Args:
+        put: Where they go.
+    """
+
+    def __init__(self, put: Callable[[VideoOutcome], object]) -> None:
+        self._put = put
+        self.enough = threading.Event()
+
+    def __call__(self, outcome: VideoOutcome) -> None:
+        """Hand one over."""
+        self._put(outcome)
+
+
 class _Last:
     """What was said last, and when."""
 
@@ -514,7 +487,7 @@ class _Last:
         self._at = time.monotonic()
 
     def is_due(self, percent: float, step: float, pause_seconds: float = 0.0) -> bool:
-        """Whether it is time to say something again; if so, it is said."""
+        """Whether it is time to say something again; if so, this counts as said."""
         since = time.monotonic() - self._at
         moved = percent - self._percent >= step and since >= pause_seconds
         if moved or since >= STANDSTILL_SECONDS:
@@ -547,7 +520,7 @@ about $3.92; about 5 min left.'
 
 
 def describe_seconds(seconds: float) -> str:
-    """A time to come, as people say it.
+    """How long something takes, in words.
 
     Example:
         >>> describe_seconds(20), describe_seconds(300), describe_seconds(9000)
@@ -561,8 +534,6 @@ def describe_seconds(seconds: float) -> str:
 
 def summary(counts: Counts, failures: Sequence[VideoOutcome]) -> str:
     """A batch's summary, in Markdown."""
-    emulated = counts.realm == "emulator"
-    banner = "**Made by the emulator: nothing was generated or charged.**\n\n"
     behind = "" if counts.last_position is None else f", the last behind {counts.last_position:,}"
     rows = [
         ("Videos", f"{counts.total:,}"),
@@ -570,10 +541,7 @@ def summary(counts: Counts, failures: Sequence[VideoOutcome]) -> str:
         ("There before", f"{counts.reused:,}"),
         ("Failed", f"{counts.failed:,}"),
         ("Running at fal", f"{counts.running:,}"),
-        (
-            "In fal's queue",
-            f"{counts.queued:,}{behind}",
-        ),
+        ("In fal's queue", f"{counts.queued:,}{behind}"),
         ("Not at fal yet", f"{counts.waiting:,}"),
         ("Bought by this run", f"{counts.bought:,}"),
         ("Spent", told_usd(counts.spent_usd, counts.realm)),
@@ -582,25 +550,24 @@ def summary(counts: Counts, failures: Sequence[VideoOutcome]) -> str:
         ("Time so far", describe_seconds(counts.seconds)),
         ("Time left", describe_seconds(counts.left_seconds)),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    return f"{banner if emulated else ''}| | |\n| --- | --- |\n{table}\n{_failure_table(failures)}"
+    return f"{notice(counts.realm)}{facts(rows)}\n{_failure_table(failures)}"
 
 
 def _failure_table(failures: Sequence[VideoOutcome]) -> str:
     if not failures:
         return ""
     shown = [(each, each.failure) for each in failures[:MOST_FAILURES]]
-    lines = [_failure_line(each, failure) for each, failure in shown if failure]
-    more = len(failures) - len(lines)
+    rows = [_failure_row(each, failure) for each, failure in shown if failure]
+    more = len(failures) - len(rows)
     rest = f"\nAnd {more:,} more: `outcomes.failed` has them all.\n" if more else ""
-    head = "| Input | Prompt | Error | What happened | What cures it | Money spent |"
-    return "\n".join(["", "### Failed", "", head, f"|{' --- |' * 6}", *lines, rest])
+    head = ["Input", "Prompt", "Error", "What happened", "What cures it", "Money spent"]
+    return f"\n### Failed\n\n{table(head, rows)}\n{rest}"
 
 
-def _failure_line(outcome: VideoOutcome, failure: Failure) -> str:
+def _failure_row(outcome: VideoOutcome, failure: Failure) -> list[str]:
     texts = [outcome.input.prompt, failure.kind, failure.message, failure.cure]
     cells = [escape(shorten(each, TEXT_CHARACTERS, placeholder="…")) for each in texts]
-    return f"| {outcome.index} | {' | '.join(cells)} | {failure.billed} |"
+    return [str(outcome.index), *cells, failure.billed]
 
 
 def _is_over(counts: Counts) -> bool:

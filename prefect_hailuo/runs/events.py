@@ -1,24 +1,22 @@
-"""What Prefect's event feed is told, so that automations can act on it; `docs/events.md` lists all.
+"""The Prefect events that a run sends, for automations; and its videos as Prefect assets.
 
-Prefect sends events from a thread of its own, and its server drops what comes in bursts. So of
-many videos at once only sums are told, and failures up to a bound.
+`docs/events.md` lists all events. Prefect sends them from a thread of its own, and its server drops
+what comes in bursts. So of many videos at once, a run tells sums, and failures up to a bound.
 
-Stored videos as Prefect's assets, for those who switch that on: keyed by the file's address.
-
-Prefect's own `@materialize` wants an asset's key before the task runs; here it is known when the
-file is in its place.
+An asset's key is the address of the video's file. Prefect's own `@materialize` wants that key
+before the task runs; here it is known once the file is stored.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Any, Literal
 
+from cachetools import LRUCache
 from prefect.assets import Asset, AssetProperties
 from prefect.context import AssetContext
 from prefect.events import emit_event
@@ -45,119 +43,6 @@ from prefect_hailuo.storage.names import name_and_key
 from prefect_hailuo.storage.place import Place
 from prefect_hailuo.ticket import Realm, Ticket
 
-MATERIALIZED_BY = "prefect-hailuo"
-
-BUCKETS = {"s3-bucket": ("s3", "bucket_name"), "gcs-bucket": ("gs", "bucket")}
-"""By a block type's slug: how addresses in it begin, and where it keeps the bucket's name."""
-
-
-def asset_key(video: Video, place: Place | None = None) -> str:
-    """The address of a stored video, as Prefect takes it for an asset's key.
-
-    What Prefect does not allow in a key, such as a blank, is a dash in it.
-
-    Args:
-        video: The video.
-        place: Where it is kept; by default, what its record says of that.
-
-    Raises:
-        ConfigurationError: The address is longer than Prefect allows.
-
-    Example:
-        >>> from prefect_hailuo import hailuo_02_pro_text_to_video
-        >>> from prefect_hailuo.emulator import FalEmulator
-        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
-        ...     mine = emulator.credentials()
-        ...     video = hailuo_02_pro_text_to_video("An owl.", credentials=mine, storage="videos")
-        >>> asset_key(video) == video.path.as_uri()
-        True
-    """
-    unfit = re.escape("".join(RESTRICTED_ASSET_CHARACTERS))
-    key = re.sub(f"[{unfit}]", "-", _address(video, place))
-    if len(key) > MAX_ASSET_KEY_LENGTH:
-        raise ConfigurationError(
-            f"The address {key[:60]}… has more than {MAX_ASSET_KEY_LENGTH} characters, which "
-            "Prefect allows an asset.",
-            cure="Keep the videos in a place with a shorter path.",
-        )
-    return key
-
-
-def materialize(video: Video, place: Place | None = None, *, alone: bool = True) -> None:
-    """Tell Prefect of a stored video as an asset, if the settings say so.
-
-    Args:
-        video: The video.
-        place: Where it is kept.
-        alone: Whether the task makes this one: it is then the task's asset, told when the task
-            has completed, and Prefect knows it as a source of what later tasks make of it.
-    """
-    if not (current_settings().assets and is_in_a_run()):
-        return
-    try:
-        asset = _asset(video, asset_key(video, place))
-        context = AssetContext.get()
-        if alone and context is not None and context.task_run_id is not None:
-            _make_the_tasks(asset, video, context)
-        else:
-            _emit_asset(asset, video)
-    except Exception as error:  # a paid video is not lost over an event
-        get_logger("hailuo").warning("The video could not be told as an asset: %s", error)
-
-
-def _make_the_tasks(asset: Asset, video: Video, context: AssetContext) -> None:
-    context.downstream_assets.add(asset)
-    context.materialized_by = context.materialized_by or MATERIALIZED_BY
-    context.add_asset_metadata(asset.key, _metadata(video))
-    context.update_tracked_assets()
-
-
-def _emit_asset(asset: Asset, video: Video) -> None:
-    emit_event(
-        "prefect.asset.materialization.succeeded",
-        AssetContext.asset_as_resource(asset),
-        related=[AssetContext.related_materialized_by(MATERIALIZED_BY)],
-        payload=_metadata(video),
-    )
-
-
-def _asset(video: Video, key: str) -> Asset:
-    words = f"{model_title(video.endpoint)}: {video.prompt or video.request_id}"[:1000]
-    return Asset(key=key, properties=AssetProperties(name=video.storage_key, description=words))
-
-
-def _metadata(video: Video) -> dict[str, object]:
-    """What is worth knowing of it; not fal's link, which is nobody else's business."""
-    left_out = {"path", "url", "input", "account"}
-    shown = video.model_dump(mode="json", exclude=left_out, exclude_none=True)
-    return {**shown, "prompt": video.prompt}
-
-
-def _address(video: Video, place: Place | None) -> str:
-    if video.path:
-        # Not as a URI: Prefect allows no percent signs.
-        return f"file://{'' if video.path.drive == '' else '/'}{video.path.absolute().as_posix()}"
-    place = place or find_place(video.storage)
-    if isinstance(place, StorageBlock):
-        return f"{_address_of(place)}/{video.storage_key}"
-    return f"{video.storage.replace(':', '://', 1)}/{video.storage_key}"
-
-
-def _address_of(place: StorageBlock) -> str:
-    """The address of what a block keeps: the bucket's, where it is known what block it is."""
-    block, slug = place.block, place.block.get_block_type_slug()
-    if isinstance(block, RemoteFileSystem):
-        scheme, _, rest = block.basepath.partition("://")
-        host, slash, path = rest.partition("/")
-        # Without a login, which whoever sees the asset would see.
-        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
-    if slug in BUCKETS:
-        scheme, field = BUCKETS[slug]
-        folder = str(getattr(block, "bucket_folder", "")).strip("/")
-        return "/".join(part for part in (f"{scheme}://{getattr(block, field)}", folder) if part)
-    return place.label.replace(":", "://", 1)
-
-
 EventName = Literal[
     "prefect-hailuo.video.submitted",
     "prefect-hailuo.video.completed",
@@ -167,17 +52,22 @@ EventName = Literal[
     "prefect-hailuo.batch.ended",
     "prefect-hailuo.schema.drifted",
 ]
-"""The events' names: they are stable, for automations match them."""
+"""The events' names. They are stable, because automations match them."""
 
 MOST_FAILURES = 10
-"""Failures of one flow run that are told one by one, where many videos are made at once."""
+"""How many failures of a flow run have an event each, where many videos are made at once."""
 
 MOST_REMEMBERED = 256
-"""Of how many runs it is remembered what they have told."""
+"""How many runs' counts are kept in memory."""
 
 PROMPT_CHARACTERS = 200
 
 MESSAGE_CHARACTERS = 500
+
+MATERIALIZED_BY = "prefect-hailuo"
+
+BUCKETS = {"s3-bucket": ("s3", "bucket_name"), "gcs-bucket": ("gs", "bucket")}
+"""By a block type's slug: how addresses in it begin, and where it keeps the bucket's name."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +141,7 @@ def tell_submitted(subject: Subject, ticket: Ticket) -> None:
 
 
 def tell_completed(subject: Subject, video: Video) -> None:
-    """A video is in its place."""
+    """A video is stored."""
     payload = {
         **_facts(subject),
         "request_id": video.request_id,
@@ -332,7 +222,7 @@ def tell_drift(realm: Realm, matters: bool, payload: Mapping[str, Any]) -> None:
 
 
 def _tell_budget(subject: Subject, error: BudgetError) -> None:
-    """Once for a scope in a flow run: a limit that one video meets, all the others meet too."""
+    """Once for a scope in a flow run: all its videos meet the same limit."""
     scope = subject.scope or "default"
     if _count(name_of_run(), subject.realm, scope) > 1:
         return
@@ -382,7 +272,7 @@ def _described(error: HailuoError) -> dict[str, Any]:
 
 
 def presentable(text: str) -> str:
-    """A text cut to what an event may carry, its addresses without what may sign them.
+    """A text short enough for an event, its URLs without queries, which may hold signatures.
 
     Example:
         >>> presentable("GET https://fal.media/a.mp4?token=s3cret failed.")
@@ -397,13 +287,119 @@ def _text(value: object) -> str | None:
 
 
 _lock = threading.Lock()
-_told: OrderedDict[tuple[str, ...], int] = OrderedDict()
+
+_told: LRUCache[tuple[str, ...], int] = LRUCache(MOST_REMEMBERED)
 
 
 def _count(*what: str) -> int:
-    """How often this run tells of it, this time included."""
+    """How often this run has told of it, this time included."""
     with _lock:
         _told[what] = _told.get(what, 0) + 1
-        while len(_told) > MOST_REMEMBERED:
-            _told.popitem(last=False)
         return _told[what]
+
+
+def materialize(video: Video, place: Place | None = None, *, alone: bool = True) -> None:
+    """Tell Prefect of a stored video as an asset, if the settings say so.
+
+    Args:
+        video: The video.
+        place: Where it is kept.
+        alone: Whether the task makes this one: it is then the task's asset, told when the task
+            has completed, and Prefect knows it as a source of what later tasks make of it.
+    """
+    if not (current_settings().assets and is_in_a_run()):
+        return
+    try:
+        asset = _asset(video, asset_key(video, place))
+        context = AssetContext.get()
+        if alone and context is not None and context.task_run_id is not None:
+            _make_the_tasks(asset, video, context)
+        else:
+            _emit_asset(asset, video)
+    except Exception as error:  # a paid video is not lost over an event
+        get_logger("hailuo").warning("The video could not be told as an asset: %s", error)
+
+
+def asset_key(video: Video, place: Place | None = None) -> str:
+    """The address of a stored video, as Prefect takes it for an asset's key.
+
+    What Prefect does not allow in a key, such as a blank, is a dash in it.
+
+    Args:
+        video: The video.
+        place: Where it is kept; by default, what its record says of that.
+
+    Raises:
+        ConfigurationError: The address is longer than Prefect allows.
+
+    Example:
+        >>> from prefect_hailuo import hailuo_02_pro_text_to_video
+        >>> from prefect_hailuo.emulator import FalEmulator
+        >>> with FalEmulator(speed=1000, clip="plain") as emulator:
+        ...     mine = emulator.credentials()
+        ...     video = hailuo_02_pro_text_to_video("An owl.", credentials=mine, storage="videos")
+        >>> asset_key(video) == video.path.as_uri()
+        True
+    """
+    unfit = re.escape("".join(RESTRICTED_ASSET_CHARACTERS))
+    key = re.sub(f"[{unfit}]", "-", _address(video, place))
+    if len(key) > MAX_ASSET_KEY_LENGTH:
+        raise ConfigurationError(
+            f"The address {key[:60]}… has more than {MAX_ASSET_KEY_LENGTH} characters, which "
+            "Prefect allows an asset.",
+            cure="Keep the videos in a place with a shorter path.",
+        )
+    return key
+
+
+def _make_the_tasks(asset: Asset, video: Video, context: AssetContext) -> None:
+    context.downstream_assets.add(asset)
+    context.materialized_by = context.materialized_by or MATERIALIZED_BY
+    context.add_asset_metadata(asset.key, _metadata(video))
+    context.update_tracked_assets()
+
+
+def _emit_asset(asset: Asset, video: Video) -> None:
+    emit_event(
+        "prefect.asset.materialization.succeeded",
+        AssetContext.asset_as_resource(asset),
+        related=[AssetContext.related_materialized_by(MATERIALIZED_BY)],
+        payload=_metadata(video),
+    )
+
+
+def _asset(video: Video, key: str) -> Asset:
+    words = f"{model_title(video.endpoint)}: {video.prompt or video.request_id}"[:1000]
+    return Asset(key=key, properties=AssetProperties(name=video.storage_key, description=words))
+
+
+def _metadata(video: Video) -> dict[str, object]:
+    """The video's record, without its path, its account, and fal's link to it."""
+    left_out = {"path", "url", "input", "account"}
+    shown = video.model_dump(mode="json", exclude=left_out, exclude_none=True)
+    return {**shown, "prompt": video.prompt}
+
+
+def _address(video: Video, place: Place | None) -> str:
+    if video.path:
+        # Not as a URI: Prefect allows no percent signs.
+        return f"file://{'' if video.path.drive == '' else '/'}{video.path.absolute().as_posix()}"
+    place = place or find_place(video.storage)
+    if isinstance(place, StorageBlock):
+        return f"{_address_of(place)}/{video.storage_key}"
+    return f"{video.storage.replace(':', '://', 1)}/{video.storage_key}"
+
+
+def _address_of(place: StorageBlock) -> str:
+    """The address of what a block keeps: the bucket's, where it is known what block it is."""
+    block, slug = place.block, place.block.get_block_type_slug()
+    if isinstance(block, RemoteFileSystem):
+        scheme, _, rest = block.basepath.partition("://")
+        host, slash, path = rest.partition("/")
+        # Without a login: everybody who sees the asset would see it.
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
+    if slug in BUCKETS:
+        scheme, field = BUCKETS[slug]
+        folder = str(getattr(block, "bucket_folder", "")).strip("/")
+        return "/".join(part for part in (f"{scheme}://{getattr(block, field)}", folder) if part)
+    return place.label.replace(":", "://", 1)

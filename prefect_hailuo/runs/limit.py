@@ -1,12 +1,8 @@
-"""Slots of a global concurrency limit of Prefect's, lent to this process's purchases.
+"""Slots of a Prefect global concurrency limit, shared by the purchases of this process.
 
-One thread a process and limit asks Prefect, whatever number waits: it leases several slots at once,
-hands them from one generation to the next, keeps the leases alive, and gives back what is not
-needed. When the process dies, its leases run out, and their slots are free again.
-
-Slots of a global concurrency limit, as Prefect lends them: by leases, several at once.
-
-Why somebody who waited for a slot of a global concurrency limit has none, and the cures.
+One thread for each process and limit asks Prefect, however many purchases wait. It leases several
+slots at once, hands them from one generation to the next, renews the leases, and gives back what is
+not needed. When the process dies, its leases run out, and their slots are free again.
 """
 
 from __future__ import annotations
@@ -40,134 +36,8 @@ LEASE_SECONDS = 300.0
 
 RENEW_SECONDS = 100.0
 
-FULL, TOO_MANY, GONE = 423, 422, 410
-
-
-class UnknownLimitError(Exception):
-    """Prefect knows no limit of that name."""
-
-
-@dataclass(eq=False)
-class Lease:
-    """Slots that Prefect has lent.
-
-    Args:
-        id: Prefect's.
-        slots: How many.
-        since: When they were lent, on the machine's monotonic clock.
-        renewed: When the lease was last renewed, by the same clock.
-    """
-
-    id: UUID
-    slots: int
-    since: float
-    renewed: float
-
-
-class Leases:
-    """What one thread has leased of a limit.
-
-    Args:
-        name: The limit's.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.held: list[Lease] = []
-        self.limit = 1
-        """How many slots the limit has, as Prefect said last."""
-
-    @property
-    def slots(self) -> int:
-        """How many are leased."""
-        return sum(each.slots for each in self.held)
-
-    def borrow(self, client: SyncPrefectClient, number: int) -> Lease | None:
-        """Lease so many slots, or fewer; none where the limit is full.
-
-        Raises:
-            UnknownLimitError: There is no such limit.
-        """
-        while number:
-            try:
-                answer = client.increment_concurrency_slots_with_lease(
-                    [self._name], number, "concurrency", LEASE_SECONDS
-                )
-                return self._lent(answer.json(), number)
-            except PrefectHTTPStatusError as error:
-                if error.response.status_code not in (FULL, TOO_MANY):
-                    raise
-            number //= 2
-        return None
-
-    def renew(self, client: SyncPrefectClient) -> None:
-        """Keep those alive that are due."""
-        for lease in [each for each in self.held if _age(each.renewed) >= RENEW_SECONDS]:
-            began = time.monotonic()
-            try:
-                client.renew_concurrency_lease(lease.id, LEASE_SECONDS)
-                lease.renewed = began
-            except PrefectHTTPStatusError as error:
-                if error.response.status_code != GONE:
-                    raise
-                self._lose(lease)
-
-    def drop_overdue(self) -> None:
-        """Count no more on those that could not be renewed for so long that they have run out."""
-        for lease in [each for each in self.held if _age(each.renewed) > LEASE_SECONDS]:
-            self._lose(lease)
-
-    def older_than(self, seconds: float) -> Lease | None:
-        """One that was lent as long ago."""
-        return next((each for each in self.held if _age(each.since) >= seconds), None)
-
-    def _lent(self, answer: dict[str, Any], number: int) -> Lease:
-        if not answer["limits"]:  # of a limit that it does not know, Prefect lends as many as asked
-            raise UnknownLimitError
-        self.limit = answer["limits"][0]["limit"]
-        now = time.monotonic()
-        return Lease(UUID(answer["lease_id"]), number, now, now)
-
-    def _lose(self, lease: Lease) -> None:
-        self.held.remove(lease)
-        get_logger("hailuo").warning(
-            "Prefect took back %s slots of the concurrency limit %r.", lease.slots, self._name
-        )
-
-
-def _age(moment: float) -> float:
-    return time.monotonic() - moment
-
-
-def unknown_limit(name: str) -> ConcurrencyLimitError:
-    """There is no such limit."""
-    return ConcurrencyLimitError(
-        f"Prefect knows no global concurrency limit {name!r}, so nothing was bought.",
-        cure=f"Make it: prefect gcl create {name} --limit 40; or take the setting away.",
-        billed=Billed.NO,
-        retryable=False,
-    )
-
-
-def no_answer(name: str, error: Exception) -> ConcurrencyLimitError:
-    """Prefect cannot be asked."""
-    return ConcurrencyLimitError(
-        f"Prefect could not be asked for a slot of the concurrency limit {name!r}, so nothing was "
-        f"bought: {error}",
-        billed=Billed.NO,
-    )
-
-
-def no_slot(name: str, seconds: float) -> GenerationTimeoutError:
-    """The limit was full for too long."""
-    return GenerationTimeoutError(
-        f"No slot of the concurrency limit {name!r} was free for {seconds:g} seconds.",
-        cure="Raise the limit, or timeout_seconds; nothing was bought.",
-        billed=Billed.NO,
-    )
-
-
 FIRST_PAUSE_SECONDS = 1.0
+
 LONGEST_PAUSE_SECONDS = 10.0
 """How often a limit that is full is asked for a slot, by all who wait in a process together."""
 
@@ -175,16 +45,16 @@ WHOLE_SECONDS = 60.0
 """How often it is asked when this process has all of it: it may have been raised."""
 
 PATIENCE_SECONDS = 30.0
-"""How long Prefect may be unreachable before who waits for a slot is told."""
+"""How long Prefect may be unreachable before those who wait for a slot are refused."""
 
 TURN_SECONDS = 600.0
 """How long slots are handed on within a process, before others get a chance."""
 
 CHANCE_SECONDS = 12.0
-"""How long that chance is: others ask at least as often."""
+"""How long others have that chance. They ask at least as often."""
 
 PARTS = 4
-"""Into how many leases a whole limit is divided at least: each is lent and given back as one."""
+"""Into how many leases a whole limit is divided at least. A lease is given back as a whole."""
 
 IDLE_SECONDS = 1.0
 """How long slots that nobody uses are kept after somebody had to wait: many come and go at once."""
@@ -195,6 +65,46 @@ EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits until what is free was given back."""
 
 THREAD = "prefect-hailuo-limit"
+
+FULL, TOO_MANY, GONE = 423, 422, 410
+
+_lock = threading.Lock()
+
+_limits: dict[tuple[str, str | None], AccountLimit] = {}
+
+
+def account_limit(name: str | None) -> AccountLimit | None:
+    """The process's share of a global concurrency limit, which orders carry.
+
+    Args:
+        name: The limit's; None where nothing is capped, which costs nothing.
+
+    Example:
+        >>> account_limit(None)
+        >>> account_limit("fal") is account_limit("fal")
+        True
+    """
+    if name is None:
+        return None
+    key = (name, get_current_settings().api.url)
+    with _lock:
+        if key not in _limits:
+            _limits[key] = AccountLimit(name)
+            atexit.register(_limits[key].settle)
+        return _limits[key]
+
+
+def _forget_parents_limits() -> None:
+    """In a forked child: the parent's slots are the parent's."""
+    global _lock
+    _lock = threading.Lock()
+    for each in _limits.values():
+        atexit.unregister(each.settle)
+    _limits.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_limits)
 
 
 class AccountLimit:
@@ -346,7 +256,7 @@ class AccountLimit:
         return max(1, min(more, limit // PARTS, limit - has))
 
     def _count(self, lent: Lease | None = None) -> None:
-        """Hand out what is leased now, but for what is to be given back."""
+        """Hand out all leased slots except those that are to be given back."""
         with self._news:
             self._leases.held += [lent] if lent else []
             if self._closing not in self._leases.held:
@@ -355,7 +265,7 @@ class AccountLimit:
             self._hand_out()
 
     def _spare(self) -> Lease | None:
-        """A lease to give back: one that nobody needs, or that had its turn."""
+        """A lease to give back: one that nobody needs, or one that was held for long enough."""
         with self._news:
             if self._waiting and self._closing is None:
                 self._closing = self._leases.older_than(TURN_SECONDS)
@@ -372,7 +282,7 @@ class AccountLimit:
         return spare
 
     def _note_failure(self, error: Exception, began: float) -> None:
-        """Ride out a short outage; after a long one, nobody waits any longer, and none buys."""
+        """Wait through a short outage. After a long one, refuse all who wait: none of them buys."""
         self._leases.drop_overdue()
         self._count()
         self._failing_since = self._failing_since or began
@@ -389,39 +299,125 @@ class AccountLimit:
                     turn.set_exception(say())
 
 
-_lock = threading.Lock()
-_limits: dict[tuple[str, str | None], AccountLimit] = {}
+class UnknownLimitError(Exception):
+    """Prefect knows no limit of that name."""
 
 
-def account_limit(name: str | None) -> AccountLimit | None:
-    """The process's share of a global concurrency limit, for orders to carry.
+@dataclass(eq=False)
+class Lease:
+    """Slots that Prefect has lent.
 
     Args:
-        name: The limit's; None where nothing is capped, which costs nothing.
-
-    Example:
-        >>> account_limit(None)
-        >>> account_limit("fal") is account_limit("fal")
-        True
+        id: Prefect's.
+        slots: How many.
+        since: When they were lent, on the machine's monotonic clock.
+        renewed: When the lease was last renewed, by the same clock.
     """
-    if name is None:
+
+    id: UUID
+    slots: int
+    since: float
+    renewed: float
+
+
+class Leases:
+    """What one thread has leased of a limit.
+
+    Args:
+        name: The limit's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.held: list[Lease] = []
+        self.limit = 1
+        """How many slots the limit has, as Prefect said last."""
+
+    @property
+    def slots(self) -> int:
+        """How many are leased."""
+        return sum(each.slots for each in self.held)
+
+    def borrow(self, client: SyncPrefectClient, number: int) -> Lease | None:
+        """Lease so many slots, or fewer; none where the limit is full.
+
+        Raises:
+            UnknownLimitError: There is no such limit.
+        """
+        while number:
+            try:
+                answer = client.increment_concurrency_slots_with_lease(
+                    [self._name], number, "concurrency", LEASE_SECONDS
+                )
+                return self._lent(answer.json(), number)
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code not in (FULL, TOO_MANY):
+                    raise
+            number //= 2
         return None
-    key = (name, get_current_settings().api.url)
-    with _lock:
-        if key not in _limits:
-            _limits[key] = AccountLimit(name)
-            atexit.register(_limits[key].settle)
-        return _limits[key]
+
+    def renew(self, client: SyncPrefectClient) -> None:
+        """Renew the leases that are due."""
+        for lease in [each for each in self.held if _age(each.renewed) >= RENEW_SECONDS]:
+            began = time.monotonic()
+            try:
+                client.renew_concurrency_lease(lease.id, LEASE_SECONDS)
+                lease.renewed = began
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != GONE:
+                    raise
+                self._lose(lease)
+
+    def drop_overdue(self) -> None:
+        """Drop the leases that have run out because they could not be renewed."""
+        for lease in [each for each in self.held if _age(each.renewed) > LEASE_SECONDS]:
+            self._lose(lease)
+
+    def older_than(self, seconds: float) -> Lease | None:
+        """A lease that is at least that old."""
+        return next((each for each in self.held if _age(each.since) >= seconds), None)
+
+    def _lent(self, answer: dict[str, Any], number: int) -> Lease:
+        if not answer["limits"]:  # of a limit that it does not know, Prefect lends as many as asked
+            raise UnknownLimitError
+        self.limit = answer["limits"][0]["limit"]
+        now = time.monotonic()
+        return Lease(UUID(answer["lease_id"]), number, now, now)
+
+    def _lose(self, lease: Lease) -> None:
+        self.held.remove(lease)
+        get_logger("hailuo").warning(
+            "Prefect took back %s slots of the concurrency limit %r.", lease.slots, self._name
+        )
 
 
-def _forget_parents_limits() -> None:
-    """In a forked child: the parent's slots are the parent's."""
-    global _lock
-    _lock = threading.Lock()
-    for each in _limits.values():
-        atexit.unregister(each.settle)
-    _limits.clear()
+def _age(moment: float) -> float:
+    return time.monotonic() - moment
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents_limits)
+def unknown_limit(name: str) -> ConcurrencyLimitError:
+    """There is no such limit."""
+    return ConcurrencyLimitError(
+        f"Prefect knows no global concurrency limit {name!r}, so nothing was bought.",
+        cure=f"Make it: prefect gcl create {name} --limit 40; or take the setting away.",
+        billed=Billed.NO,
+        retryable=False,
+    )
+
+
+def no_answer(name: str, error: Exception) -> ConcurrencyLimitError:
+    """Prefect cannot be asked."""
+    return ConcurrencyLimitError(
+        f"Prefect could not be asked for a slot of the concurrency limit {name!r}, so nothing was "
+        f"bought: {error}",
+        billed=Billed.NO,
+    )
+
+
+def no_slot(name: str, seconds: float) -> GenerationTimeoutError:
+    """The limit was full for too long."""
+    return GenerationTimeoutError(
+        f"No slot of the concurrency limit {name!r} was free for {seconds:g} seconds.",
+        cure="Raise the limit, or timeout_seconds; nothing was bought.",
+        billed=Billed.NO,
+    )

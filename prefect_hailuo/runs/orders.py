@@ -54,12 +54,7 @@ from prefect_hailuo.runs.cancellation import current_run
 from prefect_hailuo.runs.limit import account_limit
 from prefect_hailuo.runs.options import DEFAULTS, PurchaseOptions, show_options, with_defaults
 from prefect_hailuo.runs.settings import current_settings
-from prefect_hailuo.runs.storage import (
-    BLOCK_PREFIX,
-    UNSAVED,
-    named_by_settings,
-    resolve_storage,
-)
+from prefect_hailuo.runs.storage import BLOCK_PREFIX, UNSAVED, named_by_settings, resolve_storage
 from prefect_hailuo.storage.place import Place
 
 T = TypeVar("T")

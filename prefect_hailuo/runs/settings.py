@@ -1,7 +1,4 @@
-"""What a user can set once for all calls, in Prefect's own way.
-
-Calls to Prefect's own API, from a thread that may wait.
-"""
+"""What a user can set once for all calls, in Prefect's own way; and the calls to Prefect's API."""
 
 from __future__ import annotations
 
@@ -24,32 +21,6 @@ from prefect_hailuo.ledger.attempt import RECONCILE_SECONDS
 from prefect_hailuo.storage.download import MOST_DOWNLOADS
 from prefect_hailuo.storage.names import DEFAULT_TEMPLATE
 from prefect_hailuo.ticket import Realm
-
-
-def load_block(block_class: type[Block], name: str) -> Any:
-    """Load a saved block, from a thread that may wait.
-
-    Raises:
-        ConfigurationError: There is no such block, or no server to ask.
-    """
-    try:
-        return synchronously(block_class.load, name)
-    except (ValueError, RuntimeError, httpx.HTTPError) as error:
-        raise ConfigurationError(
-            f"The block {name!r} could not be loaded: {error}",
-            cure="Save it first (block.save(name), or in Prefect's UI under Blocks), and check "
-            "PREFECT_API_URL.",
-        ) from error
-
-
-def synchronously(function: Any, *arguments: Any, **keywords: Any) -> Any:
-    """Call a function of Prefect's that has two colours in its synchronous one.
-
-    Prefect would choose by the task that runs, also in a worker thread; `_sync`, which its types
-    do not show, is how it is told.
-    """
-    return function(*arguments, **keywords, _sync=True)
-
 
 PREFIX = "PREFECT_INTEGRATIONS_HAILUO_"
 """How the environment variables begin."""
@@ -168,9 +139,9 @@ class HailuoSettings(PrefectBaseSettings):
 
 
 def current_settings() -> HailuoSettings:
-    """The settings as they are now, read anew only where they may have changed.
+    """The settings as they are now, read again only if they may have changed.
 
-    To read them takes a millisecond, which a thousand tasks at once would all pay, twice.
+    Reading them takes a millisecond, which each of a thousand tasks would spend twice.
 
     Example:
         >>> current_settings() is current_settings()
@@ -199,5 +170,30 @@ _latest: tuple[object, object, HailuoSettings] | None = None
 def _address(
     url: str | None, realm: Realm, home: Path, allow: frozenset[Allowance]
 ) -> LedgerAddress:
-    # Kept, for looking at the disks takes longer than a claim.
+    # Cached, because looking at the disks takes longer than a claim.
     return ledger_address(url, realm, home, allow)
+
+
+def load_block(block_class: type[Block], name: str) -> Any:
+    """Load a saved block, from a thread that may wait.
+
+    Raises:
+        ConfigurationError: There is no such block, or no server to ask.
+    """
+    try:
+        return synchronously(block_class.load, name)
+    except (ValueError, RuntimeError, httpx.HTTPError) as error:
+        raise ConfigurationError(
+            f"The block {name!r} could not be loaded: {error}",
+            cure="Save it first (block.save(name), or in Prefect's UI under Blocks), and check "
+            "PREFECT_API_URL.",
+        ) from error
+
+
+def synchronously(function: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Call the synchronous variant of a Prefect function that has both.
+
+    Prefect chooses by the task that runs, even in a worker thread, unless it is told by `_sync`.
+    Its types do not show that argument.
+    """
+    return function(*arguments, **keywords, _sync=True)

@@ -1,7 +1,7 @@
-"""A person's word before money is spent: a flow run that pauses, in Prefect's UI, and asks.
+"""A person's approval before money is spent: the flow run pauses and asks, in Prefect's UI.
 
-The run waits where it is, and keeps its worker's place. Whoever resumes it there is shown the plan,
-and chooses; what is chosen holds for that flow run, also when it is started once more.
+The run waits in its process, and keeps its worker's slot. The person who resumes it sees the plan
+and chooses. The answer holds for that flow run, also when it is started once more.
 """
 
 from __future__ import annotations
@@ -189,11 +189,11 @@ def _flow_run() -> FlowRun:
 
 
 def _must_ask(question: Question, known: Sequence[FlowRunInput]) -> bool:
-    """Whether not as much was approved before, in this flow run; and if so, it can be asked."""
+    """Whether a person has to be asked: this flow run has no approval that covers it yet."""
     if _is_approved(question, [each.decoded_value for each in known]):
         return False
     if determine_server_type() in (ServerType.EPHEMERAL, ServerType.UNCONFIGURED):
-        raise _refusal(question, "Nobody could be asked, for this run has no UI.")
+        raise _refusal(question, "Nobody could be asked, because this run has no UI.")
     get_run_logger().info(
         "%s Waiting for a person to resume this run, in Prefect's UI.", question.sentence
     )
@@ -214,7 +214,7 @@ def _named_in(records: Sequence[Any]) -> frozenset[str]:
 
 def _pausing(question: Question, run: FlowRun, within_seconds: int) -> dict[str, Any]:
     """How to pause. Prefect pauses once a key, and gives the same answer to it from then on: a run
-    that died while it asked has to ask again, and a yes to a price is none to another one."""
+    that died while it asked has to ask again, and a yes to one price is not a yes to another."""
     return {
         "wait_for_input": Approval.with_initial_data(description=question.text()),
         "timeout": within_seconds,

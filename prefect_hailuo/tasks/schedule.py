@@ -52,7 +52,7 @@ def skip_missed_slot(late_seconds: float | None = None) -> Any:
 
     Returns:
         A state for the flow to return, Completed and named "Skipped", which says why; None where
-        the flow is to go on.
+        the flow should go on.
 
     Raises:
         ConfigurationError: `late_seconds` is not positive, or Prefect could not be asked; nothing

@@ -1,8 +1,7 @@
-"""Flow runs that are suspended until a video is done: found, and resumed once it is.
+"""Suspending a flow run until a video is done: no process waits, and fal's call resumes the run.
 
-Suspending a flow run while fal works: no process waits, and fal's call brings one back.
-
-The receiver of fal's calls, as an ASGI app: waiting for a video then costs no requests.
+`suspend_for_video` suspends it. `webhook_app` takes fal's calls, writes into the ledger what they
+tell, and resumes the runs that wait for it. What a lost call missed, the sweep resumes.
 """
 
 from __future__ import annotations
@@ -43,154 +42,28 @@ RequestName = tuple[str, str]
 """A realm, and fal's id of a request."""
 
 MARK = "hailuo"
-"""How the keys of our suspensions begin, by which they are told from everybody else's."""
+"""How the keys of this package's suspensions begin, which tells them from all others."""
 
 PAGE = 200
-"""The most flow runs that Prefect's API tells at once."""
-
-
-def pause_key(ticket: Ticket) -> str:
-    """A key for one suspension of a flow run: a second one, for the same request, has another.
-
-    Example:
-        >>> ticket = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
-        >>> pause_key(ticket).split()[:3]
-        ['hailuo', 'fal', 'r1']
-    """
-    return f"{MARK} {ticket.realm} {ticket.request_id} {uuid4().hex}"
-
-
-def awaited_by(run: FlowRun) -> RequestName | None:
-    """The request that a flow run is suspended for; None where it runs, or waits for other things.
-
-    Somebody's approval, above all, is never given in their place.
-    """
-    if run.state is None or not run.state.is_paused():
-        return None
-    mark, *rest = (run.state.state_details.pause_key or "").split()
-    return (rest[0], rest[1]) if mark == MARK and len(rest) == 3 else None
-
-
-def resume(flow_runs: Collection[str], request: RequestName) -> list[str]:
-    """Resume those of some flow runs that are suspended for a request; a second time, none is.
-
-    Args:
-        flow_runs: Ids of flow runs.
-        request: The request, which is over.
-
-    Raises:
-        Exception: Prefect's API could not be asked; of what kind, Prefect does not say.
-    """
-    if not flow_runs or not PREFECT_API_URL.value():
-        return []
-    with _asking() as client:
-        found = (_read(client, each) for each in flow_runs)
-        waiting = [each for each in found if each is not None and awaited_by(each) == request]
-        return [str(each.id) for each in waiting if _resume(client, each.id)]
-
-
-def resume_over(realm: Realm, ledger: LedgerAddress) -> list[str]:
-    """Resume every flow run that is suspended for a request which is over, by the ledger.
-
-    For calls that were lost, and for those that came when Prefect's API was out of reach.
-
-    Raises:
-        Exception: Prefect's API could not be asked; of what kind, Prefect does not say.
-        LedgerError: The ledger cannot be read.
-    """
-    if not PREFECT_API_URL.value():
-        return []
-    with _asking() as client:
-        waiting = [(each.id, awaited_by(each)) for each in _suspended(client)]
-        ids = {request[1] for _, request in waiting if request and request[0] == realm}
-        over = process_loop().run(_over(realm, ledger, ids)) if ids else {}
-        due = [run for run, request in waiting if request in over]
-        return [str(each) for each in due if _resume(client, each)]
-
-
-@contextmanager
-def _asking() -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True, httpx_settings={"timeout": QUESTION_SECONDS}) as client:
-        yield client
-
-
-def _read(client: SyncPrefectClient, flow_run: str) -> FlowRun | None:
-    try:
-        return client.read_flow_run(UUID(flow_run))
-    except (ObjectNotFound, ValueError):
-        return None
-
-
-def _resume(client: SyncPrefectClient, flow_run: UUID) -> bool:
-    """Whether it was this call that resumed it."""
-    return client.resume_flow_run(flow_run).status is SetStateStatus.ACCEPT
-
-
-def _suspended(client: SyncPrefectClient) -> Iterator[FlowRun]:
-    name = FlowRunFilterStateName(any_=["Suspended"])
-    suspended = FlowRunFilter(state=FlowRunFilterState(name=name))
-    page: list[FlowRun] = []
-    offset = 0
-    while not offset or len(page) == PAGE:
-        # Without an order, the server refuses the question with newer releases of FastAPI.
-        page = client.read_flow_runs(
-            flow_run_filter=suspended, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset
-        )
-        offset += PAGE
-        yield from page
-
-
-def _over(
-    realm: Realm, address: LedgerAddress, ids: Collection[str]
-) -> Job[dict[tuple[Realm, str], Completed]]:
-    async def job(connections: Connections, emit: Emit) -> dict[tuple[Realm, str], Completed]:
-        return await connections.ledgers.at(address).completions.over(
-            [(realm, each) for each in ids]
-        )
-
-    return job
-
+"""How many flow runs Prefect's API returns at most at once."""
 
 WAIT_INLINE = (
     "Deploy the flow (flow.serve(), or prefect deploy) and run its deployment; or wait in this "
     "process, with wait_for_video."
 )
 
+HELLO = "Here fal tells when a video is done.\n"
 
-def check_suspendable() -> None:
-    """Refuse, before anything is bought, a flow run that cannot be suspended.
-
-    Raises:
-        ConfigurationError: It has no deployment to start it again, or is a subflow, or a task's.
-
-    Example:
-        >>> check_suspendable()
-        Traceback (most recent call last):
-        ...
-        prefect_hailuo.errors.ConfigurationError: There is no flow run to ...
-    """
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        raise ConfigurationError("There is no flow run to suspend.", cure=WAIT_INLINE)
-    if TaskRunContext.get() is not None:
-        raise ConfigurationError("A task cannot suspend its flow run.", cure="Call it in the flow.")
-    if context.flow_run.parent_task_run_id is not None:
-        raise ConfigurationError(
-            "A subflow cannot be suspended.", cure="Suspend the flow that calls it."
-        )
-    if context.flow_run.deployment_id is None:
-        raise ConfigurationError(
-            "The flow run has no deployment, so nothing could start it again.", cure=WAIT_INLINE
-        )
+logger = logging.getLogger(__name__)
 
 
 def suspend_for_video(ticket: Ticket) -> None:
     """Suspend the flow run until a request is over: its process ends, and no worker waits.
 
     When fal's call comes, `prefect-hailuo webhooks` resumes the run: a new process runs the flow
-    from its beginning, comes here again, and goes on. What the flow does before must bear to be
-    done twice: `submit_video` does, for it finds its request in the ledger; other steps should
-    persist their results. Where a call was lost, the sweep (the flow `reconcile`) resumes the run.
+    from its beginning, comes here again, and goes on. So the steps before this one are done twice.
+    `submit_video` finds its request in the ledger; other steps should persist their results. Where
+    a call was lost, the sweep (the flow `reconcile`) resumes the run.
 
     A request that is over already suspends nothing, whether it went well or not: `fetch_video`
     tells which.
@@ -236,6 +109,33 @@ async def asuspend_for_video(ticket: Ticket) -> None:
     await run_sync(suspend_for_video, ticket)
 
 
+def check_suspendable() -> None:
+    """Refuse, before anything is bought, a flow run that cannot be suspended.
+
+    Raises:
+        ConfigurationError: It has no deployment to start it again, or is a subflow, or a task's.
+
+    Example:
+        >>> check_suspendable()
+        Traceback (most recent call last):
+        ...
+        prefect_hailuo.errors.ConfigurationError: There is no flow run to ...
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise ConfigurationError("There is no flow run to suspend.", cure=WAIT_INLINE)
+    if TaskRunContext.get() is not None:
+        raise ConfigurationError("A task cannot suspend its flow run.", cure="Call it in the flow.")
+    if context.flow_run.parent_task_run_id is not None:
+        raise ConfigurationError(
+            "A subflow cannot be suspended.", cure="Suspend the flow that calls it."
+        )
+    if context.flow_run.deployment_id is None:
+        raise ConfigurationError(
+            "The flow run has no deployment, so nothing could start it again.", cure=WAIT_INLINE
+        )
+
+
 def _is_over(ticket: Ticket) -> bool:
     address = current_settings().ledger_of(ticket.realm)
 
@@ -260,21 +160,15 @@ def _flow_run_id() -> str:
     return str(context.flow_run.id) if context and context.flow_run else ""
 
 
-HELLO = "Here fal tells when a video is done.\n"
-
-logger = logging.getLogger(__name__)
-
-
 def webhook_app(credentials: Credentials = None) -> Starlette:
     """An ASGI app that takes fal's calls and writes into the ledger what they tell.
 
-    Mount it in an app of yours, or serve it by `prefect-hailuo webhooks`; then name its public
-    address (of a mounted app, with the slash at its end) in
-    `PREFECT_INTEGRATIONS_HAILUO_WEBHOOK_URL`, for whatever submits. It needs no API key: a call is
-    taken if fal's published key has signed it, within five minutes, and the ledger knows its
-    request. It buys nothing, asks fal for nothing but its public keys, and takes a call that comes
-    again as it took the first. Flow runs that `suspend_for_video` has suspended are resumed; for
-    that, `PREFECT_API_URL` must be set.
+    Mount it in an app of yours, or serve it by `prefect-hailuo webhooks`. Wherever videos are
+    submitted, name its public address (of a mounted app, with the slash at its end) in
+    `PREFECT_INTEGRATIONS_HAILUO_WEBHOOK_URL`. It needs no API key: a call is taken if fal's
+    published key has signed it, within five minutes, and the ledger knows its request. It buys
+    nothing, and asks fal for its public keys only. A call that comes twice does no harm. Flow runs
+    that `suspend_for_video` has suspended are resumed; for that, `PREFECT_API_URL` must be set.
 
     It answers 200 to what it has written down; 404 where the ledger does not know the request yet,
     and 503 where the ledger, fal's keys or Prefect's API are out of reach, so that fal calls again;
@@ -305,7 +199,7 @@ def webhook_app(credentials: Credentials = None) -> Starlette:
 
 
 async def _greet(request: Request) -> Response:
-    """Something for people, and for whoever checks that it lives."""
+    """An answer for people and for health checks."""
     return PlainTextResponse(HELLO)
 
 
@@ -362,3 +256,105 @@ async def _body_of(request: Request) -> bytes:
         if len(body) > MOST_BYTES:
             raise RefusedCallError("The body is longer than any call of fal's.", 413)
     return bytes(body)
+
+
+def resume(flow_runs: Collection[str], request: RequestName) -> list[str]:
+    """Resume those of some flow runs that are suspended for a request; a second time, none is.
+
+    Args:
+        flow_runs: Ids of flow runs.
+        request: The request, which is over.
+
+    Raises:
+        Exception: Prefect's API could not be asked; of what kind, Prefect does not say.
+    """
+    if not flow_runs or not PREFECT_API_URL.value():
+        return []
+    with _asking() as client:
+        found = (_read(client, each) for each in flow_runs)
+        waiting = [each for each in found if each is not None and awaited_by(each) == request]
+        return [str(each.id) for each in waiting if _resume(client, each.id)]
+
+
+def resume_over(realm: Realm, ledger: LedgerAddress) -> list[str]:
+    """Resume every flow run that is suspended for a request which is over, by the ledger.
+
+    For calls that were lost, and for those that came when Prefect's API was out of reach.
+
+    Raises:
+        Exception: Prefect's API could not be asked; of what kind, Prefect does not say.
+        LedgerError: The ledger cannot be read.
+    """
+    if not PREFECT_API_URL.value():
+        return []
+    with _asking() as client:
+        waiting = [(each.id, awaited_by(each)) for each in _suspended(client)]
+        ids = {request[1] for _, request in waiting if request and request[0] == realm}
+        over = process_loop().run(_over(realm, ledger, ids)) if ids else {}
+        due = [run for run, request in waiting if request in over]
+        return [str(each) for each in due if _resume(client, each)]
+
+
+def pause_key(ticket: Ticket) -> str:
+    """A key for one suspension of a flow run; the next one, for the same request, has another.
+
+    Example:
+        >>> ticket = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
+        >>> pause_key(ticket).split()[:3]
+        ['hailuo', 'fal', 'r1']
+    """
+    return f"{MARK} {ticket.realm} {ticket.request_id} {uuid4().hex}"
+
+
+def awaited_by(run: FlowRun) -> RequestName | None:
+    """The request that a flow run is suspended for; None if it waits for none.
+
+    So a run that waits for a person's approval is never resumed by a video.
+    """
+    if run.state is None or not run.state.is_paused():
+        return None
+    mark, *rest = (run.state.state_details.pause_key or "").split()
+    return (rest[0], rest[1]) if mark == MARK and len(rest) == 3 else None
+
+
+@contextmanager
+def _asking() -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True, httpx_settings={"timeout": QUESTION_SECONDS}) as client:
+        yield client
+
+
+def _read(client: SyncPrefectClient, flow_run: str) -> FlowRun | None:
+    try:
+        return client.read_flow_run(UUID(flow_run))
+    except (ObjectNotFound, ValueError):
+        return None
+
+
+def _resume(client: SyncPrefectClient, flow_run: UUID) -> bool:
+    """Whether it was this call that resumed it."""
+    return client.resume_flow_run(flow_run).status is SetStateStatus.ACCEPT
+
+
+def _suspended(client: SyncPrefectClient) -> Iterator[FlowRun]:
+    name = FlowRunFilterStateName(any_=["Suspended"])
+    suspended = FlowRunFilter(state=FlowRunFilterState(name=name))
+    page: list[FlowRun] = []
+    offset = 0
+    while not offset or len(page) == PAGE:
+        # Without an order, the server refuses the question with newer releases of FastAPI.
+        page = client.read_flow_runs(
+            flow_run_filter=suspended, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset
+        )
+        offset += PAGE
+        yield from page
+
+
+def _over(
+    realm: Realm, address: LedgerAddress, ids: Collection[str]
+) -> Job[dict[tuple[Realm, str], Completed]]:
+    async def job(connections: Connections, emit: Emit) -> dict[tuple[Realm, str], Completed]:
+        return await connections.ledgers.at(address).completions.over(
+            [(realm, each) for each in ids]
+        )
+
+    return job

@@ -1,16 +1,17 @@
-"""The sweep for people and schedules: with the keys at hand, and with Prefect's word on runs.
+"""The sweep: it looks after attempts that have no end, and never buys.
 
-Hooks for flows.
+It uses the keys of this process and of saved blocks, and asks Prefect which flow runs were
+cancelled. `cancel_generations` does its part for one cancelled flow run, as a hook of the flow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from anyio.to_thread import run_sync
 from prefect.client.schemas.objects import FlowRun
@@ -27,45 +28,21 @@ from prefect_hailuo.errors import (
     ParkedError,
 )
 from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.ledger.attempt import Attempt
+from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.models.key import shown_key
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 from prefect_hailuo.runs.cancellation import cancelled_runs
 from prefect_hailuo.runs.events import Subject, materialize, tell_completed, tell_error
+from prefect_hailuo.runs.markdown import table
 from prefect_hailuo.runs.orders import find_place
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.storage import resolve_storage
 from prefect_hailuo.tasks.suspension import resume_over
 from prefect_hailuo.ticket import Realm
 
-
-def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
-    """For `@flow(on_cancellation=[cancel_generations])`: cancel at fal what the flow run wanted.
-
-    A cancelled run usually does so itself, before it ends. Where it could not, for it was killed
-    at once, this does it from the ledger, in the process that runs the hook: with the saved
-    credentials blocks that the ledger names, and the key in that process's environment. What is
-    wanted by another flow run goes on; what completed all the same is collected. What goes wrong is
-    logged, and left to the next sweep.
-
-    Args:
-        flow: The flow.
-        flow_run: The cancelled run of it.
-        state: Its state.
-
-    Example:
-        >>> from prefect import flow
-        >>> from prefect_hailuo import hailuo_23_pro_text_to_video
-        >>> @flow(on_cancellation=[cancel_generations])
-        ... def morning_clip(prompt: str):
-        ...     return hailuo_23_pro_text_to_video(prompt)
-    """
-    for realm in get_args(Realm):
-        try:
-            file = current_settings().ledger_of(realm).file
-            if file is None or file.exists():
-                cancel_unwanted(realm, [str(flow_run.id)])
-        except Exception as error:  # what it misses, the next sweep does
-            flow_run_logger(flow_run).error("Cancelling at %s: %s", realm, error)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,7 +51,7 @@ class SweepReport:
 
     Args:
         realm: Whose purchases.
-        rows: One for each attempt that had come to no end.
+        rows: One for each attempt that had no end.
         resumed: The flow runs that were suspended until a video is done, and were resumed.
 
     Example:
@@ -97,7 +74,7 @@ class SweepReport:
             {
                 # What matters first: Prefect shows no more columns than there is room for.
                 "outcome": row.outcome,
-                "cost": f"${row.cost_usd}",
+                "cost": dollars(row.cost_usd),
                 "model": row.model,
                 "key": shown_key(row.key),
                 "attempt": str(row.attempt),
@@ -112,20 +89,15 @@ class SweepReport:
         lines = [f"Resumed the flow run {each}." for each in self.resumed]
         if not self.rows:
             return "\n".join(lines) or "Nothing is left open."
-        return "\n".join(
-            [*lines, "", self._rows_to_markdown()] if lines else [self._rows_to_markdown()]
-        )
-
-    def _rows_to_markdown(self) -> str:
-        head = list(self.table()[0])
-        lines = [head, ["---"] * len(head), *(list(row.values()) for row in self.table())]
-        return "\n".join(f"| {' | '.join(_cell(each) for each in line)} |" for line in lines)
+        rows = self.table()
+        shown = table(list(rows[0]), (list(row.values()) for row in rows))
+        return "\n".join([*lines, "", shown] if lines else [shown])
 
 
 def sweep(
     realm: Realm | None = None, credentials: Sequence[FalCredentials | str] = ()
 ) -> SweepReport:
-    """Look after every attempt that came to no end and that nobody waits for. It never buys.
+    """Look after every attempt that has no end and that no process waits for. It never buys.
 
     What is lost is looked for in fal's history and adopted, what is done is collected before fal
     drops it, and what only cancelled flow runs wanted is cancelled. Flow runs that are suspended
@@ -155,9 +127,12 @@ def sweep(
     except MissingKeyError:
         if credentials or not accesses:
             raise
-    cancelled = _cancelled(process_loop().run(_waiting_runs(chosen)))
-    parked = process_loop().run(_parked(chosen))
-    rows = process_loop().run(_sweeping(chosen, accesses, cancelled), _tell_stored)
+    waiting = _ask(chosen, lambda ledger: ledger.waiters.wanting(chosen))
+    cancelled = _cancelled({run for one in waiting for run in one.run.ids})
+    # Of these, somebody was told before.
+    parked = {(one.key, one.number) for one in _unfinished(chosen) if one.parked_at is not None}
+    sweeping = _sweeping(chosen, accesses, lambda each: each.run(cancelled))
+    rows = process_loop().run(sweeping, _tell_stored)
     for row in rows:
         if (row.key, row.attempt) not in parked:
             _tell_lost(chosen, row)
@@ -171,6 +146,36 @@ async def asweep(
     return await run_sync(partial(sweep, realm, credentials))
 
 
+def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
+    """For `@flow(on_cancellation=[cancel_generations])`: cancel at fal what the flow run wanted.
+
+    A cancelled run usually does so itself, before it ends. Where it was killed before that,
+    this does it from the ledger, in the process that runs the hook: with the saved
+    credentials blocks that the ledger names, and the key in that process's environment. What is
+    wanted by another flow run goes on; what completed all the same is collected. What goes wrong is
+    logged, and left to the next sweep.
+
+    Args:
+        flow: The flow.
+        flow_run: The cancelled run of it.
+        state: Its state.
+
+    Example:
+        >>> from prefect import flow
+        >>> from prefect_hailuo import hailuo_23_pro_text_to_video
+        >>> @flow(on_cancellation=[cancel_generations])
+        ... def morning_clip(prompt: str):
+        ...     return hailuo_23_pro_text_to_video(prompt)
+    """
+    for realm in get_args(Realm):
+        try:
+            file = current_settings().ledger_of(realm).file
+            if file is None or file.exists():
+                cancel_unwanted(realm, [str(flow_run.id)])
+        except Exception as error:  # what it misses, the next sweep does
+            flow_run_logger(flow_run).error("Cancelling at %s: %s", realm, error)
+
+
 def cancel_unwanted(realm: Realm, flow_runs: Collection[str]) -> list[SweepRow]:
     """Cancel at fal what only some cancelled flow runs wanted.
 
@@ -181,7 +186,34 @@ def cancel_unwanted(realm: Realm, flow_runs: Collection[str]) -> list[SweepRow]:
     accesses = _recorded_accesses(realm)
     with suppress(ConfigurationError):  # there may be no key in the environment
         accesses |= _accesses([resolve_credentials(None)], realm)
-    return process_loop().run(_cancelling(realm, accesses, flow_runs))
+    return process_loop().run(_sweeping(realm, accesses, lambda each: each.cancel(flow_runs)))
+
+
+def _sweeping(
+    realm: Realm,
+    accesses: Mapping[str, Access],
+    act: Callable[[Sweep], Awaitable[T]],
+) -> Job[T]:
+    """What a sweep does, with the settings of this thread."""
+    settings = current_settings()
+    address = settings.ledger_of(realm)
+    default_place = resolve_storage(None, realm)
+
+    async def job(connections: Connections, emit: Emit) -> T:
+        return await act(
+            Sweep(
+                connections.ledgers.at(address),
+                realm,
+                accesses,
+                connections,
+                find_place=find_place,
+                default_place=default_place,
+                reconcile_seconds=settings.reconcile_seconds,
+                emit=emit,
+            )
+        )
+
+    return job
 
 
 def _accesses(blocks: Iterable[FalCredentials], realm: Realm) -> dict[str, Access]:
@@ -193,10 +225,33 @@ def _accesses(blocks: Iterable[FalCredentials], realm: Realm) -> dict[str, Acces
 def _recorded_accesses(realm: Realm) -> dict[str, Access]:
     """The accounts of the saved blocks that the ledger names, as far as they can be loaded."""
     blocks = []
-    for name in process_loop().run(_recorded_names(realm)):
+    for name in {one.credentials for one in _unfinished(realm) if one.credentials}:
         with suppress(ConfigurationError):
             blocks.append(resolve_credentials(name))
     return _accesses(blocks, realm)
+
+
+def _unfinished(realm: Realm) -> list[Attempt]:
+    return _ask(realm, lambda ledger: ledger.unfinished.attempts(realm))
+
+
+def _ask(realm: Realm, question: Callable[[Ledger], Awaitable[T]]) -> T:
+    """Ask a realm's ledger, on the package's loop."""
+    address = current_settings().ledger_of(realm)
+
+    async def job(connections: Connections, emit: Emit) -> T:
+        return await question(connections.ledgers.at(address))
+
+    return process_loop().run(job)
+
+
+def _cancelled(flow_runs: Collection[str]) -> set[str]:
+    if not flow_runs:
+        return set()
+    try:
+        return cancelled_runs(flow_runs)
+    except Exception:
+        return set()  # a run that is not known to be cancelled wants its video
 
 
 def _tell_stored(event: Event) -> None:
@@ -213,99 +268,8 @@ def _tell_lost(realm: Realm, row: SweepRow) -> None:
         tell_error(Subject(row.endpoint, realm, row.key, row.request_id), error, crowded=True)
 
 
-def _cancelled(flow_runs: Collection[str]) -> set[str]:
-    if not flow_runs:
-        return set()
-    try:
-        return cancelled_runs(flow_runs)
-    except Exception:
-        return set()  # who is not known to be cancelled wants its video
-
-
 def _resumed(realm: Realm) -> tuple[str, ...]:
     try:
         return tuple(resume_over(realm, current_settings().ledger_of(realm)))
     except Exception:
         return ()  # they stay suspended until the next sweep
-
-
-def _recorded_names(realm: Realm) -> Job[set[str]]:
-    address = current_settings().ledger_of(realm)
-
-    async def job(connections: Connections, emit: Emit) -> set[str]:
-        left = await connections.ledgers.at(address).unfinished.attempts(realm)
-        return {one.credentials for one in left if one.credentials}
-
-    return job
-
-
-def _parked(realm: Realm) -> Job[set[tuple[str, int]]]:
-    """The attempts that somebody was told of before."""
-    address = current_settings().ledger_of(realm)
-
-    async def job(connections: Connections, emit: Emit) -> set[tuple[str, int]]:
-        left = await connections.ledgers.at(address).unfinished.attempts(realm)
-        return {(one.key, one.number) for one in left if one.parked_at is not None}
-
-    return job
-
-
-def _waiting_runs(realm: Realm) -> Job[set[str]]:
-    """The flow runs that wait for what is not done."""
-    address = current_settings().ledger_of(realm)
-
-    async def job(connections: Connections, emit: Emit) -> set[str]:
-        waiting = await connections.ledgers.at(address).waiters.wanting(realm)
-        return {each for one in waiting for each in one.run.ids}
-
-    return job
-
-
-def _sweeping(
-    realm: Realm, accesses: Mapping[str, Access], cancelled: Collection[str]
-) -> Job[list[SweepRow]]:
-    prepare = _preparing(realm, accesses)
-
-    async def job(connections: Connections, emit: Emit) -> list[SweepRow]:
-        return await prepare(connections, emit).run(cancelled)
-
-    return job
-
-
-def _cancelling(
-    realm: Realm, accesses: Mapping[str, Access], flow_runs: Collection[str]
-) -> Job[list[SweepRow]]:
-    prepare = _preparing(realm, accesses)
-
-    async def job(connections: Connections, emit: Emit) -> list[SweepRow]:
-        return await prepare(connections, emit).cancel(flow_runs)
-
-    return job
-
-
-def _preparing(
-    realm: Realm, accesses: Mapping[str, Access]
-) -> Callable[[Connections, Emit], Sweep]:
-    """A sweep as the settings of this thread have it."""
-    settings = current_settings()
-    address = settings.ledger_of(realm)
-    default_place = resolve_storage(None, realm)
-
-    def prepare(connections: Connections, emit: Emit) -> Sweep:
-        return Sweep(
-            connections.ledgers.at(address),
-            realm,
-            accesses,
-            connections,
-            find_place=find_place,
-            default_place=default_place,
-            reconcile_seconds=settings.reconcile_seconds,
-            emit=emit,
-        )
-
-    return prepare
-
-
-def _cell(text: str) -> str:
-    """A text as a cell of a table in Markdown."""
-    return " ".join(text.replace("|", "\\|").split())

@@ -27,8 +27,7 @@ from prefect_hailuo.cli.checks import (
     ok,
 )
 from prefect_hailuo.cli.doctor import examine
-from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
-from prefect_hailuo.emulator.app import refuse
+from prefect_hailuo.emulator import FalEmulator, drop_after_accepting, refuse
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import ConfigurationError, ParkedError
 from prefect_hailuo.runs.steps import acquiring

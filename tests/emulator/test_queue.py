@@ -9,7 +9,7 @@ import pytest
 
 from prefect_hailuo.emulator import ManualClock, State
 from prefect_hailuo.emulator.outcome import VIDEO, Outcome
-from prefect_hailuo.emulator.queue import Generation, Simulation, Twists, WaitingLine
+from prefect_hailuo.emulator.queue import Disruptions, Generation, Simulation, WaitingLine
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
@@ -19,7 +19,7 @@ def request(
     *,
     duration: float = 10,
     outcome: Outcome = VIDEO,
-    twists: Twists | None = None,
+    disruptions: Disruptions | None = None,
     start_within: float | None = None,
 ) -> Generation:
     """A request that takes 10 s."""
@@ -34,7 +34,7 @@ def request(
         sent_at=datetime.now(timezone.utc),
         outcome=outcome,
         duration=duration,
-        twists=twists or Twists(),
+        disruptions=disruptions or Disruptions(),
         start_within=start_within,
     )
 
@@ -93,7 +93,7 @@ def test_only_videos_are_charged(clock: ManualClock) -> None:
 def test_a_request_can_go_back_to_the_queue(clock: ManualClock) -> None:
     """After a lost runner it waits again, behind those that came meanwhile, then completes."""
     queue = Simulation(clock, concurrency=1)
-    lost, other = request(1, twists=Twists(back_to_queue_after=(4,))), request(2)
+    lost, other = request(1, disruptions=Disruptions(back_to_queue_after=(4,))), request(2)
     queue.accept(lost)
     queue.accept(other)
     clock.advance(4)
@@ -119,7 +119,7 @@ def test_a_request_that_does_not_start_in_time_fails(clock: ManualClock) -> None
 def test_a_heeded_cancellation_frees_the_runner(clock: ManualClock) -> None:
     """A model that heeds a cancellation makes room for the next at once, and is not charged."""
     queue = Simulation(clock, concurrency=1)
-    heeding, waiting = request(1, twists=Twists(stops_when_cancelled=True)), request(2)
+    heeding, waiting = request(1, disruptions=Disruptions(stops_when_cancelled=True)), request(2)
     queue.accept(heeding)
     queue.accept(waiting)
     clock.advance(3)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 import pytest
+from pydantic import Field
+from roads import generate
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock
+from prefect_hailuo.errors import InputRefusedError
+from prefect_hailuo.models.catalogue import CATALOGUE, Endpoint, Hailuo02ProTextToVideo, VideoInput
 
 from .asking import HAILUO_23, Asking
 
@@ -62,3 +69,79 @@ def test_a_blank_prompt_is_billed(fal: Asking, clock: ManualClock, emulator: Fal
     clock.advance(100)
     assert fal.result(request_id).status_code == 200
     assert emulator.charged == 1
+
+
+class Rich(VideoInput):
+    """An endpoint with optional fields of every kind, as fal's newer ones have them."""
+
+    endpoint: ClassVar[Endpoint] = replace(
+        Hailuo02ProTextToVideo.endpoint, id="fal-ai/minimax/rich/text-to-video", name="rich"
+    )
+
+    seed: Annotated[int, Field(ge=0, le=2**31)] | None = None
+    strength: float | None = Field(default=None, gt=0, le=1)
+    fixed_lens: bool | None = None
+    reference_urls: list[str] | None = Field(default=None, max_length=2)
+    tags: list[str] = Field(default_factory=list)
+
+
+del CATALOGUE[Rich.endpoint.id]
+
+
+@pytest.fixture
+def rich() -> Iterator[str]:
+    """The endpoint, in the catalogue for one test."""
+    CATALOGUE[Rich.endpoint.id] = Rich
+    yield Rich.endpoint.id
+    del CATALOGUE[Rich.endpoint.id]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"seed": 7, "fixed_lens": False},
+        {"strength": 0.5, "reference_urls": ["https://example.com/a.png"], "tags": ["fox"]},
+    ],
+)
+@pytest.mark.usefixtures("rich")
+def test_an_endpoint_may_have_optional_fields_of_any_type(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """A number, a flag and a list are sent as they are given, taken, and the video is made."""
+    with FalEmulator(speed=1000, clip="plain") as emulator:
+        given = Rich(prompt="A red fox.", **settings)
+        video = generate(emulator, tmp_path, given)
+        assert video.is_there()
+        assert emulator.submissions[0].body == given.body()
+        assert settings.items() <= given.body().items()
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"seed": "seven"}, "int_parsing"),
+        ({"seed": -1}, "greater_than_equal"),
+        ({"strength": 0}, "greater_than"),
+        ({"fixed_lens": "maybe"}, "bool_parsing"),
+        ({"reference_urls": ["a", "b", "c"]}, "too_long"),
+        ({"reference_urls": [7]}, "string_type"),
+        ({"tags": None}, "list_type"),
+    ],
+)
+def test_optional_fields_are_judged_by_their_type(
+    settings: dict[str, Any], kind: str, rich: str, fal: Asking
+) -> None:
+    """What the schema of such a field does not allow is a 422 that names the field."""
+    reply = fal.http.post(f"/{rich}", json={"prompt": "x", **settings})
+    (problem,) = fal.result(reply.json()["request_id"]).json()["detail"]
+    assert (problem["loc"][:2], problem["type"]) == (["body", *settings], kind)
+
+
+def test_a_refused_setting_is_told_as_fals_refusal(rich: str, tmp_path: Path) -> None:
+    """Where the package takes what fal refuses, the run ends with fal's complaint."""
+    with FalEmulator(clip=b"", speed=1000) as emulator:
+        given = Rich(prompt="x").model_copy(update={"seed": -1})
+        with pytest.raises(InputRefusedError, match="seed"):
+            generate(emulator, tmp_path, given)
+        assert emulator.charged == 0

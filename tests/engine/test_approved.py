@@ -24,8 +24,7 @@ from prefect_hailuo import (
     generate_videos,
     submit_video,
 )
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import fail_inside
+from prefect_hailuo.emulator import FalEmulator, fail_inside
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.flows.report import BatchSummary
 from prefect_hailuo.flows.scenes import Scene

@@ -19,8 +19,9 @@ from prefect_hailuo import (
     Budget,
     Hailuo23ProTextToVideo,
 )
-from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.emulator.app import (
+from prefect_hailuo.emulator import (
+    FalEmulator,
+    ManualClock,
     delay,
     fail_inside,
     refuse,

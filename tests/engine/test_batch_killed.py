@@ -13,8 +13,7 @@ from databases import run_sql
 from file_server import smallest_video
 from workers import wait_until
 
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import delay
+from prefect_hailuo.emulator import FalEmulator, delay
 
 MANY = 60
 

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, text
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
-from prefect_hailuo.engine.sweep import SweepRow
+from prefect_hailuo.engine.sweep import Sweep, SweepRow
 from prefect_hailuo.errors import (
     ConfigurationError,
     FalFaultError,
@@ -39,10 +39,9 @@ from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger import database
 from prefect_hailuo.ledger.attempt import Attempt, Run
-from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.steps import acquiring, generating, perform
 from prefect_hailuo.storage.names import name_apart
-from prefect_hailuo.tasks.sweep import _preparing, cancel_generations, sweep
+from prefect_hailuo.tasks.sweep import _sweeping, cancel_generations, sweep
 
 MANY_CANCELLED = """
 INSERT INTO hailuo_waiter (id, key, realm, lease_until, started_at, cancelled_at)
@@ -294,11 +293,10 @@ def test_what_is_wanted_again_is_not_cancelled(wanted: tuple[FalEmulator, FlowRu
     """Between a sweep's look at the ledger and its turn at fal, somebody may have come."""
     access = wanted[0].credentials().access()
 
-    async def cancel_late(connections: Connections, emit: Emit) -> SweepRow:
-        sweeper = _preparing("emulator", {access.account: access})(connections, emit)
-        ledger = connections.ledgers.at(current_settings().ledger_of("emulator"))
-        [one] = await ledger.unfinished.attempts("emulator")
-        return await sweeper._cancel(one, access)
+    async def cancel_late(sweeping: Sweep) -> SweepRow:
+        [one] = await sweeping._ledger.unfinished.attempts("emulator")
+        return await sweeping._cancel(one, access)
 
-    assert process_loop().run(cancel_late).outcome == "waited for"
+    job = _sweeping("emulator", {access.account: access}, cancel_late)
+    assert process_loop().run(job).outcome == "waited for"
     assert wanted[0].requests["cancel"] == 0

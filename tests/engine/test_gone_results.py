@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from roads import FOX, Hundredfold, generate, order_of, timed
+from roads import FOX, OWL, Hundredfold, generate, order_of, timed
 
-from prefect_hailuo.emulator import FalEmulator, expire_result, fail_inside, refuse
+from prefect_hailuo.emulator import FalEmulator, ManualClock, expire_result, fail_inside, refuse
 from prefect_hailuo.engine.loop import process_loop
-from prefect_hailuo.errors import FalFaultError, ParkedError
+from prefect_hailuo.errors import Billed, FalFaultError, ParkedError, RequestCancelledError
+from prefect_hailuo.runs.steps import acquiring
 
 GONE = {"status": "NOT_FOUND"}
 
@@ -46,6 +47,20 @@ def test_a_failure_of_which_only_the_history_knows(tmp_path: Path, fal: FalEmula
         process_loop().run(timed(order_of(fal, tmp_path), Hundredfold()))
     assert generate(fal, tmp_path, FOX).is_there()
     assert (fal.charged, submits(fal)) == (1, 2)
+
+
+def test_a_cancellation_of_which_only_the_history_knows(tmp_path: Path) -> None:
+    """It never left the queue, which is free: the run says so, and a rerun buys."""
+    with FalEmulator(clock=ManualClock(), concurrency=1) as emulator:
+        process_loop().run(acquiring(order_of(emulator, tmp_path, OWL)).job)
+        ticket = process_loop().run(acquiring(order_of(emulator, tmp_path)).job)
+        emulator.credentials().get_client().cancel(ticket)
+        emulator.faults.add(expire_result(count=None))
+        with pytest.raises(RequestCancelledError, match="history") as caught:
+            process_loop().run(timed(order_of(emulator, tmp_path), Hundredfold()))
+        assert caught.value.billed is Billed.NO
+        process_loop().run(acquiring(order_of(emulator, tmp_path)).job)
+        assert (emulator.charged, submits(emulator)) == (0, 3)
 
 
 def test_an_unknown_request_right_after_its_submission(tmp_path: Path, fal: FalEmulator) -> None:

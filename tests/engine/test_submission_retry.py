@@ -9,8 +9,7 @@ from batches import carry, kinds, shots
 from file_server import smallest_video
 
 from prefect_hailuo.clock import SystemClock
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import refuse
+from prefect_hailuo.emulator import FalEmulator, refuse
 from prefect_hailuo.errors import Billed, RateLimitedError, UnreachableError
 from prefect_hailuo.fal.retry import SubmissionRetry
 

@@ -23,7 +23,11 @@ from raw_server import (
 from prefect_hailuo.emulator import FalEmulator, ManualClock, edit, refuse
 from prefect_hailuo.errors import (
     Billed,
+    FalError,
+    FalFaultError,
     GenerationTimeoutError,
+    InputRefusedError,
+    RequestCancelledError,
 )
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.platform import PastRequest
@@ -246,3 +250,25 @@ def test_a_past_request_is_a_value() -> None:
     assert PastRequest.model_validate_json(past.model_dump_json()) == past
     with pytest.raises(ValueError, match="frozen"):
         past.request_id = "r2"
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "billed"),
+    [
+        ({"status_code": 499, "started_at": None}, RequestCancelledError, Billed.NO),
+        ({"status_code": 499, "started_at": "2026-09-01T14:00Z"}, RequestCancelledError, "unknown"),
+        ({"status_code": 499}, RequestCancelledError, Billed.UNKNOWN),
+        ({"status_code": 504}, FalFaultError, Billed.NO),
+        ({"status_code": 422}, InputRefusedError, Billed.UNKNOWN),
+    ],
+)
+def test_a_failure_of_the_history_costs_what_fals_rules_say(
+    told: dict[str, Any], kind: type[FalError], billed: Billed
+) -> None:
+    """Time in the queue and a 5xx are free. A cancelled run, or a 422, may have been charged."""
+    past = PastRequest.model_validate(
+        {"request_id": "r1", "endpoint_id": "a/b", "sent_at": "2026-09-01T14:00Z", **told}
+    )
+    error = past.failure()
+    assert (type(error), error.billed) == (kind, billed)
+    assert f"HTTP {told['status_code']}" in error.message

@@ -21,8 +21,7 @@ from prefect.settings import get_current_settings
 
 from flows.batch import batch, main
 from prefect_hailuo import Budget
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.emulator import FalEmulator, refuse_content
 from prefect_hailuo.errors import NotApprovedError
 from prefect_hailuo.flows import report
 from prefect_hailuo.flows.report import BatchSummary

@@ -21,8 +21,7 @@ from prefect.utilities.callables import parameter_schema
 from test_joining import RED, colour_at, shot
 
 from flows.compare_models import compare_models, main
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.emulator import FalEmulator, refuse_content
 from prefect_hailuo.errors import BatchError, ConfigurationError
 from prefect_hailuo.flows.compare_models import BOTH_PRO
 from prefect_hailuo.flows.comparison import (
@@ -106,7 +105,7 @@ async def test_the_card_tells_what_is_compared(red: FalEmulator, tmp_path: Path)
     card = comparison_card(comparison.model_copy(update={"outcomes": outcomes}))
     assert "> A red fox \\| leaps." in card
     rows = {line.split("|")[1].strip(): line for line in card.splitlines() if line[:1] == "|"}
-    assert "| $0.49 | nothing (at fal, $0.48) |" in rows["Cost"]
+    assert "| about $0.49 | nothing (at fal, about $0.48) |" in rows["Cost"]
     assert rows["Took"].startswith("| Took | 90.5 s | ")
     assert seconds_taken(right) is not None
     assert left.place in rows["File"] and right.place in rows["File"]

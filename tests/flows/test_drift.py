@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import edit, garble, refuse
-from prefect_hailuo.emulator.routes import document
+from prefect_hailuo.emulator import FalEmulator, edit, garble, refuse
+from prefect_hailuo.emulator.platform import document
 from prefect_hailuo.errors import RequestRefusedError, UnknownEndpointError
 from prefect_hailuo.fal.platform import Metadata, ModelDocument
 from prefect_hailuo.flows.drift import (

@@ -12,8 +12,7 @@ from prefect.deployments.runner import RunnerDeployment
 from test_artifacts import artifacts_of
 
 from flows.schema_watch import main, schema_watch
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import edit
+from prefect_hailuo.emulator import FalEmulator, edit
 from prefect_hailuo.errors import SchemaDriftError
 from prefect_hailuo.flows.drift import DriftReport
 

@@ -30,8 +30,7 @@ from talking import talking_to
 
 from flows.batch import batch, main
 from prefect_hailuo import FalCredentials
-from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content
 from prefect_hailuo.errors import ConfigurationError, HailuoError
 from prefect_hailuo.flows import shards
 from prefect_hailuo.flows.report import BatchSummary

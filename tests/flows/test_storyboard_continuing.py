@@ -11,8 +11,7 @@ from picture_ground import Shot
 from test_joining import RED, shot
 from test_storyboard import film
 
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.emulator import FalEmulator, refuse_content
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
 from prefect_hailuo.flows.plan import Plan, make_plan
 from prefect_hailuo.flows.rows import text_models

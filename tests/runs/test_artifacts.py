@@ -31,7 +31,8 @@ from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.wait import PROGRESS_SECONDS
 from prefect_hailuo.fal.follow import CROWD
-from prefect_hailuo.runs.cards import card, escape
+from prefect_hailuo.runs.cards import card
+from prefect_hailuo.runs.markdown import escape
 from prefect_hailuo.ticket import Ticket
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

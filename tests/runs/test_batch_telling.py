@@ -18,8 +18,7 @@ from prefect.runtime import flow_run
 from test_artifacts import artifacts_of
 
 from prefect_hailuo import Hailuo02ProTextToVideo, VideoOutcomes, generate_videos
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import refuse_content, refuse_without_credit
+from prefect_hailuo.emulator import FalEmulator, refuse_content, refuse_without_credit
 from prefect_hailuo.runs.cancellation import ASK_SECONDS
 from prefect_hailuo.runs.cards import MOST_FAILURES
 

@@ -22,8 +22,7 @@ from prefect_hailuo import (
     generate_video,
     generate_videos,
 )
-from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
-from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.emulator import FalEmulator, drop_after_accepting, refuse_content
 from prefect_hailuo.errors import BudgetError, ContentPolicyError, HailuoError, ParkedError
 from prefect_hailuo.runs.events import MOST_FAILURES
 

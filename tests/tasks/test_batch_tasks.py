@@ -15,8 +15,8 @@ from prefect_hailuo import (
     generate_video,
     generate_videos,
 )
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import (
+from prefect_hailuo.emulator import (
+    FalEmulator,
     fail_inside,
     refuse_content,
 )

@@ -23,8 +23,8 @@ from prefect_hailuo import (
     submit_video,
     wait_for_video,
 )
-from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.emulator.app import (
+from prefect_hailuo.emulator import (
+    FalEmulator,
     cut,
     drop_after_accepting,
     refuse,

@@ -22,8 +22,7 @@ from runner_flows import CHUNKS, REFUSED, SHOTS, SINGLES
 from talking import descendants, talking_to
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, generate_video
-from prefect_hailuo.emulator import FalEmulator, ManualClock
-from prefect_hailuo.emulator.app import refuse_content
+from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content
 from prefect_hailuo.errors import ContentPolicyError
 
 KEY = "key-id-of-runners:key-secret-of-runners"

@@ -20,7 +20,7 @@ from roads import OWL, Hundredfold, generate, order_of, timed
 
 from prefect_hailuo import webhook_app
 from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content, repeat_webhook
-from prefect_hailuo.emulator.emulation import WebhookSigner
+from prefect_hailuo.emulator.webhooks import WebhookSigner
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, ContentPolicyError, UnreachableError
 from prefect_hailuo.fal.transport import open_http

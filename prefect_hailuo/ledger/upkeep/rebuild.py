@@ -19,9 +19,6 @@ from sqlalchemy import Connection, select
 
 from prefect_hailuo.errors import (
     Billed,
-    FalError,
-    FalFaultError,
-    InputRefusedError,
     RequestCancelledError,
     UnknownEndpointError,
 )
@@ -41,8 +38,6 @@ from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput, find_input_cl
 from prefect_hailuo.models.image import with_identities
 from prefect_hailuo.models.key import generation_key
 from prefect_hailuo.ticket import Realm, Ticket
-
-CANCELLED_STATUS = 499
 
 RESULT, SUCCESS, UNDER_WAY, FAILED = range(4)
 """What a request is worth, the best first: its result is there; it succeeded; it goes on; none."""
@@ -84,7 +79,7 @@ def became(past: Past) -> dict[str, Any]:
         }
     if past.rank < FAILED:
         return {"fate": Fate.SUBMITTED}
-    error = _failure_of(past.request)
+    error = past.request.failure()
     cancelled = isinstance(error, RequestCancelledError)
     unbilled = error.billed is Billed.NO
     return {
@@ -95,17 +90,6 @@ def became(past: Past) -> dict[str, Any]:
         "cost_usd": Decimal(0) if unbilled else None,
         "cost_basis": "unbilled" if unbilled else "unknown",
     }
-
-
-def _failure_of(request: PastRequest) -> FalError:
-    status = request.status_code or 0
-    message = f"By fal's request history, it ended with HTTP {status}."
-    if status == CANCELLED_STATUS:
-        queued = request.started_at is None  # and time in the queue is never charged
-        return RequestCancelledError(message, billed=Billed.NO if queued else Billed.UNKNOWN)
-    if status >= 500:
-        return FalFaultError(message, billed=Billed.NO)
-    return InputRefusedError(message)
 
 
 HISTORY_SECONDS = 600.0

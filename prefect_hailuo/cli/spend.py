@@ -1,24 +1,15 @@
-"""`prefect-hailuo spend`.
-
-`prefect-hailuo estimate`.
-
-`prefect-hailuo models`.
-"""
+"""`prefect-hailuo spend`: what was spent, what is set aside, and what is left of each budget."""
 
 from __future__ import annotations
 
-import json as json_format
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any
 
-from cyclopts import Parameter, validators
-from rich import box
-from rich.console import Console
-from rich.table import Column, Table
+from cyclopts import Parameter
 
-from prefect_hailuo.cli.show import (
+from prefect_hailuo.cli.output import (
     JsonOption,
     RealmOption,
     ask,
@@ -33,89 +24,8 @@ from prefect_hailuo.cli.show import (
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.ledger.budgets import Allowance, By, Spent
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.models.camera import check_camera_commands
-from prefect_hailuo.models.catalogue import CATALOGUE, Endpoint, model_name
-from prefect_hailuo.runs.estimate import Quote, describe_settings, quote
+from prefect_hailuo.models.catalogue import model_name
 from prefect_hailuo.ticket import Realm
-
-
-def estimate(
-    model: Annotated[str, Parameter(help="Such as hailuo-2.3-pro; see prefect-hailuo models.")],
-    /,
-    *,
-    count: Annotated[
-        int, Parameter(help="How many videos.", validator=validators.Number(gte=1))
-    ] = 1,
-    duration: Annotated[
-        int | None, Parameter(help="Seconds, 6 or 10, of a model that has a choice.")
-    ] = None,
-    resolution: Annotated[
-        str | None, Parameter(help="512P or 768P, of a model that has a choice.")
-    ] = None,
-    prompt: Annotated[
-        str | None, Parameter(help="A prompt whose camera commands are to be looked at.")
-    ] = None,
-    live: Annotated[
-        bool,
-        Parameter(help="Ask fal for today's price; needs a key.", negative="", show_default=False),
-    ] = False,
-    credentials: Annotated[
-        str | None, Parameter(help="A saved credentials block, for --live.")
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Say what videos would cost. It buys nothing.
-
-    What the ledger has already costs nothing: for given prompts, ask prefect_hailuo.estimate.
-    """
-    asked = {"duration": duration, "resolution": resolution}
-    settings = {name: value for name, value in asked.items() if value is not None}
-    quoted = quote(model, settings, credentials=credentials, live=live)
-    total = None if quoted.price_usd is None else quoted.price_usd * count
-    warnings = check_camera_commands(prompt or "")
-    if json:
-        told = {"count": count, "total_usd": total, "warnings": warnings}
-        say_json({**asdict(quoted), **told})
-        return
-    if quoted.price_usd is not None:
-        each = f"{count} x {_name(quoted)} at {usd(quoted.price_usd)}"
-        say(f"{each}: about {usd(total)} ({quoted.source}, {quoted.seen}).")
-    for note in (*quoted.notes, *warnings):
-        say(note)
-
-
-def _name(quoted: Quote) -> str:
-    name, settings = model_name(quoted.endpoint), describe_settings(quoted.settings)
-    return f"{name} ({settings})" if settings else name
-
-
-def models(*, json: JsonOption = False) -> None:
-    """List the models: what they make, what it costs, and where that is known from."""
-    endpoints = [input_class.endpoint for input_class in CATALOGUE.values()]
-    console = Console()
-    if json:
-        console.print_json(_as_json(endpoints))
-    else:
-        console.print(_as_table(endpoints))
-
-
-def _as_json(endpoints: list[Endpoint]) -> str:
-    return json_format.dumps([asdict(endpoint) for endpoint in endpoints], default=str)
-
-
-def _as_table(endpoints: list[Endpoint]) -> Table:
-    model = Column("model", no_wrap=True)
-    table = Table(model, "picture", "price a video", "price seen", box=box.SIMPLE)
-    for endpoint, variant in ((e, v) for e in endpoints for v in e.variants):
-        picture, price = variant.picture, variant.price
-        table.add_row(
-            endpoint.name if variant is endpoint.default else "",
-            f"{picture.height}p, {picture.duration_seconds} s",
-            usd(variant.price_usd) if price else "not known",
-            price.seen if price else "",
-        )
-    return table
-
 
 AMOUNTS = ("settled_usd", "reserved_usd", "parked_usd", "unknown_usd", "total_usd")
 
