@@ -52,7 +52,16 @@ class Waiter:
         request: Its request.
     """
 
-    __slots__ = ("_heard", "_listening", "_nap", "_process", "_queue", "_request", "_step", "_waiting")
+    __slots__ = (
+        "_heard",
+        "_listening",
+        "_nap",
+        "_process",
+        "_queue",
+        "_request",
+        "_step",
+        "_waiting",
+    )
 
     def __init__(self, process: Process, waiting: Waiting, queue: Queue, request: Request) -> None:
         self._process = process

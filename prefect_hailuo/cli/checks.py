@@ -575,7 +575,7 @@ def _kind_of(file: Path | None) -> str | None:
 
 PACKAGE = "prefect-hailuo"
 
-SHOWN = (PACKAGE, "prefect", "httpx", "pydantic", "sqlalchemy", "fastapi")
+SHOWN = (PACKAGE, "prefect", "httpx", "pydantic", "sqlalchemy", "fastapi", "uvloop")
 
 
 def check_versions(surroundings: Surroundings) -> list[Finding]:

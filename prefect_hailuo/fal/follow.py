@@ -63,7 +63,7 @@ SHORTEST_GAP_SECONDS = 1.0
 FEW_GAP_SECONDS = 10.0
 """And at most, if few wait."""
 
-CROWD_GAP_SECONDS = 30.0
+CROWD_GAP_SECONDS = 25.0
 """And at most, if many wait, for a request that did not take long yet."""
 
 PART_OF_RUN = 0.1
@@ -213,6 +213,10 @@ class Queue:
 
     Args:
         durations: How long they run.
+
+    Attributes:
+        first: Of the requests that are far from their turn, the one that comes first.
+        deaf_until: Until when fal is taken to have no streams.
     """
 
     def __init__(self, durations: Durations) -> None:
@@ -224,6 +228,7 @@ class Queue:
         self._moves: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_MOVES)
         self._far: list[tuple[float, int, Waiting]] = []
         self._pushed = count()
+        self.first: Waiting | None = None
         self._to_wake: list[Waiting] = []
         self._news_at = FEW
         self._told = 0.0
@@ -264,6 +269,7 @@ class Queue:
         self._waiting.pop(waiting, None)
         if not self._waiting:
             self._far.clear()
+            self.first = None
 
     def is_scout(self, waiting: Waiting) -> bool:
         """Whether others learn from a request: while nobody knows how long they take, the first few
@@ -315,6 +321,9 @@ class Queue:
             number, _, waiting = self._far[0]
             is_meant = waiting.lined_up == number and waiting in self._waiting
             if is_meant and self.until_turn(number, now) > lead:
+                if waiting is not self.first:
+                    self.first = waiting
+                    yield waiting
                 break
             heapq.heappop(self._far)
             if is_meant:
@@ -389,9 +398,24 @@ class Waiting:
         wake: Called when its plan is to be made anew.
     """
 
-    __slots__ = ("_began", "_drops", "_dropped", "_entered", "_heard", "_listens", "_queue",
-                 "_rest_until", "_seen_running", "_seen_waiting", "_state", "_turn_at", "lined_up",
-                 "number", "serial", "wake")  # fmt: skip
+    __slots__ = (
+        "_began",
+        "_dropped",
+        "_drops",
+        "_entered",
+        "_heard",
+        "_listens",
+        "_queue",
+        "_rest_until",
+        "_seen_running",
+        "_seen_waiting",
+        "_state",
+        "_turn_at",
+        "lined_up",
+        "number",
+        "serial",
+        "wake",
+    )  # fmt: skip
 
     def __init__(self, queue: Queue, serial: int, entered: float, age: float) -> None:
         self.serial = serial
@@ -499,6 +523,8 @@ class Waiting:
             whole = (waited + turn + queue.durations.usual) * PART_OF_WAIT
             longest = max(CROWD_GAP_SECONDS, min(whole, max(LONGEST_UNHEARD_SECONDS, waited)))
         ends = turn + queue.durations.left(ran, FIRST_ENDS)
+        if self is queue.first:  # if nobody is nearer its turn, only this one can tell
+            ends = min(ends, max(turn / 2, queue.lead))
         return max(SHORTEST_GAP_SECONDS, ran * PART_OF_RUN, min(ends, longest))
 
     def _until_turn(self, now: float) -> float:
@@ -742,7 +768,8 @@ class _Following:
         """Do what is planned; the completion, if it is known then."""
         plan = self._waiting.plan(self._now, self._supervisor.free_streams > 0)
         if plan.pause > 0:
-            return await self._sleep(plan.pause)
+            await self._sleep(plan.pause)
+            return None
         if plan.then == "listen":
             return await self._listen()
         turn = self._waiting.turn(self._now)
