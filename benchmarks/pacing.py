@@ -3,8 +3,8 @@
     python -m benchmarks.pacing
     python -m benchmarks.pacing --scenario queued,constant,drops --count 10000
 
-No connection is opened and no time is waited: the policy (`prefect_hailuo.fal.follow` and `lanes`)
-is driven on virtual time, against a queue that gives positions and streams as fal does. Requests
+No connection is opened and no time is waited: the rule of `prefect_hailuo.fal.follow` is
+driven on virtual time, against a queue that gives positions and streams as fal does. Requests
 are what each generation costs in all: POST, questions, streams, result, download. "Seen late" is
 the time from the end of a request until the process knows of it.
 """
@@ -28,7 +28,7 @@ from benchmarks.pacing_runs.queue import Request, SimulatedQueue
 from benchmarks.pacing_runs.scenarios import EXPECTED_SECONDS, SCENARIOS, Scenario
 from benchmarks.pacing_runs.timeline import Timeline
 from benchmarks.pacing_runs.waiting import Process, Waiter
-from prefect_hailuo.fal.follow import Durations, Lane
+from prefect_hailuo.fal.follow import Durations, Queue
 from prefect_hailuo.fal.messages import InQueue
 
 COLUMNS = {
@@ -39,6 +39,7 @@ COLUMNS = {
     "late_median_s": "seen late, median",
     "late_95th_s": "95th",
     "late_worst_s": "worst",
+    "late_worst_share": "worst, of what may be",
     "most_streams": "streams at once",
     "frames": "frames a generation",
     "busiest_second": "questions, busiest second",
@@ -70,14 +71,14 @@ def simulate(scenario: Scenario, size: Size) -> dict[str, Any]:
     queue = SimulatedQueue(timeline, scenario, chance)
     process = Process(timeline, queue, scenario, size.streams, chance)
     expected = EXPECTED_SECONDS * scenario.prior
-    lanes = [Lane(Durations(expected)) for _ in range(2 if scenario.second_by else 1)]
-    _submit(process, scenario, size, lanes)
+    queues = [Queue(Durations(expected)) for _ in range(2 if scenario.second_by else 1)]
+    _submit(process, scenario, size, queues)
     timeline.run()
     figures = process.tally.told(queue.frames)
     return {"scenario": scenario.title, **figures, "cpu_s": time.process_time() - began}
 
 
-def _submit(process: Process, scenario: Scenario, size: Size, lanes: list[Lane]) -> None:
+def _submit(process: Process, scenario: Scenario, size: Size, queues: list[Queue]) -> None:
     requests = [
         Request(n, each) for n, each in enumerate(scenario.durations(size.count, size.seed))
     ]
@@ -85,10 +86,10 @@ def _submit(process: Process, scenario: Scenario, size: Size, lanes: list[Lane])
     def submit(request: Request) -> None:
         position = process.queue.submit(request)
         if not scenario.restart:
-            lane = lanes[request.number % len(lanes)]
+            waited = queues[request.number % len(queues)]
             told = position if scenario.positions else None
-            spot = lane.enter(process.time.now, InQueue(queue_position=told))
-            Waiter(process, lane, spot, request)
+            waiting = waited.enter(process.time.now, InQueue(queue_position=told))
+            Waiter(process, waiting, waited, request)
 
     for request in requests:
         process.time.after(size.submitted_in * request.number / size.count, submit, request)
@@ -97,15 +98,15 @@ def _submit(process: Process, scenario: Scenario, size: Size, lanes: list[Lane])
         process.time.after(total * step / scenario.steps_back, process.queue.step_back)
     if scenario.restart:
         process.time.run(until=total / 2)
-        _reattach(process, requests, lanes)
+        _reattach(process, requests, queues)
 
 
-def _reattach(process: Process, requests: list[Request], lanes: list[Lane]) -> None:
+def _reattach(process: Process, requests: list[Request], queues: list[Queue]) -> None:
     now = process.time.now
     for request in requests:
-        lane = lanes[request.number % len(lanes)]
+        waited = queues[request.number % len(queues)]
         request.ended_at = now if request.completed else 0.0
-        Waiter(process, lane, lane.enter(now, age=now), request)
+        Waiter(process, waited.enter(now, age=now), waited, request)
 
 
 def table(told: Sequence[dict[str, Any]], size: Size) -> Table:

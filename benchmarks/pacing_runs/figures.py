@@ -12,6 +12,11 @@ BESIDES = 3
 
 MOST_STEPS_AT_ONCE = 20
 
+UNSEEN_SECONDS = 30.0
+UNSEEN_SHARE = 0.1
+"""How long no video may wait unseen: a tenth of the time that it ran or, if that is longer, 30
+seconds."""
+
 
 class Tally:
     """Of one run.
@@ -25,6 +30,7 @@ class Tally:
         self.most_streams = 0
         self._all_streams = streams
         self._late: list[float] = []
+        self._worst_share = 0.0
         self._asks: Counter[int] = Counter()
         self._last: tuple[int, float] = (-1, -1.0)
         self._repeated = 0
@@ -39,9 +45,10 @@ class Tally:
         self.streams += 1
         self.most_streams = max(self.most_streams, self._all_streams - free)
 
-    def seen(self, late: float) -> None:
-        """An end was seen."""
+    def seen(self, late: float, ran: float) -> None:
+        """An end was seen, so late, of a request that ran so long."""
         self._late.append(late)
+        self._worst_share = max(self._worst_share, late / max(UNSEEN_SECONDS, UNSEEN_SHARE * ran))
 
     def check(self, number: int, plan: Plan, now: float) -> None:
         """Notice who goes round and round without getting anywhere.
@@ -67,6 +74,7 @@ class Tally:
             "late_median_s": late[count // 2],
             "late_95th_s": late[int(0.95 * count)],
             "late_worst_s": late[-1],
+            "late_worst_share": self._worst_share,
             "most_streams": self.most_streams,
             "frames": frames / count,
             "plans": self.plans / count,

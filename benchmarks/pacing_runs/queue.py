@@ -9,6 +9,7 @@ from functools import cache
 
 from benchmarks.pacing_runs.scenarios import Scenario
 from benchmarks.pacing_runs.timeline import Timeline
+from prefect_hailuo.fal.follow import MOST_RUNNING
 from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Status
 
 FRAME_SECONDS = 1.0
@@ -113,6 +114,8 @@ class SimulatedQueue:
 
     def _fill(self) -> None:
         most = self._scenario.at_once
+        if 0 < self._scenario.more_after <= self._time.now:
+            most = MOST_RUNNING
         moved = False
         while self._waiting and (most is None or self._running < most):
             self._running += 1

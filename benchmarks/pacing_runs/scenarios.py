@@ -18,6 +18,7 @@ class Scenario:
     Args:
         title: In words.
         at_once: How many requests fal runs at once; None: all.
+        more_after: After how many seconds fal runs 40 at once instead; 0: never.
         median_seconds: How long they run.
         spread: The sigma of the logarithm of the durations; 0: all are equal.
         prior: What the catalogue expects, in true medians.
@@ -35,6 +36,7 @@ class Scenario:
 
     title: str
     at_once: int | None = 40
+    more_after: float = 0.0
     median_seconds: float = EXPECTED_SECONDS
     spread: float = 0.8
     prior: float = 1.0
@@ -79,6 +81,9 @@ SCENARIOS = {
     "no-streams": replace(QUEUED, title="fal refuses streams", refused=True),
     "no-streams-short": replace(
         QUEUED, title="fal refuses streams, all are short", refused=True, median_seconds=5.0
+    ),
+    "faster": replace(
+        QUEUED, title="2 at once, and 40 after an hour", at_once=2, more_after=3600.0
     ),
     "others": replace(QUEUED, title="two of three in the queue are others'", others=2.0),
     "no-positions": replace(QUEUED, title="fal tells no positions", positions=False),

@@ -1,4 +1,4 @@
-"""Those who wait: as `fal.following` does it, but without a connection."""
+"""Those who wait: as `fal.follow` does it, but without a connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.pacing_runs.figures import Tally
 from benchmarks.pacing_runs.queue import Request, SimulatedQueue
 from benchmarks.pacing_runs.scenarios import Scenario
 from benchmarks.pacing_runs.timeline import Timeline
-from prefect_hailuo.fal.follow import Lane, Spot
+from prefect_hailuo.fal.follow import Queue, Waiting
 from prefect_hailuo.fal.messages import Completed, Status
 
 ANSWER_SECONDS = 0.05
@@ -47,41 +47,50 @@ class Waiter:
 
     Args:
         process: What it shares.
-        lane: Those that it waits with.
-        spot: Its place there.
+        waiting: What is known of it.
+        queue: Those that it waits with.
         request: Its request.
     """
 
-    __slots__ = ("_heard", "_lane", "_listening", "_nap", "_process", "_request", "_spot", "_step")
+    __slots__ = (
+        "_heard",
+        "_listening",
+        "_nap",
+        "_process",
+        "_queue",
+        "_request",
+        "_step",
+        "_waiting",
+    )
 
-    def __init__(self, process: Process, lane: Lane, spot: Spot, request: Request) -> None:
+    def __init__(self, process: Process, waiting: Waiting, queue: Queue, request: Request) -> None:
         self._process = process
-        self._lane = lane
-        self._spot = spot
+        self._waiting = waiting
+        self._queue = queue
         self._request = request
         self._nap = 0
         self._step = 0
         self._listening = 0
         self._heard = False
-        spot.wake = self._wake
+        waiting.wake = self._wake
         process.time.after(0.0, self._plan)
 
     def _plan(self) -> None:
         process = self._process
         process.tally.plans += 1
-        plan = self._spot.plan(process.time.now, process.free_streams > 0)
+        plan = self._waiting.plan(process.time.now, process.free_streams > 0)
         process.tally.check(self._request.number, plan, process.time.now)
         self._step += 1
         if plan.pause:
             self._nap = self._step
-            process.time.after(plan.pause, self._rested, self._step, plan.then)
+            process.time.after(plan.pause, self._rested, self._step)
         else:
             self._do(plan.then)
 
-    def _rested(self, nap: int, then: str) -> None:
+    def _rested(self, nap: int) -> None:
         if nap == self._nap:
             self._nap = 0
-            self._do(then)
+            self._plan()
 
     def _wake(self) -> None:
         if self._nap:
@@ -91,13 +100,11 @@ class Waiter:
 
     def _do(self, then: str) -> None:
         if then == "ask":
-            turn = self._spot.turn(self._process.time.now)
+            turn = self._waiting.turn(self._process.time.now)
             self._process.tally.ask(self._process.time.now + turn)
             self._process.time.after(turn + ANSWER_SECONDS, self._answered)
-        elif then == "listen":
-            self._listen()
         else:
-            self._plan()
+            self._listen()
 
     def _answered(self) -> None:
         if not self._see(self._process.queue.status(self._request)):
@@ -106,25 +113,21 @@ class Waiter:
     def _see(self, status: Status) -> bool:
         """Take note; whether it is over."""
         now = self._process.time.now
-        self._spot.saw(status, now)
-        for spot in [*self._lane.near(now), *self._lane.learned()]:
-            spot.wake()
+        self._waiting.saw(status, now)
+        for other in self._waiting.news(now):
+            other.wake()
         if not isinstance(status, Completed):
             return False
-        self._lane.leave(self._spot)
-        for spot in self._lane.next_to_learn():
-            spot.wake()
-        self._process.tally.seen(now - self._request.ended_at)
+        self._queue.leave(self._waiting)
+        request = self._request
+        self._process.tally.seen(now - request.ended_at, request.seconds)
         return True
 
     def _listen(self) -> None:
         process = self._process
-        if not process.free_streams:  # taken meanwhile
-            self._plan()
-            return
         process.free_streams -= 1
         process.tally.stream(process.free_streams)
-        self._spot.listens(process.time.now)
+        self._waiting.listens(process.time.now)
         self._heard, self._listening = False, self._step
         if process.scenario.refused:
             process.time.after(ANSWER_SECONDS, self._drop, self._step)
@@ -138,7 +141,7 @@ class Waiter:
         self._heard = True
         if self._see(status):
             self._hang_up(dropped=False)
-        elif not self._spot.should_go_on_listening(self._process.time.now):
+        elif not self._waiting.should_go_on_listening(self._process.time.now):
             self._hang_up(dropped=False)
             self._process.time.after(0.0, self._plan)
 
@@ -151,4 +154,4 @@ class Waiter:
         self._listening = 0
         self._process.free_streams += 1
         self._process.queue.hang_up(self._request)
-        self._spot.listened(self._process.time.now, heard=self._heard, dropped=dropped)
+        self._waiting.listened(self._process.time.now, heard=self._heard, dropped=dropped)

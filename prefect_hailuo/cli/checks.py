@@ -97,7 +97,7 @@ MOST_LOOKED_AT = 100
 
 PACKAGE = "prefect-hailuo"
 
-SHOWN = (PACKAGE, "prefect", "httpx", "pydantic", "sqlalchemy", "fastapi")
+SHOWN = (PACKAGE, "prefect", "httpx", "pydantic", "sqlalchemy", "fastapi", "uvloop")
 
 
 class Finding(BaseModel):
