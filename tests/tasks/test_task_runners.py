@@ -44,7 +44,10 @@ class Run:
     log: str
 
 
-@pytest.fixture(scope="module", params=["dask", "ray"])
+RUNNERS = [pytest.param(each, marks=pytest.mark.campaign) for each in ("dask", "ray")]
+
+
+@pytest.fixture(scope="module", params=RUNNERS)
 def run(
     request: pytest.FixtureRequest, prefect_server: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Run]:
