@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-PROCESSES = 3
+PROCESSES = 4
 """For two cores: half of the time tests wait, and each process has a Prefect server of its own."""
 
 LONGEST = (
