@@ -52,6 +52,8 @@ def pytest_configure() -> None:
     path = [str(GUARD), str(TESTS), *rooms, os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
     os.environ["DO_NOT_TRACK"] = "1"
+    # Hundreds of children would compile the package anew, each for itself.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Wherever a test machine keeps its temporary files, no money is at stake.
     os.environ["PREFECT_INTEGRATIONS_HAILUO_LEDGER_ALLOW"] = json.dumps(get_args(Allowance))
     # Where many tests start one at once, Prefect's temporary server takes its time.

@@ -18,6 +18,12 @@ package.__path__ = {list(prefect_hailuo.__path__)!r}
 """
 """Makes the package one without its Prefect face: most of it needs none, and is there at once."""
 
+INTERRUPTIBLE = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+"""Lets Ctrl-C end the program, also where it is ignored, as in a shell's background jobs."""
+
 
 @dataclass(frozen=True)
 class Child:
@@ -34,7 +40,7 @@ def run_python(
 ) -> Child:
     """Run a program in a Python of its own, to its end."""
     done = subprocess.run(
-        [sys.executable, *flags, "-c", before + dedent(code), *map(str, arguments)],
+        [sys.executable, *flags, "-c", INTERRUPTIBLE + before + dedent(code), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,

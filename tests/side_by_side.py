@@ -10,14 +10,19 @@ import os
 
 import pytest
 
-PROCESSES = 3
+PROCESSES = 4
 """For two cores: half of the time tests wait, and each process has a Prefect server of its own."""
 
 LONGEST = (
     "test_served_deployments.py",
-    "test_races.py",
-    "test_benchmarks.py",
+    "test_task_runners.py",
+    "test_deploying.py",
     "test_style.py",
+    "test_ui.py",
+    "test_benchmarks.py",
+    "test_in_flight.py",
+    "test_crash_matrix.py",
+    "test_tasks.py",
 )
 """These files are begun first, or everybody would wait for the last of them."""
 

@@ -26,7 +26,7 @@ from flows.storyboard import storyboard
 from prefect_hailuo.emulator import FalEmulator
 
 # The first of them may install a browser, and starts all that is looked at.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 
 PROMPT = "A <b>red</b> fox | *and* a [link](http://example.org/a), `code`."
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 KEPT = Outcome(charged=1, videos=1, runs=1, ended_well=True, proof="")
 
 
+@pytest.mark.campaign
 def test_two_rows(prefect_server: None) -> None:
     """Where fal's client in a task with retries pays twice, this package pays once."""
     run = ("dropped", "killed-running")

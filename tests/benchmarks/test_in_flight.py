@@ -73,6 +73,7 @@ def miniature(prefect_server: None) -> tuple[str, Told]:
     return "".join(printed for printed, _ in outcomes), told
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("row", ROWS, ids=ROW_NAMES)
 def test_every_row_flies(row: Row, miniature: tuple[str, Told]) -> None:
     """It is printed; in its figures every video was bought once, and arrived; its goal is judged
@@ -90,6 +91,7 @@ def test_every_row_flies(row: Row, miniature: tuple[str, Told]) -> None:
             assert (figures["bought"], figures["bought_differing"]) == (bought, bought)
 
 
+@pytest.mark.campaign
 def test_the_figures_are_sound(miniature: tuple[str, Told]) -> None:
     """Nobody beats the ideal; empty tasks ask fal nothing; ten times as many are so many."""
     _, told = miniature
@@ -102,6 +104,7 @@ def test_the_figures_are_sound(miniature: tuple[str, Told]) -> None:
     assert told["single"]["figures"][OURS]["seen_worst_s"] > 0
 
 
+@pytest.mark.campaign
 def test_peers_fly_in_turn(miniature: tuple[str, Told]) -> None:
     """Next to ours, the bare loops and fal's own client; a floor costs four requests each."""
     figures = miniature[1]["plain-1000"]["figures"]

@@ -15,13 +15,13 @@ from workers import wait_until
 
 from prefect_hailuo.emulator import FalEmulator, delay
 
-MANY = 60
+MANY = 24
 
 
 @pytest.fixture
 def busy() -> Iterator[FalEmulator]:
-    """Makes twenty at once, half a second each, and is slow to answer."""
-    with FalEmulator(speed=100, durations=50, concurrency=20, clip=smallest_video()) as started:
+    """Makes eight at once, half a second each, and is slow to answer."""
+    with FalEmulator(speed=100, durations=50, concurrency=8, clip=smallest_video()) as started:
         started.faults.add(delay("submit", 0.05, count=None))
         yield started
 
@@ -56,11 +56,11 @@ def test_two_processes_share_what_both_want(
 ) -> None:
     """Batches that overlap, at the same time: the ledger keeps shards from buying twice."""
     with (
-        carrying(busy.url, each_ledger, tmp_path, 0, 40) as one,
-        carrying(busy.url, each_ledger, tmp_path, 20, MANY) as other,
+        carrying(busy.url, each_ledger, tmp_path, 0, 16) as one,
+        carrying(busy.url, each_ledger, tmp_path, 8, MANY) as other,
     ):
-        assert loads(one.communicate(timeout=100)[0]) == paths(tmp_path, 0, 40)
-        assert loads(other.communicate(timeout=100)[0]) == paths(tmp_path, 20, MANY)
+        assert loads(one.communicate(timeout=100)[0]) == paths(tmp_path, 0, 16)
+        assert loads(other.communicate(timeout=100)[0]) == paths(tmp_path, 8, MANY)
     assert (busy.charged, len(busy.submissions)) == (MANY, MANY)
 
 

@@ -1,13 +1,10 @@
 """An owner that is frozen past its lease, and thawed when others have taken over.
 
-    HAILUO_CAMPAIGN=full pytest tests/engine/test_crash_frozen.py
-
-also lets the lease end by itself, which takes a minute.
+The campaign also lets the lease end by itself, which takes a minute.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +19,8 @@ from prefect_hailuo.ledger.claims import LEASE_SECONDS
 
 SENDING = ("sending",)
 
-in_full = pytest.mark.skipif(os.environ.get("HAILUO_CAMPAIGN") != "full", reason="takes a minute")
+on_postgresql = pytest.mark.parametrize("each_ledger", ["postgresql"], indirect=True)
+"""Only a server's word can be withheld; SQLite is in the process itself."""
 
 
 def test_an_owner_frozen_in_its_post_and_its_successor_share_one_video(scene: Scene) -> None:
@@ -80,17 +78,9 @@ def before_the_first_byte(scene: Scene) -> Iterator[tuple[Worker, Withholding]]:
         yield worker, database
 
 
-@pytest.fixture
-def on_postgresql(scene: Scene) -> Scene:
-    """Only a server's word can be withheld; to a file, there is no way between."""
-    if scene.ledger_url.startswith("sqlite"):
-        pytest.skip("SQLite is in the process itself.")
-    return scene
-
-
-def test_killed_before_the_first_byte_it_is_parked(on_postgresql: Scene) -> None:
+@on_postgresql
+def test_killed_before_the_first_byte_it_is_parked(scene: Scene) -> None:
     """Nothing was bought, and nobody can know it: the one crash that needs somebody's consent."""
-    scene = on_postgresql
     with before_the_first_byte(scene) as (worker, _):
         worker.kill()
     assert [scene.rerun().error, scene.rerun().error] == ["ParkedError", "ParkedError"]
@@ -99,9 +89,9 @@ def test_killed_before_the_first_byte_it_is_parked(on_postgresql: Scene) -> None
     assert (scene.gate.count("POST"), scene.emulator.charged) == (1, 1)
 
 
-def test_frozen_before_the_first_byte_it_sends_when_it_wakes(on_postgresql: Scene) -> None:
+@on_postgresql
+def test_frozen_before_the_first_byte_it_sends_when_it_wakes(scene: Scene) -> None:
     """Until then it is parked, so that its request stays the only one."""
-    scene = on_postgresql
     with before_the_first_byte(scene) as (owner, database):
         owner.freeze()
         assert scene.rerun().error == "ParkedError"
@@ -112,11 +102,11 @@ def test_frozen_before_the_first_byte_it_sends_when_it_wakes(on_postgresql: Scen
     assert scene.evidence() == Evidence(("stored",), 1, 1, 1, 1)
 
 
+@on_postgresql
 def test_an_owner_that_loses_the_ledger_before_the_first_byte_has_sent_nothing(
-    on_postgresql: Scene,
+    scene: Scene,
 ) -> None:
     """The mark `sending` is there, and it never heard so: it takes the mark back."""
-    scene = on_postgresql
     with withholding(scene.ledger_url, b"sending", cutting=True) as database:
         behind = address_of(database.url).url.get_secret_value()
         owner = scene.workers.start(ledger_url=behind)
@@ -126,10 +116,10 @@ def test_an_owner_that_loses_the_ledger_before_the_first_byte_has_sent_nothing(
     assert (scene.gate.count("POST"), scene.emulator.charged) == (1, 1)
 
 
-@in_full
-def test_frozen_for_longer_than_its_lease_it_sends_nothing(on_postgresql: Scene) -> None:
+@pytest.mark.campaign
+@on_postgresql
+def test_frozen_for_longer_than_its_lease_it_sends_nothing(scene: Scene) -> None:
     """By then the time for the POST is over, too: it knows that nothing was sent, and says so."""
-    scene = on_postgresql
     with before_the_first_byte(scene) as (owner, database):
         owner.freeze()
         time.sleep(LEASE_SECONDS + 1)

@@ -1,13 +1,10 @@
 """A POST whose answer is lost, on the whole road: it is never sent again unasked.
 
-On PostgreSQL a sample runs; all of it by
-
-    HAILUO_CAMPAIGN=full pytest tests/engine/test_dropped_posts.py
+On PostgreSQL a sample runs, and the rest in the campaign.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,12 +31,15 @@ READ = {name: reply for name, reply in LOST.items() if reply.ending != "slam"}
 
 
 def on_both(replies: dict[str, Reply]) -> list[Any]:
-    """Each reply on SQLite; on PostgreSQL the sample, or all of them in the full campaign."""
-    chosen = replies if os.environ.get("HAILUO_CAMPAIGN") == "full" else SAMPLE
-    return [
-        *(pytest.param("ledger_url", each, id=f"sqlite-{name}") for name, each in replies.items()),
-        *(pytest.param("postgresql_url", replies[n], id=f"postgresql-{n}") for n in chosen),
-    ]
+    """Each reply on SQLite; on PostgreSQL the sample, and the others in the campaign."""
+    params = []
+    for name, each in replies.items():
+        marks = () if name in SAMPLE else pytest.mark.campaign
+        params += [
+            pytest.param("ledger_url", each, id=f"sqlite-{name}"),
+            pytest.param("postgresql_url", each, id=f"postgresql-{name}", marks=marks),
+        ]
+    return params
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from prefect_hailuo import Video
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import process_loop
 
-PROCESSES = 50
+PROCESSES = (8, pytest.param(50, marks=pytest.mark.campaign))
 CALLERS = 20
 
 PRICE_USD = "0.48"
@@ -58,12 +58,13 @@ def race(
     workers.dismiss()
 
 
-def test_fifty_processes_and_one_key_are_one_charge(
-    race: Callable[..., list[Outcome]], fal: FalEmulator, each_ledger: str
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_many_processes_and_one_key_are_one_charge(
+    processes: int, race: Callable[..., list[Outcome]], fal: FalEmulator, each_ledger: str
 ) -> None:
-    """One POST, one attempt, and fifty videos."""
-    outcomes = race(*[{}] * PROCESSES)
-    assert [one.error for one in outcomes] == [None] * PROCESSES
+    """One POST, one attempt, and a video for each."""
+    outcomes = race(*[{}] * processes)
+    assert [one.error for one in outcomes] == [None] * processes
     assert all(is_whole(one.video, smallest_video()) for one in outcomes)
     assert (fal.requests["submit"], fal.charged) == (1, 1)
     assert run_sql(each_ledger, "SELECT number, fate FROM hailuo_attempt") == [
@@ -71,12 +72,13 @@ def test_fifty_processes_and_one_key_are_one_charge(
     ]
 
 
-def test_fifty_processes_and_a_budget_for_one_are_one_charge(
-    race: Callable[..., list[Outcome]], fal: FalEmulator
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_many_processes_and_a_budget_for_one_are_one_charge(
+    processes: int, race: Callable[..., list[Outcome]], fal: FalEmulator
 ) -> None:
-    """Fifty different videos, and money for one of them."""
-    outcomes = race(*({"take": take, "total_usd": PRICE_USD} for take in range(PROCESSES)))
-    assert Counter(one.error for one in outcomes) == {None: 1, "BudgetError": PROCESSES - 1}
+    """As many different videos, and money for one of them."""
+    outcomes = race(*({"take": take, "total_usd": PRICE_USD} for take in range(processes)))
+    assert Counter(one.error for one in outcomes) == {None: 1, "BudgetError": processes - 1}
     assert (fal.requests["submit"], fal.charged) == (1, 1)
 
 

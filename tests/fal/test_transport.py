@@ -173,6 +173,7 @@ def test_a_purchase_waits_for_its_turn_before_its_claim(tmp_path: Path) -> None:
         assert emulator.requests["submit"] == 1
 
 
+@pytest.mark.campaign
 def test_the_comparison_of_transports_measures_all() -> None:
     """In miniature: each contender's cost of each kind of read, and what follows from it."""
     command = [sys.executable, "-m", "benchmarks.transports", "--scale", "0.06", "--repeats", "1"]

@@ -77,7 +77,7 @@ def without_length(body: bytes) -> Reply:
 
 def chunked(body: bytes, end: bytes = b"0\r\n\r\n") -> Reply:
     """An answer in one chunk."""
-    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     return Reply(head + b"%x\r\n%s\r\n" % (len(body), body) + end)
 
 
@@ -91,7 +91,9 @@ PASSING = {
     "no length, cut between boxes": Failure(without_length(VIDEO[:124]), "no 'moov' box"),
     "an error page": Failure(answer(200, HTML), "not an MP4: it begins with b'<html>"),
     "nothing": Failure(answer(200, b""), "is empty"),
-    "no content": Failure(Reply(b"HTTP/1.1 204 No Content\r\n\r\n"), "is empty"),
+    "no content": Failure(
+        Reply(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"), "is empty"
+    ),
     "said to be gzip": Failure(answer(200, VIDEO, {"Content-Encoding": "gzip"}), "broke off"),
     "429": Failure(answer(429, {}), "HTTP 429"),
     "500": Failure(answer(500, {}), "HTTP 500"),

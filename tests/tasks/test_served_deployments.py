@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from deployments import HERE, Served, running, until
+from deployments import Served, running, until
 from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
@@ -226,7 +226,7 @@ def work_pool(served: Served) -> Iterator[str]:
             like.flow_id,
             name,
             work_pool_name=name,
-            path=str(HERE),
+            path=str(Path(__file__).parent),
             entrypoint="served_flows.py:submitted",
         )
         yield name

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployments import A_GENERATION, HERE, until
+from deployments import A_GENERATION, until
 from file_server import smallest_video
 from prefect.settings import PREFECT_API_URL
 from psutil import NoSuchProcess  # type: ignore[import-untyped]
@@ -43,7 +43,10 @@ class Run:
     log: str
 
 
-@pytest.fixture(scope="module", params=["dask", "ray"])
+RUNNERS = [pytest.param(each, marks=pytest.mark.campaign) for each in ("dask", "ray")]
+
+
+@pytest.fixture(scope="module", params=RUNNERS)
 def run(
     request: pytest.FixtureRequest, prefect_server: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Run]:
@@ -69,17 +72,17 @@ def run(
 
 def start(runner: str, url: str, folder: Path, log: Any) -> subprocess.Popen[str]:
     """The flow, in a process of its own."""
-    script = str(HERE / "runner_flows.py")
+    script = Path(__file__).with_name("runner_flows.py")
     environment = {
         **os.environ,
         "PREFECT_API_URL": PREFECT_API_URL.value() or "",
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
-        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ["PYTHONPATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(script.parent), os.environ["PYTHONPATH"]]),
         "PYTHONUNBUFFERED": "1",
     }
     return subprocess.Popen(
-        [sys.executable, script, runner, url, KEY, str(folder)],
+        [sys.executable, str(script), runner, url, KEY, str(folder)],
         env=environment,
         stdout=log,
         stderr=subprocess.STDOUT,

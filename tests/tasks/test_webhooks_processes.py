@@ -15,7 +15,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 from databases import run_sql
-from deployments import HERE, running, until
+from deployments import running, until
 from file_server import smallest_video
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
@@ -28,6 +28,8 @@ from roads import order_of
 from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.runs.steps import acquiring
+
+ROOT = Path(__file__).parents[2]
 
 COMMAND = str(Path(sys.executable).parent / "prefect-hailuo")
 
@@ -97,13 +99,13 @@ def test_a_suspended_run_has_no_process_and_is_resumed_by_the_call(
     port = free_port()
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ["PYTHONPATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]]),
         "PREFECT_API_URL": PREFECT_API_URL.value() or "",
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
         WEBHOOK_URL: f"http://127.0.0.1:{port}/",
     }
-    serving = [sys.executable, str(HERE / "patient_flows.py")]
+    serving = [sys.executable, str(Path(__file__).with_name("patient_flows.py"))]
     with (
         get_client(sync_client=True, httpx_settings={"timeout": 60}) as client,
         receiver(port, tmp_path, PREFECT_API_URL=environment["PREFECT_API_URL"]),

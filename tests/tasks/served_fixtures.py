@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from deployments import HERE, Served, running, until
+from deployments import Served, running, until
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
@@ -34,7 +35,7 @@ def served(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> It
             "PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
             "PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL": emulator.url,
         }
-        command = [sys.executable, str(HERE / "served_flows.py")]
+        command = [sys.executable, str(Path(__file__).with_name("served_flows.py"))]
         with running(command, environment, folder / "served.log"):
             found = Served(client, emulator, clock, folder, environment)
             until("the last deployment is there", lambda: _is_deployed(client, "called/healed"))
