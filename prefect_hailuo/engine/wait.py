@@ -83,7 +83,7 @@ async def wait(session: Session, ticket: Ticket, timeout_seconds: float) -> Comp
             try:
                 if ticket.webhook_url:
                     return await _listen(session, ticket, deadline, news.see)
-                await _learn(session, ticket.endpoint)
+                await _learn(session, ticket)
                 return await follow(
                     session.client, ticket, deadline, news.see, supervisor, logs=session.watched
                 )
@@ -148,14 +148,14 @@ def untold_seconds(age: float) -> float:
     return min(LONGEST_UNHEARD_SECONDS, max(UNTOLD_SECONDS, age * PART_OF_AGE))
 
 
-async def _learn(session: Session, endpoint: str) -> None:
+async def _learn(session: Session, ticket: Ticket) -> None:
     """The first who waits for an endpoint looks up how long it took; others do not wait."""
     supervisor, access, clock = session.connections.supervisor, session.access, session.clock
-    if not supervisor.is_news(access, endpoint, clock) or access.realm != "fal":
+    if not supervisor.is_news(access, ticket, clock) or access.realm != "fal":
         return  # an emulator's time may go faster
     with suppress(LedgerError):
-        observed = await session.ledger.records.durations(endpoint)
-        supervisor.learn(access, endpoint, clock, observed)
+        observed = await session.ledger.records.durations(ticket.endpoint)
+        supervisor.learn(access, ticket, clock, observed)
 
 
 async def _listen(

@@ -33,7 +33,7 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import Completed, InProgress, InQueue, Status
 from prefect_hailuo.fal.retry import deadline_error
-from prefect_hailuo.models.catalogue import find_input_class
+from prefect_hailuo.models.catalogue import expected_seconds_of
 from prefect_hailuo.ticket import Ticket
 
 CROWD = 64
@@ -41,6 +41,9 @@ CROWD = 64
 
 CROWDED_SECONDS = 60.0
 """For how long a process remembers that many waited at once."""
+
+UNKNOWN_SECONDS = 120.0
+"""How long a request is taken to run where nobody said anything of its endpoint."""
 
 FEW = 8
 """How many observed durations are worth more than the catalogue's word."""
@@ -384,7 +387,7 @@ class Waiting:
     """One request that is waited for: what is known of it, and what to do next.
 
     Nothing is asked about it for at most 30 seconds or, if that is longer, a tenth of the time that
-    it ran; while it is far from its turn, an eighth of the time that it is expected to take in all.
+    it ran; while it is far from its turn, a sixth of the time that it is expected to take in all.
 
     Args:
         queue: Its queue.
@@ -606,16 +609,18 @@ class Supervisor:
         """Nobody is there any more: whoever comes next is not one of many."""
         self._crowded_at = -inf
 
-    def is_news(self, access: Access, endpoint: str, clock: Clock) -> bool:
-        """Whether requests of an endpoint are waited for, and asked about here, for the first time:
+    def is_news(self, access: Access, ticket: Ticket, clock: Clock) -> bool:
+        """Whether requests of this endpoint are waited for, and asked about here, for the first time:
         then somebody may `learn` how long they take."""
-        known = _name(access, endpoint, clock) in self._queues
-        self._queue(access, endpoint, clock)
+        known = _name(access, ticket.endpoint, clock) in self._queues
+        self._queue(access, ticket, clock)
         return not known
 
-    def learn(self, access: Access, endpoint: str, clock: Clock, observed: Sequence[float]) -> None:
-        """Take over how long earlier requests of an endpoint took, in seconds, the latest last."""
-        durations = self._queue(access, endpoint, clock).durations
+    def learn(
+        self, access: Access, ticket: Ticket, clock: Clock, observed: Sequence[float]
+    ) -> None:
+        """Take over how long earlier requests of this endpoint took, in seconds, the latest last."""
+        durations = self._queue(access, ticket, clock).durations
         for seconds in observed:
             durations.add(seconds)
 
@@ -629,7 +634,7 @@ class Supervisor:
             clock: What its waiting is measured with.
             age: Seconds since it was submitted.
         """
-        queue = self._queue(access, ticket.endpoint, clock)
+        queue = self._queue(access, ticket, clock)
         fresh = age <= FRESH_POSITION_SECONDS and ticket.submitted_at is not None
         said = InQueue(queue_position=ticket.queue_position) if fresh else None
         with self.company():
@@ -655,10 +660,10 @@ class Supervisor:
             if self.seats > CROWD:
                 self._crowded_at = time.monotonic()
 
-    def _queue(self, access: Access, endpoint: str, clock: Clock) -> Queue:
-        name = _name(access, endpoint, clock)
+    def _queue(self, access: Access, ticket: Ticket, clock: Clock) -> Queue:
+        name = _name(access, ticket.endpoint, clock)
         if name not in self._queues:
-            expected = find_input_class(endpoint).endpoint.expected_seconds
+            expected = expected_seconds_of(ticket) or UNKNOWN_SECONDS
             self._queues[name] = Queue(Durations(expected))
         return self._queues[name]
 

@@ -133,7 +133,7 @@ def test_few_descriptors_are_enough(tmp_path: Path, ledger_url: str) -> None:
     assert "Too many open files" not in child.stderr
 
 
-async def test_a_lane_is_kept_no_longer_than_its_clock() -> None:
+async def test_a_queue_is_kept_no_longer_than_its_clock() -> None:
     """What was learned stays for the machine's clock alone; no other one is held on to."""
     supervisor = Supervisor(streams=1)
     ticket = Ticket(endpoint=ENDPOINT, request_id="r1")
@@ -141,7 +141,7 @@ async def test_a_lane_is_kept_no_longer_than_its_clock() -> None:
         access = emulator.credentials().access()
     clock = Hundredfold()
     with supervisor.seat(access, ticket, clock, 0.0):
-        assert not supervisor.is_news(access, ENDPOINT, clock)
+        assert not supervisor.is_news(access, ticket, clock)
     gone = weakref.ref(clock)
     del clock
     gc.collect()
