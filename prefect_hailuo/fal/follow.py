@@ -610,8 +610,10 @@ class Supervisor:
         self._crowded_at = -inf
 
     def is_news(self, access: Access, ticket: Ticket, clock: Clock) -> bool:
-        """Whether requests of this endpoint are waited for, and asked about here, for the first time:
-        then somebody may `learn` how long they take."""
+        """Whether this endpoint's requests are waited for, and asked about here, for the first time.
+
+        Then somebody may `learn` how long they take.
+        """
         known = _name(access, ticket.endpoint, clock) in self._queues
         self._queue(access, ticket, clock)
         return not known
