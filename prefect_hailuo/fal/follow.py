@@ -69,8 +69,9 @@ FEW_GAP_SECONDS = 10.0
 CROWD_GAP_SECONDS = 25.0
 """And at most, if many wait, for a request that did not take long yet."""
 
-PART_OF_RUN = 0.1
-"""And at most, for one that has run for long: this part of the time that it ran."""
+PART_OF_RUN = 0.09
+"""And at most, for one that has run for long: this part of the time that it ran, so that its end is
+seen late by less than a tenth of it."""
 
 PART_OF_WAIT = 1 / 6
 """And at most, for one far back in the queue: this part of the time that it is expected to take in
