@@ -611,7 +611,7 @@ class Supervisor:
         self._crowded_at = -inf
 
     def is_news(self, access: Access, ticket: Ticket, clock: Clock) -> bool:
-        """Whether this endpoint's requests are waited for, and asked about here, for the first time.
+        """Whether this endpoint's requests are waited for here for the first time.
 
         Then somebody may `learn` how long they take.
         """
@@ -622,7 +622,7 @@ class Supervisor:
     def learn(
         self, access: Access, ticket: Ticket, clock: Clock, observed: Sequence[float]
     ) -> None:
-        """Take over how long earlier requests of this endpoint took, in seconds, the latest last."""
+        """Take over how long earlier requests of it took, in seconds, the latest last."""
         durations = self._queue(access, ticket, clock).durations
         for seconds in observed:
             durations.add(seconds)
