@@ -1,13 +1,16 @@
 """One video's road through the code: which functions it passes, in which files, in which order.
 
-    python -m benchmarks.road          # the counts
-    python -m benchmarks.road --list   # every function, as `docs/architecture.md` lists them
+    python -m benchmarks.road          # what a real video passes, counted
+    python -m benchmarks.road --list   # every function of that, file by file
+    python -m benchmarks.road --every  # those too that lead no further, a line each
+    python -m benchmarks.road --walk   # the walk that `docs/architecture.md` lists, counted
 
 An emulator runs in a process of its own. A first video opens what a process opens once (the loop,
 connections, the ledger); the second is followed, by Python's own profiling hook, in every thread.
-Each function of the package counts once, where it is first entered. What is counted:
+Each function of the package counts once, where it is first entered, if it leads on to another. What
+is counted:
 
-- hops: functions that the video passes;
+- hops: functions;
 - files: the files that they are in;
 - forwards: functions that only hand on what they were given, to one other function;
 - returns: steps from one file into another that was left before.
@@ -18,13 +21,14 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType
@@ -44,6 +48,7 @@ class Hop:
     file: str
     name: str
     line: int
+    leads_on: bool = False
 
 
 class Trace:
@@ -51,6 +56,7 @@ class Trace:
 
     def __init__(self) -> None:
         self.hops: dict[CodeType, Hop] = {}
+        self.leading: set[CodeType] = set()
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
         """Python's profiling hook."""
@@ -60,6 +66,11 @@ class Trace:
             if "<" in name.rpartition(".")[2] or _is_loading(frame):
                 return
             self.hops[code] = Hop(file, name.replace(".<locals>", ""), code.co_firstlineno)
+            caller = frame.f_back
+            while caller is not None and not _file_of(caller.f_code):
+                caller = caller.f_back
+            if caller is not None:
+                self.leading.add(caller.f_code)
 
 
 def _file_of(code: CodeType) -> str | None:
@@ -98,13 +109,15 @@ def emulator() -> Iterator[str]:
             process.kill()
 
 
-def follow_one(url: str, folder: str) -> list[Hop]:
-    """The functions that a second video passes, in the order of first entry.
+def follow_one() -> list[Hop]:
+    """The functions that a second video passes, in the order of first entry."""
+    with emulator() as url, tempfile.TemporaryDirectory() as folder:
+        os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
+        os.environ["PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL"] = f"sqlite:///{folder}/ledger.db"
+        return _followed(url, f"{folder}/videos")
 
-    Args:
-        url: An emulator's.
-        folder: Where the videos go.
-    """
+
+def _followed(url: str, folder: str) -> list[Hop]:
     trace = Trace()
     threading.setprofile(trace)  # for threads that are started from now on
 
@@ -126,7 +139,38 @@ def follow_one(url: str, folder: str) -> list[Hop]:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-    return list(trace.hops.values())
+    return [replace(hop, leads_on=code in trace.leading) for code, hop in trace.hops.items()]
+
+
+def walk() -> list[Hop]:
+    """The functions that the documentation lists."""
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    found = re.findall(r"^  ([a-z_]+(?:/[a-z_0-9]+)*\.py) +(\S+)$", text, re.MULTILINE)
+    return [Hop(file, name, _line_of(file, name)) for file, name in found]
+
+
+def _line_of(file: str, name: str) -> int:
+    """Where a function begins.
+
+    Raises:
+        LookupError: There is none of that name.
+    """
+    inside: ast.AST = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+    for part in name.split("."):
+        named = [each for each in ast.walk(inside) if getattr(each, "name", None) == part]
+        if not named:
+            raise LookupError(f"{file} has no {name}.")
+        inside = named[0]
+    decorators: list[ast.expr] = getattr(inside, "decorator_list", [])
+    lines = [getattr(inside, "lineno", 0), *(each.lineno for each in decorators)]
+    return min(int(line) for line in lines)
+
+
+def counted(hops: list[Hop]) -> str:
+    """Hops, files, forwards and returns, in words."""
+    forwards = sum(is_forward(hop) for hop in hops)
+    files = len({hop.file for hop in hops})
+    return f"{len(hops)} hops, {files} files, {forwards} forwards, {count_returns(hops)} returns"
 
 
 def is_forward(hop: Hop) -> bool:
@@ -179,23 +223,28 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--list", action="store_true", help="print every function")
+    parser.add_argument(
+        "--every", action="store_true", help="print the leaves, too"
+    )
+    parser.add_argument("--walk", action="store_true", help="count the documentation's walk")
     options = parser.parse_args()
-    with emulator() as url, tempfile.TemporaryDirectory() as folder:
-        os.environ["PREFECT_INTEGRATIONS_HAILUO_LEDGER_URL"] = f"sqlite:///{folder}/ledger.db"
-        hops = follow_one(url, f"{folder}/videos")
-    forwards = [hop for hop in hops if is_forward(hop)]
+    if options.walk:
+        say(counted(walk()))
+        return
+    every = follow_one()
+    if options.every:
+        for hop in every:
+            say(f"{hop.file} {hop.name}")
+    hops = [hop for hop in every if hop.leads_on]
     if options.list:
         file = ""
         for hop in hops:
             if hop.file != file:
                 file = hop.file
                 say(f"\n{file}")
-            say(f"    {hop.name}{'  (hands on)' if hop in forwards else ''}")
+            say(f"    {hop.name}{'  (hands on)' if is_forward(hop) else ''}")
         say("")
-    say(
-        f"{len(hops)} hops, {len({hop.file for hop in hops})} files, {len(forwards)} forwards, "
-        f"{count_returns(hops)} returns"
-    )
+    say(counted(hops))
 
 
 if __name__ == "__main__":

@@ -487,7 +487,6 @@ __all__ = [
     "ConfigurationError",
     "ContentPolicyError",
     "DownloadError",
-    "E",
     "FalError",
     "FalFaultError",
     "GenerationTimeoutError",
@@ -518,5 +517,4 @@ __all__ = [
     "UnknownEndpointError",
     "UnreachableError",
     "VideoExpiredError",
-    "about",
 ]

@@ -252,6 +252,8 @@ def name_and_key(ticket: Ticket) -> tuple[str, str | None]:
         digest = hashlib.sha256(ticket.request_id.encode()).hexdigest()
         stem = file_stem(f"{model_name(ticket.endpoint)} {ticket.request_id}", digest)
         return f"{stem}.mp4", None
-    request = request_of(ticket.endpoint, ticket.input)
-    key = ticket.key or generation_key(request, realm=ticket.realm, take=ticket.take)
-    return video_name(request.prompt, key), key
+    key = ticket.key
+    if key is None:  # of an earlier release
+        request = request_of(ticket.endpoint, ticket.input)
+        key = generation_key(request, realm=ticket.realm, take=ticket.take)
+    return video_name(str(ticket.input.get("prompt", "")), key), key
