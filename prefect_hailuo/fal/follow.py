@@ -81,6 +81,9 @@ LONGEST_UNHEARD_SECONDS = 2700.0
 """How long nothing is asked about a request, wherever it stands: fal keeps results for an hour. A
 request that was waited for longer than that is left alone until that time has doubled."""
 
+SPREAD = 0.618034
+"""Multiples of it lie evenly between whole numbers, however many there are."""
+
 MOST_RUNNING = 40
 """How many requests of one account fal runs at once, at most; by its documentation as gathered
 2026-08. A queue that was not watched for long enough is taken to move as if so many ran."""
@@ -451,12 +454,12 @@ class Waiting:
         asks_in = 0.0
         if self._state != "unseen":
             asks_in = max(0.0, self._heard + self._gap() - now)
-        if not stream_free:
-            return _plan(asks_in, "ask")
         listens_in = max(0.0, self._rest_until - now, queue.deaf_until - now)
         if queue.crowded and turn > queue.lead:
             queue.line_up(self)
             listens_in = max(listens_in, turn - queue.lead)
+        if not stream_free:
+            return _plan(asks_in, "ask")
         is_better = listens_in <= max(asks_in, LONGEST_REST_SECONDS)
         return _plan(listens_in, "listen") if is_better else _plan(asks_in, "ask")
 
@@ -524,8 +527,10 @@ class Waiting:
         elif self._state == "running":
             longest = max(CROWD_GAP_SECONDS, ran * PART_OF_RUN)
         else:
-            whole = (waited + turn + queue.durations.usual) * PART_OF_WAIT
-            longest = max(CROWD_GAP_SECONDS, min(whole, max(LONGEST_UNHEARD_SECONDS, waited)))
+            part = (waited + turn + queue.durations.usual) * PART_OF_WAIT
+            # Each a little else, so that not all of a crowd are asked about at once.
+            most = max(LONGEST_UNHEARD_SECONDS, waited) * (1 + SPREAD * self.serial % 1) / 2
+            longest = min(turn + CROWD_GAP_SECONDS, max(CROWD_GAP_SECONDS, min(part, most)))
         ends = turn + queue.durations.left(ran, FIRST_ENDS)
         if self is queue.first:  # if nobody is nearer its turn, only this one can tell
             ends = min(ends, max(turn / 2, queue.lead))
