@@ -223,9 +223,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--list", action="store_true", help="print every function")
-    parser.add_argument(
-        "--every", action="store_true", help="print the leaves, too"
-    )
+    parser.add_argument("--every", action="store_true", help="print the leaves, too")
     parser.add_argument("--walk", action="store_true", help="count the documentation's walk")
     options = parser.parse_args()
     if options.walk:

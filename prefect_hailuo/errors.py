@@ -502,6 +502,7 @@ __all__ = [
     "NotApprovedError",
     "NotReadyError",
     "OtherAccountError",
+    "Outcome",
     "ParkedError",
     "Problem",
     "RateLimitedError",

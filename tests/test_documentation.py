@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import yaml  # type: ignore[import-untyped]
 
 import prefect_hailuo
 from flows.batch import main as batch
+from prefect_hailuo import emulator as emulator_module
+from prefect_hailuo import errors, flows
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.runs.options import MEANINGS
@@ -24,7 +27,9 @@ ROOT = Path(__file__).parent.parent
 
 LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?([^\s\">]+)|<link\b[^>]*>")
 
-ANCHOR = re.compile(r'id="(prefect_hailuo\.\w+)"')
+ANCHOR = re.compile(r'id="(prefect_hailuo\.[\w.]+)"')
+
+MODULES = {errors.__name__, emulator_module.__name__}
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +54,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield made
 
 
-def test_every_public_name_is_in_the_reference(site: Path) -> None:
-    """Once, under its own name, with its docstring."""
+def test_the_reference_lists_exactly_what_is_public(site: Path) -> None:
+    """Each public name once, under its own name, with its docstring; and nothing else."""
     pages = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
-    names = ANCHOR.findall(pages)
-    assert {f"prefect_hailuo.{name}" for name in prefect_hailuo.__all__} <= set(names)
-    assert len(names) == len(set(names))
+    found = Counter(ANCHOR.findall(pages))
+    public = {f"prefect_hailuo.{name}" for name in prefect_hailuo.__all__}
+    for module in (errors, emulator_module):
+        public |= {module.__name__, *(f"{module.__name__}.{name}" for name in module.__all__)}
+    public |= {f"{flows.__name__}.{name}.{name}" for name in flows.__all__}
+    assert {name for name in found if _is_of_its_own(name, public)} == public
+    assert max(found.values()) == 1
     assert all(getattr(prefect_hailuo, name).__doc__ for name in prefect_hailuo.__all__)
+
+
+def _is_of_its_own(name: str, public: set[str]) -> bool:
+    """Whether it is no method or field of a public class."""
+    return name in public or name.rpartition(".")[0] not in public - MODULES
 
 
 def test_the_reference_explains_each_option(site: Path) -> None:
