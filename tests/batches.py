@@ -9,8 +9,8 @@ from prefect_hailuo import Hailuo02ProTextToVideo, VideoOutcomes
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.engine.outcome import BatchProgress
+from prefect_hailuo.runs.execution import batching
 from prefect_hailuo.runs.orders import Wanted, make_orders
-from prefect_hailuo.runs.steps import batching
 
 
 def shots(number: int, word: str = "Shot") -> list[Hailuo02ProTextToVideo]:

@@ -17,8 +17,8 @@ from prefect_hailuo.engine.loop import Connections, Emit, Job, ignore, process_l
 from prefect_hailuo.engine.order import Order
 from prefect_hailuo.engine.session import Session
 from prefect_hailuo.models.catalogue import VideoInput
+from prefect_hailuo.runs.execution import generating
 from prefect_hailuo.runs.orders import make_order
-from prefect_hailuo.runs.steps import generating
 from prefect_hailuo.runs.storage import Storage
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")

@@ -19,8 +19,8 @@ from prefect_hailuo import (
 )
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.models.catalogue import VideoInput, find_input_class
+from prefect_hailuo.runs.execution import batching
 from prefect_hailuo.runs.orders import make_orders
-from prefect_hailuo.runs.steps import batching
 
 
 def plain(flight: Flight, wanted: Wanted) -> int:

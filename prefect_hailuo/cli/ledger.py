@@ -33,8 +33,8 @@ from prefect_hailuo.cli.output import (
     when,
 )
 from prefect_hailuo.cli.show import as_document, fate_words, rerun_of, story_document
+from prefect_hailuo.engine.decision import Resolution
 from prefect_hailuo.engine.loop import Connections, Emit
-from prefect_hailuo.engine.resolution import Resolution
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient

@@ -1,4 +1,4 @@
-"""What a generation tells on its way."""
+"""The events of a generation, such as `Submitted` and `Stored`: what a run or a hook is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One order on its way, with all that the steps of the road share."""
+"""One order on its way: its purchase, its slot, its store and its consents."""
 
 from __future__ import annotations
 

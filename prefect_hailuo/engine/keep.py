@@ -1,4 +1,4 @@
-"""Keeping a video in the place where it is wanted: there already, copied, or downloaded.
+"""How a video gets to the place where it is wanted: it is there, it is copied, or downloaded.
 
 `keep` is for a result that fal has; `reuse` for a generation that the ledger calls stored. Neither
 buys anything. The ledger is told first, and then the run.

@@ -1,4 +1,4 @@
-"""What a caller wants, as a value; and what a person allowed to be bought.
+"""What a caller wants, as a value; and the purchases that an approval allows.
 
 An order may name images by a path or a URL, which say nothing of what they lead to. So an order has
 no key until its images were looked at (`settle`). What is sent is made last (`body_to_send`), for

@@ -1,4 +1,4 @@
-"""The road of one generation, from an order to a stored video.
+"""The steps of one generation in their order: find or buy, wait, collect, keep.
 
 `generate` is all of it: ask the ledger (and buy, where nothing else is left: `acquire`), wait and
 fetch (`collect`), keep (`keep`). The other functions here are its parts, for those who take the

@@ -1,4 +1,4 @@
-"""aiohttp's transport below httpx, for reads."""
+"""aiohttp's transport below httpx: for reads, never for the POST."""
 
 from __future__ import annotations
 

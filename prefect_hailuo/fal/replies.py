@@ -1,4 +1,4 @@
-"""fal's HTTP answers, read as messages, typed errors and times."""
+"""From an HTTP answer of fal's to a message, a typed error or a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue: every endpoint that has a type, and what is known of it.
+"""Every endpoint that has a type, and what is known of it; one without a type is a plain `Request`.
 
 To add an endpoint, declare its input class in `models/hailuo.py`, and write its task in
 `prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation follow

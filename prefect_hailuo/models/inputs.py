@@ -1,4 +1,4 @@
-"""What the inputs of all endpoints have in common, and the catalogue of them."""
+"""The base class of all inputs, and how an endpoint's class is found by its name."""
 
 from __future__ import annotations
 

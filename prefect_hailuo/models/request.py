@@ -1,4 +1,4 @@
-"""What is asked of an endpoint, as a value: all that is known of it before it is bought.
+"""A request: one call of any endpoint, with all that is known of it before it is bought.
 
 A typed input makes one (`VideoInput.request`). From the engine down, everything takes it, and
 nothing asks the catalogue any more what an endpoint's id means.

@@ -1,4 +1,4 @@
-"""From fal's result to a video in its place, with a record of its provenance beside it.
+"""Downloads, verifies and writes one video, with the record of its provenance beside it.
 
 A place knows by these records what it holds.
 """

@@ -36,9 +36,9 @@ from prefect_hailuo.engine.order import Order
 from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
 from prefect_hailuo.errors import ConfigurationError, RequestCancelledError
 from prefect_hailuo.runs.cards import BatchTeller, EnoughError, Handover, OnOutcome
+from prefect_hailuo.runs.execution import Step, aperform, batching, perform
 from prefect_hailuo.runs.options import PurchaseOptions, show_options
 from prefect_hailuo.runs.orders import Wanted, make_orders, repeat_if_free
-from prefect_hailuo.runs.steps import Step, aperform, batching, perform
 
 OnFailed = Literal["return", "raise"]
 

@@ -13,9 +13,9 @@ from typing_extensions import ParamSpec, Unpack
 
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.video import Video
+from prefect_hailuo.runs.execution import aperform, generating, perform
 from prefect_hailuo.runs.options import PurchaseOptions, show_options
 from prefect_hailuo.runs.orders import GenerationCachePolicy, make_order, repeat_if_free
-from prefect_hailuo.runs.steps import aperform, generating, perform
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -16,8 +16,7 @@ from prefect_hailuo.fal.messages import Cancellation, Completed
 from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo, VideoInput, find_input_class
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.blocks import LOGO_URL, Credentials, FalCredentials, resolve_credentials
-from prefect_hailuo.runs.orders import make_order, timeout_or_default
-from prefect_hailuo.runs.steps import (
+from prefect_hailuo.runs.execution import (
     aperform,
     cancelling,
     fetching,
@@ -26,6 +25,7 @@ from prefect_hailuo.runs.steps import (
     triggering,
     waiting,
 )
+from prefect_hailuo.runs.orders import make_order, timeout_or_default
 from prefect_hailuo.runs.storage import Storage, resolve_storage
 from prefect_hailuo.ticket import Ticket
 

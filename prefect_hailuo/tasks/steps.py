@@ -18,6 +18,7 @@ from prefect_hailuo.fal.messages import Completed, Output
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
+from prefect_hailuo.runs.execution import acquiring, aperform, fetching, perform, storing, waiting
 from prefect_hailuo.runs.options import SubmitOptions, show_options
 from prefect_hailuo.runs.orders import (
     make_order,
@@ -25,7 +26,6 @@ from prefect_hailuo.runs.orders import (
     repeat_if_useful,
     timeout_or_default,
 )
-from prefect_hailuo.runs.steps import acquiring, aperform, fetching, perform, storing, waiting
 from prefect_hailuo.runs.storage import Storage, resolve_storage
 from prefect_hailuo.ticket import Ticket
 

@@ -30,7 +30,7 @@ from prefect_hailuo.cli.doctor import examine
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting, refuse
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import ConfigurationError, ParkedError
-from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.runs.execution import acquiring
 
 SECRET = "5ec3e7-1d5a:7h15-15-7h3-53cr37-p4r7"
 

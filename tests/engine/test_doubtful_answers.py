@@ -14,7 +14,7 @@ from prefect_hailuo.engine.road import fetch
 from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import Billed, FalError, FalFaultError
 from prefect_hailuo.ledger.attempt import Attempt, Fate
-from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.runs.execution import acquiring
 
 TYPED = {"X-Fal-Error-Type": "runner_server_error"}
 

@@ -39,7 +39,7 @@ from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger import database
 from prefect_hailuo.ledger.attempt import Attempt, Run
-from prefect_hailuo.runs.steps import acquiring, generating, perform
+from prefect_hailuo.runs.execution import acquiring, generating, perform
 from prefect_hailuo.storage.names import name_apart
 from prefect_hailuo.tasks.sweep import _sweeping, cancel_generations, sweep
 

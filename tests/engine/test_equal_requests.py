@@ -15,7 +15,7 @@ from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.order import Order
 from prefect_hailuo.errors import ParkedError
 from prefect_hailuo.ledger.attempt import Attempt, Buy
-from prefect_hailuo.runs.steps import generating
+from prefect_hailuo.runs.execution import generating
 
 
 def give_away(order: Order, request_id: str) -> Attempt | None:

@@ -31,7 +31,7 @@ from prefect_hailuo.errors import (
     RequestCancelledError,
 )
 from prefect_hailuo.fal.messages import Completed, InQueue
-from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.runs.execution import acquiring
 
 
 @pytest.mark.parametrize(

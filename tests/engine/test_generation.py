@@ -19,7 +19,7 @@ from prefect_hailuo.engine.events import Logged, Progress, Stored, Submitted
 from prefect_hailuo.engine.loop import POSTS_AT_ONCE, Connections, Emit, Job, process_loop
 from prefect_hailuo.engine.wait import PROGRESS_SECONDS
 from prefect_hailuo.fal.messages import Completed
-from prefect_hailuo.runs.steps import fetching, generating, storing
+from prefect_hailuo.runs.execution import fetching, generating, storing
 from prefect_hailuo.storage.place import Directory
 
 MEASURES = {"width", "height", "duration_seconds", "frames_per_second", "codec"}

@@ -10,7 +10,7 @@ from roads import FOX, OWL, Hundredfold, generate, order_of, timed
 from prefect_hailuo.emulator import FalEmulator, ManualClock, expire_result, fail_inside, refuse
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, FalFaultError, ParkedError, RequestCancelledError
-from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.runs.execution import acquiring
 
 GONE = {"status": "NOT_FOUND"}
 

@@ -18,14 +18,14 @@ from test_reconciling import Scene
 
 from prefect_hailuo import Hailuo23ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator, Fault, delay, drop_after_accepting, edit, refuse
+from prefect_hailuo.engine.decision import Resolution
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.order import Order
-from prefect_hailuo.engine.resolution import Resolution
 from prefect_hailuo.errors import GenerationTimeoutError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger.attempt import Attempt
-from prefect_hailuo.runs.steps import acquiring, perform
+from prefect_hailuo.runs.execution import acquiring, perform
 
 COMPOSED = Hailuo23ProTextToVideo(prompt="A caf\u00e9.")
 DECOMPOSED = Hailuo23ProTextToVideo(prompt="A cafe\u0301.")

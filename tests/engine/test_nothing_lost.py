@@ -27,7 +27,7 @@ from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.road import acquire
 from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError, StorageError
-from prefect_hailuo.runs.steps import fetching, generating, storing, waiting
+from prefect_hailuo.runs.execution import fetching, generating, storing, waiting
 from prefect_hailuo.storage.place import Directory
 
 FORGET_THE_RESULT = """

@@ -31,7 +31,7 @@ from prefect_hailuo.errors import Billed, BudgetError, ImageError
 from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.models.image import data_uri
 from prefect_hailuo.runs.estimate import estimate
-from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.runs.execution import acquiring
 from prefect_hailuo.storage.names import name_and_key
 
 

@@ -22,7 +22,7 @@ from prefect_hailuo.engine.order import body_to_send, settle
 from prefect_hailuo.ledger.attempt import Buy
 from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.runs.estimate import estimate
-from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.runs.execution import acquiring
 
 BUY = """
     import sys

@@ -20,8 +20,8 @@ from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import MissingKeyError, ParkedError
+from prefect_hailuo.runs.execution import acquiring
 from prefect_hailuo.runs.orders import make_order
-from prefect_hailuo.runs.steps import acquiring
 from prefect_hailuo.tasks.sweep import asweep, sweep
 
 

@@ -33,8 +33,8 @@ from prefect_hailuo.ledger.attempt import Fate, Limits, Run
 from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.ledger.tables import metadata
 from prefect_hailuo.ledger.upkeep.exchange import TABLES
+from prefect_hailuo.runs.execution import generating, perform
 from prefect_hailuo.runs.orders import make_order
-from prefect_hailuo.runs.steps import generating, perform
 
 SECRET = "0123456789abcdef-secret"
 

@@ -25,7 +25,7 @@ from prefect_hailuo.engine.order import Order
 from prefect_hailuo.errors import HailuoError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.ledger.upkeep.rebuild import Rebuilt
-from prefect_hailuo.runs.steps import acquiring, perform
+from prefect_hailuo.runs.execution import acquiring, perform
 
 LoseLedger = Callable[[], None]
 

@@ -23,8 +23,8 @@ from prefect_hailuo import (
 from prefect_hailuo.emulator import FalEmulator, expire_file
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, StorageError, VideoExpiredError
+from prefect_hailuo.runs.execution import generating
 from prefect_hailuo.runs.orders import make_order
-from prefect_hailuo.runs.steps import generating
 from prefect_hailuo.runs.storage import MARKER, Storage, StorageBlock
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")

@@ -31,8 +31,8 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.events import Reused
 from prefect_hailuo.engine.loop import Connections, Emit, ignore, process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
+from prefect_hailuo.runs.execution import generating
 from prefect_hailuo.runs.orders import make_order
-from prefect_hailuo.runs.steps import generating
 from prefect_hailuo.runs.storage import Storage, StorageBlock, resolve_storage
 from prefect_hailuo.storage.place import Directory
 

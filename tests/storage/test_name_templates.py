@@ -25,8 +25,8 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.fal.client import AsyncFalClient
+from prefect_hailuo.runs.execution import generating
 from prefect_hailuo.runs.orders import make_order
-from prefect_hailuo.runs.steps import generating
 from prefect_hailuo.runs.storage import Storage
 from prefect_hailuo.storage.names import (
     LONGEST,

@@ -18,8 +18,8 @@ from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
+from prefect_hailuo.runs.execution import generating
 from prefect_hailuo.runs.orders import make_order
-from prefect_hailuo.runs.steps import generating
 from prefect_hailuo.storage.place import Directory, temporary_name
 
 FOX = Hailuo02ProTextToVideo(prompt="A red fox crosses a snowy field.")

@@ -26,7 +26,7 @@ from prefect_hailuo.errors import Billed, ConfigurationError, ContentPolicyError
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.fal.webhooks import FAILED_SECONDS, JWKS_PATH, MOST_BYTES, Signed, WebhookKeys
 from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
-from prefect_hailuo.runs.steps import acquiring, batching, waiting
+from prefect_hailuo.runs.execution import acquiring, batching, waiting
 from prefect_hailuo.tasks.sweep import sweep
 from prefect_hailuo.ticket import Ticket
 

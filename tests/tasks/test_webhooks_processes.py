@@ -27,7 +27,7 @@ from roads import order_of
 
 from prefect_hailuo.emulator import FalEmulator, ManualClock
 from prefect_hailuo.engine.loop import process_loop
-from prefect_hailuo.runs.steps import acquiring
+from prefect_hailuo.runs.execution import acquiring
 
 ROOT = Path(__file__).parents[2]
 
