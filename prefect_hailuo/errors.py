@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as a tree.
+"""All exceptions of the package, as a tree.
 
     HailuoError
     ├── ConfigurationError           something must be set right here; nothing was sent

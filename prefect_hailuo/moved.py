@@ -1,4 +1,4 @@
-"""Where the modules of the first release are now: files that it wrote still name them.
+"""Where modules of the first release are now, so that what it pickled still loads.
 
 A persisted result of Prefect's names the module of each class in it, and so does a flow that a
 user wrote against an inner module. An old module is made when it is asked for, and reads each name

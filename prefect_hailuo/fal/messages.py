@@ -1,4 +1,4 @@
-"""Statuses, results and the other messages of fal's queue, as types: a new status word goes here.
+"""The statuses, results and other messages of fal's queue, as types: new status words go here.
 
 Every reply is parsed into one of these. fal adds fields now and then: unknown fields are ignored.
 Missing or wrong ones are errors.

@@ -1,4 +1,4 @@
-"""The report of a batch: a summary, a CSV and a contact sheet beside its videos, and artifacts.
+"""Writes the report of a batch: its summary, and the pages and the CSV that `sheet` makes.
 
 `BatchSummary` is what the flow run returns: it is small, however many videos there are. The
 artifacts have the same keys in every flow run: `hailuo-batch-plan` (Markdown), `hailuo-batch-table`

@@ -1,4 +1,4 @@
-"""The contact sheet of a batch: pages of HTML with posters, one picture of them, and a CSV.
+"""The contact sheet of a batch and its CSV: which columns there are, and how pages are drawn.
 
 `Entry` is what came of one video: a row of the CSV and of the table, a cell of the sheet. The pages
 hold their pictures, so that they can be sent to anybody. The one picture has numbers and no words,

@@ -1,4 +1,4 @@
-"""Attempts to buy a video: how far they came, and what a later call for the same video does.
+"""The states of an attempt, and the table of what a rerun does for each: go on, buy, or park.
 
 The table `RERUN` below is the heart of the ledger: for every fate and billing of the attempt that
 counts, it says what a call does that finds it. Everything else here is a value without a database:

@@ -1,4 +1,4 @@
-"""What a scope may spend, and what it has spent.
+"""What a scope may spend and has spent; a purchase beyond that is refused here.
 
 An attempt counts with its cost, or with its estimate until the cost is known: so an intent reserves
 its money by being there, and an attempt that cost nothing releases it. A claim locks the scope's

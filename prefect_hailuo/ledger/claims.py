@@ -1,4 +1,4 @@
-"""The claim: one transaction that decides whether anything is bought; and the last check to send.
+"""The claim: one transaction decides whether to buy; and the last check before sending.
 
 Read `Claims.claim` from top to bottom: it locks the keys, decides about one purchase after another
 on what it has read, so that each sees the result of those before it, and then writes everything at

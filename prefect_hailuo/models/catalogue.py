@@ -1,4 +1,4 @@
-"""Every endpoint that has a type, and what is known of it; one without a type is a plain `Request`.
+"""Every endpoint that has a type, and what is known of it; without one, see `request`.
 
 To add an endpoint, declare its input class in `models/hailuo.py`, and write its task in
 `prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation follow

@@ -1,4 +1,4 @@
-"""The batch lane: one task run that carries any number of videos.
+"""The task that carries a batch: one task run for any number of videos.
 
 A task run for each of ten thousand videos is more than Prefect's server records: above some
 thousands in a burst it drops their states, without a word. Here there is one, and it says little.

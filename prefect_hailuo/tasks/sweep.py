@@ -1,4 +1,4 @@
-"""The sweep: it looks after attempts that have no end, and never buys.
+"""The sweep as a function and as a hook, around `engine.sweep`; suspended runs are resumed.
 
 It uses the keys of this process and of saved blocks, and asks Prefect which flow runs were
 cancelled. `cancel_generations` does its part for one cancelled flow run, as a hook of the flow.
