@@ -23,7 +23,8 @@ from prefect_hailuo.ledger.tables import attempt
 from prefect_hailuo.ledger.waiters import Waiters
 
 if TYPE_CHECKING:
-    from prefect_hailuo.ledger.upkeep.exchange import Exchange, Pruning
+    from prefect_hailuo.ledger.upkeep.exchange import Exchange
+    from prefect_hailuo.ledger.upkeep.pruning import Pruning
     from prefect_hailuo.ledger.upkeep.reading import Reading, Unfinished
     from prefect_hailuo.ledger.upkeep.rebuild import Rebuilding
 
@@ -81,7 +82,7 @@ class Ledger:
     @cached_property
     def pruning(self) -> Pruning:
         """Deletes what can no longer matter."""
-        from prefect_hailuo.ledger.upkeep.exchange import Pruning
+        from prefect_hailuo.ledger.upkeep.pruning import Pruning
 
         return Pruning(self.database)
 

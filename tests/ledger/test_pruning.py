@@ -26,7 +26,7 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.errors import ContentPolicyError, InputRefusedError
 from prefect_hailuo.ledger.attempt import MOST_ATTEMPTS, Run
 from prefect_hailuo.ledger.ledger import Ledger
-from prefect_hailuo.ledger.upkeep.exchange import Pruned
+from prefect_hailuo.ledger.upkeep.pruning import Pruned
 
 LONG_AGO = [
     "UPDATE hailuo_attempt SET intended_at = intended_at - 864000, lease_until = 0, "
