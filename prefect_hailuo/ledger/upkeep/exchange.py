@@ -1,4 +1,7 @@
-"""The ledger as lines of JSON: written out, and taken in again without a purchase lost."""
+"""The ledger as lines of JSON: written out, and taken in again without a purchase lost.
+
+An export holds what the tables hold, without any key or password, and can be merged into a ledger.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The deletion of what no longer matters: what cost nothing goes, money stays."""
+"""The deletion of what no longer matters.
+
+Nothing is deleted that cost money, or may have: budgets, the overview of spending and the promise
+to buy once depend on it. Nothing is deleted that is under way or waits for a decision.
+"""
 
 from __future__ import annotations
 
