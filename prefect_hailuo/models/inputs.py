@@ -95,7 +95,7 @@ class VideoInput(BaseModel):
         return Request(
             endpoint=self.endpoint.id,
             body=self.body(),
-            price_usd=variant.price_usd,
+            price_usd=self.price_usd,
             expected_seconds=self.endpoint.expected_seconds,
             images=image_sources(self),
             picture=variant.picture,

@@ -162,7 +162,8 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def _ask(self, request: Received) -> Iterator[bytes]:
         """What fal answers; by closing the connection it says that this is all."""
-        raw = KEPT_ALIVE.sub(b"\r\nConnection: close", request.raw, count=1)
+        raw = KEPT_ALIVE.sub(b"", request.raw, count=1)
+        raw = raw.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
         with socket.create_connection(self.server.gate.target) as fal:
             fal.sendall(raw)
             while part := fal.recv(65536):
