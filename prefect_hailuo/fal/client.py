@@ -98,7 +98,7 @@ INITIATE = "/storage/upload/initiate"
 
 
 class AsyncFalClient:
-    """fal's queue, as it is. A submission is sent once; nothing else is protected.
+    """fal's queue, as it is. It submits once, and protects nothing else.
 
     Two submissions of the same input are two purchases. The tasks and jobs of this package prevent
     that; this client is for what they cannot do. Reads and cancellations wait out transient faults

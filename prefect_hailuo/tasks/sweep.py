@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from anyio.to_thread import run_sync
 from prefect.client.schemas.objects import FlowRun
@@ -29,7 +29,6 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.ledger.attempt import Attempt
-from prefect_hailuo.ledger.ledger import Ledger
 from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.models.money import dollars
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
@@ -41,6 +40,9 @@ from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.storage import resolve_storage
 from prefect_hailuo.tasks.suspension import resume_over
 from prefect_hailuo.ticket import Realm
+
+if TYPE_CHECKING:
+    from prefect_hailuo.ledger.ledger import Ledger
 
 T = TypeVar("T")
 

@@ -160,7 +160,7 @@ def test_a_profile_finds_who_is_busy(tmp_path: Path) -> None:
     sampler.stop()
     sampler.report(tmp_path / "profile.txt")
     first = (tmp_path / "profile.txt").read_text().partition("by itself\n")[2].split("\n")[0]
-    assert first.endswith("tests/benchmarks/test_in_flight.py:be_busy")
+    assert first.endswith("benchmarks/test_in_flight.py:be_busy")
 
 
 def test_a_profile_outlives_threads(tmp_path: Path) -> None:

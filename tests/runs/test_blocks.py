@@ -68,7 +68,7 @@ def test_bare_client_says_that_it_protects_nothing() -> None:
     """Who takes the bare client is told what it does not do."""
     for documented in (FalCredentials.get_client, FalClient, AsyncFalClient):
         text = " ".join((documented.__doc__ or "").split())
-        assert "nothing else is protected" in text
+        assert "protects nothing else" in text
         assert "Two submissions of the same input are two purchases" in text
 
 
