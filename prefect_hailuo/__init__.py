@@ -1,6 +1,6 @@
 """Paid video generation as a first-class step of a Prefect workflow.
 
-Each name is imported when it is first touched: whoever needs one thing does not wait for the rest.
+Each name is imported when it is first touched: who needs one thing waits for nothing else.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class Batch:
             attempt = partial(bring, order, session)
             generation.end(await self._retry.run(attempt, generation.hinder))
         except RunCancelledError as error:
-            # Of the batch, not of this one alone: whoever waits for it knows what to do.
+            # Of the batch, not of this one alone: the caller knows what to do.
             self._cancelled = error
             self._give_up()
         except HailuoError as error:

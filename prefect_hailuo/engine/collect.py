@@ -159,7 +159,7 @@ async def _result(
             return await _doubt(session, one, error)
         failure = await _failure(session, one, error)
         if failure is error:
-            raise  # not from itself: whoever follows its causes, as Dask does, would never end
+            raise  # not from itself: Dask follows causes, and would never end
         raise failure from error
 
 

@@ -338,7 +338,7 @@ def is_uvloop_there() -> bool:
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Whether it came from outside, and not from the job or from whoever handles its events."""
+    """Whether it came from outside, and not from the job, nor from what handles its events."""
     return not isinstance(error, Exception | StoppedError)
 
 

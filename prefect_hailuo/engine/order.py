@@ -273,7 +273,7 @@ _allowed: ContextVar[frozenset[str] | None] = ContextVar("hailuo_approved", defa
 def buying_only(names: Collection[str] | None) -> Iterator[None]:
     """Let what is asked for meanwhile buy nothing but some purchases; None: whatever it likes.
 
-    What is there already, or on its way, may be had all the same, for it is bought. It holds for
+    What is stored, or on its way, may be had all the same: it was bought before. It holds for
     tasks that are called, or submitted to Prefect's default task runner, which stays in this
     process; those that run elsewhere know nothing of it.
 

@@ -180,7 +180,7 @@ async def fetch(
 
 
 async def cancel(ticket: Ticket, session: Session) -> Cancellation:
-    """Ask fal to cancel a request, whoever else wants it, and write down what fal said.
+    """Ask fal to cancel a request, even if others want it, and write down what fal said.
 
     Raises:
         FalError: fal refused to.
@@ -217,7 +217,7 @@ async def withdraw(run: Run, session: Session) -> None:
 
 async def _watch(ticket: Ticket, job: Job) -> None:
     """Wait until a request has ended at fal, for nobody but its slot."""
-    with suppress(Exception):  # whoever wants the video is told
+    with suppress(Exception):  # the caller that wants the video is told
         await wait(job.session.unwatched(), ticket, job.order.timeout_seconds)
 
 

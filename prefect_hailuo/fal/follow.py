@@ -590,7 +590,7 @@ def _nothing() -> None:
 
 
 class Supervisor:
-    """All requests that a process waits for, whoever asked, and the streams that they may have.
+    """All requests that a process waits for, and the streams that they may have.
 
     Args:
         streams: How many streams there may be; by default, what descriptors and memory allow.
@@ -612,7 +612,7 @@ class Supervisor:
         return time.monotonic() - self._crowded_at < CROWDED_SECONDS
 
     def disperse(self) -> None:
-        """Nobody is there any more: whoever comes next is not one of many."""
+        """Nobody waits any more: the next one is not one of many."""
         self._crowded_at = -inf
 
     def is_news(self, access: Access, ticket: Ticket, clock: Clock) -> bool:

@@ -12,7 +12,7 @@ How a cancelled flow run's task ends, so that Prefect calls the run Cancelled.
 A cancelled run's job ends in many ways: it is given up, fal says that the request was cancelled,
 the ledger refuses to buy. As an ordinary error, Prefect would retry the task. As an error of any
 kind, Prefect would call the flow run Failed or Crashed, and an automation may start it once more,
-unless the signal by which the runner ends a cancelled run has arrived. So whoever waited for such
+unless the signal by which the runner ends a cancelled run has arrived. So the task that waited for such
 a job waits for that signal too.
 """
 
@@ -94,7 +94,7 @@ def is_supervised() -> bool:
 def cancelled_runs(flow_runs: Collection[str]) -> set[str]:
     """Those of some flow runs that Prefect's API calls cancelled, or about to be.
 
-    One that it does not know is none of them: whoever is not known to be cancelled wants its video.
+    A run that the API does not know is not among them: its video is still wanted.
 
     Args:
         flow_runs: Ids of flow runs.
@@ -229,7 +229,7 @@ class Watcher:
             return self._cancelled_since.get(run)
 
     def _start(self) -> None:
-        # Prefect's settings, and so its API's address, may be in the context of whoever waits.
+        # Prefect's settings, and so its API's address, may be in the caller's context.
         self._thread = threading.Thread(
             target=copy_context().run,
             args=[self._watch],

@@ -59,7 +59,7 @@ def generate_videos(
 ) -> VideoOutcomes:
     """Generate any number of videos in one task run. **This may spend money, once for each.**
 
-    Each is bought once, as by `generate_video`, whoever asks, however often: a batch that was
+    Each is bought once, as by `generate_video`, however often it is asked for: a batch that was
     killed is run again as it is, and goes on. Equal inputs of the same take are one video. One
     that fails does not stop the others; only where all would fail alike (a bad key, no credit, no
     ledger, no place to store) no more are begun, and the rest say that they were not tried.
@@ -197,7 +197,7 @@ def generate_videos_as_completed(
 ) -> Generator[VideoOutcome, None, None]:
     """Generate videos as `generate_videos` does, and give each outcome when it is known.
 
-    Whoever stops listening (`break`, an error) ends the batch: nothing more is bought, and
+    To stop listening (`break`, an error) ends the batch: nothing more is bought, and
     nothing is cancelled. What was bought stays bought, and is found by a rerun.
 
     Args:

@@ -35,7 +35,7 @@ GENERATES: dict[str, Any] = {
 def generate_video(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Video:
     """Generate a video, wait for it, and keep it. **This may spend money, once.**
 
-    The same input and take is the same video: it is bought once, whoever asks, however often, at
+    The same input and take is the same video: it is bought once, however often it is asked for, at
     the same time or after a crash; another place gets a copy. Where Prefect has the result, it
     shows the task as Cached; with `refresh_cache` the task runs again, finds the video, and buys
     nothing either. Another `take` buys another video.
