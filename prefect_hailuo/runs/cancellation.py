@@ -12,8 +12,8 @@ How a cancelled flow run's task ends, so that Prefect calls the run Cancelled.
 A cancelled run's job ends in many ways: it is given up, fal says that the request was cancelled,
 the ledger refuses to buy. As an ordinary error, Prefect would retry the task. As an error of any
 kind, Prefect would call the flow run Failed or Crashed, and an automation may start it once more,
-unless the signal by which the runner ends a cancelled run has arrived. So the task that waited for such
-a job waits for that signal too.
+unless the signal by which the runner ends a cancelled run has arrived. So the task that waited for
+such a job waits for that signal too.
 """
 
 from __future__ import annotations
