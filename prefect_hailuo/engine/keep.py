@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from prefect_hailuo.engine.collect import ForgottenError, check_known
+from prefect_hailuo.engine.collect import ForgottenError, check_known, fresh_file
 from prefect_hailuo.engine.events import Reused, Stored
 from prefect_hailuo.engine.job import Job
 from prefect_hailuo.engine.loop import Emit
 from prefect_hailuo.engine.order import FindPlace
 from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
 from prefect_hailuo.fal.messages import Completed, Output
-from prefect_hailuo.ledger.attempt import Attempt, Fate
+from prefect_hailuo.ledger.attempt import MOST_ATTEMPTS, Attempt, Fate
 from prefect_hailuo.models.video import Video
+from prefect_hailuo.storage.download import Renew
 from prefect_hailuo.storage.names import name_and_key, name_apart
 from prefect_hailuo.storage.store import VideoStore
 from prefect_hailuo.ticket import Ticket
@@ -38,6 +40,7 @@ async def keep(
     output: Output,
     completed: Completed | None = None,
     one: Attempt | None = None,
+    renew: Renew | None = None,
 ) -> Video:
     """The video of a result. Only what the ledger knows nowhere is downloaded.
 
@@ -50,9 +53,11 @@ async def keep(
         output: Its result.
         completed: How it completed, if that was seen.
         one: The request's attempt, as it was before it was waited for; None: ask the ledger.
+        renew: Asks fal for a fresh link.
 
     Raises:
-        DownloadError: It did not arrive whole, or is no longer served.
+        VideoExpiredError: It is no longer served; the attempt is left to a person's decision.
+        DownloadError: It did not arrive whole.
         StorageError: The place does not take it.
     """
     one = one or await ledger.records.of_request(ticket.realm, ticket.request_id)
@@ -62,15 +67,17 @@ async def keep(
         if found := await _find_kept(ledger, store, find_place, one, ticket, name):
             return found
     try:
-        stored = await store.store(ticket, output, completed, name)
-    except DownloadError:
-        if one is None or name is not None:  # it was looked for before
+        stored = await store.store(ticket, output, completed, name, renew)
+    except DownloadError as error:
+        if one is None:
             raise
-        name = await _name(ledger, one, ticket)
-        found = await _find_kept(ledger, store, find_place, one, ticket, name)
-        if found is None:
-            raise
-        return found
+        if name is None:  # it was not looked for before
+            name = await _name(ledger, one, ticket)
+            if found := await _find_kept(ledger, store, find_place, one, ticket, name):
+                return found
+        if isinstance(error, VideoExpiredError):
+            await _park(ledger, one, error)
+        raise
     if one is not None:
         await ledger.records.stored(one, stored.video)
     emit(Stored(*stored))
@@ -95,13 +102,15 @@ async def reuse(job: Job, one: Attempt) -> Video | None:
     if video is None:  # from fal, for as long as it serves it
         try:
             await check_known(session, one)
-            video = await store.restore(store.here(videos[0], job.name))
+            renew = partial(fresh_file, session, one, one.completed)
+            video = await store.restore(store.here(videos[0], job.name), renew)
         except ForgottenError:
             return None
-        except VideoExpiredError:
+        except VideoExpiredError as error:
             if not job.may_replace:
                 raise
-            await ledger.claims.consent(one.key, one.number)
+            if not await ledger.claims.replace_lost(one.key, one.number):
+                raise _too_often(one, error) from error
             return None
         await ledger.files.add(one, video)
     session.emit(Reused(video))
@@ -178,6 +187,21 @@ async def _find(
             await ledger.files.add(one, copy)
             return copy
     return None
+
+
+async def _park(ledger: Ledger, one: Attempt, error: VideoExpiredError) -> None:
+    """Leave an attempt whose video is nowhere to a person's decision."""
+    now = await ledger.claims.attempt(one.key, one.number)
+    if now is not None:
+        await ledger.records.parked(now, error.message)
+
+
+def _too_often(one: Attempt, error: VideoExpiredError) -> VideoExpiredError:
+    return VideoExpiredError(
+        f"{error.message} It was made {MOST_ATTEMPTS} times already, and is not made again.",
+        cure="Find out where its files go, and put one back; or pass a new take.",
+        ticket=one.ticket,
+    )
 
 
 async def _name(ledger: Ledger, one: Attempt, ticket: Ticket) -> str:

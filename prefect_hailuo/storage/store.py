@@ -27,7 +27,13 @@ from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.media.probe import poster_data_uri, probe
 from prefect_hailuo.models.catalogue import price_of
 from prefect_hailuo.models.video import Video, ticket_of
-from prefect_hailuo.storage.download import DOWNLOAD_SECONDS, Download, Downloads
+from prefect_hailuo.storage.download import (
+    DOWNLOAD_SECONDS,
+    BadLinkError,
+    Download,
+    Downloads,
+    Renew,
+)
 from prefect_hailuo.storage.names import (
     NameTemplate,
     index_name,
@@ -181,6 +187,7 @@ class VideoStore:
         output: Output,
         completed: Completed | None = None,
         name: str | None = None,
+        renew: Renew | None = None,
     ) -> StoredFile:
         """Download a result, verify it, and keep it with its provenance.
 
@@ -189,13 +196,14 @@ class VideoStore:
             output: Its result.
             completed: How it completed, if that was seen.
             name: Its name in the place; by default, its generation's.
+            renew: Asks fal for a fresh link.
 
         Raises:
             DownloadError: It did not arrive whole, or is no longer served.
             StorageError: It cannot be kept in the place.
         """
         try:
-            return await self._store(ticket, output.video, completed, name)
+            return await self._store(ticket, output.video, completed, name, renew)
         except HailuoError as error:
             about(ticket, error)
             raise
@@ -254,11 +262,14 @@ class VideoStore:
         """Whether a video's file is here, unharmed."""
         return await self._place.holds(video.storage_key, video.sha256)
 
-    async def restore(self, video: Video, seconds: float = DOWNLOAD_SECONDS) -> Video:
+    async def restore(
+        self, video: Video, renew: Renew | None = None, seconds: float = DOWNLOAD_SECONDS
+    ) -> Video:
         """Download again a video whose file has gone, and nothing else.
 
         Args:
             video: The video.
+            renew: Asks fal for a fresh link.
             seconds: How long a failing download is repeated.
 
         Raises:
@@ -270,11 +281,15 @@ class VideoStore:
 
         def keep(files: Files, download: Download) -> Video:
             if download.sha256 != video.sha256:
-                raise VideoExpiredError("fal's link now serves another file.")
-            return self._keep(files, download.path, self.here(video, video.storage_key))
+                raise BadLinkError("fal's link now serves another file.")
+            here = self.here(video, video.storage_key).model_copy(update={"url": download.url})
+            return self._keep(files, download.path, here)
 
+        made_at = video.submitted_at or video.stored_at
         try:
-            return await self._downloads.fetch(file, self._place, keep, seconds, self._clock)
+            return await self._downloads.fetch(
+                file, self._place, keep, seconds, self._clock, made_at=made_at, renew=renew
+            )
         except DownloadError as error:
             gone = self.here(video, relocated(self._place.template, video, video.storage_key))
             raise _lost(gone, error) from error
@@ -283,17 +298,29 @@ class VideoStore:
             raise
 
     async def _store(
-        self, ticket: Ticket, file: File, completed: Completed | None, name: str | None
+        self,
+        ticket: Ticket,
+        file: File,
+        completed: Completed | None,
+        name: str | None,
+        renew: Renew | None,
     ) -> StoredFile:
         # A wrong ticket is refused before the download.
         default, key = name_and_key(ticket)
 
         def keep(files: Files, download: Download) -> StoredFile:
             poster = _look(poster_data_uri, download.path) if self._poster else None
-            video = self._describe(ticket, file, download, completed, name or default, key)
+            video = self._describe(ticket, download, completed, name or default, key)
             return StoredFile(self._keep(files, download.path, video), poster)
 
-        return await self._downloads.fetch(file, self._place, keep, clock=self._clock)
+        return await self._downloads.fetch(
+            file,
+            self._place,
+            keep,
+            clock=self._clock,
+            made_at=ticket.submitted_at,
+            renew=renew,
+        )
 
     def _keep(self, files: Files, file: Path, video: Video) -> Video:
         """Put a complete file in its place, under its name or, if that is taken, another.
@@ -311,7 +338,6 @@ class VideoStore:
     def _describe(
         self,
         ticket: Ticket,
-        file: File,
         download: Download,
         completed: Completed | None,
         name: str,
@@ -323,7 +349,7 @@ class VideoStore:
             path=self._place.path_of(name),
             storage=self._place.label,
             storage_key=name,
-            url=file.url,
+            url=download.url,
             content_type=download.content_type,
             size=download.size,
             sha256=download.sha256,
@@ -357,11 +383,16 @@ def _look(see: Callable[[Path], T], path: Path) -> T | None:
 
 
 def _lost(video: Video, error: DownloadError) -> DownloadError:
+    cure = (
+        "It was paid for once, so it is not bought again unasked: put the file back, pass a "
+        "new take, or allow it with on_lost='resubmit'."
+        if isinstance(error, VideoExpiredError)
+        else f"Put the file back, or do as for any download. {error.cure}"
+    )
     return type(error)(
         f"{video.storage_key} has gone from {video.storage}, and could not be fetched again: "
         f"{error.message}",
-        cure="It was paid for once, so it is not bought again unasked: put the file back, pass a "
-        "new take, or allow it with on_lost='resubmit'.",
+        cure=cure,
         retryable=error.retryable,
         ticket=ticket_of(video),
     )
