@@ -444,6 +444,8 @@ class StorageError(HailuoError):
         "is not bought again."
     )
     default_billed = Billed.YES
+    untold: bool = False
+    """Whether all that is wrong is that some file cannot be read: it may be there, or not."""
 
 
 class Outcome(Protocol):

@@ -6,8 +6,8 @@ buys anything. The ledger is told first, and then the run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,19 @@ from prefect_hailuo.engine.events import Reused, Stored
 from prefect_hailuo.engine.job import Job
 from prefect_hailuo.engine.loop import Emit
 from prefect_hailuo.engine.order import FindPlace
-from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
+from prefect_hailuo.errors import (
+    Billed,
+    DownloadError,
+    StorageError,
+    VideoExpiredError,
+    about,
+)
 from prefect_hailuo.fal.messages import Completed, Output
 from prefect_hailuo.ledger.attempt import MOST_ATTEMPTS, Attempt, Fate
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.storage.download import Renew
 from prefect_hailuo.storage.names import name_and_key, name_apart
+from prefect_hailuo.storage.place import Place, this_machine
 from prefect_hailuo.storage.store import VideoStore
 from prefect_hailuo.ticket import Ticket
 
@@ -98,7 +105,9 @@ async def reuse(job: Job, one: Attempt) -> Video | None:
     session, store = job.session, job.store
     ledger = session.ledger
     videos = await ledger.files.of(one.key)
-    video = await _find(ledger, store, job.order.find_place, one, videos, job.name)
+    hidden: list[str] = []
+    with _paid_for(one.open_ticket()):
+        video = await _find(ledger, store, job.order.find_place, one, videos, job.name, hidden)
     if video is None:  # from fal, for as long as it serves it
         try:
             await check_known(session, one)
@@ -107,6 +116,8 @@ async def reuse(job: Job, one: Attempt) -> Video | None:
         except ForgottenError:
             return None
         except VideoExpiredError as error:
+            if hidden:
+                raise _hidden(one, hidden, error) from error
             if not job.may_replace:
                 raise
             if not await ledger.claims.replace_lost(one.key, one.number):
@@ -142,8 +153,9 @@ async def _find_kept(
     # Somebody else may have waited for it too, and have been quicker.
     videos = await ledger.files.of(one.key)
     same = [each for each in videos if each.request_id == ticket.request_id]
-    if found := await _find(ledger, store, find_place, one, same, name):
-        return found
+    with _paid_for(ticket):
+        if found := await _find(ledger, store, find_place, one, same, name, []):
+            return found
     apart = name_apart(name_and_key(ticket)[0], ticket.request_id)
     video = await _unrecorded(store, ticket, name) or await _unrecorded(store, ticket, apart)
     if video is not None:
@@ -158,6 +170,7 @@ async def _find(
     one: Attempt,
     videos: Sequence[Video],
     name: str,
+    hidden: list[str],
 ) -> Video | None:
     """One of some stored videos in this place: there already, or as a verified copy.
 
@@ -168,6 +181,10 @@ async def _find(
         one: The attempt that they are of.
         videos: Where the ledger says that it is stored.
         name: Its name here.
+        hidden: Takes a word for each place of which it cannot be told whether it has the video.
+
+    Raises:
+        StorageError: That is this place: what is there must not be written over.
     """
     for video in videos:
         known = video.storage == store.label
@@ -177,16 +194,69 @@ async def _find(
                 if not known:  # the place was moved, with its files
                     await ledger.files.add(one, here)
                 return here
+        if known and (why := _elsewhere(video, store.place)):
+            hidden.append(why)
     for video in videos:
-        if video.storage == store.label:
-            continue
-        # It may ask Prefect's API, which no other generation must wait for.
-        place = await anyio.to_thread.run_sync(find_place, video.storage)
-        copy = place and await store.copy(video, place, name)
-        if copy:
+        if video.storage != store.label and (
+            copy := await _copied(store, find_place, video, name, hidden)
+        ):
             await ledger.files.add(one, copy)
             return copy
     return None
+
+
+async def _copied(
+    store: VideoStore, find_place: FindPlace, video: Video, name: str, hidden: list[str]
+) -> Video | None:
+    """A verified copy of a video that another place holds."""
+    # It may ask Prefect's API, which no other generation must wait for.
+    place = await anyio.to_thread.run_sync(find_place, video.storage)
+    if place is None:
+        hidden.append(f"{video.storage} cannot be looked into from here.")
+        return None
+    try:
+        copy = await store.copy(video, place, name)
+    except StorageError as error:  # another place or fal may have it
+        hidden.append(error.message)
+        return None
+    if copy is None and (why := _elsewhere(video, place)):
+        hidden.append(why)
+    return copy
+
+
+def _elsewhere(video: Video, place: Place) -> str | None:
+    """What to say where a place that has not the video is not the one that the ledger means."""
+    if video.machine in (None, place.machine):
+        return None
+    machine, here = video.machine.split(":")[0], this_machine()
+    if video.machine.startswith(f"{here}:"):
+        return (
+            f"{video.storage} is another directory than the one that it was stored in: a disk may "
+            "not be mounted."
+        )
+    return f"It is on another machine: in {video.storage} of {machine!r}."
+
+
+def _hidden(one: Attempt, hidden: Sequence[str], error: VideoExpiredError) -> StorageError:
+    told = StorageError(
+        f"Whether the video is still somewhere cannot be told: {' '.join(hidden)} fal does not "
+        f"serve it any more: {error.message}",
+        cure="It was paid for once, and is not bought again while it may be there: make that place "
+        "readable, or run it where it is; or pass a new take.",
+        ticket=one.ticket,
+    )
+    told.untold = True
+    return told
+
+
+@contextmanager
+def _paid_for(ticket: Ticket) -> Iterator[None]:
+    """Let no fault of a place's say that no money was spent, when it was."""
+    try:
+        yield
+    except StorageError as error:
+        error.billed = Billed.YES
+        raise about(ticket, error)  # noqa: B904 - it is the same error
 
 
 async def _park(ledger: Ledger, one: Attempt, error: VideoExpiredError) -> None:

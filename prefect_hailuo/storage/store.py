@@ -205,8 +205,7 @@ class VideoStore:
         try:
             return await self._store(ticket, output.video, completed, name, renew)
         except HailuoError as error:
-            about(ticket, error)
-            raise
+            raise _paid_for(ticket, error)  # noqa: B904 - it is the same error
 
     async def find(self, name: str, key: str) -> Video | None:
         """The video of a key, if its record is here; its file may be missing.
@@ -228,6 +227,7 @@ class VideoStore:
             "path": self._place.path_of(name),
             "storage": self._place.label,
             "storage_key": name,
+            "machine": self._place.machine,
         }
         return video.model_copy(update=where)
 
@@ -240,10 +240,10 @@ class VideoStore:
             name: Its name here.
 
         Returns:
-            None if the other place does not return it unharmed.
+            None if the other place does not have it unharmed.
 
         Raises:
-            StorageError: It cannot be kept in this place.
+            StorageError: Whether the other place has it cannot be told, or it cannot be kept here.
         """
         temporary = self._place.workspace / temporary_name("copy.mp4")
 
@@ -251,15 +251,24 @@ class VideoStore:
             return self._keep(files, temporary, self.here(video, name))
 
         try:
-            if not await _fetched(source, video, temporary):
+            if not await source.fetch(video.storage_key, video.sha256, temporary):
                 return None
             return await self._place.work(keep)
         finally:
             with anyio.CancelScope(shield=True):
                 await on_disk(partial(temporary.unlink, missing_ok=True))
 
+    @property
+    def place(self) -> Place:
+        """The place."""
+        return self._place
+
     async def holds(self, video: Video) -> bool:
-        """Whether a video's file is here, unharmed."""
+        """Whether a video's file is here, unharmed.
+
+        Raises:
+            StorageError: That cannot be told.
+        """
         return await self._place.holds(video.storage_key, video.sha256)
 
     async def restore(
@@ -294,8 +303,7 @@ class VideoStore:
             gone = self.here(video, relocated(self._place.template, video, video.storage_key))
             raise _lost(gone, error) from error
         except HailuoError as error:
-            about(ticket_of(video), error)
-            raise
+            raise _paid_for(ticket_of(video), error)  # noqa: B904 - it is the same error
 
     async def _store(
         self,
@@ -331,6 +339,8 @@ class VideoStore:
         template = self._place.template
         name = free_name(files, template, video.storage_key, video.request_id)
         video = self.here(video, relocated(template, video, name))
+        # What is there and cannot be read is not written over: it may be another that was paid for.
+        files.holds(video.storage_key, video.sha256)
         write_records(files, template, name, video)
         files.keep(file, video.storage_key)
         return video
@@ -349,6 +359,7 @@ class VideoStore:
             path=self._place.path_of(name),
             storage=self._place.label,
             storage_key=name,
+            machine=self._place.machine,
             url=download.url,
             content_type=download.content_type,
             size=download.size,
@@ -364,13 +375,6 @@ class VideoStore:
         )
 
 
-async def _fetched(source: Place, video: Video, to: Path) -> bool:
-    try:
-        return await source.fetch(video.storage_key, video.sha256, to)
-    except (StorageError, OSError):
-        return False  # another place or fal may have it
-
-
 def _look(see: Callable[[Path], T], path: Path) -> T | None:
     """What `see` finds in a file; None without the extra `media`, or if PyAV cannot read it.
 
@@ -380,6 +384,13 @@ def _look(see: Callable[[Path], T], path: Path) -> T | None:
         return see(path)
     except Exception:
         return None
+
+
+def _paid_for(ticket: Ticket, error: HailuoError) -> HailuoError:
+    """The error of a video that is paid for, whatever the place knows of that."""
+    if isinstance(error, StorageError):
+        error.billed = Billed.YES
+    return about(ticket, error)
 
 
 def _lost(video: Video, error: DownloadError) -> DownloadError:
