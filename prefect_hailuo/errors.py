@@ -426,12 +426,12 @@ class DownloadError(HailuoError):
 
 
 class VideoExpiredError(DownloadError):
-    """fal no longer serves the file."""
+    """fal no longer serves the file, and has kept it for as long as it promises."""
 
     default_cure = (
-        "It was paid for and its copy is gone, so it is not bought again unasked: look for it at "
-        "https://fal.ai/dashboard/requests, make another with a new take, or allow it with "
-        "on_lost='resubmit'."
+        "It was paid for, so it is not bought again unasked: look for it at "
+        "https://fal.ai/dashboard/requests; to pay for another, pass a new take, or allow one with "
+        "prefect-hailuo ledger resolve KEY --allow-one-resubmit."
     )
     default_retryable = False
 
@@ -444,6 +444,8 @@ class StorageError(HailuoError):
         "is not bought again."
     )
     default_billed = Billed.YES
+    untold: bool = False
+    """Whether all that is wrong is that some file cannot be read: it may be there, or not."""
 
 
 class Outcome(Protocol):

@@ -259,8 +259,8 @@ class Permit:
 
 async def _concerns_all(error: HailuoError, place: Place) -> bool:
     """Whether every other one would meet the same error."""
-    if isinstance(error, StorageError) and error.billed is Billed.NO:
-        # Nothing was to be written yet: it may be one damaged file that cannot be read.
+    if isinstance(error, StorageError) and (error.billed is Billed.NO or error.untold):
+        # Nothing was to be written yet: it may be one damaged file, or one that cannot be read.
         try:
             await place.check()
         except StorageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from prefect_hailuo.clock import Deadline
@@ -22,7 +23,8 @@ from prefect_hailuo.errors import (
     RequestRefusedError,
     about,
 )
-from prefect_hailuo.fal.messages import Completed, Output
+from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
+from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.fal.platform import PastRequest
 from prefect_hailuo.ledger.attempt import Attempt, Fate, moment
 from prefect_hailuo.ticket import Ticket
@@ -40,6 +42,9 @@ SETTLING_PAUSE_SECONDS = 0.5
 
 EMULATOR_SECONDS = 10.0
 """How long an emulator is asked whether it knows a request."""
+
+RENEW_SECONDS = 30.0
+"""How long fal is asked for a fresh link, each time."""
 
 FINAL = (InputRefusedError, RequestRefusedError, RequestCancelledError, FalFaultError)
 """What a result may say that no later question will change, if it is fal that says it."""
@@ -83,6 +88,50 @@ async def collect(
         completed, output = Completed(), await _look_elsewhere(session, one, error)
     await session.ledger.records.succeeded(one, output, completed)
     return output, completed
+
+
+async def fresh_file(
+    session: Session, one: Attempt, completed: Completed | None, bad: str
+) -> File | None:
+    """An attempt's file under another link than a bad one: by its result, or by the history.
+
+    Args:
+        session: The account that the request belongs to.
+        one: The attempt; it has a ticket.
+        completed: How it completed, if that is known.
+        bad: The link that does not do.
+
+    Returns:
+        None where fal was asked, and names no other.
+
+    Raises:
+        HailuoError: fal cannot be asked, or not about this account's requests.
+    """
+    ticket = one.open_ticket()
+    check_mine(session, ticket)
+
+    async def of_queue() -> Output | None:
+        with suppress(RequestNotFoundError):
+            return await session.client.result(ticket, timeout_seconds=RENEW_SECONDS)
+        return None
+
+    async def of_history() -> Output | None:
+        past = await _past(session, one, RENEW_SECONDS)
+        return past.output if past else None
+
+    unread: HailuoError | None = None
+    for ask in (of_queue, of_history):
+        try:
+            output = await ask()
+        except HailuoError as error:
+            unread = error
+            continue
+        if output is not None and output.video.url != bad:
+            await session.ledger.records.succeeded(one, output, completed or Completed())
+            return output.video
+    if unread is not None:
+        raise unread
+    return None
 
 
 async def check_known(session: Session, one: Attempt) -> None:
@@ -224,10 +273,14 @@ async def _look_elsewhere(session: Session, one: Attempt, error: RequestNotFound
     raise await _parked(session, one, "fal has its result no longer.") from error
 
 
-async def _past(session: Session, one: Attempt) -> PastRequest | None:
+async def _past(
+    session: Session, one: Attempt, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> PastRequest | None:
     """The request in the account's history, if it is listed there."""
     start = moment(one.sent_at or one.intended_at) - timedelta(days=1)
-    history = await session.platform.history(one.endpoint, start, request_id=one.request_id)
+    history = await session.platform.history(
+        one.endpoint, start, request_id=one.request_id, timeout_seconds=timeout_seconds
+    )
     found = [each for each in history.requests if each.request_id == one.request_id]
     return found[0] if found else None
 

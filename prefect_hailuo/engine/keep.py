@@ -6,22 +6,31 @@ buys anything. The ledger is told first, and then the run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from prefect_hailuo.engine.collect import ForgottenError, check_known
+from prefect_hailuo.engine.collect import ForgottenError, check_known, fresh_file
 from prefect_hailuo.engine.events import Reused, Stored
 from prefect_hailuo.engine.job import Job
 from prefect_hailuo.engine.loop import Emit
 from prefect_hailuo.engine.order import FindPlace
-from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
+from prefect_hailuo.errors import (
+    Billed,
+    DownloadError,
+    StorageError,
+    VideoExpiredError,
+    about,
+)
 from prefect_hailuo.fal.messages import Completed, Output
-from prefect_hailuo.ledger.attempt import Attempt, Fate
+from prefect_hailuo.ledger.attempt import MOST_ATTEMPTS, Attempt, Fate
 from prefect_hailuo.models.video import Video
+from prefect_hailuo.storage.download import Renew
 from prefect_hailuo.storage.names import name_and_key, name_apart
+from prefect_hailuo.storage.place import Place, this_machine
 from prefect_hailuo.storage.store import VideoStore
 from prefect_hailuo.ticket import Ticket
 
@@ -38,6 +47,7 @@ async def keep(
     output: Output,
     completed: Completed | None = None,
     one: Attempt | None = None,
+    renew: Renew | None = None,
 ) -> Video:
     """The video of a result. Only what the ledger knows nowhere is downloaded.
 
@@ -50,9 +60,11 @@ async def keep(
         output: Its result.
         completed: How it completed, if that was seen.
         one: The request's attempt, as it was before it was waited for; None: ask the ledger.
+        renew: Asks fal for a fresh link.
 
     Raises:
-        DownloadError: It did not arrive whole, or is no longer served.
+        VideoExpiredError: It is no longer served; the attempt is left to a person's decision.
+        DownloadError: It did not arrive whole.
         StorageError: The place does not take it.
     """
     one = one or await ledger.records.of_request(ticket.realm, ticket.request_id)
@@ -62,15 +74,17 @@ async def keep(
         if found := await _find_kept(ledger, store, find_place, one, ticket, name):
             return found
     try:
-        stored = await store.store(ticket, output, completed, name)
-    except DownloadError:
-        if one is None or name is not None:  # it was looked for before
+        stored = await store.store(ticket, output, completed, name, renew)
+    except DownloadError as error:
+        if one is None:
             raise
-        name = await _name(ledger, one, ticket)
-        found = await _find_kept(ledger, store, find_place, one, ticket, name)
-        if found is None:
-            raise
-        return found
+        if name is None:  # it was not looked for before
+            name = await _name(ledger, one, ticket)
+            if found := await _find_kept(ledger, store, find_place, one, ticket, name):
+                return found
+        if isinstance(error, VideoExpiredError):
+            await _park(ledger, one, error)
+        raise
     if one is not None:
         await ledger.records.stored(one, stored.video)
     emit(Stored(*stored))
@@ -91,17 +105,23 @@ async def reuse(job: Job, one: Attempt) -> Video | None:
     session, store = job.session, job.store
     ledger = session.ledger
     videos = await ledger.files.of(one.key)
-    video = await _find(ledger, store, job.order.find_place, one, videos, job.name)
+    hidden: list[str] = []
+    with _paid_for(one.open_ticket()):
+        video = await _find(ledger, store, job.order.find_place, one, videos, job.name, hidden)
     if video is None:  # from fal, for as long as it serves it
         try:
             await check_known(session, one)
-            video = await store.restore(store.here(videos[0], job.name))
+            renew = partial(fresh_file, session, one, one.completed)
+            video = await store.restore(store.here(videos[0], job.name), renew)
         except ForgottenError:
             return None
-        except VideoExpiredError:
+        except VideoExpiredError as error:
+            if hidden:
+                raise _hidden(one, hidden, error) from error
             if not job.may_replace:
                 raise
-            await ledger.claims.consent(one.key, one.number)
+            if not await ledger.claims.replace_lost(one.key, one.number):
+                raise _too_often(one, error) from error
             return None
         await ledger.files.add(one, video)
     session.emit(Reused(video))
@@ -133,8 +153,9 @@ async def _find_kept(
     # Somebody else may have waited for it too, and have been quicker.
     videos = await ledger.files.of(one.key)
     same = [each for each in videos if each.request_id == ticket.request_id]
-    if found := await _find(ledger, store, find_place, one, same, name):
-        return found
+    with _paid_for(ticket):
+        if found := await _find(ledger, store, find_place, one, same, name, []):
+            return found
     apart = name_apart(name_and_key(ticket)[0], ticket.request_id)
     video = await _unrecorded(store, ticket, name) or await _unrecorded(store, ticket, apart)
     if video is not None:
@@ -149,6 +170,7 @@ async def _find(
     one: Attempt,
     videos: Sequence[Video],
     name: str,
+    hidden: list[str],
 ) -> Video | None:
     """One of some stored videos in this place: there already, or as a verified copy.
 
@@ -159,6 +181,10 @@ async def _find(
         one: The attempt that they are of.
         videos: Where the ledger says that it is stored.
         name: Its name here.
+        hidden: Takes a word for each place of which it cannot be told whether it has the video.
+
+    Raises:
+        StorageError: That is this place: what is there must not be written over.
     """
     for video in videos:
         known = video.storage == store.label
@@ -168,16 +194,84 @@ async def _find(
                 if not known:  # the place was moved, with its files
                     await ledger.files.add(one, here)
                 return here
+        if known and (why := _elsewhere(video, store.place)):
+            hidden.append(why)
     for video in videos:
-        if video.storage == store.label:
-            continue
-        # It may ask Prefect's API, which no other generation must wait for.
-        place = await anyio.to_thread.run_sync(find_place, video.storage)
-        copy = place and await store.copy(video, place, name)
-        if copy:
+        if video.storage != store.label and (
+            copy := await _copied(store, find_place, video, name, hidden)
+        ):
             await ledger.files.add(one, copy)
             return copy
     return None
+
+
+async def _copied(
+    store: VideoStore, find_place: FindPlace, video: Video, name: str, hidden: list[str]
+) -> Video | None:
+    """A verified copy of a video that another place holds."""
+    # It may ask Prefect's API, which no other generation must wait for.
+    place = await anyio.to_thread.run_sync(find_place, video.storage)
+    if place is None:
+        hidden.append(f"{video.storage} cannot be looked into from here.")
+        return None
+    try:
+        copy = await store.copy(video, place, name)
+    except StorageError as error:  # another place or fal may have it
+        hidden.append(error.message)
+        return None
+    if copy is None and (why := _elsewhere(video, place)):
+        hidden.append(why)
+    return copy
+
+
+def _elsewhere(video: Video, place: Place) -> str | None:
+    """What to say where a place that has not the video is not the one that the ledger means."""
+    if video.machine in (None, place.machine):
+        return None
+    machine, here = video.machine.split(":")[0], this_machine()
+    if video.machine.startswith(f"{here}:"):
+        return (
+            f"{video.storage} is another directory than the one that it was stored in: a disk may "
+            "not be mounted."
+        )
+    return f"It is on another machine: in {video.storage} of {machine!r}."
+
+
+def _hidden(one: Attempt, hidden: Sequence[str], error: VideoExpiredError) -> StorageError:
+    told = StorageError(
+        f"Whether the video is still somewhere cannot be told: {' '.join(hidden)} fal does not "
+        f"serve it any more: {error.message}",
+        cure="It was paid for once, and is not bought again while it may be there: make that place "
+        "readable, or run it where it is; or pass a new take.",
+        ticket=one.ticket,
+    )
+    told.untold = True
+    return told
+
+
+@contextmanager
+def _paid_for(ticket: Ticket) -> Iterator[None]:
+    """Let no fault of a place's say that no money was spent, when it was."""
+    try:
+        yield
+    except StorageError as error:
+        error.billed = Billed.YES
+        raise about(ticket, error)  # noqa: B904 - it is the same error
+
+
+async def _park(ledger: Ledger, one: Attempt, error: VideoExpiredError) -> None:
+    """Leave an attempt whose video is nowhere to a person's decision."""
+    now = await ledger.claims.attempt(one.key, one.number)
+    if now is not None:
+        await ledger.records.parked(now, error.message)
+
+
+def _too_often(one: Attempt, error: VideoExpiredError) -> VideoExpiredError:
+    return VideoExpiredError(
+        f"{error.message} It was made {MOST_ATTEMPTS} times already, and is not made again.",
+        cure="Find out where its files go, and put one back; or pass a new take.",
+        ticket=one.ticket,
+    )
 
 
 async def _name(ledger: Ledger, one: Attempt, ticket: Ticket) -> str:

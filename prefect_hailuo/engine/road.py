@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 
 import anyio
 
 from prefect_hailuo.engine.acquire import acquire_attempt
-from prefect_hailuo.engine.collect import ForgottenError, check_known, collect, fetch_result
+from prefect_hailuo.engine.collect import (
+    ForgottenError,
+    check_known,
+    collect,
+    fetch_result,
+    fresh_file,
+)
 from prefect_hailuo.engine.job import Job
 from prefect_hailuo.engine.keep import enter_unrecorded, keep, reuse
 from prefect_hailuo.engine.order import Order, settle
@@ -24,7 +31,6 @@ from prefect_hailuo.errors import (
     HailuoError,
     LedgerError,
     RequestNotFoundError,
-    VideoExpiredError,
 )
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output
@@ -114,23 +120,17 @@ async def _finish(job: Job, one: Attempt) -> Video | None:
                 output, completed = await collect(session, one, order.timeout_seconds)
         except ForgottenError:
             return None
-        ticket = order.named(one.open_ticket())
-        try:
-            return await keep(
-                session.ledger,
-                job.store,
-                order.find_place,
-                session.emit,
-                ticket,
-                output,
-                completed,
-                one,
-            )
-        except VideoExpiredError:
-            if not job.may_replace:
-                raise
-            await session.ledger.claims.consent(one.key, one.number)
-            return None
+        return await keep(
+            session.ledger,
+            job.store,
+            order.find_place,
+            session.emit,
+            order.named(one.open_ticket()),
+            output,
+            completed,
+            one,
+            partial(fresh_file, session, one, completed),
+        )
 
 
 async def wait_for(ticket: Ticket, session: Session, timeout_seconds: float) -> Completed:

@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
 from prefect_hailuo.clock import Clock, SystemClock
-from prefect_hailuo.engine.collect import ForgottenError, check_known, collect
+from prefect_hailuo.engine.collect import ForgottenError, check_known, collect, fresh_file
 from prefect_hailuo.engine.keep import keep
 from prefect_hailuo.engine.loop import Connections, Emit, ignore
 from prefect_hailuo.engine.order import FindPlace
@@ -222,7 +223,14 @@ class Sweep:
         store = VideoStore(self._connections.downloads, place, self._clock)
         ticket = one.open_ticket()
         video = await keep(
-            self._ledger, store, self._find_place, self._emit, ticket, output, completed
+            self._ledger,
+            store,
+            self._find_place,
+            self._emit,
+            ticket,
+            output,
+            completed,
+            renew=partial(fresh_file, session, one, completed),
         )
         return _row(one, "collected", video.place)
 

@@ -547,10 +547,10 @@ def may_replace(attempts: Sequence[Attempt], consented: int) -> bool:
     """
     since = [each for each in attempts if each.number > consented]
     free = all(each.billed is Billed.NO for each in since)
-    return consented > 0 and free and _accepted(since) < MOST_ATTEMPTS
+    return consented > 0 and free and accepted_among(since) < MOST_ATTEMPTS
 
 
-def _accepted(attempts: Sequence[Attempt]) -> int:
+def accepted_among(attempts: Sequence[Attempt]) -> int:
     """How many attempts fal accepted, without duplicates, cancelled and forgotten ones."""
     single = [each for each in attempts if each.request_id and not each.duplicate]
     return len([each for each in single if each.fate not in (Fate.FORGOTTEN, Fate.CANCELLED)])
@@ -558,7 +558,7 @@ def _accepted(attempts: Sequence[Attempt]) -> int:
 
 def check_number(latest: Attempt, attempts: Sequence[Attempt]) -> None:
     """Refuse another attempt after failures at no cost, if fal accepted too many already."""
-    count = _accepted(attempts)
+    count = accepted_among(attempts)
     if count >= MOST_ATTEMPTS and latest.fate is Fate.FAILED:
         raise raised(
             latest,

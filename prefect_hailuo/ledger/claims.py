@@ -17,6 +17,7 @@ from typing_extensions import assert_never
 
 from prefect_hailuo.errors import Billed, HailuoError, RunCancelledError
 from prefect_hailuo.ledger.attempt import (
+    MOST_ATTEMPTS,
     NOBODY,
     Attach,
     Attempt,
@@ -30,6 +31,7 @@ from prefect_hailuo.ledger.attempt import (
     Reuse,
     Run,
     Wait,
+    accepted_among,
     attempt_of,
     check_account,
     check_approved,
@@ -191,6 +193,34 @@ class Claims(Part):
         if latest is None or latest.number != number or latest.rerun in _BEING_SUBMITTED:
             return False
         if unfound and latest.request_id is not None:
+            return False
+        connection.execute(
+            update(generation)
+            .where(generation.c.key == key)
+            .values(consented=generation.c.attempts)
+        )
+        return True
+
+    @writes
+    def replace_lost(self, connection: Connection, key: str, number: int) -> bool:
+        """Allow one more purchase in place of a stored video that is nowhere any more.
+
+        It is a caller's standing order and no person's decision, so it counts towards the limit of
+        attempts.
+
+        Args:
+            key: The generation's key.
+            number: The attempt whose video is lost.
+
+        Returns:
+            Whether there may be another purchase, or there is one already.
+        """
+        lock_key(connection, key)
+        attempts = attempts_of_keys(connection, [key])[key]
+        latest = latest_of(attempts)
+        if latest is None or latest.number != number or latest.fate is not Fate.STORED:
+            return True  # somebody else has replaced it: the next claim finds that
+        if accepted_among(attempts) >= MOST_ATTEMPTS:
             return False
         connection.execute(
             update(generation)

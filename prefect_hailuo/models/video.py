@@ -32,6 +32,8 @@ class Video(BaseModel):
         path: The local file; None if a storage block holds it.
         storage: The place that holds it.
         storage_key: Its name in that place.
+        machine: The machine of a directory, and the directory's number there; None where a storage
+            block holds it, or an earlier release stored it.
         url: fal's link to it, which expires some day.
         content_type: Its media type.
         size: Bytes.
@@ -73,6 +75,7 @@ class Video(BaseModel):
     path: Path | None
     storage: str
     storage_key: str
+    machine: str | None = None
     url: str
     content_type: str | None
     size: int
@@ -95,6 +98,10 @@ class Video(BaseModel):
     completed_at: datetime | None = None
     stored_at: datetime
     inference_seconds: float | None = None
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        # What an earlier release pickled names no machine.
+        super().__setstate__({**state, "__dict__": {"machine": None} | state["__dict__"]})
 
     @field_validator("storage_key")
     @classmethod

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import inspect
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from prefect.blocks.core import Block
 from prefect.filesystems import LocalFileSystem
 
 from prefect_hailuo.errors import ConfigurationError, StorageError
+from prefect_hailuo.runs.cancellation import STARTED_FOR
 from prefect_hailuo.runs.settings import current_settings, load_block
 from prefect_hailuo.storage.names import parse_template
 from prefect_hailuo.storage.place import (
@@ -28,6 +30,7 @@ from prefect_hailuo.storage.place import (
     file_sha256,
     limiter_of_loop,
     refused_place,
+    untold,
 )
 from prefect_hailuo.ticket import Realm
 
@@ -88,10 +91,26 @@ def _find(storage: Storage, realm: Realm) -> Place:
             cure="Save a storage block for it, and pass it as 'block:<type>/<name>'.",
         )
     if isinstance(storage, LocalFileSystem):
-        return Directory(Path(storage.basepath or ".").expanduser().resolve())
+        return Directory(_lasting(Path(storage.basepath or ".").expanduser(), realm).resolve())
     if isinstance(storage, Block):
         return StorageBlock(storage)
-    return Directory(storage)
+    return Directory(_lasting(Path(storage), realm))
+
+
+def _lasting(path: Path, realm: Realm) -> Path:
+    """A directory that outlives the run.
+
+    A worker or a runner makes a temporary directory for a run, puts the deployment's code there,
+    and removes it when the run has ended, with all that was paid for in it. So there a relative
+    path is one below the output directory.
+    """
+    if str(path).startswith("~"):
+        return path  # of a home directory, which `Directory` finds
+    temporary = Path(tempfile.gettempdir()).resolve()
+    passing = os.environ.get(STARTED_FOR) and Path.cwd().resolve().is_relative_to(temporary)
+    if path.is_absolute() or not passing:
+        return path
+    return current_settings().videos_of(realm) / path
 
 
 def _has(block: Block, method: str) -> bool:
@@ -173,6 +192,48 @@ class StorageBlock(Place):
         )
 
 
+ABSENT = frozenset({"NoSuchKey", "NotFound", "404", "BlobNotFound"})
+"""The words of S3 (of its questions without an answer's body: the number), and of Azure, for an
+object that there is not. They answer a missing right to list with 403."""
+
+
+def says_absent(error: BaseException | None, name: str) -> bool:
+    """Whether an error of a block's says for certain that there is no such file.
+
+    Args:
+        error: The error; the errors that it was raised from count, too.
+        name: The file's name, as the block was given it.
+
+    Example:
+        >>> says_absent(FileNotFoundError("fox.mp4"), "fox.mp4")
+        True
+        >>> says_absent(PermissionError("fox.mp4"), "fox.mp4")
+        False
+    """
+    while error is not None:
+        if isinstance(error, FileNotFoundError) or (
+            isinstance(error, KeyError) and error.args == (name,)
+        ):
+            return True
+        if _code_of(error) in ABSENT:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _code_of(error: BaseException) -> str | None:
+    """What a bucket's library calls an error: boto3's, Google's (`code`), Azure's."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        said = response.get("Error")
+        return str(said.get("Code")) if isinstance(said, dict) else None
+    named = getattr(error, "error_code", None)
+    if named is not None:
+        return str(getattr(named, "value", named))
+    code = getattr(error, "code", None)
+    return str(int(code)) if isinstance(code, int) else None
+
+
 class _BlockFiles:
     """A block's files."""
 
@@ -194,9 +255,9 @@ class _BlockFiles:
     def read(self, name: str) -> bytes | None:
         """A file's content; None if there is no such file.
 
-        Blocks have no common way to say why they raise. A transient fault must not be taken for a
-        missing file, which would be bought again. So the block is asked twice, and in between it
-        must return the file that `check` wrote.
+        Only a known word says that there is none: a transient fault, an archive or a disabled key
+        must not be taken for a missing file, which would be bought again, or written over. Besides,
+        the block must return the file that `check` wrote.
         """
         answer = self._attempt("read_path", name)
         return answer[0] if answer else None
@@ -240,11 +301,19 @@ class _BlockFiles:
 
     def _attempt(self, method: str, *arguments: Any) -> tuple[Any] | None:
         """What a reading call returns, in a tuple; None if there is no such file."""
-        for _ in range(2):
+        name = str(arguments[0])
+        for again in (True, False):
             try:
                 return (self._call(method, *arguments),)
-            except StorageError:
+            except StorageError as error:
                 self._check_readable()
+                cause = error.__cause__ or error
+                if says_absent(cause, name):
+                    return None
+                if not again:
+                    raise untold(
+                        f"{name} in {self._label}", cause if isinstance(cause, Exception) else error
+                    ) from cause
         return None
 
     def _call(self, method: str, *arguments: Any) -> Any:

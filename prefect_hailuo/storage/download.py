@@ -7,9 +7,10 @@ is removed at the end.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from io import BytesIO, FileIO
 from pathlib import Path
 from types import TracebackType
@@ -20,12 +21,18 @@ import httpx
 from typing_extensions import Self
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
+from prefect_hailuo.errors import (
+    DownloadError,
+    HailuoError,
+    StorageError,
+    VideoExpiredError,
+)
 from prefect_hailuo.fal.hosts import is_confidential
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.replies import retry_after
-from prefect_hailuo.fal.retry import pause_within, retry
+from prefect_hailuo.fal.retry import pause_seconds, pause_within, retry
 from prefect_hailuo.media.mp4 import Probe, examine_mp4
+from prefect_hailuo.storage.pictures import MOST_REDIRECTS, Reach, find_reach
 from prefect_hailuo.storage.place import (
     CHUNK_BYTES,
     Files,
@@ -56,8 +63,34 @@ STALL_SECONDS, STALL_BYTES = 60.0, 16 << 10
 
 AS_IT_IS = {"Accept-Encoding": "identity"}
 
-GONE = frozenset({401, 403, 404, 410})
-"""What file servers answer when a link has expired."""
+REFUSED = frozenset({401, 403, 404, 410})
+"""What file servers answer for a file that has gone, or is not there yet, and a proxy for any."""
+
+GONE = frozenset({404, 410})
+"""What says that a file has gone, once fal has kept it for as long as it promises."""
+
+KEPT_SECONDS = 7 * 86400.0
+"""How long fal keeps a file at least (fal's FAQ, as seen 2026-11-20)."""
+
+
+class BadLinkError(Exception):
+    """A link does not lead to the file now: a fresh one may, or the same one later.
+
+    Args:
+        message: What is wrong with it.
+        status: What the file server answered, if that is what is wrong.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+Renew = Callable[[str], Awaitable[File | None]]
+"""Asks fal for another link than a bad one; None where fal was asked, and names no other.
+
+It raises a HailuoError where fal cannot be asked."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +103,7 @@ class Download:
         sha256: Hexadecimal.
         content_type: As the file server said, otherwise as fal said.
         probe: Its measures, if its boxes say them plainly.
+        url: fal's link that it came from.
     """
 
     path: Path
@@ -77,6 +111,7 @@ class Download:
     sha256: str
     content_type: str | None
     probe: Probe | None
+    url: str
 
 
 Keep = Callable[[Files, Download], T]
@@ -122,43 +157,58 @@ class Downloads:
         keep: Keep[T],
         seconds: float = DOWNLOAD_SECONDS,
         clock: Clock | None = None,
+        *,
+        made_at: datetime | None = None,
+        renew: Renew | None = None,
     ) -> T:
         """Download a video, verify it, and hand it to `keep`; nothing else is left behind.
 
-        The file server is sent no key and no redirect is followed. A download that fails is
-        repeated; that costs nothing.
+        The file server is sent no key. A download that fails is repeated; that costs nothing. So is
+        one that is refused, for a young file may not be there yet, and a proxy may hide it; then
+        fal is asked for a fresh link, too.
 
         Args:
             file: The file, as fal described it.
             place: The place that keeps it; the temporary file is in its workspace.
-            keep: Called with the verified file, in one of the place's worker threads.
+            keep: Called with the verified file, in one of the place's worker threads. It may raise
+                a BadLinkError.
             seconds: How long a failing download is repeated. Waiting for a turn, while others
                 download, does not count.
             clock: What that is measured with.
+            made_at: When fal made the file; None: not long ago.
+            renew: Asks fal for a fresh link.
 
         Returns:
             What `keep` returns.
 
         Raises:
-            VideoExpiredError: The file is no longer served.
+            VideoExpiredError: It is no longer served, and fal has kept it for as long as it
+                promises.
             DownloadError: It did not arrive whole.
             StorageError: The temporary file cannot be written.
         """
         deadline = Deadline(seconds, clock or SystemClock())
+        link = _Link(file, made_at, renew)
 
         async def attempt_once() -> T:
             nonlocal deadline
+            await link.freshen()
             left = deadline.remaining
             async with self._turns:
                 deadline = Deadline(left, deadline.clock)
-                return await self._attempt(file, place, keep, deadline, seconds)
+                return await self._attempt(link.file, place, keep, deadline, seconds)
 
         def pause(attempt: int, error: Exception) -> float | None:
+            if isinstance(error, BadLinkError):
+                return link.pause(error, deadline)
             if not isinstance(error, DownloadError):
                 return None
-            return pause_within(deadline, MOST_ATTEMPTS, attempt, error)
+            return pause_within(deadline, MOST_ATTEMPTS, attempt - link.failures, error)
 
-        return await retry(attempt_once, deadline.clock, pause)
+        try:
+            return await retry(attempt_once, deadline.clock, pause)
+        except BadLinkError as error:
+            raise link.verdict(error) from error.__cause__
 
     async def _attempt(
         self, file: File, place: Place, keep: Keep[T], deadline: Deadline, seconds: float
@@ -179,18 +229,23 @@ class Downloads:
 
     async def _receive(self, file: File, temporary: TemporaryFile, clock: Clock) -> ReceivedFile:
         url = _media_url(file)
-        try:
-            async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
-                _check_answer(response)
-                rest = await self._read(response, temporary, clock)
-        except httpx.HTTPError as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise DownloadError(f"The download broke off ({reason}).") from error
-        announced = response.headers.get("Content-Length")
-        _check_length(response.num_bytes_downloaded, announced, "the file server announced")
-        _check_length(temporary.size + len(rest), file.file_size, "fal announced")
-        content_type = response.headers.get("Content-Type") or file.content_type
-        return ReceivedFile(temporary, rest, content_type)
+        for _ in range(MOST_REDIRECTS + 1):
+            try:
+                async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
+                    if not response.has_redirect_location:
+                        _check_answer(response)
+                        rest = await self._read(response, temporary, clock)
+                        announced = response.headers.get("Content-Length")
+                        _check_length(response.num_bytes_downloaded, announced)
+                        content_type = response.headers.get("Content-Type") or file.content_type
+                        return ReceivedFile(file, temporary, rest, content_type)
+                    there = _next(response, url)
+            except httpx.HTTPError as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise DownloadError(f"The download broke off ({reason}).") from error
+            await check_reach(url, there)
+            url = there
+        raise DownloadError(f"fal's link was redirected more than {MOST_REDIRECTS} times.")
 
     async def _read(
         self, response: httpx.Response, temporary: TemporaryFile, clock: Clock
@@ -208,6 +263,60 @@ class Downloads:
     @property
     def _chunk_bytes(self) -> int:
         return min(CHUNK_BYTES, self._memory_bytes // self.connections)
+
+
+class _Link:
+    """fal's link to a file, and what is learned of it.
+
+    Args:
+        file: The file, as fal described it.
+        made_at: When fal made it; None: not long ago.
+        renew: Asks fal for a fresh link.
+    """
+
+    def __init__(self, file: File, made_at: datetime | None, renew: Renew | None) -> None:
+        self.file = file
+        self.failures = 0
+        age = datetime.now(timezone.utc) - made_at if made_at else timedelta(0)
+        self._is_old = age > timedelta(seconds=KEPT_SECONDS)
+        self._renew = renew
+        self._is_last = renew is None
+        self._doubtful = False
+
+    async def freshen(self) -> None:
+        """Ask fal for a fresh link, if this one is in doubt."""
+        if self._renew is None or not self._doubtful:
+            return
+        self._doubtful = False
+        with suppress(HailuoError):  # asked in vain: the link may still be good
+            fresh = await self._renew(self.file.url)
+            self._is_last = fresh is None
+            self.file = fresh or self.file
+
+    def pause(self, error: BadLinkError, deadline: Deadline) -> float | None:
+        """Seconds until another attempt; None where that cannot help, or has no time left."""
+        self.failures += 1
+        # After the first, the second, the fourth failure, and so on.
+        self._doubtful = self.failures & (self.failures - 1) == 0
+        if error.status is None:
+            return 0.0 if self._renew and self.failures == 1 else None
+        if self._is_old and self.failures >= MOST_ATTEMPTS:
+            return None
+        seconds = pause_seconds(self.failures - 1, error)
+        return seconds if seconds < deadline.remaining else None
+
+    def verdict(self, error: BadLinkError) -> DownloadError:
+        """The error that it ends with: expired is what has had its time, and has no other link."""
+        if error.status is None:
+            return DownloadError(error.message, retryable=False)
+        if error.status in GONE and self._is_old and self._is_last:
+            return VideoExpiredError(error.message)
+        return DownloadError(
+            error.message,
+            cure="The video is paid for, and that does not mean that it has gone: run it again, "
+            "and the download is repeated, without buying another. If it stays so, see whether a "
+            f"proxy or a firewall forbids {httpx.URL(self.file.url).host}.",
+        )
 
 
 class _Pace:
@@ -236,33 +345,51 @@ def _media_url(file: File) -> httpx.URL:
     try:
         url = httpx.URL(file.url)
     except httpx.InvalidURL as error:
-        raise DownloadError(f"fal's link is no URL ({error}).", retryable=False) from error
+        raise BadLinkError(f"fal's link is no URL ({error}).") from error
     if not is_confidential(url):
-        raise DownloadError(
-            f"fal's link {file.url!r} is not https, so what it serves could be anything.",
-            retryable=False,
+        raise BadLinkError(
+            f"fal's link {file.url!r} is not https, so what it serves could be anything."
         )
     return url
+
+
+def _next(response: httpx.Response, at: httpx.URL) -> httpx.URL:
+    """Where a redirect leads."""
+    try:
+        there = at.join(response.headers["Location"])
+    except httpx.InvalidURL as error:
+        raise BadLinkError(f"fal's link was redirected to what is no URL ({error}).") from error
+    if there.userinfo or not is_confidential(there):
+        raise BadLinkError(f"fal's link was redirected to {there.host!r}, not by plain https.")
+    return there
+
+
+async def check_reach(at: httpx.URL, there: httpx.URL) -> None:
+    """Refuse a redirect into a private network, unless it comes from there.
+
+    Raises:
+        BadLinkError: It leads there.
+    """
+    reach = await find_reach(there)
+    if reach is Reach.PUBLIC or (reach is Reach.PRIVATE and await find_reach(at) is Reach.PRIVATE):
+        return
+    raise BadLinkError(f"fal's link was redirected to {there.host!r}, which is no public host.")
 
 
 def _check_answer(response: httpx.Response) -> None:
     if response.is_success:
         return
     answer = f"The file server answered HTTP {response.status_code}"
-    if response.status_code in GONE:
-        raise VideoExpiredError(f"{answer} for the video.")
-    if response.is_redirect:
-        raise DownloadError(
-            f"{answer}, a redirect, and none is followed.",
-            cure="Check that the configured hosts are fal's; if they are, report this.",
-            retryable=False,
-        )
+    if response.status_code in REFUSED:
+        raise BadLinkError(f"{answer} for the video.", response.status_code)
     raise DownloadError(f"{answer}.", retry_after=retry_after(response))
 
 
-def _check_length(size: int, announced: str | int | None, whose: str) -> None:
+def _check_length(size: int, announced: str | None) -> None:
     if announced is not None and size != int(announced):
-        raise DownloadError(f"{size:,} bytes arrived where {whose} {int(announced):,}.")
+        raise DownloadError(
+            f"{size:,} bytes arrived where the file server announced {int(announced):,}."
+        )
 
 
 @dataclass(frozen=True)
@@ -270,11 +397,13 @@ class ReceivedFile:
     """A file that came in the announced length, not yet verified.
 
     Args:
+        file: The file, as fal described it.
         temporary: The part that is written.
         rest: The part that is not.
         content_type: As the file server said, otherwise as fal said.
     """
 
+    file: File
     temporary: TemporaryFile
     rest: bytearray
     content_type: str | None
@@ -286,9 +415,17 @@ class ReceivedFile:
             DownloadError: It is no complete video.
             StorageError: It cannot be written.
         """
-        probe = self.temporary.finish(self.rest)
-        temporary = self.temporary
-        return Download(temporary.path, temporary.size, temporary.sha256, self.content_type, probe)
+        temporary, said = self.temporary, self.file.file_size
+        try:
+            probe = temporary.finish(self.rest)
+        except DownloadError as error:
+            # fal's figure decides nothing, for it may be off, but it may explain.
+            if said is None or said == temporary.size:
+                raise
+            note = f"{error.message} It has {temporary.size:,} bytes, and fal announced {said:,}."
+            raise DownloadError(note) from error
+        size, sha256 = temporary.size, temporary.sha256
+        return Download(temporary.path, size, sha256, self.content_type, probe, self.file.url)
 
 
 class TemporaryFile:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -77,6 +77,11 @@ class Place(ABC):
     @abstractmethod
     def label(self) -> str:
         """The place's unique name; it is part of Prefect's cache key."""
+
+    @property
+    def machine(self) -> str | None:
+        """What tells this place from others of the same label; None where the label is enough."""
+        return None
 
     @property
     @abstractmethod
@@ -152,6 +157,7 @@ class Directory(Place):
     """
 
     def __init__(self, path: str | Path) -> None:
+        self._machine: str | None = None
         try:
             self._root = Path(path).expanduser().absolute()
         except RuntimeError:
@@ -164,6 +170,13 @@ class Directory(Place):
     def label(self) -> str:
         """The directory's absolute path."""
         return f"{DIRECTORY_PREFIX}{self._root.as_posix()}"
+
+    @property
+    def machine(self) -> str | None:
+        """The machine, and the directory's own number there: a disk that is away has another."""
+        if self._machine is None:
+            self._machine = _machine_of(self._root)
+        return self._machine
 
     @classmethod
     def labelled(cls, label: str) -> Directory | None:
@@ -190,6 +203,7 @@ class Directory(Place):
         """
         try:
             await on_disk(try_out, self._root)
+            self._machine = await on_disk(_machine_of, self._root)
         except OSError as error:
             raise refused_place(f"{self._root} is not writable: {error}.") from error
 
@@ -256,22 +270,31 @@ class DirectoryFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise refused_place(f"{self._root / name} is not readable: {error}.") from error
+            raise untold(str(self._root / name), error) from error
 
     def holds(self, name: str, sha256: str) -> bool:
         """Whether the file is here and has that hash."""
-        try:
-            return file_sha256(self._root / name) == sha256
-        except OSError:
-            return False
+        digest = hashlib.sha256()
+        return self._read(name, digest.update) and digest.hexdigest() == sha256
 
     def fetch(self, name: str, sha256: str, to: Path) -> bool:
         """Copy a file, if it is here and has that hash, to another path."""
+        with to.open("wb") as copy:
+            return self._read(name, copy.write) and _flushed_sha256(copy, to) == sha256
+
+    def _read(self, name: str, take: Callable[[bytes], object]) -> bool:
+        """Read a file in pieces; whether it is here."""
+        path = self._root / name
         try:
-            shutil.copyfile(self._root / name, to)
-        except OSError:
+            file = path.open("rb")
+        except FileNotFoundError:
             return False
-        return file_sha256(to) == sha256
+        except OSError as error:
+            raise untold(str(path), error) from error
+        with file:
+            while chunk := _next_chunk(file, path):
+                take(chunk)
+        return True
 
     def _make_folders(self, target: Path) -> None:
         """Make the folders in a name, and note that their own names must get onto the disk."""
@@ -290,6 +313,25 @@ def refused_place(message: str) -> StorageError:
     return StorageError(message, cure=CURE_BEFORE_BUYING, billed=Billed.NO)
 
 
+def untold(what: str, error: BaseException) -> StorageError:
+    """The error about a file that cannot be read: that says nothing about whether it is there.
+
+    Args:
+        what: The file and its place.
+        error: Why it cannot be read.
+    """
+    told = StorageError(
+        f"{what} is not readable, so whether it is there cannot be told "
+        f"({type(error).__name__}: {error}).",
+        cure="Make it readable (the right to read and to list, a disk that is mounted, an archived "
+        "object restored, an encryption key enabled), and run it again. Nothing was bought, and "
+        "nothing was written over it.",
+        billed=Billed.NO,
+    )
+    told.untold = True
+    return told
+
+
 def temporary_name(name: str) -> str:
     """A name for a file that is being made: hidden and unique."""
     return f".{name[:TEMPORARY_NAME_CHARACTERS]}.{uuid4().hex}.part"
@@ -302,6 +344,34 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _next_chunk(file: BinaryIO, path: Path) -> bytes:
+    try:
+        return file.read(CHUNK_BYTES)
+    except OSError as error:
+        raise untold(str(path), error) from error
+
+
+def _flushed_sha256(file: BinaryIO, path: Path) -> str:
+    file.flush()
+    return file_sha256(path)
+
+
+def _machine_of(directory: Path) -> str:
+    try:
+        return f"{this_machine()}:{directory.stat().st_ino}"
+    except OSError:
+        return f"{this_machine()}:none"
+
+
+@lru_cache(maxsize=1)
+def this_machine() -> str:
+    """This machine's name and a digest of its id: a directory's path alone names no machine."""
+    name, own = socket.gethostname(), ""
+    with suppress(OSError):
+        own = Path("/etc/machine-id").read_text(encoding="ascii")
+    return f"{name}:{hashlib.sha256(f'{name} {own}'.encode()).hexdigest()[:8]}"
 
 
 def make_directory(path: Path) -> None:

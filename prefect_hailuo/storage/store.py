@@ -27,7 +27,13 @@ from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.media.probe import poster_data_uri, probe
 from prefect_hailuo.models.catalogue import price_of
 from prefect_hailuo.models.video import Video, ticket_of
-from prefect_hailuo.storage.download import DOWNLOAD_SECONDS, Download, Downloads
+from prefect_hailuo.storage.download import (
+    DOWNLOAD_SECONDS,
+    BadLinkError,
+    Download,
+    Downloads,
+    Renew,
+)
 from prefect_hailuo.storage.names import (
     NameTemplate,
     index_name,
@@ -181,6 +187,7 @@ class VideoStore:
         output: Output,
         completed: Completed | None = None,
         name: str | None = None,
+        renew: Renew | None = None,
     ) -> StoredFile:
         """Download a result, verify it, and keep it with its provenance.
 
@@ -189,16 +196,16 @@ class VideoStore:
             output: Its result.
             completed: How it completed, if that was seen.
             name: Its name in the place; by default, its generation's.
+            renew: Asks fal for a fresh link.
 
         Raises:
             DownloadError: It did not arrive whole, or is no longer served.
             StorageError: It cannot be kept in the place.
         """
         try:
-            return await self._store(ticket, output.video, completed, name)
+            return await self._store(ticket, output.video, completed, name, renew)
         except HailuoError as error:
-            about(ticket, error)
-            raise
+            raise _paid_for(ticket, error)  # noqa: B904 - it is the same error
 
     async def find(self, name: str, key: str) -> Video | None:
         """The video of a key, if its record is here; its file may be missing.
@@ -220,6 +227,7 @@ class VideoStore:
             "path": self._place.path_of(name),
             "storage": self._place.label,
             "storage_key": name,
+            "machine": self._place.machine,
         }
         return video.model_copy(update=where)
 
@@ -232,10 +240,10 @@ class VideoStore:
             name: Its name here.
 
         Returns:
-            None if the other place does not return it unharmed.
+            None if the other place does not have it unharmed.
 
         Raises:
-            StorageError: It cannot be kept in this place.
+            StorageError: Whether the other place has it cannot be told, or it cannot be kept here.
         """
         temporary = self._place.workspace / temporary_name("copy.mp4")
 
@@ -243,22 +251,34 @@ class VideoStore:
             return self._keep(files, temporary, self.here(video, name))
 
         try:
-            if not await _fetched(source, video, temporary):
+            if not await source.fetch(video.storage_key, video.sha256, temporary):
                 return None
             return await self._place.work(keep)
         finally:
             with anyio.CancelScope(shield=True):
                 await on_disk(partial(temporary.unlink, missing_ok=True))
 
+    @property
+    def place(self) -> Place:
+        """The place."""
+        return self._place
+
     async def holds(self, video: Video) -> bool:
-        """Whether a video's file is here, unharmed."""
+        """Whether a video's file is here, unharmed.
+
+        Raises:
+            StorageError: That cannot be told.
+        """
         return await self._place.holds(video.storage_key, video.sha256)
 
-    async def restore(self, video: Video, seconds: float = DOWNLOAD_SECONDS) -> Video:
+    async def restore(
+        self, video: Video, renew: Renew | None = None, seconds: float = DOWNLOAD_SECONDS
+    ) -> Video:
         """Download again a video whose file has gone, and nothing else.
 
         Args:
             video: The video.
+            renew: Asks fal for a fresh link.
             seconds: How long a failing download is repeated.
 
         Raises:
@@ -270,30 +290,45 @@ class VideoStore:
 
         def keep(files: Files, download: Download) -> Video:
             if download.sha256 != video.sha256:
-                raise VideoExpiredError("fal's link now serves another file.")
-            return self._keep(files, download.path, self.here(video, video.storage_key))
+                raise BadLinkError("fal's link now serves another file.")
+            here = self.here(video, video.storage_key).model_copy(update={"url": download.url})
+            return self._keep(files, download.path, here)
 
+        made_at = video.submitted_at or video.stored_at
         try:
-            return await self._downloads.fetch(file, self._place, keep, seconds, self._clock)
+            return await self._downloads.fetch(
+                file, self._place, keep, seconds, self._clock, made_at=made_at, renew=renew
+            )
         except DownloadError as error:
             gone = self.here(video, relocated(self._place.template, video, video.storage_key))
             raise _lost(gone, error) from error
         except HailuoError as error:
-            about(ticket_of(video), error)
-            raise
+            raise _paid_for(ticket_of(video), error)  # noqa: B904 - it is the same error
 
     async def _store(
-        self, ticket: Ticket, file: File, completed: Completed | None, name: str | None
+        self,
+        ticket: Ticket,
+        file: File,
+        completed: Completed | None,
+        name: str | None,
+        renew: Renew | None,
     ) -> StoredFile:
         # A wrong ticket is refused before the download.
         default, key = name_and_key(ticket)
 
         def keep(files: Files, download: Download) -> StoredFile:
             poster = _look(poster_data_uri, download.path) if self._poster else None
-            video = self._describe(ticket, file, download, completed, name or default, key)
+            video = self._describe(ticket, download, completed, name or default, key)
             return StoredFile(self._keep(files, download.path, video), poster)
 
-        return await self._downloads.fetch(file, self._place, keep, clock=self._clock)
+        return await self._downloads.fetch(
+            file,
+            self._place,
+            keep,
+            clock=self._clock,
+            made_at=ticket.submitted_at,
+            renew=renew,
+        )
 
     def _keep(self, files: Files, file: Path, video: Video) -> Video:
         """Put a complete file in its place, under its name or, if that is taken, another.
@@ -304,6 +339,8 @@ class VideoStore:
         template = self._place.template
         name = free_name(files, template, video.storage_key, video.request_id)
         video = self.here(video, relocated(template, video, name))
+        # What is there and cannot be read is not written over: it may be another that was paid for.
+        files.holds(video.storage_key, video.sha256)
         write_records(files, template, name, video)
         files.keep(file, video.storage_key)
         return video
@@ -311,7 +348,6 @@ class VideoStore:
     def _describe(
         self,
         ticket: Ticket,
-        file: File,
         download: Download,
         completed: Completed | None,
         name: str,
@@ -323,7 +359,8 @@ class VideoStore:
             path=self._place.path_of(name),
             storage=self._place.label,
             storage_key=name,
-            url=file.url,
+            machine=self._place.machine,
+            url=download.url,
             content_type=download.content_type,
             size=download.size,
             sha256=download.sha256,
@@ -338,13 +375,6 @@ class VideoStore:
         )
 
 
-async def _fetched(source: Place, video: Video, to: Path) -> bool:
-    try:
-        return await source.fetch(video.storage_key, video.sha256, to)
-    except (StorageError, OSError):
-        return False  # another place or fal may have it
-
-
 def _look(see: Callable[[Path], T], path: Path) -> T | None:
     """What `see` finds in a file; None without the extra `media`, or if PyAV cannot read it.
 
@@ -356,12 +386,24 @@ def _look(see: Callable[[Path], T], path: Path) -> T | None:
         return None
 
 
+def _paid_for(ticket: Ticket, error: HailuoError) -> HailuoError:
+    """The error of a video that is paid for, whatever the place knows of that."""
+    if isinstance(error, StorageError):
+        error.billed = Billed.YES
+    return about(ticket, error)
+
+
 def _lost(video: Video, error: DownloadError) -> DownloadError:
+    cure = (
+        "It was paid for once, so it is not bought again unasked: put the file back, pass a "
+        "new take, or allow it with on_lost='resubmit'."
+        if isinstance(error, VideoExpiredError)
+        else f"Put the file back, or do as for any download. {error.cure}"
+    )
     return type(error)(
         f"{video.storage_key} has gone from {video.storage}, and could not be fetched again: "
         f"{error.message}",
-        cure="It was paid for once, so it is not bought again unasked: put the file back, pass a "
-        "new take, or allow it with on_lost='resubmit'.",
+        cure=cure,
         retryable=error.retryable,
         ticket=ticket_of(video),
     )

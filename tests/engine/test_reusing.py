@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from file_server import smallest_video
 from raw_server import HurriedClock
-from roads import FOX, generate, names, order_of, path_of, record_of, timed
+from roads import FOX, generate, hurried, names, order_of, path_of, record_of, timed
 
 from prefect_hailuo import Hailuo02ProTextToVideo, Hailuo23ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator, expire_file, refuse
 from prefect_hailuo.engine.events import Reused
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, DownloadError, StorageError, VideoExpiredError
+from prefect_hailuo.storage.download import MOST_ATTEMPTS
 from prefect_hailuo.storage.place import Directory
 
 
@@ -167,37 +168,47 @@ def test_a_restarted_emulator_makes_it_anew(tmp_path: Path, tiny: FalEmulator) -
         assert restarted.charged == 1
 
 
+@pytest.fixture
+def long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is older than fal keeps files."""
+    monkeypatch.setattr("prefect_hailuo.storage.download.KEPT_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("long_ago")
 def test_fal_is_not_asked_to_make_it_anew(tmp_path: Path, fal: FalEmulator) -> None:
     """It was paid for once: the error says so, and names every cure."""
     video = generate(fal, tmp_path)
     path_of(video).unlink()
-    fal.faults.add(expire_file())
+    fal.faults.add(expire_file(count=None))
     cures = "put the file back, pass a new take, or allow it with on_lost='resubmit'"
     with pytest.raises(VideoExpiredError, match=cures) as caught:
-        generate(fal, tmp_path)
+        hurried(fal, tmp_path)
     error = caught.value
     assert error.ticket and error.ticket.request_id == video.request_id
     assert (error.billed, error.retryable, fal.charged) == (Billed.YES, False, 1)
 
 
+@pytest.mark.usefixtures("long_ago")
 def test_fal_makes_it_anew_where_that_is_allowed(tmp_path: Path, fal: FalEmulator) -> None:
     """With `on_lost="resubmit"` it is bought once more, and found from then on."""
     video = generate(fal, tmp_path)
     path_of(video).unlink()
-    fal.faults.add(expire_file())
-    anew = generate(fal, tmp_path, on_lost="resubmit")
+    fal.faults.add(expire_file(count=MOST_ATTEMPTS))
+    anew = hurried(fal, tmp_path, on_lost="resubmit")
     assert anew.request_id != video.request_id and anew.is_there()
     assert generate(fal, tmp_path, on_lost="resubmit") == anew
     assert fal.charged == 2
 
 
+@pytest.mark.usefixtures("long_ago")
 def test_that_consent_is_to_one_purchase(tmp_path: Path, fal: FalEmulator) -> None:
     """A link that is dead at once leads to an error, and not to purchases without end."""
     video = generate(fal, tmp_path)
     path_of(video).unlink()
     fal.faults.add(expire_file(count=None))
-    with pytest.raises(VideoExpiredError):
-        generate(fal, tmp_path, on_lost="resubmit")
+    for _ in range(3):
+        with pytest.raises(VideoExpiredError):
+            hurried(fal, tmp_path, on_lost="resubmit")
     assert fal.charged == 2
 
 

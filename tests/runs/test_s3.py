@@ -6,11 +6,13 @@ import hashlib
 import os
 import traceback
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from file_server import smallest_video
 from prefect import flow
+from roads import hurried
 from s3_servers import KEY_ID, SECRET, Bucket, make_bucket
 
 from prefect_hailuo import (
@@ -104,16 +106,52 @@ def test_what_is_harmed_or_deleted_is_downloaded_again(
 
 
 def test_what_is_nowhere_any_more_is_not_bought_again_unasked(
-    bucket: Bucket, fal: FalEmulator
+    bucket: Bucket, fal: FalEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the object, and the cures."""
+    monkeypatch.setattr("prefect_hailuo.storage.download.KEPT_SECONDS", 0.0)
     video = generate(fal.credentials(), bucket.block())
     bucket.client().delete_object(Bucket=bucket.name, Key=video.storage_key)
-    fal.faults.add(expire_file())
+    fal.faults.add(expire_file(count=None))
     with pytest.raises(VideoExpiredError, match="put the file back") as caught:
-        generate(fal.credentials(), bucket.block())
+        hurried(fal, bucket.block())
     assert video.storage_key in caught.value.message
     assert fal.charged == 1
+
+
+def archive(bucket: Bucket) -> dict[str, int]:
+    """Move everything but the marker into Glacier; what is there then."""
+    client = bucket.client()
+    for name in bucket.names().keys() - {MARKER}:
+        body = client.get_object(Bucket=bucket.name, Key=name)["Body"].read()
+        client.put_object(Bucket=bucket.name, Key=name, Body=body, StorageClass="GLACIER")
+    return bucket.names()
+
+
+def test_an_archived_video_is_neither_bought_again_nor_written_over(
+    bucket: Bucket, fal: FalEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is allowed, and whether or not fal serves it."""
+    monkeypatch.setattr("prefect_hailuo.storage.download.KEPT_SECONDS", 0.0)
+    generate(fal.credentials(), bucket.block())
+    before = archive(bucket)
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"cannot be told .*InvalidObjectState"):
+            hurried(fal, bucket.block(), on_lost="resubmit")
+        fal.faults.add(expire_file(count=None))
+    assert (bucket.names(), fal.charged, fal.requests["media"]) == (before, 1, 1)
+
+
+def test_an_archived_record_buys_nothing_in_a_new_ledger(
+    bucket: Bucket, fal: FalEmulator, lose_ledger: Callable[[], None]
+) -> None:
+    """It was bought once, and stays as it is."""
+    generate(fal.credentials(), bucket.block())
+    before = archive(bucket)
+    lose_ledger()
+    with pytest.raises(StorageError, match=r"cannot be told .*InvalidObjectState"):
+        generate(fal.credentials(), bucket.block())
+    assert (bucket.names(), fal.charged) == (before, 1)
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 
@@ -33,7 +34,7 @@ from prefect_hailuo.engine.loop import Connections, Emit, ignore, process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, StorageError
 from prefect_hailuo.runs.execution import generating
 from prefect_hailuo.runs.orders import make_order
-from prefect_hailuo.runs.storage import Storage, StorageBlock, resolve_storage
+from prefect_hailuo.runs.storage import Storage, StorageBlock, resolve_storage, says_absent
 from prefect_hailuo.storage.place import Directory
 
 Handle = Callable[[object], None]
@@ -239,3 +240,47 @@ def test_an_unsaved_blocks_label_is_of_its_settings() -> None:
     }
     assert len(labels) == 3
     assert not any("hunter" in label or "memory:" in label for label in labels)
+
+
+# Where runs are in temporary directories
+
+
+@pytest.mark.parametrize("storage", ["videos", Path("videos"), LocalFileSystem(basepath="videos")])
+def test_a_relative_directory_outlives_a_deployments_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage
+) -> None:
+    """A worker removes the directory that it made for the run, and the clone in it."""
+    clone, lasting = tmp_path / "tmp1a2b3cprefect" / "flows-main", tmp_path / "kept"
+    clone.mkdir(parents=True)
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_OUTPUT_DIRECTORY", str(lasting))
+    here = Directory(clone / "videos").label
+    assert resolve_storage(storage, "fal").label == here  # nobody removes it
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(uuid4()))
+    place = resolve_storage(storage, "fal")
+    assert place.label.startswith(f"directory:{lasting.as_posix()}/")
+    assert place.label.endswith("/videos")
+    whole = resolve_storage(tmp_path / "videos", "fal")
+    assert whole.label == Directory(tmp_path / "videos").label
+    # A worker that runs in the project's own folder keeps them there.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    assert resolve_storage(storage, "fal").label == here
+
+
+def test_what_says_that_a_file_is_absent() -> None:
+    """Known words of known libraries, and nothing else."""
+    botocore = import_module("botocore.exceptions")  # it has no types
+
+    def of_s3(code: str) -> Exception:
+        error: Exception = botocore.ClientError({"Error": {"Code": code}}, "GetObject")
+        return error
+
+    absent = [FileNotFoundError("a.json"), KeyError("a.json"), of_s3("NoSuchKey"), of_s3("404")]
+    hidden = [
+        *(PermissionError("a.json"), TimeoutError(), OSError(5, "EIO"), KeyError("Body")),
+        *map(of_s3, ("403", "AccessDenied", "InvalidObjectState", "NoSuchBucket", "SlowDown")),
+        *map(of_s3, ("KMS.DisabledException", "KMS.NotFoundException", "500", "NoSuchUpload")),
+    ]
+    assert [says_absent(each, "a.json") for each in absent] == [True] * len(absent)
+    assert [says_absent(each, "a.json") for each in hidden] == [False] * len(hidden)
