@@ -23,7 +23,7 @@ from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.errors import DownloadError, StorageError, VideoExpiredError
 from prefect_hailuo.fal.hosts import is_confidential
 from prefect_hailuo.fal.messages import File
-from prefect_hailuo.fal.replies import retry_after
+from prefect_hailuo.fal.replies import compression, retry_after
 from prefect_hailuo.fal.retry import pause_within, retry
 from prefect_hailuo.media.mp4 import Probe, examine_mp4
 from prefect_hailuo.storage.place import (
@@ -182,6 +182,11 @@ class Downloads:
         try:
             async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
                 _check_answer(response)
+                if encoding := compression(response):
+                    raise DownloadError(
+                        f"The download broke off: the file server compressed it ({encoding}), "
+                        "though it was asked not to."
+                    )
                 rest = await self._read(response, temporary, clock)
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {error}"
@@ -197,7 +202,7 @@ class Downloads:
     ) -> bytearray:
         """Write the body to the temporary file, chunk by chunk; return the rest."""
         chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
-        async for piece in response.aiter_bytes():
+        async for piece in response.aiter_raw():
             pace.note(len(piece))
             chunk += piece
             if len(chunk) >= most:
