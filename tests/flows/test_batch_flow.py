@@ -61,7 +61,9 @@ def runs_of(name: str) -> list[dict[str, Any]]:
     return list(found)
 
 
-def test_from_rows_to_a_contact_sheet(emulator: FalEmulator, tmp_path: Path, rows: str) -> None:
+def test_from_rows_to_a_contact_sheet(
+    emulator: FalEmulator, tmp_path: Path, rows: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A plan, the videos, a table, a CSV, a page and a picture, one that failed among them."""
     emulator.faults.add(refuse_content(prompt="A fox.", count=None))
     options: dict[str, Any] = {"credentials": emulator.credentials()}
@@ -75,16 +77,25 @@ def test_from_rows_to_a_contact_sheet(emulator: FalEmulator, tmp_path: Path, row
     assert summary.sheet is not None
     with Path(summary.csv).open(encoding="utf-8-sig") as file:
         told = list(csv.DictReader(file))
-    assert [(each["state"], each["labels.sku"]) for each in told] == [
-        ("failed", "F-1"),
-        ("new", "O-1"),
-        ("new", ""),
+    assert [(each["number"], each["state"], each["labels.sku"]) for each in told] == [
+        ("1", "failed", "F-1"),
+        ("2", "new", "O-1"),
+        ("3", "new", ""),
+        ("4", "failed", "F-2"),  # the same purchase as the first, and its own line
     ]
+    assert "Input 1 failed, 'A fox.'" in caplog.text
     assert Path(summary.sheet).read_text(encoding="utf-8").count("data:image/jpeg") == 2
     shown = artifacts(runs_of(name)[0]["id"])
     assert {"hailuo-batch-plan", "hailuo-batch-table", "hailuo-batch-sheet"} <= set(shown)
     assert shown["hailuo-batch-sheet"]["data"].startswith("data:image/jpeg;base64,")
-    assert len(json.loads(shown["hailuo-batch-table"]["data"])) == 3
+    table = json.loads(shown["hailuo-batch-table"]["data"])
+    labelled = {row["#"]: row["Labels"] for row in table}
+    assert (labelled[1], labelled[4]) == (r"sku: F\-1", r"sku: F\-2")
+    page = Path(summary.sheet).read_text(encoding="utf-8")
+    assert all(each in page for each in ("#1 ·", "#4 ·", "sku: F-1", "sku: F-2"))
+    assert "> 1. A fox." in shown["hailuo-batch-plan"]["data"]
+    [card] = [each["data"] for each in shown.values() if "### Failed" in str(each["data"])]
+    assert "| 1 | A fox. |" in card and "| 4 | A fox. |" in card
 
 
 async def test_a_plan_alone_spends_nothing(tiny: FalEmulator, rows: str) -> None:
@@ -173,6 +184,7 @@ def test_the_command_plans_without_a_server(
         assert main([rows, "--plan", "--json", "--emulator", emulator.url]) == 0
         assert emulator.submissions == []
     assert text.startswith("3 of 3 to buy, for nothing (at fal, about $1.45).")
+    assert "1. 'A fox.'" in text and "3. 'An owl.'" in text
     summary = BatchSummary.model_validate_json(capsys.readouterr().out)
     assert summary.plan is not None
     assert summary.plan.to_buy == 3
@@ -183,6 +195,9 @@ def test_the_command_plans_without_a_server(
     [
         (["nowhere.csv"], "cannot be read"),
         (["rows.csv", "A fox."], "Name one file alone"),
+        (["prompts.txt"], "looks like a file's name"),
+        (["rows.xlsx"], "looks like a file's name"),
+        (["https://127.0.0.1:1/export"], "cannot be read"),
         ([], "either as"),
         (["A fox.", " "], "row 2"),
     ],
