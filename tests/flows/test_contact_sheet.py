@@ -161,9 +161,11 @@ def test_no_cell_is_a_formula_wherever_a_sheet_divides(delimiter: str) -> None:
     end: for it, the quotes around a text are in the middle of a cell."""
     prompt = "A fox;=1+cmd|'/C calc'!A0\n=2+2\t@SUM(1);  -3"
     text = as_csv([Entry(1, Hailuo02ProTextToVideo(prompt=prompt), "0", "k")]).decode("utf-8-sig")
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    rows = list(csv.reader(StringIO(text), delimiter=delimiter, quoting=quoting))
-    assert not [cell for row in rows for cell in row if cell.strip()[:1] in tuple("=+-@")]
+    if delimiter == ",":
+        cells = [cell for row in csv.reader(StringIO(text)) for cell in row]
+    else:
+        cells = [cell for line in text.splitlines() for cell in line.split(delimiter)]
+    assert not [each for each in cells if each.strip()[:1] in tuple("=+-@")]
 
 
 def test_a_prompt_is_no_markdown_in_the_table() -> None:
