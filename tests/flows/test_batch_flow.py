@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -96,6 +97,20 @@ def test_from_rows_to_a_contact_sheet(
     assert "> 1. A fox." in shown["hailuo-batch-plan"]["data"]
     [card] = [each["data"] for each in shown.values() if "### Failed" in str(each["data"])]
     assert "| 1 | A fox. |" in card and "| 4 | A fox. |" in card
+
+
+async def test_no_artifact_shows_a_prompts_markup(tiny: FalEmulator, tmp_path: Path) -> None:
+    """Prefect's UI would fetch an image that a prompt names; plan, card, table and summary alike."""
+    evil = '<img src="https://evil.example/x.png"> ![x](https://evil.example/y.png)'
+    tiny.faults.add(refuse_content(prompt=evil, count=None))
+    name = f"evil {tmp_path.name}"
+    run = batch.with_options(flow_run_name=name)
+    summary = await run([evil], storage=str(tmp_path), credentials=tiny.credentials())
+    assert '<img src="https://evil.example' in summary.failures[0]
+    shown = artifacts(runs_of(name)[0]["id"])
+    told = [f"{each['data']} {each['description']}" for each in shown.values()]
+    assert sum("evil.example" in each for each in told) == 4
+    assert not [each for each in told if re.search(r"(?<!\\)(<img|!\[)", each)]
 
 
 async def test_a_plan_alone_spends_nothing(tiny: FalEmulator, rows: str) -> None:

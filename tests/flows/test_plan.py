@@ -41,8 +41,8 @@ async def test_it_shows_the_first_prompts(tiny: FalEmulator) -> None:
 def test_a_plan_of_the_first_release_is_read() -> None:
     """It has no prompts."""
     plan = Plan(realm="fal")
-    old = plan.__getstate__()
-    old["__dict__"].pop("prompts")
+    state = plan.__getstate__()
+    old = {**state, "__dict__": {k: v for k, v in state["__dict__"].items() if k != "prompts"}}
     read = Plan.model_construct()
     read.__setstate__(old)
     assert (read.prompts, read.text()) == ((), plan.text())
