@@ -599,8 +599,8 @@ def _wrong_record(header: Sequence[str], cells: Sequence[str]) -> str:
             f"{len(cells)} cells in {len(header)} columns; put a text with a delimiter in it in "
             "double quotes"
         )
-    named = [column_of(each.strip("\ufeff")) for each in cells if each]
-    if HEADER in named and None not in named:
+    names = [each.strip("\ufeff") for each in cells if each]
+    if HEADER in map(str.lower, names) and all(map(column_of, names)):
         return "the header again; leave one"
     first_named = next((place for place, name in enumerate(header) if name), len(header))
     for place, (name, cell) in enumerate(zip(header, cells, strict=False)):

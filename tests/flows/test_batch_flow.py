@@ -100,7 +100,7 @@ def test_from_rows_to_a_contact_sheet(
 
 
 async def test_no_artifact_shows_a_prompts_markup(tiny: FalEmulator, tmp_path: Path) -> None:
-    """Prefect's UI would fetch an image that a prompt names; plan, card, table and summary alike."""
+    """Prefect's UI would fetch an image that a prompt names: of plan, card, table and summary."""
     evil = '<img src="https://evil.example/x.png"> ![x](https://evil.example/y.png)'
     tiny.faults.add(refuse_content(prompt=evil, count=None))
     name = f"evil {tmp_path.name}"
