@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
+from zlib import crc32
 
 from PIL import Image
 
@@ -48,6 +49,23 @@ def plain_picture(width: int = 640, height: int = 360, kind: str = "PNG", shade:
     buffer = BytesIO()
     Image.new("RGB", (width, height), (shade, 120, 60)).save(buffer, kind)
     return buffer.getvalue()
+
+
+def picture_with_thumbnail(width: int = 640, height: int = 480) -> bytes:
+    """A JPEG as cameras write it: its EXIF holds a whole little JPEG."""
+    buffer = BytesIO()
+    image = Image.effect_noise((width, height), 80).convert("RGB")
+    little = BytesIO()
+    image.resize((160, 120)).save(little, "JPEG", quality=70)
+    exif = b"Exif\x00\x00" + b"MM\x00*\x00\x00\x00\x08" + bytes(6) + little.getvalue()
+    image.save(buffer, "JPEG", exif=exif, quality=95)
+    return buffer.getvalue()
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    summed = crc32(kind + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + kind + content + summed
 
 
 def noisy_picture(width: int = 400, height: int = 320) -> bytes:

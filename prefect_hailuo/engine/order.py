@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 import anyio
 
-from prefect_hailuo.errors import ImageError
+from prefect_hailuo.errors import ConfigurationError, ImageError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.ledger.address import LedgerAddress
@@ -256,8 +256,14 @@ async def body_to_send(order: Order, pictures: Pictures) -> Mapping[str, Any]:
     """The exact body to send for a settled order, its images uploaded where they are large.
 
     Raises:
+        ConfigurationError: The model makes no such video; nothing was bought.
         HailuoError: One of them could not be brought to fal; nothing was bought.
     """
+    if order.request.impossible:
+        raise ConfigurationError(
+            f"{order.request.impossible}; nothing was bought.",
+            cure="Ask for another resolution, such as 768P, or leave the end picture out.",
+        )
     sources = order.request.images
     sent = {
         name: await pictures.sendable(sources[name], image, order.access)

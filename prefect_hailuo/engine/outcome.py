@@ -190,7 +190,7 @@ def _batch_error(outcomes: VideoOutcomes) -> BatchError:
     failures = [each.failure for each in outcomes if each.failure]
     first = outcomes.failed[0]
     error = BatchError(
-        f"{len(failures)} of {len(outcomes)} videos failed; the first, input {first.index}, by "
+        f"{len(failures)} of {len(outcomes)} videos failed; the first, input {first.index + 1}, by "
         f"{failures[0].kind}: {failures[0].message}",
         billed=Billed.of_all(each.billed for each in failures),
         retryable=any(each.retryable for each in failures),

@@ -272,6 +272,25 @@ def retry_after(response: httpx.Response) -> float | None:
         return _seconds_until(given)
 
 
+def compression(response: httpx.Response) -> str:
+    """How an answer's body is compressed; empty where it comes as it is.
+
+    Example:
+        >>> compression(httpx.Response(200, headers={"Content-Encoding": "gzip, gzip"}))
+        'gzip, gzip'
+        >>> compression(httpx.Response(200, headers={"Content-Encoding": "aws-chunked"}))
+        ''
+    """
+    given = response.headers.get("Content-Encoding", "")
+    known = any(each.strip().lower() in COMPRESSIONS for each in given.split(","))
+    return given[:MOST_SHOWN_CHARACTERS] if known else ""
+
+
+COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"})
+
+MOST_SHOWN_CHARACTERS = 60
+
+
 def answered_at(response: httpx.Response) -> datetime:
     """When fal answered, by its own clock; by this machine's, if it does not say."""
     return _moment(response.headers.get("Date", "")) or datetime.now(timezone.utc)

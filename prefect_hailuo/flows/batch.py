@@ -38,6 +38,7 @@ from prefect_hailuo.flows.report import BatchSummary, add_up, publish_plan, repo
 from prefect_hailuo.flows.rows import (
     AnyModel,
     Defaults,
+    Format,
     Manifest,
     is_row_file,
     make_manifest,
@@ -72,6 +73,7 @@ async def batch(
     deployment: str | None = None,
     approved_in: UUID | None = None,
     skip_if_late_seconds: float | None = None,
+    prompts_format: Format | None = None,
 ) -> BatchSummary:
     """Make a video of each prompt, or find those made before. **This may spend money, for each.**
 
@@ -107,6 +109,8 @@ async def batch(
         approved_in: For shards, the flow run in which a person approved: nothing else is bought.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
+        prompts_format: How `prompts_file` is written, where its name does not tell: `csv`, `jsonl`,
+            `json`, `yaml`, or `text` with a prompt on each line.
 
     Raises:
         ConfigurationError: Something is missing or wrong, such as rows; nothing was bought.
@@ -117,7 +121,7 @@ async def batch(
         return skipped  # type: ignore[no-any-return]
     began = datetime.now(timezone.utc)
     defaults = Defaults(model, take, {"prompt_optimizer": prompt_optimizer}, slot_take)
-    manifest = await run_sync(_read, prompts, prompts_file, rows, defaults)
+    manifest = await run_sync(_read, prompts, prompts_file, rows, defaults, prompts_format)
     payer = _payer(budget, budget_usd)
     plan = None
     if report or plan_only or approve_above_usd is not None:
@@ -154,6 +158,7 @@ def _read(
     prompts_file: str | None,
     rows: list[dict[str, Any]] | None,
     defaults: Defaults,
+    prompts_format: Format | None = None,
 ) -> Manifest:
     """All rows checked, before anything is bought and before a shard is started."""
     if sum(each is not None for each in (prompts, prompts_file, rows)) != 1:
@@ -162,7 +167,8 @@ def _read(
             cure="Pass one of them.",
         )
     listed = rows_of_list([*(prompts or []), *(rows or [])])
-    return make_manifest(read_rows(prompts_file) if prompts_file else listed, defaults)
+    raw = read_rows(prompts_file, prompts_format) if prompts_file else listed
+    return make_manifest(raw, defaults)
 
 
 def _payer(scope: str | None, usd: float | None) -> Budget | str | None:
@@ -179,7 +185,7 @@ async def _plan(
     manifest: Manifest, credentials: FalCredentials | str | None, payer: Budget | str | None
 ) -> Plan:
     return await make_plan(
-        manifest.items, credentials=credentials, budget=payer, repeated=manifest.repeated
+        manifest.purchases, credentials=credentials, budget=payer, repeated=manifest.repeated
     )
 
 
@@ -198,7 +204,7 @@ async def _approve(
 async def _shard(
     manifest: Manifest, shards: int, deployment: str | None, options: dict[str, Any]
 ) -> BatchSummary:
-    rows = rows_of(manifest.items, DEFAULT_MODEL)
+    rows = rows_of(manifest.purchases, DEFAULT_MODEL)
     # All of them, for Prefect fills in the deployment's own: its model would be bought, and its
     # number of shards would split each shard again.
     own = {name: each.default for name, each in signature(batch.fn).parameters.items()}
@@ -223,6 +229,10 @@ def command(
     file: Annotated[
         str | None, Parameter(help="A file of rows, or a text with a prompt on each line.")
     ] = None,
+    file_format: Annotated[
+        Format | None,
+        Parameter(name="--format", help="How the file is written, where its name does not tell."),
+    ] = None,
     model: Annotated[AnyModelName, Parameter(help="For rows that name none.")] = DEFAULT_MODEL,
     budget_usd: Annotated[
         float | None, Parameter(help="The most US dollars that the scope may ever spend.")
@@ -238,7 +248,9 @@ def command(
         listed, named_file = _named(list(prompts), file)
         fields = {"prompt_optimizer": options.prompt_optimizer}
         defaults = Defaults(model, options.take, fields, slot_take)
-        manifest = _read(listed, named_file, None, defaults)  # checked before a server is started
+        manifest = _read(
+            listed, named_file, None, defaults, file_format
+        )  # checked before a server is started
         if options.plan:  # which needs no server
             payer = _payer(options.budget, budget_usd)
             plan = asyncio.run(_plan(manifest, credentials, payer))
@@ -254,6 +266,7 @@ def command(
             budget=options.budget,
             budget_usd=budget_usd,
             approve_above_usd=options.approve_above_usd,
+            prompts_format=file_format,
         )
         return asyncio.run(made)
 

@@ -16,9 +16,9 @@ from cyclopts import App, CycloptsError, Parameter
 from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
 from pydantic import TypeAdapter, ValidationError
 
-from prefect_hailuo.errors import HailuoError
+from prefect_hailuo.errors import ConfigurationError, HailuoError
 from prefect_hailuo.fal.messages import EMULATOR_SPEED
-from prefect_hailuo.flows.rows import text_models
+from prefect_hailuo.flows.rows import looks_like_file, text_models
 from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 
@@ -180,6 +180,27 @@ def run_flow_command(
         return result
     say(f"error: {why}", sys.stderr)
     return None
+
+
+def refuse_file_names(*prompts: str) -> None:
+    """Refuse words of a command that name a file: none of these commands reads it.
+
+    Raises:
+        ConfigurationError: One of them rather names a file than says what to show.
+
+    Example:
+        >>> refuse_file_names("A fox.", "prompts.txt")
+        Traceback (most recent call last):
+        prefect_hailuo.errors.ConfigurationError: 'prompts.txt' looks like a file's name ...
+    """
+    for each in prompts:
+        if looks_like_file(each):
+            raise ConfigurationError(
+                f"{each.strip()[:60]!r} looks like a file's name or address, and no prompt; "
+                "nothing was bought.",
+                cure="For the rows of a file: prefect-hailuo run batch --file …. To have a video "
+                "of these words, say more of it.",
+            )
 
 
 def say(line: str, stream: TextIO) -> None:

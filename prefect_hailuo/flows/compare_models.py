@@ -27,6 +27,7 @@ from prefect_hailuo.flows.command import (
     ApprovalOptions,
     TextModelName,
     flow_app,
+    refuse_file_names,
     run_flow_app,
     run_flow_command,
 )
@@ -145,6 +146,7 @@ def command(
     names = BOTH_PRO if models is None else models
 
     def run(credentials: FalCredentials) -> Comparison | Plan:
+        refuse_file_names(prompt)
         inputs = _inputs(prompt, names, options.prompt_optimizer)  # before a server is started
         if options.plan:  # which needs none
             items = [BatchItem(input=each, take=options.take) for each in inputs]

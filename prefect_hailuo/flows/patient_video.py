@@ -29,6 +29,7 @@ from prefect_hailuo.flows.command import (
     PurchaseOptions,
     TextModelName,
     flow_app,
+    refuse_file_names,
     run_flow_app,
     run_flow_command,
     say,
@@ -108,6 +109,7 @@ def command(
     say("A command has no deployment to be resumed by: it waits here.", sys.stderr)
 
     def run(credentials: FalCredentials) -> Video:
+        refuse_file_names(prompt)
         find_input_class(model)(prompt=prompt)  # checked before a server is started
         return patient_video(
             prompt,

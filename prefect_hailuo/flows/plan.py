@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from textwrap import shorten
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -23,13 +24,18 @@ from prefect_hailuo.models.key import name_of_any_picture
 from prefect_hailuo.models.money import dollars, told_usd
 from prefect_hailuo.runs.blocks import Budget, Credentials
 from prefect_hailuo.runs.estimate import Estimate, Line, aestimate
-from prefect_hailuo.runs.markdown import table
+from prefect_hailuo.runs.markdown import escape, table
 from prefect_hailuo.runs.orders import BatchItem
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.tasks.approval import Question, aask_approval
 from prefect_hailuo.ticket import Realm
 
 ZERO = Decimal(0)
+
+MOST_PROMPTS = 5
+"""How many prompts a plan shows."""
+
+PROMPT_CHARACTERS = 100
 
 
 class ModelPlan(BaseModel):
@@ -86,6 +92,7 @@ class Plan(BaseModel):
         scope: Whose budget it is on.
         limits: That scope's limits.
         notes: What else is to be known about prices.
+        prompts: The first of what is wanted, shortened: whether it is what was meant.
         purchases: The names of those to buy, by which `approved.buying_only` knows them.
     """
 
@@ -97,7 +104,12 @@ class Plan(BaseModel):
     scope: str = "default"
     limits: tuple[Limit, ...] = ()
     notes: tuple[str, ...] = Field(default=())
+    prompts: tuple[str, ...] = ()
     purchases: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        # What an earlier release pickled has no prompts.
+        super().__setstate__({**state, "__dict__": {"prompts": (), **state["__dict__"]}})
 
     @property
     def videos(self) -> int:
@@ -147,11 +159,22 @@ class Plan(BaseModel):
 
     def markdown(self) -> str:
         """It as a page of Markdown, for Prefect's UI."""
-        return "\n".join([*(f"{each}\n" for each in self.lines()), self.table()])
+        first = [f"> {number}. {escape(each)}" for number, each in enumerate(self.prompts, 1)]
+        more = [f"> and {self.more:,} more"] if first and self.more else []
+        page = [*(f"{each}\n" for each in self.lines()), self.table()]
+        return "\n".join([*page, "", *first, *more])
 
     def text(self) -> str:
         """It as lines of a terminal."""
-        return "\n".join([*self.lines(), *(f"  {_in_words(each)}" for each in self.models)])
+        first = [f"  {number}. {each!r}" for number, each in enumerate(self.prompts, 1)]
+        more = [f"  and {self.more:,} more"] if first and self.more else []
+        models = (f"  {_in_words(each)}" for each in self.models)
+        return "\n".join([*self.lines(), *models, *first, *more])
+
+    @property
+    def more(self) -> int:
+        """How many videos are wanted besides those whose prompts are shown."""
+        return self.videos - len(self.prompts)
 
     def table(self) -> str:
         """Each model's part, as a table of Markdown."""
@@ -199,8 +222,13 @@ async def make_plan(
         scope=scope,
         limits=tuple(await _limits(estimate.realm, scope, budget)),
         notes=estimate.notes,
+        prompts=tuple(_short(each.prompt) for each, _ in wanted[:MOST_PROMPTS]),
         purchases=_of_any_pictures(estimate) if makes_pictures else estimate.purchases,
     )
+
+
+def _short(prompt: str) -> str:
+    return shorten(prompt, PROMPT_CHARACTERS, placeholder="…")
 
 
 def _of_any_pictures(estimate: Estimate) -> frozenset[str]:

@@ -92,24 +92,26 @@ class BatchSummary(BaseModel):
 
 
 def sum_up(outcomes: VideoOutcomes, began: datetime) -> BatchSummary:
-    """A batch's summary.
+    """A batch's summary, which counts a video once, however many rows ask for it.
 
     Args:
-        outcomes: What became of each.
+        outcomes: What became of each row.
         began: When the run began.
     """
-    new = [each for each in outcomes.videos if each.submitted_at and each.submitted_at >= began]
+    each_once = list({each.key: each for each in outcomes}.values())
+    videos = [each.video for each in each_once if each.video]
+    new = [each for each in videos if each.submitted_at and each.submitted_at >= began]
     paid = [each.price_usd for each in new if each.price_usd and not each.made_by_emulator]
-    failures = [(each.input.prompt, each.failure) for each in outcomes if each.failure]
+    failures = [(each.input.prompt, each.failure) for each in each_once if each.failure]
     return BatchSummary(
-        videos=len(outcomes),
-        done=len(outcomes.videos),
+        videos=len(each_once),
+        done=len(videos),
         new=len(new),
         spent_usd=sum(paid, Decimal(0)),
         failed=len(failures),
         maybe_billed=sum(each.billed is not Billed.NO for _, each in failures),
         failures=[_say(*each) for each in failures[:MOST_FAILURES]],
-        places=sorted({_place(each) for each in outcomes.videos}),
+        places=sorted({_place(each) for each in videos}),
     )
 
 

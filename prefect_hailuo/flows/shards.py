@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from textwrap import shorten
 from typing import Any
@@ -24,6 +24,7 @@ from prefect.states import Scheduled
 
 from prefect_hailuo.errors import Billed, ConfigurationError, HailuoError
 from prefect_hailuo.runs.blocks import FalCredentials
+from prefect_hailuo.runs.markdown import quote, unquote
 
 POLL_SECONDS = 5.0
 """How often Prefect is asked how a shard stands."""
@@ -95,7 +96,8 @@ async def tell_summary(summary: Mapping[str, Any]) -> None:
     Args:
         summary: Small, and JSON.
     """
-    rows = [{"name": name, "value": value} for name, value in summary.items()]
+    # Prefect's UI shows a table's cells as Markdown: it would fetch an image that a prompt names.
+    rows = [{"name": name, "value": _each_text(quote, value)} for name, value in summary.items()]
     await acreate_table_artifact(rows, SUMMARY_KEY, "What became of the batch.")
 
 
@@ -175,7 +177,15 @@ async def _told_by(client: PrefectClient, run: FlowRun) -> dict[str, Any]:
             cure="Pass a deployment of the same flow, in the same version.",
             billed=Billed.UNKNOWN,
         )
-    return {row["name"]: row["value"] for row in json.loads(found[0]["data"])}
+    rows = json.loads(found[0]["data"])
+    return {row["name"]: _each_text(unquote, row["value"]) for row in rows}
+
+
+def _each_text(change: Callable[[str], str], value: Any) -> Any:
+    """A value of JSON with each of its texts changed, also in a list."""
+    if isinstance(value, list):
+        return [_each_text(change, each) for each in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def _error(bad: Sequence[FlowRun], number: int) -> HailuoError:

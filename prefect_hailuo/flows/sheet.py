@@ -9,6 +9,7 @@ in the table, by the same numbers.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +39,7 @@ from prefect_hailuo.models.key import generation_key
 from prefect_hailuo.models.request import Request
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
+from prefect_hailuo.runs.markdown import escape
 from prefect_hailuo.runs.orders import BatchItem
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.runs.storage import Storage, resolve_storage
@@ -45,9 +47,15 @@ from prefect_hailuo.runs.storage import Storage, resolve_storage
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMULAS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-"""With what a cell begins that a spreadsheet would run as a formula, by OWASP's list; the last four
-are the full-width forms of the first."""
+SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"
+"""With what a formula begins, by OWASP's list; the last four are full-width forms of the first."""
+
+FORMULAS = f"{SIGNS}\t\r\n"
+"""With what a cell begins that a spreadsheet would run as a formula."""
+
+_FORMULA_INSIDE = re.compile(rf"([;\t\r\n][ ;\t\r\n]*)(?=[{re.escape(SIGNS)}])")
+"""Where a cell would begin in a spreadsheet whose list separator is no comma but a semicolon or a
+tab: it does not know that the text is in quotes."""
 
 NOT_MADE = "It was not made, and the ledger says no more; the log of its shard does."
 
@@ -248,8 +256,10 @@ def safe_cell(value: object) -> str:
     Example:
         >>> safe_cell("=HYPERLINK(A1)"), safe_cell("A fox"), safe_cell(None)
         ("'=HYPERLINK(A1)", 'A fox', '')
+        >>> safe_cell("A fox;=1+1")
+        "A fox;'=1+1"
     """
-    text = "" if value is None else str(value)
+    text = _FORMULA_INSIDE.sub(r"\1'", "" if value is None else str(value))
     return f"'{text}" if text.startswith(tuple(FORMULAS)) else text
 
 
@@ -284,14 +294,15 @@ def _told(value: object) -> object:
 
 
 def as_table(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """Entries as the rows of a table artifact."""
+    """Entries as the rows of a table artifact, whose cells Prefect shows as Markdown."""
     return [
         {
             "#": entry.number,
-            "Prompt": _short(entry.prompt),
+            "Prompt": escape(_short(entry.prompt)),
+            "Labels": escape(_short(", ".join(f"{k}: {v}" for k, v in entry.labels.items()))),
             "Model": entry.model,
-            "Take": entry.take,
-            "Result": _short(entry.error) if entry.error else entry.state,
+            "Take": escape(_short(entry.take)),
+            "Result": escape(_short(entry.error)) if entry.error else entry.state,
             "Price (US$)": "" if entry.price_usd is None else str(entry.price_usd),
             "File": entry.place,
             "Link": entry.web_address,

@@ -22,6 +22,7 @@ from prefect_hailuo.flows.command import (
     ApprovalOptions,
     TextModelName,
     flow_app,
+    refuse_file_names,
     run_flow_app,
     run_flow_command,
 )
@@ -139,6 +140,7 @@ def command(
     """
 
     def run(credentials: FalCredentials) -> Storyboard | Plan:
+        refuse_file_names(*prompts)
         scenes = _scenes(prompts, file, continues)
         named: dict[str, Any] = {"model": model, "take": options.take}
         named["prompt_optimizer"] = options.prompt_optimizer

@@ -15,6 +15,7 @@ from prefect_hailuo.flows.command import (
     PurchaseOptions,
     TextModelName,
     flow_app,
+    refuse_file_names,
     run_flow_app,
     run_flow_command,
 )
@@ -104,6 +105,7 @@ def command(
     asked = (prompt, model, options.prompt_optimizer, duration)
 
     def run(credentials: FalCredentials) -> Video:
+        refuse_file_names(prompt)
         _input(*asked)  # checked before a server is started
         return text_to_video(
             *asked,

@@ -358,7 +358,8 @@ class Hailuo02ProImageToVideo(ImageInput):
 class Hailuo02StandardImageToVideo(ImageInput):
     """Input of MiniMax Hailuo 02 Standard, image to video: 768p or 512p, 6 or 10 s, by the second.
 
-    MiniMax makes no video from a first to a last picture in 512P; fal's schema does not say so.
+    MiniMax makes no video from a first to a last picture in 512P; fal's schema does not say so. So
+    such an input is valid, but none is bought.
 
     Args:
         prompt: What happens, 1 to 2000 characters.
@@ -401,6 +402,20 @@ class Hailuo02StandardImageToVideo(ImageInput):
     resolution: Resolution = Field(
         default="768P", description="The lines of the video; fewer cost less."
     )
+
+    @property
+    def impossible(self) -> str:
+        """Why the model makes no video of these settings together; empty where it makes one.
+
+        Example:
+            >>> ends = {"image_url": "https://example.com/a.png", "end_image_url": "/b.png"}
+            >>> shot = Hailuo02StandardImageToVideo(prompt="She turns.", **ends, resolution="512P")
+            >>> shot.impossible
+            'MiniMax makes no video with an end picture in 512P'
+        """
+        if self.end_image_url is not None and self.resolution == "512P":
+            return "MiniMax makes no video with an end picture in 512P"
+        return ""
 
 
 class Hailuo02FastImageToVideo(ImageInput):

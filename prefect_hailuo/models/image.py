@@ -49,7 +49,15 @@ _IDENTITY = re.compile(SHA256 + r"[0-9a-f]{64}")
 
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*;base64,", re.ASCII | re.IGNORECASE)
 
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{64,}=*\s*", re.ASCII)
+
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
+SHOWN_CHARACTERS = 200
+"""How much of a picture's name is shown: what was to be bytes may come as a text of megabytes."""
+
+PATH_CHARACTERS = 4096
+"""No system opens a longer path (Linux's `PATH_MAX`)."""
 
 MOST_BYTES = 20_000_000 - 1
 """MiniMax says "less than 20MB"; this is the smaller of the two megabytes, to be safe."""
@@ -144,12 +152,41 @@ def check_size(size: int, shown: str) -> None:
 
 
 def _is_whole(content: bytes, media_type: str) -> bool:
-    """Whether the mark that ends a picture is there. Bytes after it do no harm."""
+    """Whether the picture is there to its end. Bytes after it do no harm."""
     if media_type == MEDIA_TYPES["PNG"]:
-        return b"IEND\xaeB`\x82" in content
+        return _png_ends(content)
     if media_type == MEDIA_TYPES["JPEG"]:
-        return b"\xff\xd9" in content
+        return _jpeg_ends(content)
     return len(content) >= 8 + int.from_bytes(content[4:8], "little")
+
+
+_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+"""A marker of JPEG's. In a scan, a byte of 0xFF is followed by zero, or by a restart's number."""
+
+_START, _END = 0xD8, 0xD9
+"""The markers that begin and end a JPEG. All others that `_MARKER` finds begin a segment."""
+
+
+def _jpeg_ends(content: bytes) -> bool:
+    """Whether a JPEG's own end is there: a thumbnail within a segment has one, too."""
+    at = 0
+    while found := _MARKER.search(content, at):
+        marker, at = found[1][0], found.end()
+        if marker == _END:
+            return True
+        if marker not in (_START, 0x01):
+            at += int.from_bytes(content[at : at + 2], "big")
+    return False
+
+
+def _png_ends(content: bytes) -> bool:
+    """Whether a PNG's own last chunk is there; another chunk may hold a whole PNG."""
+    at = 8
+    while at + 12 <= len(content):
+        if content[at + 4 : at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(content[at : at + 4], "big")
+    return False
 
 
 def _sides(content: bytes, shown: str) -> tuple[int, int]:
@@ -213,14 +250,54 @@ def _as_text(given: object) -> str:
     if is_identity(given):
         return given
     scheme = _SCHEME.match(given.strip())
-    return _checked_url(given.strip(), scheme[1].lower()) if scheme else _as_text(Path(given))
+    if scheme:
+        return _checked_url(given.strip(), scheme[1].lower())
+    _check_path(given)
+    return _as_text(Path(given))
+
+
+def _check_path(given: str) -> None:
+    kind = _kind_of_base64(given)
+    if kind is not None:
+        raise ValueError(
+            f"it is base64 without what says so: write data:{kind};base64, before it, or pass the "
+            "bytes"
+        )
+    if len(given) > PATH_CHARACTERS:
+        raise ValueError(
+            f"it has {len(given):,} characters, too many for a path; pass a data: URI or the bytes"
+        )
+
+
+def _kind_of_base64(text: str) -> str | None:
+    """The media type of a picture that a text holds as base64, or as the URL-safe kind of it."""
+    if not _BASE64.fullmatch(text):
+        return None
+    head = "".join(text[:64].split())[:16].replace("-", "+").replace("_", "/")
+    try:
+        return media_type_of(base64.b64decode(head))
+    except binascii.Error:
+        return None
+
+
+def is_path(source: str) -> bool:
+    """Whether a text names a picture by its path, and by nothing else.
+
+    Example:
+        >>> is_path("10:15 fox.png"), is_path("https://example.com/fox.png")
+        (True, False)
+    """
+    if source[: len(DATA)].lower() == DATA or is_identity(source):
+        return False
+    return _SCHEME.match(source.strip()) is None
 
 
 def _at_home(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:  # ~somebody
-        raise ValueError(f"{path} is in a home that is not known; write its whole path") from None
+        where = shown(str(path))
+        raise ValueError(f"{where} is in a home that is not known; write its whole path") from None
 
 
 def _inline(content: bytes) -> str:
@@ -357,7 +434,7 @@ def upload_name(sha256: str, media_type: str) -> str:
 
 
 def shown(source: str) -> str:
-    """A picture's name in messages, without a URL's query, which may be a signature.
+    """A picture's name in messages, without a URL's query, which may be a signature, and not long.
 
     Example:
         >>> shown("https://bucket.example/fox.png?X-Amz-Signature=abc")
@@ -367,10 +444,10 @@ def shown(source: str) -> str:
     """
     if source[: len(DATA)].lower() == DATA:
         return "The picture that was passed as bytes"
-    if not is_url(source):
-        return source
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    if is_url(source):
+        parts = urlsplit(source)
+        source = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return source if len(source) <= SHOWN_CHARACTERS else f"{source[: SHOWN_CHARACTERS - 1]}…"
 
 
 def is_url(source: str) -> bool:

@@ -103,7 +103,13 @@ class VideoInput(BaseModel):
                 name for name in self.later_fields if getattr(self, name) == fields[name].default
             ),
             cautions=tuple(check_camera_commands(self.prompt)),
+            impossible=self.impossible,
         )
+
+    @property
+    def impossible(self) -> str:
+        """Why the model makes no video of these settings together; empty where it makes one."""
+        return ""
 
     @property
     def variant(self) -> Variant:

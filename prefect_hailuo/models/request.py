@@ -28,6 +28,7 @@ class Request:
         picture: What the file is expected to look like; None where that is not known.
         unkeyed: Fields of the body that stay out of the generation's key.
         cautions: What in it may not do what it was meant to, for people to read.
+        impossible: Why no such video can be made, so that none is bought; empty where it can.
 
     Example:
         >>> from prefect_hailuo import Hailuo23ProTextToVideo
@@ -44,6 +45,7 @@ class Request:
     picture: Picture | None = None
     unkeyed: frozenset[str] = frozenset()
     cautions: tuple[str, ...] = ()
+    impossible: str = ""
 
     @property
     def prompt(self) -> str:

@@ -437,7 +437,9 @@ class BatchTeller(Publisher):
     def _note_failure(self, outcome: VideoOutcome) -> None:
         self._failures.append(outcome)
         if len(self._failures) <= MOST_FAILURES:
-            self._logger.warning("Input %s failed: %s", outcome.index, outcome.error)
+            prompt = shorten(outcome.input.prompt, CAPTION_CHARACTERS, placeholder="…")
+            number = outcome.index + 1  # as in the tables, the sheet and the CSV of a batch
+            self._logger.warning("Input %s failed, %r: %s", number, prompt, outcome.error)
         elif len(self._failures) == MOST_FAILURES + 1:
             self._logger.warning("More inputs failed; the outcomes name each.")
 
@@ -560,14 +562,14 @@ def _failure_table(failures: Sequence[VideoOutcome]) -> str:
     rows = [_failure_row(each, failure) for each, failure in shown if failure]
     more = len(failures) - len(rows)
     rest = f"\nAnd {more:,} more: `outcomes.failed` has them all.\n" if more else ""
-    head = ["Input", "Prompt", "Error", "What happened", "What cures it", "Money spent"]
+    head = ["#", "Prompt", "Error", "What happened", "What cures it", "Money spent"]
     return f"\n### Failed\n\n{table(head, rows)}\n{rest}"
 
 
 def _failure_row(outcome: VideoOutcome, failure: Failure) -> list[str]:
     texts = [outcome.input.prompt, failure.kind, failure.message, failure.cure]
     cells = [escape(shorten(each, TEXT_CHARACTERS, placeholder="…")) for each in texts]
-    return [str(outcome.index), *cells, failure.billed]
+    return [str(outcome.index + 1), *cells, failure.billed]
 
 
 def _is_over(counts: Counts) -> bool:

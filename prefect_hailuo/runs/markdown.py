@@ -15,7 +15,25 @@ def escape(text: str) -> str:
         >>> escape("a <b> | *c*")
         'a \\\\<b\\\\> \\\\| \\\\*c\\\\*'
     """
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&-]|:(?=//))", r"\\\1", " ".join(text.split()))
+    return quote(" ".join(text.split()))
+
+
+_MARKS = r"[\\`*_{}\[\]()#+!|<>~&-]|:(?=//)"
+
+
+def quote(text: str) -> str:
+    """A text whose signs mean nothing in Markdown; `unquote` gives it back as it was."""
+    return re.sub(f"({_MARKS})", r"\\\1", text)
+
+
+def unquote(text: str) -> str:
+    """The text that was quoted.
+
+    Example:
+        >>> unquote(quote("a <b>  ![c](https://d)")) == "a <b>  ![c](https://d)"
+        True
+    """
+    return re.sub(rf"\\({_MARKS})", r"\1", text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -29,7 +29,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.hosts import is_confidential
 from prefect_hailuo.fal.messages import File
-from prefect_hailuo.fal.replies import retry_after
+from prefect_hailuo.fal.replies import compression, retry_after
 from prefect_hailuo.fal.retry import pause_seconds, pause_within, retry
 from prefect_hailuo.media.mp4 import Probe, examine_mp4
 from prefect_hailuo.storage.pictures import MOST_REDIRECTS, Reach, find_reach
@@ -234,6 +234,11 @@ class Downloads:
                 async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
                     if not response.has_redirect_location:
                         _check_answer(response)
+                        if encoding := compression(response):
+                            raise DownloadError(
+                                "The download broke off: the file server compressed it "
+                                f"({encoding}), though it was asked not to."
+                            )
                         rest = await self._read(response, temporary, clock)
                         announced = response.headers.get("Content-Length")
                         _check_length(response.num_bytes_downloaded, announced)
@@ -252,7 +257,7 @@ class Downloads:
     ) -> bytearray:
         """Write the body to the temporary file, chunk by chunk; return the rest."""
         chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
-        async for piece in response.aiter_bytes():
+        async for piece in response.aiter_raw():
             pace.note(len(piece))
             chunk += piece
             if len(chunk) >= most:

@@ -29,7 +29,7 @@ from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.errors import ImageError
 from prefect_hailuo.fal.client import upload
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.replies import retry_after
+from prefect_hailuo.fal.replies import compression, retry_after
 from prefect_hailuo.fal.retry import pause_within, retry
 from prefect_hailuo.models.image import (
     DATA,
@@ -252,13 +252,14 @@ def _read_file(path: str) -> bytes:
         seen = Path(path).stat()
         if not stat.S_ISREG(seen.st_mode):
             raise ImageError(
-                f"{path} is no file; nothing was bought.", cure="Name the picture's file itself."
+                f"{shown(path)} is no file; nothing was bought.",
+                cure="Name the picture's file itself.",
             )
-        check_size(seen.st_size, path)
+        check_size(seen.st_size, shown(path))
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise ImageError(
-            f"There is no picture {path} on this machine; nothing was bought.",
+            f"There is no picture {shown(path)} on this machine; nothing was bought.",
             cure="Put it there, or pass a URL that every worker can read. A video that was made of "
             "it before is still stored: find it with prefect-hailuo ledger list, or pass the "
             "picture's sha256:… instead of its path.",
@@ -266,7 +267,7 @@ def _read_file(path: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ImageError(
-            f"The picture {path} cannot be read ({reason}); nothing was bought.",
+            f"The picture {shown(path)} cannot be read ({reason}); nothing was bought.",
             cure="Give this process the right to read it, or pass its bytes.",
         ) from error
 
@@ -316,11 +317,14 @@ def _next(response: httpx.Response, at: str, url: str) -> str:
 
 
 async def _receive(response: httpx.Response, url: str) -> bytes:
+    """The bytes as they come: a few kilobytes that are compressed may stand for gigabytes."""
+    if encoding := compression(response):
+        raise _unusable(url, f"its server compressed it ({encoding}), though it was asked not to")
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal():
         check_size(int(announced), shown(url))
     content = bytearray()
-    async for piece in response.aiter_bytes():
+    async for piece in response.aiter_raw():
         content += piece
         check_size(len(content), shown(url))
     return bytes(content)

@@ -96,7 +96,7 @@ def test_one_that_fails_stops_no_other(tiny: FalEmulator, tmp_path: Path) -> Non
     tiny.faults.add(refuse_content(prompt="Shot 1."), fail_inside(prompt="Shot 3."))
     outcomes = carry(tiny, shots(5), storage=tmp_path)
     assert kinds(outcomes) == ["video", "ContentPolicyError", "video", "FalFaultError", "video"]
-    with pytest.raises(BatchError, match="2 of 5 videos failed; the first, input 1") as caught:
+    with pytest.raises(BatchError, match="2 of 5 videos failed; the first, input 2") as caught:
         outcomes.raise_for_failed()
     assert caught.value.outcomes == outcomes
     assert [each.index for each in outcomes.failed] == [1, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from picture_ground import (
@@ -14,20 +15,22 @@ from picture_ground import (
     declare,
     identity,
     noisy_picture,
+    picture_with_thumbnail,
     plain_picture,
+    png_chunk,
     saved,
     serving_pictures,
     shot,
 )
 from roads import generate, order_of, path_of, record_of
 
-from prefect_hailuo import Budget
+from prefect_hailuo import Budget, Hailuo02StandardImageToVideo
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.batch import Batch
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.order import Order
 from prefect_hailuo.engine.outcome import VideoOutcomes
-from prefect_hailuo.errors import Billed, BudgetError, ImageError
+from prefect_hailuo.errors import Billed, BudgetError, ConfigurationError, ImageError
 from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.models.image import data_uri
 from prefect_hailuo.runs.estimate import estimate
@@ -198,6 +201,13 @@ def test_an_estimate_looks_at_the_pictures(tmp_path: Path, tiny: FalEmulator) ->
 # What is refused
 
 
+PHOTO = picture_with_thumbnail()
+
+LITTLE = plain_picture(400, 400)
+
+HOLDING = LITTLE[:33] + png_chunk(b"teSt", LITTLE) + LITTLE[33:]
+"""A PNG that holds another."""
+
 UNFIT: list[tuple[bytes, str, str]] = [
     (b"GIF89a" + bytes(100), "JPEG, PNG, WebP", "Convert"),
     (b"", "JPEG, PNG, WebP", "Convert"),
@@ -207,6 +217,9 @@ UNFIT: list[tuple[bytes, str, str]] = [
     (noisy_picture()[:-20], "cut off", "Copy it again"),
     (plain_picture(kind="WebP")[:-20], "cut off", "Copy it again"),
     (plain_picture(kind="JPEG")[:-20], "cut off", "Copy it again"),
+    (PHOTO[: len(PHOTO) // 5], "cut off", "Copy it again"),
+    (PHOTO[: len(PHOTO) // 20], "cut off", "Copy it again"),
+    (HOLDING[: len(HOLDING) - 20], "cut off", "Copy it again"),
     (plain_picture() + bytes(20_000_000), "less than 20 MB", "Save it as a JPEG"),
 ]
 """Pictures, what is wrong with them, and what cures it."""
@@ -229,8 +242,22 @@ def test_what_minimax_takes_is_taken(tmp_path: Path, tiny: FalEmulator) -> None:
     limits = [(301, 301), (1000, 400), (400, 1000)]
     kinds = ("PNG", "JPEG", "WebP")
     pictures = [plain_picture(*sides, kind) for sides in limits for kind in kinds]
+    pictures += [PHOTO, PHOTO + b"what a phone adds behind it", HOLDING]
     orders = [order_of(tiny, tmp_path / "videos", shot(each)) for each in pictures]
-    assert len(carry(orders).videos) == tiny.charged == 9
+    assert len(carry(orders).videos) == tiny.charged == 12
+
+
+def test_no_end_picture_is_sent_with_512p(tmp_path: Path, tiny: FalEmulator) -> None:
+    """MiniMax makes no such video, and fal would take the money; either alone is bought."""
+    content = plain_picture()
+    ends: dict[str, Any] = {"prompt": "It moves.", "image_url": content, "end_image_url": content}
+    small = Hailuo02StandardImageToVideo(**ends, resolution="512P")
+    error = carry([order_of(tiny, tmp_path, small)])[0].error
+    assert isinstance(error, ConfigurationError) and "end picture in 512P" in error.message
+    assert (error.billed, tiny.submissions, tiny.uploads) == (Billed.NO, [], [])
+    large = small.model_copy(update={"resolution": "768P"})
+    alone = small.model_copy(update={"end_image_url": None})
+    assert len(carry([order_of(tiny, tmp_path, each) for each in (large, alone)]).videos) == 2
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path, tiny: FalEmulator) -> None:

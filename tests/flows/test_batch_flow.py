@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -61,7 +62,9 @@ def runs_of(name: str) -> list[dict[str, Any]]:
     return list(found)
 
 
-def test_from_rows_to_a_contact_sheet(emulator: FalEmulator, tmp_path: Path, rows: str) -> None:
+def test_from_rows_to_a_contact_sheet(
+    emulator: FalEmulator, tmp_path: Path, rows: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A plan, the videos, a table, a CSV, a page and a picture, one that failed among them."""
     emulator.faults.add(refuse_content(prompt="A fox.", count=None))
     options: dict[str, Any] = {"credentials": emulator.credentials()}
@@ -75,16 +78,39 @@ def test_from_rows_to_a_contact_sheet(emulator: FalEmulator, tmp_path: Path, row
     assert summary.sheet is not None
     with Path(summary.csv).open(encoding="utf-8-sig") as file:
         told = list(csv.DictReader(file))
-    assert [(each["state"], each["labels.sku"]) for each in told] == [
-        ("failed", "F-1"),
-        ("new", "O-1"),
-        ("new", ""),
+    assert [(each["number"], each["state"], each["labels.sku"]) for each in told] == [
+        ("1", "failed", "F-1"),
+        ("2", "new", "O-1"),
+        ("3", "new", ""),
+        ("4", "failed", "F-2"),  # the same purchase as the first, and its own line
     ]
+    assert "Input 1 failed, 'A fox.'" in caplog.text
     assert Path(summary.sheet).read_text(encoding="utf-8").count("data:image/jpeg") == 2
     shown = artifacts(runs_of(name)[0]["id"])
     assert {"hailuo-batch-plan", "hailuo-batch-table", "hailuo-batch-sheet"} <= set(shown)
     assert shown["hailuo-batch-sheet"]["data"].startswith("data:image/jpeg;base64,")
-    assert len(json.loads(shown["hailuo-batch-table"]["data"])) == 3
+    table = json.loads(shown["hailuo-batch-table"]["data"])
+    labelled = {row["#"]: row["Labels"] for row in table}
+    assert (labelled[1], labelled[4]) == (r"sku: F\-1", r"sku: F\-2")
+    page = Path(summary.sheet).read_text(encoding="utf-8")
+    assert all(each in page for each in ("#1 ·", "#4 ·", "sku: F-1", "sku: F-2"))
+    assert "> 1. A fox." in shown["hailuo-batch-plan"]["data"]
+    [card] = [each["data"] for each in shown.values() if "### Failed" in str(each["data"])]
+    assert "| 1 | A fox. |" in card and "| 4 | A fox. |" in card
+
+
+async def test_no_artifact_shows_a_prompts_markup(tiny: FalEmulator, tmp_path: Path) -> None:
+    """Prefect's UI would fetch an image that a prompt names: of plan, card, table and summary."""
+    evil = '<img src="https://evil.example/x.png"> ![x](https://evil.example/y.png)'
+    tiny.faults.add(refuse_content(prompt=evil, count=None))
+    name = f"evil {tmp_path.name}"
+    run = batch.with_options(flow_run_name=name)
+    summary = await run([evil], storage=str(tmp_path), credentials=tiny.credentials())
+    assert '<img src="https://evil.example' in summary.failures[0]
+    shown = artifacts(runs_of(name)[0]["id"])
+    told = [f"{each['data']} {each['description']}" for each in shown.values()]
+    assert sum("evil.example" in each for each in told) == 4
+    assert not [each for each in told if re.search(r"(?<!\\)(<img|!\[)", each)]
 
 
 async def test_a_plan_alone_spends_nothing(tiny: FalEmulator, rows: str) -> None:
@@ -173,6 +199,7 @@ def test_the_command_plans_without_a_server(
         assert main([rows, "--plan", "--json", "--emulator", emulator.url]) == 0
         assert emulator.submissions == []
     assert text.startswith("3 of 3 to buy, for nothing (at fal, about $1.45).")
+    assert "1. 'A fox.'" in text and "3. 'An owl.'" in text
     summary = BatchSummary.model_validate_json(capsys.readouterr().out)
     assert summary.plan is not None
     assert summary.plan.to_buy == 3
@@ -183,6 +210,9 @@ def test_the_command_plans_without_a_server(
     [
         (["nowhere.csv"], "cannot be read"),
         (["rows.csv", "A fox."], "Name one file alone"),
+        (["prompts.txt"], "looks like a file's name"),
+        (["rows.xlsx"], "looks like a file's name"),
+        (["https://127.0.0.1:1/export"], "cannot be read"),
         ([], "either as"),
         (["A fox.", " "], "row 2"),
     ],

@@ -155,6 +155,28 @@ def test_no_cell_is_a_formula() -> None:
     assert not [each for each in cells if each[:1] in tuple("=+-@\t\r\uff1d")]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_no_cell_is_a_formula_wherever_a_sheet_divides(delimiter: str) -> None:
+    """Where commas divide decimals, a spreadsheet takes the semicolon, and ends a row at a line's
+    end: for it, the quotes around a text are in the middle of a cell."""
+    prompt = "A fox;=1+cmd|'/C calc'!A0\n=2+2\t@SUM(1);  -3"
+    text = as_csv([Entry(1, Hailuo02ProTextToVideo(prompt=prompt), "0", "k")]).decode("utf-8-sig")
+    if delimiter == ",":
+        cells = [cell for row in csv.reader(StringIO(text)) for cell in row]
+    else:
+        cells = [cell for line in text.splitlines() for cell in line.split(delimiter)]
+    assert not [each for each in cells if each.strip()[:1] in tuple("=+-@")]
+
+
+def test_a_prompt_is_no_markdown_in_the_table() -> None:
+    """Prefect's UI would fetch the picture that a prompt names."""
+    evil = '<img src="https://evil.example/x.png"> ![x](https://evil.example)'
+    given = Hailuo02ProTextToVideo(prompt=evil)
+    [row] = as_table([Entry(1, given, "<b>", "k", {"<i>": "<img>"}, error="<img src=x>")])
+    for cell in row.values():
+        assert not re.search(r"(?<!\\)[<\[]", str(cell))
+
+
 async def test_the_ledger_tells_the_same_as_the_outcomes(tiny: FalEmulator, tmp_path: Path) -> None:
     """So a run knows what its shards made, however many: they return little."""
     items = [BatchItem(input=each, take="0") for each in shots(3)]
@@ -164,6 +186,12 @@ async def test_the_ledger_tells_the_same_as_the_outcomes(tiny: FalEmulator, tmp_
     assert found[:2] == entries_of_outcomes(items[:2], outcomes, began)
     assert [each.state for each in found] == ["there before", "there before", "failed"]
     assert found[2].billed == "no"
+    twins = [items[0], items[0].model_copy(update={"labels": {"sku": "F-2"}})]
+    both = await entries_of_ledger(twins, began, tiny.credentials(), str(tmp_path))
+    assert [(each.number, each.labels, each.state) for each in both] == [
+        (1, {}, "there before"),
+        (2, {"sku": "F-2"}, "there before"),
+    ]
     assert [row["Price (US$)"] for row in as_table(found)] == ["0.48", "0.48", ""]
 
 

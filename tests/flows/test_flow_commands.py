@@ -131,3 +131,14 @@ assert {{*{flows.__all__!r}}} <= {{*dir(sys.modules["prefect_hailuo.flows"])}}
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, (order, done.stderr)
+
+
+@pytest.mark.parametrize("name", ["batch", "compare_models", "storyboard", "text_to_video"])
+def test_no_command_buys_a_files_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever names a file means what is in it."""
+    main: Any = importlib.import_module(f"flows.{name}").main
+    with FalEmulator(clip=b"") as emulator:
+        assert main(["rows.xlsx", "--emulator", emulator.url]) == 1
+        assert emulator.submissions == []
+    err = capsys.readouterr().err
+    assert "'rows.xlsx' looks like a file's name or address" in err and "--file" in err

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from picture_ground import Shot, plain_picture
+from picture_ground import Served, Shot, plain_picture, serving_pictures
 
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.flows.rows import (
@@ -24,6 +24,11 @@ from prefect_hailuo.flows.rows import (
 from prefect_hailuo.models.catalogue import CATALOGUE
 
 DEFAULTS = Defaults("hailuo-2.3-pro")
+
+CASES = Path(__file__).parent / "row_cases"
+
+RIGHT: dict[str, Any] = json.loads((CASES / "expected.json").read_text(encoding="utf-8"))
+"""What the files of `row_cases` ask for, or how they are refused."""
 
 
 def manifest_of(path: Path, text: str, defaults: Defaults = DEFAULTS) -> Manifest:
@@ -45,6 +50,132 @@ def told(manifest: Manifest) -> list[tuple[Any, ...]]:
         (each.input.endpoint.name, each.input.prompt, each.input.prompt_optimizer, each.take)
         for each in manifest.items
     ]
+
+
+def cells_of(manifest: Manifest, like: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a manifest asks for, as far as `like` says something of it."""
+    told = [
+        {
+            **each.input.model_dump(),
+            "model": each.input.endpoint.name,
+            "take": each.take,
+            "labels": each.labels,
+        }
+        for each in manifest.items
+    ]
+    assert len(told) == len(like)
+    return [{name: has[name] for name in wanted} for has, wanted in zip(told, like, strict=True)]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_the_rows_that_people_really_have(name: str) -> None:
+    """Each file asks for what its writer meant, or is refused with its line; never bought as is."""
+    right = RIGHT[name]
+    if refused := right.get("refused"):
+        with pytest.raises(ConfigurationError) as caught:
+            make_manifest(read_rows(str(CASES / name)), DEFAULTS)
+        assert all(each in caught.value.message for each in refused)
+        return
+    manifest = make_manifest(read_rows(str(CASES / name)), DEFAULTS)
+    if "count" in right:
+        assert len(manifest.items) == right["count"]
+        return
+    wanted = [{**each, "take": str(each["take"])} for each in right["rows"]]
+    assert cells_of(manifest, wanted) == wanted
+    bare = [each.labels for each, row in zip(manifest.items, wanted, strict=True) if len(row) == 2]
+    assert not any(bare)
+
+
+def test_a_line_end_makes_no_other_video() -> None:
+    """Whoever saves a file on another system buys nothing again; nor does pandas with its 1.0."""
+    lf, crlf = (read_rows(str(CASES / f"line-ends-{each}.csv")) for each in ("lf", "crlf"))
+    assert make_manifest(lf, DEFAULTS).digest == make_manifest(crlf, DEFAULTS).digest
+    floats: list[Any] = [{"prompt": "A kettle.", "take": each} for each in (1.0, 1, "1")]
+    assert len(make_manifest(rows_of_list(floats), DEFAULTS).items) == 1
+
+
+@pytest.mark.parametrize("name", ["table", "table.tab", "table.txt", "table.dat"])
+def test_a_table_is_one_whatever_it_is_called(name: str, tmp_path: Path) -> None:
+    """By its header; a format that is said decides."""
+    text = (CASES / "hidden-ending.csv.txt").read_text()
+    assert [each.take for each in manifest_of(tmp_path / name, text).items] == ["1", "2"]
+    as_text = read_rows(str(tmp_path / name), "text").rows
+    assert as_text[0].cells == {"prompt": "prompt,model,take"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A fox;1\nAn owl;2\n",
+        "A fox\t1\n",
+        '{"prompt": "A fox."\n}\n{"prompt": "An owl."}\n',
+        "[\n",
+    ],
+)
+def test_what_may_be_a_table_is_not_bought(text: str, tmp_path: Path) -> None:
+    """Where a file says neither what it is nor that it is not, a person has to."""
+    (tmp_path / "rows.txt").write_text(text)
+    with pytest.raises(ConfigurationError, match="cannot be told") as caught:
+        read_rows(str(tmp_path / "rows.txt"))
+    assert "--format csv, jsonl, json, yaml, text" in caught.value.cure
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[Push in] A fox; it waits.\n[Pan left], slowly; an owl.\n", "A fox: red.\n", "Take; two.\n"],
+)
+def test_a_prompt_is_no_table(text: str, tmp_path: Path) -> None:
+    """Camera commands, colons and semicolons are a prompt's own."""
+    prompts = [each.input.prompt for each in manifest_of(tmp_path / "a.txt", text).items]
+    assert prompts == text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("media_type", "text"),
+    [
+        ("text/csv; charset=utf-8", "Prompt\nA fox, red\n"),
+        ("application/json", '[{"prompt": "A fox."}, {"prompt": "An owl."}]'),
+        ("text/plain", "prompt;take\nA fox;1\nAn owl;2\n"),
+    ],
+)
+def test_an_address_without_an_ending(media_type: str, text: str) -> None:
+    """The answer's content type tells what it is, or else the text does: no header is bought."""
+    with serving_pictures() as server:
+        server.files["/export"] = Served(text.encode(), headers={"Content-Type": media_type})
+        raw = read_rows(f"{server.url}/export?id=3")
+    if media_type.startswith("text/csv"):
+        with pytest.raises(ConfigurationError, match="line 2: 2 cells in 1 columns"):
+            make_manifest(raw, DEFAULTS)
+    else:
+        assert len(make_manifest(raw, DEFAULTS).items) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["prompts.txt", "my rows.xlsx", "rows.ods", "https://example.com/export", "fox.png"]
+)
+def test_a_files_name_is_no_prompt(name: str, tmp_path: Path) -> None:
+    """Neither in a list nor on a line of a text; as a row's `prompt`, it is what was meant."""
+    with pytest.raises(ConfigurationError, match=r"row 2: .* looks like a file's name"):
+        make_manifest(rows_of_list(["A fox.", name]), DEFAULTS)
+    assert "prompts_file (--file)" in refusal_of(tmp_path / "a.txt", f"A fox.\n{name}\n")[0]
+    assert make_manifest(rows_of_list([{"prompt": name}]), DEFAULTS).items[0].input.prompt == name
+
+
+def test_a_workbook_is_refused_with_its_cure(tmp_path: Path) -> None:
+    """Whatever it is called."""
+    (tmp_path / "rows.csv").write_bytes(b"PK\x03\x04" + bytes(30))
+    with pytest.raises(ConfigurationError, match="is a workbook") as caught:
+        read_rows(str(tmp_path / "rows.csv"))
+    assert "CSV UTF-8" in caught.value.cure
+
+
+def test_one_video_for_two_articles_is_two_rows() -> None:
+    """It is bought once, and each article finds its own line; what is equal to the end is one."""
+    rows = [{"prompt": "A fox.", "labels.sku": each} for each in ("F-1", "F-2", "F-1")]
+    manifest = make_manifest(rows_of_list(rows), DEFAULTS)
+    assert [each.labels["sku"] for each in manifest.items] == ["F-1", "F-2"]
+    assert [each.labels["sku"] for each in manifest.purchases] == ["F-1"]
+    assert (manifest.places, manifest.repeated) == (("row 1", "row 2"), 2)
 
 
 SAME = {
@@ -102,7 +233,7 @@ def test_every_wrong_row_is_named_at_once(tmp_path: Path) -> None:
     text += f"{'x' * 2001},,\nGood.,,\n"
     assert refusal_of(tmp_path / "rows.csv", text) == [
         "line 3: model: There is no endpoint 'hailuo-02-prp'. Did you mean 'hailuo-02-pro'?",
-        "line 4: prompt: it is missing; fill it in",
+        "line 4: the prompt is missing; fill it in",
         "line 7: 4 cells in 3 columns; put a text with a delimiter in it in double quotes",
         "line 8: prompt: String should have at most 2000 characters",
     ]
@@ -124,6 +255,18 @@ def test_every_wrong_row_is_named_at_once(tmp_path: Path) -> None:
         ("a.yaml", "- a\n- prompt: yes\n", ["line 2: prompt: Input should be a valid string"]),
         ("a.yaml", "- prompt: a\n  take: [1]\n", ["line 1: take: take must be an int or a str"]),
         ("a.yaml", "- prompt: a\n  labels: 1\n", ["line 1: labels: write a mapping"]),
+        ("a.csv", "prompt\n" + "x" * 140_000, ["line 2: a cell has more than 131,07"]),
+        ("a.csv", "sep=;\ntake;promt\n", ["line 2: there is no column 'promt'"]),
+        ("a.csv", "prompt,take\nA,1\n\ufefftake,prompt\nB,2\n", ["line 3: the header again"]),
+        ("a.csv", ",prompt,\n0,A,\n1,B,2\n", ["line 3: '2' is in a column without"]),
+        ("a.jsonl", '{"prompt": "a", "prompt": "b"}', ["line 1: prompt is there twice"]),
+        ("a.jsonl", '{"prompt": "a", "Prompt": "b"}', ["line 1: prompt is there twice"]),
+        ("a.json", '[{"prompt": "a", "labels": {"b": 1, "b": 2}}]', ["row 1: labels.b is the"]),
+        ("a.jsonl", '{"prompt": "a", "labels.b": 1, "labels": {"b": 2}}', ["line 1: labels.b"]),
+        ("a.jsonl", '{"prompt": "a", "take": Infinity}', ["line 1: take: take must be an int or"]),
+        ("a.json", "[" * 100_000, ["no JSON: it is nested too deep"]),
+        ("a.yaml", "- prompt: a\n  Prompt: b\n", ["line 2: Prompt is there twice"]),
+        ("a.txt", 'A fox.\n{"prompt": "b"}\n', ["line 2: it is JSON, and no prompt"]),
         ("a.txt", "A fox.\n" + "x" * 2001, ["line 2: prompt: String should have at most 2000"]),
     ],
 )  # fmt: skip
@@ -191,13 +334,17 @@ def test_a_picture_is_looked_for_beside_the_rows(
     monkeypatch.setitem(CATALOGUE, Shot.endpoint.id, Shot)
     (tmp_path / "fox.png").write_bytes(plain_picture())
     rows = ["prompt,model,image_url", "a,tests-image-to-video,fox.png"]
+    (tmp_path / "10:15 fox.png").write_bytes(plain_picture())
+    early = "\n".join([rows[0], "a,tests-image-to-video,10:15 fox.png"])
+    [at_ten] = manifest_of(tmp_path / "rows.csv", early).items
+    assert at_ten.input.model_dump()["image_url"] == str(tmp_path / "10:15 fox.png")
     rows += ["b,tests-image-to-video,https://example.com/fox.png", "c,tests-image-to-video,"]
     (tmp_path / "rows.csv").write_text("\n".join(rows[:3]))
     manifest = make_manifest(read_rows(str(tmp_path / "rows.csv")), DEFAULTS)
     named = [each.input.model_dump()["image_url"] for each in manifest.items]
     assert named == [str(tmp_path / "fox.png"), "https://example.com/fox.png"]
     complaints = refusal_of(tmp_path / "rows.csv", "\n".join(rows))
-    assert complaints == ["line 4: image_url: it is missing; fill it in"]
+    assert complaints == ["line 4: the image_url is missing; fill it in"]
     rows[1] = "a,tests-image-to-video,~nobody-here/fox.png"
     assert "a home that is not known" in refusal_of(tmp_path / "rows.csv", "\n".join(rows[:2]))[0]
 

@@ -27,6 +27,27 @@ async def test_only_what_is_not_there_costs_anything(tiny: FalEmulator) -> None:
     assert tiny.charged == 2
 
 
+async def test_it_shows_the_first_prompts(tiny: FalEmulator) -> None:
+    """So a person sees that a header, or another file, is about to be bought; never as Markdown."""
+    prompts = ["<img src=x>", "word " * 100, *(f"Shot {n}." for n in range(7))]
+    items = [BatchItem(input=Hailuo02ProTextToVideo(prompt=each)) for each in prompts]
+    plan = await make_plan(items, credentials=tiny.credentials())
+    lines = plan.text().splitlines()
+    assert lines[-6] == "  1. '<img src=x>'" and len(lines[-5]) <= 110
+    assert lines[-1] == "  and 4 more"
+    assert "> 1. \\<img src=x\\>" in plan.markdown()
+
+
+def test_a_plan_of_the_first_release_is_read() -> None:
+    """It has no prompts."""
+    plan = Plan(realm="fal")
+    state = plan.__getstate__()
+    old = {**state, "__dict__": {k: v for k, v in state["__dict__"].items() if k != "prompts"}}
+    read = Plan.model_construct()
+    read.__setstate__(old)
+    assert (read.prompts, read.text()) == ((), plan.text())
+
+
 async def test_it_is_held_against_the_budget() -> None:
     """What is left of the scope's limits; what passes them is said beforehand."""
     await Budget(scope="acme", total_usd=Decimal(1), per_day_usd=Decimal(5)).aapply("fal")

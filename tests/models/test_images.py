@@ -52,6 +52,10 @@ def test_every_kind_becomes_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("https:///fox.png", "names no host"),
         ("https://me:secret@example.com/fox.png", "user name"),
         ("~nobody-here/fox.png", "a home that is not known; write its whole path"),
+        (base64.b64encode(PNG * 3000).decode(), "write data:image/png;base64, before it"),
+        (base64.encodebytes(b"\xff\xd8\xff\xe0" + bytes(600)).decode(), "data:image/jpeg;base64,"),
+        ("x" * 5000, "5,000 characters, too many for a path"),
+        (f"~nobody-here/{'x' * 4000}", "~nobody-here/x{186}… is in a home"),
         (7, "a URL, a path, bytes"),
     ],
 )
@@ -69,6 +73,15 @@ def test_a_value_shows_no_secret() -> None:
     assert "hush-hush" in both.model_dump_json()
     assert Shot.model_validate_json(both.model_dump_json()) == both
     assert pickle.loads(pickle.dumps(both)) == both  # noqa: S301 - its own
+
+
+def test_no_name_is_long() -> None:
+    """However long a picture's name is, it takes no more than a line of an error."""
+    for name in ("/shots/" + "x" * 3000, "https://example.com/" + "x" * 3000):
+        assert len(repr(Shot(image_url=name).image_url)) <= 202
+    with pytest.raises(ValidationError) as caught:
+        Shot(image_url=base64.b64encode(PNG * 9000).decode())
+    assert len(str(caught.value)) < 500
 
 
 def test_the_schema_is_a_plain_text() -> None:

@@ -55,8 +55,8 @@ def test_a_batch_has_one_progress_and_one_summary(tiny: FalEmulator, tmp_path: P
     assert text.startswith("**Made by the emulator")
     for line in ("| Done | 9 |", "| Failed | 1 |", "| Spent | nothing (at fal, about $4.32) |"):
         assert line in text
-    [failed] = [line for line in text.splitlines() if line.startswith("| 9 |")]
-    assert failed.startswith("| 9 | A \\<b\\>bad\\</b\\> fox \\| 1. | ContentPolicyError |")
+    [failed] = [line for line in text.splitlines() if line.startswith("| 10 |")]
+    assert failed.startswith("| 10 | A \\<b\\>bad\\</b\\> fox \\| 1. | ContentPolicyError |")
     assert "Rephrase the prompt" in failed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,6 +97,10 @@ PASSING = {
         Reply(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"), "is empty"
     ),
     "said to be gzip": Failure(answer(200, VIDEO, {"Content-Encoding": "gzip"}), "broke off"),
+    "a gzip of a gzip": Failure(
+        answer(200, gzip.compress(gzip.compress(VIDEO)), {"Content-Encoding": "gzip, gzip"}),
+        "compressed it",
+    ),
     "429": Failure(answer(429, {}), "HTTP 429"),
     "500": Failure(answer(500, {}), "HTTP 500"),
     "503": Failure(answer(503, HTML), "HTTP 503"),

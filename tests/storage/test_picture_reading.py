@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import socket
 import time
 import tracemalloc
@@ -142,6 +143,20 @@ async def test_what_is_too_large_is_not_read_to_its_end(server: PictureServer) -
 
 
 # What is remembered
+
+
+async def test_what_is_compressed_is_not_unpacked(server: PictureServer) -> None:
+    """A few kilobytes may stand for gigabytes; while they are unpacked, nothing else goes on."""
+    bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
+    server.files["/still.png"] = Served(bomb, headers={"Content-Encoding": "gzip, gzip"})
+    tracemalloc.start()
+    error = await refusal(f"{server.url}/still.png{SECRET}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "compressed it (gzip, gzip)" in error.message and peak < 5_000_000
+    content = plain_picture()
+    server.files["/plain.png"] = Served(content, headers={"Content-Encoding": "aws-chunked"})
+    assert await fetched(f"{server.url}/plain.png") == content
 
 
 async def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
