@@ -54,6 +54,12 @@ MEMORY_BYTES = 32 << 20
 STALL_SECONDS, STALL_BYTES = 60.0, 16 << 10
 """A file server that sends fewer bytes in this time has stalled, even if it is not silent."""
 
+MOST_BYTES = 4 << 30
+"""The largest file that is written to the disk, where nobody announced its length."""
+
+LEAST_BOUND_BYTES = 64 << 20
+"""What a file may have at least, however small fal called it."""
+
 AS_IT_IS = {"Accept-Encoding": "identity"}
 
 GONE = frozenset({401, 403, 404, 410})
@@ -182,7 +188,7 @@ class Downloads:
         try:
             async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
                 _check_answer(response)
-                rest = await self._read(response, temporary, clock)
+                rest = await self._read(response, temporary, clock, _most_bytes(file))
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {error}"
             raise DownloadError(f"The download broke off ({reason}).") from error
@@ -193,12 +199,15 @@ class Downloads:
         return ReceivedFile(temporary, rest, content_type)
 
     async def _read(
-        self, response: httpx.Response, temporary: TemporaryFile, clock: Clock
+        self, response: httpx.Response, temporary: TemporaryFile, clock: Clock, bound: int
     ) -> bytearray:
         """Write the body to the temporary file, chunk by chunk; return the rest."""
         chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
-        async for piece in response.aiter_bytes():
+        # As it comes: unpacked, a few bytes could be gigabytes.
+        async for piece in response.aiter_raw():
             pace.note(len(piece))
+            if response.num_bytes_downloaded > bound:
+                raise DownloadError(f"More than {bound:,} bytes arrived, and no end.")
             chunk += piece
             if len(chunk) >= most:
                 await on_disk(temporary.write, chunk)
@@ -208,6 +217,13 @@ class Downloads:
     @property
     def _chunk_bytes(self) -> int:
         return min(CHUNK_BYTES, self._memory_bytes // self.connections)
+
+
+def _most_bytes(file: File) -> int:
+    """How many bytes of a file are written: more than fal announced, whose figure may be off."""
+    if file.file_size is None or file.file_size < 0:
+        return MOST_BYTES
+    return min(MOST_BYTES, max(LEAST_BOUND_BYTES, 4 * file.file_size))
 
 
 class _Pace:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from roads import FOX, Hundredfold, generate, order_of, timed
 
-from prefect_hailuo import Video, generate_video
+from prefect_hailuo import Video
 from prefect_hailuo.emulator import FalEmulator, Fault, fail_inside, refuse
 from prefect_hailuo.emulator.faults import Answer, Kind
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
@@ -94,15 +93,6 @@ def test_a_later_call_asks_again(tmp_path: Path, tiny: FalEmulator, odd: Fault) 
     tiny.faults.clear()
     assert generate(tiny, tmp_path, FOX).is_there()
     assert tiny.charged == 1
-
-
-def test_prefects_retries_go_on_with_the_same_request(tmp_path: Path, tiny: FalEmulator) -> None:
-    """What a rerun would only attach to is repeated, and not bought again."""
-    tiny.faults.add(refuse("stream", 405, count=None), refuse("status", 401, count=1))
-    patient = generate_video.with_options(retries=2, retry_delay_seconds=0)
-    options: dict[str, Any] = {"storage": tmp_path, "timeout_seconds": 0.2}
-    assert patient(FOX, credentials=tiny.credentials(), **options).is_there()
-    assert tiny.charged == tiny.requests["submit"] == 1
 
 
 def test_a_failure_that_fal_calls_one_is_final(tmp_path: Path, tiny: FalEmulator) -> None:

@@ -114,8 +114,11 @@ def test_one_call_waits_no_longer_than_it_may(tiny: FalEmulator, tmp_path: Path)
     assert tiny.requests["submit"] == 1
 
 
-def test_a_lost_answer_is_told_with_its_cause(tiny: FalEmulator, tmp_path: Path) -> None:
+def test_a_lost_answer_is_told_with_its_cause(
+    tiny: FalEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is parked names what came, and the request's id if that was seen."""
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_RECONCILE_SECONDS", "0")
     body = {"detail": "Conflict", "request_id": "019df76d"}
     tiny.history.omits_payloads = True
     for status, answer, said in (
