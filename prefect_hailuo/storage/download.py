@@ -204,6 +204,8 @@ class Downloads:
         """Write the body to the temporary file, chunk by chunk; return the rest."""
         chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
         # As it comes: unpacked, a few bytes could be gigabytes.
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise httpx.DecodingError("The video is packed, unasked.")
         async for piece in response.aiter_raw():
             pace.note(len(piece))
             if response.num_bytes_downloaded > bound:
