@@ -113,6 +113,9 @@ class HailuoError(Exception):
         The disk is full. Free some space. (Money spent: no. Trying again: will not help by itself.)
     """
 
+    concerns_all: bool = False
+    """Whether each purchase of a batch would meet it: then no other is begun."""
+
     default_cure: ClassVar[str] = ""
     default_billed: ClassVar[Billed] = Billed.NO
     default_retryable: ClassVar[bool] = False
@@ -154,9 +157,14 @@ def about(ticket: Ticket | None, error: E) -> E:
 
 
 class FalError(HailuoError):
-    """What fal said, or failed to say; `error_type` is fal's own name for it, if it gave one."""
+    """What fal said, or failed to say; `error_type` is fal's own name for it, if it gave one.
+
+    `in_fals_shape` is whether fal certainly said it. The same status in another shape, such as a
+    page of HTML, may be the word of something on the way.
+    """
 
     error_type: str | None = None
+    in_fals_shape: bool = True
 
 
 class BadKeyError(FalError):
@@ -405,6 +413,8 @@ class AbandonedError(HailuoError):
 
 class GenerationTimeoutError(HailuoError):
     """The deadline passed before the video was there; the request goes on at fal."""
+
+    default_retryable = True
 
     default_cure = (
         "Nothing is lost: run the task or job again, and it goes on with the same request, without "

@@ -130,6 +130,7 @@ def test_only_what_may_pass_by_itself_is_worth_trying_again() -> None:
         "ConcurrencyLimitError",
         "DownloadError",
         "FalFaultError",
+        "GenerationTimeoutError",
         "NotReadyError",
         "RateLimitedError",
         "StreamDroppedError",

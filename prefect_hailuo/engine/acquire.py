@@ -7,6 +7,7 @@ moves in `_buy` alone; what asks a person to decide is `parked_error`.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from itertools import count
 
 import anyio
@@ -24,6 +25,7 @@ from prefect_hailuo.errors import (
     HailuoError,
     LedgerError,
     ParkedError,
+    RateLimitedError,
     RealmMismatchError,
     RunCancelledError,
     SubmitUnknownError,
@@ -60,7 +62,7 @@ def parked_error(one: Attempt, because: str) -> ParkedError:
         f"with the account {one.account}, "
     )
     if one.ticket is None:
-        what += f"may have been bought: {because}"
+        what += f"may have been bought: {_cause(one)} {because}"
         cure = (
             f"Look for it at https://fal.ai/dashboard/requests. If it is there: {resolve} --adopt "
             f"REQUEST_ID. If it is surely not: {resolve} --allow-one-resubmit, or call with "
@@ -82,11 +84,21 @@ def parked_error(one: Attempt, because: str) -> ParkedError:
     return error
 
 
+def _cause(one: Attempt) -> str:
+    """Why nobody knows what became of its POST, with the request's id if the answer named one."""
+    if one.error is None:
+        return "The process that sent it ended before fal's answer was written down."
+    return str(one.error["message"])
+
+
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 
 RECORD_SECONDS = 30.0
 """How long a ticket in hand is tried to be written down, before the process gives up."""
+
+LOOK_SECONDS = 10.0
+"""How long fal's history is looked into after a second 429, which a proxy may have answered."""
 
 CANCEL_SECONDS = 10.0
 """How long fal is asked to cancel what was cancelled while it was submitted."""
@@ -99,17 +111,20 @@ class NotOursError(Exception):
 async def acquire_attempt(job: Job) -> Attempt:
     """The attempt that has the order's request, or its stored video.
 
+    While fal takes no more requests, it waits.
+
     Raises:
         ParkedError: It may have been bought, and nobody can say.
         HailuoError: By kind, as `prefect_hailuo.errors` draws them.
     """
+    return await job.retry.run(partial(_acquire, job), job.note)
+
+
+async def _acquire(job: Job) -> Attempt:
     session = job.session
     deadline = Deadline(job.order.timeout_seconds, session.clock)
     while True:
-        async with session.connections.submissions:
-            await session.connections.rate.turn()
-            decision = await _claim(job)
-            bought = await _buy(job, decision.attempt) if isinstance(decision, Buy) else None
+        decision, bought = await _claim_and_buy(job)
         if not isinstance(decision, Buy | Prepare):
             _give_way(job)
         match decision:
@@ -129,6 +144,21 @@ async def acquire_attempt(job: Job) -> Attempt:
                 return one
             case _:
                 assert_never(decision)
+
+
+async def _claim_and_buy(job: Job) -> tuple[Decision, Attempt | None]:
+    """What is to be done, and what was bought, if that was to be done."""
+    connections = job.session.connections
+    async with connections.submissions:
+        await connections.rate.turn()
+        decision = await _claim(job)
+        if not isinstance(decision, Buy):
+            return decision, None
+        try:
+            return decision, await _buy(job, decision.attempt)
+        except RateLimitedError:  # while it is waited for, others may have the slot
+            _give_way(job)
+            raise
 
 
 async def _claim(job: Job) -> Decision:
@@ -182,6 +212,11 @@ async def _buy(job: Job, mine: Attempt) -> Attempt | None:
         except NotOursError:
             await records.refused(mine, NEVER_SENT)
         except (FalError, SubmitUnknownError) as error:
+            if isinstance(error, RateLimitedError) and (found := await _forwarded(job, mine)):
+                one = await _record(job, mine, found[0])
+                for other in found[1:]:  # shown as duplicates
+                    await _accepted(job, mine, other)
+                return one
             lost = isinstance(error, SubmitUnknownError)
             if not lost and not (isinstance(error, RealmMismatchError) and _may_cost(error)):
                 await records.refused(mine, error)
@@ -196,6 +231,26 @@ async def _buy(job: Job, mine: Attempt) -> Attempt | None:
         else:
             return await _record(job, mine, ticket)
     return None
+
+
+async def _forwarded(job: Job, mine: Attempt) -> list[Ticket]:
+    """After a key's second 429 in a row: the requests that fal has of it all the same.
+
+    One 429 is fal's word. Two may be those of a proxy that speaks like fal, and sends each POST on.
+    """
+    ledger = job.session.ledger
+    with anyio.move_on_after(LOOK_SECONDS), suppress(HailuoError):
+        first = await ledger.claims.attempt(mine.key, mine.number - 1)
+        before = await ledger.claims.attempt(mine.key, mine.number - 2)
+        if first is None or not _was_limited(first) or (before and _was_limited(before)):
+            return []
+        search = ledger.reconciling(job.session.platform, job.session.clock)
+        return [job.order.named(each) for each in await search.unclaimed(first, mine)]
+    return []
+
+
+def _was_limited(one: Attempt) -> bool:
+    return one.error is not None and one.error["kind"] == RateLimitedError.__name__
 
 
 def _may_cost(error: HailuoError) -> bool:

@@ -44,12 +44,12 @@ from prefect_hailuo.fal.follow import CROWD
 from prefect_hailuo.fal.retry import SubmissionRetry
 from prefect_hailuo.storage.place import Place
 
-CONCERN_ALL = (
-    *(BadKeyError, NoCreditError, RealmMismatchError),
-    *(ConcurrencyLimitError, LedgerError, StorageError),
-)
+CONCERN_ALL = (ConcurrencyLimitError, LedgerError, StorageError)
 """Errors that every other generation would meet too: after one, none is begun. A budget's is not
 among them: what is there already, or costs less, may still be had."""
+
+REFUSALS = (BadKeyError, NoCreditError, RealmMismatchError)
+"""The same, as long as they are about no request: then fal refused to take one."""
 
 FIRST_AT_ONCE = 10
 MOST_AT_ONCE = 250
@@ -163,8 +163,7 @@ class Batch:
             session = Session(
                 order.access, order.ledger, self._connections, generation.see, watched=False
             )
-            attempt = partial(bring, order, session)
-            generation.end(await self._retry.run(attempt, generation.hinder))
+            generation.end(await bring(order, session, self._retry, generation.hinder))
         except RunCancelledError as error:
             # Of the batch, not of this one alone: the caller knows what to do.
             self._cancelled = error
@@ -266,7 +265,8 @@ async def _concerns_all(error: HailuoError, place: Place) -> bool:
         except StorageError:
             return True
         return False
-    return isinstance(error, CONCERN_ALL)
+    refused = isinstance(error, REFUSALS) and error.ticket is None
+    return refused or error.concerns_all or isinstance(error, CONCERN_ALL)
 
 
 def _not_tried(error: HailuoError) -> HailuoError:

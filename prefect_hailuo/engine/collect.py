@@ -18,6 +18,7 @@ from prefect_hailuo.errors import (
     InputRefusedError,
     NotReadyError,
     ParkedError,
+    RateLimitedError,
     RequestCancelledError,
     RequestNotFoundError,
     RequestRefusedError,
@@ -202,6 +203,11 @@ async def _result(
     """The result; a failure is written down, if it is one for certain."""
     try:
         return await fetch_result(session, one.open_ticket(), completed, timeout_seconds)
+    except GenerationTimeoutError as error:
+        passing = FalFaultError | RateLimitedError
+        if not isinstance(error.__cause__, FalError) or isinstance(error.__cause__, passing):
+            raise
+        return await _doubt(session, one, error)
     except FINAL as error:
         failed = completed.error or completed.error_type
         if not (failed or isinstance(error, OF_THE_MODEL)):
@@ -212,10 +218,10 @@ async def _result(
         raise failure from error
 
 
-async def _doubt(session: Session, one: Attempt, error: FalError) -> Output:
-    """What to make of one odd answer, when fal has called the request completed and not failed.
+async def _doubt(session: Session, one: Attempt, error: HailuoError) -> Output:
+    """What to make of odd answers, when fal has called the request completed and not failed.
 
-    It may come from something between fal and here: the request history tells. Otherwise nothing
+    They may come from something between fal and here: the request history tells. Otherwise nothing
     is written down, and a later call asks again.
 
     Raises:

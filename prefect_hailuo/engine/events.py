@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.messages import LogLine, Status
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.ticket import Ticket
@@ -45,6 +46,13 @@ class Cautioned:
 
 
 @dataclass(frozen=True)
+class Hindered:
+    """fal takes no more requests for now; it is tried again, and nothing was bought."""
+
+    error: HailuoError
+
+
+@dataclass(frozen=True)
 class Submitted:
     """fal accepted the request."""
 
@@ -79,4 +87,15 @@ class Stored:
     poster: str | None
 
 
-Event = Reused | Attached | Searching | Adopted | Cautioned | Submitted | Progress | Logged | Stored
+Event = (
+    Reused
+    | Attached
+    | Searching
+    | Adopted
+    | Cautioned
+    | Hindered
+    | Submitted
+    | Progress
+    | Logged
+    | Stored
+)

@@ -10,8 +10,11 @@ from uuid import uuid4
 
 from typing_extensions import Self
 
+from prefect_hailuo.clock import Deadline
+from prefect_hailuo.engine.events import Hindered
 from prefect_hailuo.engine.order import Gate, Order
 from prefect_hailuo.engine.session import Session
+from prefect_hailuo.fal.retry import Note, SubmissionRetry
 from prefect_hailuo.ledger.attempt import Purchase
 from prefect_hailuo.storage.names import video_name
 from prefect_hailuo.storage.store import VideoStore
@@ -23,6 +26,8 @@ class Job:
     Args:
         order: What is wanted, its images looked at.
         session: The account that pays.
+        retry: Waits while fal takes no more requests; by default as long as the order may take.
+        note: Called with each error that is waited out; by default, the caller is told.
 
     Attributes:
         waiter: This call's name in the ledger, which counts as alive for as long as the call does.
@@ -38,12 +43,22 @@ class Job:
 
     __slots__ = (
         *("cautioned", "may_be_at_fal", "may_replace", "may_resubmit", "name", "order"),
-        *("purchase", "session", "slot", "store", "waiter"),
+        *("note", "purchase", "retry", "session", "slot", "store", "waiter"),
     )
 
-    def __init__(self, order: Order, session: Session) -> None:
+    def __init__(
+        self,
+        order: Order,
+        session: Session,
+        retry: SubmissionRetry | None = None,
+        note: Note | None = None,
+    ) -> None:
         self.order = order
         self.session = session
+        self.retry = retry or SubmissionRetry(
+            session.clock, Deadline(order.timeout_seconds, session.clock)
+        )
+        self.note = note or (lambda error: session.emit(Hindered(error)))
         self.waiter = uuid4().hex
         self.purchase: Purchase = order.purchase(self.waiter)
         self.slot = Slot(order.gate)

@@ -34,6 +34,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output
+from prefect_hailuo.fal.retry import Note, SubmissionRetry
 from prefect_hailuo.ledger.attempt import Attempt, Fate, Run
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.ticket import Ticket
@@ -59,13 +60,24 @@ async def generate(order: Order, session: Session) -> Video:
     return await bring(order, session)
 
 
-async def bring(order: Order, session: Session) -> Video:
+async def bring(
+    order: Order,
+    session: Session,
+    retry: SubmissionRetry | None = None,
+    note: Note | None = None,
+) -> Video:
     """The same for an order whose place was checked already: one place serves many.
+
+    Args:
+        order: What is wanted.
+        session: The account that pays.
+        retry: What many share that wait while fal takes no more requests.
+        note: Called with each error that is waited out.
 
     Raises:
         HailuoError: By kind, as `prefect_hailuo.errors` draws them.
     """
-    async with _job(order, session) as job:
+    async with _job(order, session, retry, note) as job:
         one = await find(job)
         while (video := await _finish(job, one)) is None:
             job.begin_again()
@@ -87,9 +99,14 @@ async def acquire(order: Order, session: Session) -> Ticket:
 
 
 @asynccontextmanager
-async def _job(order: Order, session: Session) -> AsyncIterator[Job]:
+async def _job(
+    order: Order,
+    session: Session,
+    retry: SubmissionRetry | None = None,
+    note: Note | None = None,
+) -> AsyncIterator[Job]:
     """An order on its way; meanwhile its call counts as alive."""
-    job = Job(await settle(order, session.connections.pictures), session)
+    job = Job(await settle(order, session.connections.pictures), session, retry, note)
     with session.ledger.waiters.alive(job.waiter):
         async with job.slot:
             yield job

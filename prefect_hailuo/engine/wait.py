@@ -129,7 +129,7 @@ def describe_status(status: Status) -> str:
         before = status.queue_position
         return "in the queue" if before is None else f"in the queue, {before} before it"
     if isinstance(status, InProgress):
-        return "in progress"
+        return f"in progress ({status.word})" if status.word else "in progress"
     return f"failed ({status.error})" if status.error else "completed"
 
 

@@ -299,7 +299,9 @@ class AsyncFalClient:
             FalError: fal refused to cancel it.
             GenerationTimeoutError: Transient faults lasted longer than `timeout_seconds`.
         """
-        return await self._read(lambda: self._cancel(ticket), ticket, timeout_seconds)
+        return await self._read(
+            lambda: self._cancel(ticket), ticket, timeout_seconds, of_cancelling=True
+        )
 
     async def check_key(self, *, timeout_seconds: float = 60.0) -> None:
         """Ask fal whether the key is good, at no cost.
@@ -354,9 +356,12 @@ class AsyncFalClient:
         timeout_seconds: float,
         *,
         of_result: bool = False,
+        of_cancelling: bool = False,
     ) -> T:
         deadline = Deadline(timeout_seconds, self.clock)
-        return await retry_read(read, deadline, ticket, of_result=of_result)
+        return await retry_read(
+            read, deadline, ticket, of_result=of_result, of_cancelling=of_cancelling
+        )
 
     @property
     def _open(self) -> httpx.AsyncClient:

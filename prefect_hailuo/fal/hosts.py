@@ -138,7 +138,8 @@ class Hosts:
 
     def stream_url(self, ticket: Ticket) -> str:
         """Where the stream of statuses is."""
-        return f"{self.status_url(ticket)}/stream"
+        path, mark, query = self.status_url(ticket).partition("?")
+        return f"{path}/stream{mark}{query}"
 
     def cancel_url(self, ticket: Ticket) -> str:
         """Where the request is cancelled."""

@@ -1,17 +1,28 @@
 """The statuses, results and other messages of fal's queue, as types: new status words go here.
 
 Every reply is parsed into one of these. fal adds fields now and then: unknown fields are ignored.
-Missing or wrong ones are errors.
+Needed are a status, a request's id and a file's address; any other field that is wrong counts as
+left out, for nobody's paid video may hang on it.
 Source: https://docs.fal.ai and recorded replies.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 # In the first release these two were here, and persisted results name them so.
 from prefect_hailuo.ticket import Realm as Realm
@@ -42,53 +53,90 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-def _whole_or_none(given: object) -> int | None:
-    return given if isinstance(given, int) else None
+T = TypeVar("T")
+
+LONGEST_REQUEST_ID = 512
+"""Characters of a request id, at most; fal's have 36. A longer one fits into no address."""
+
+RequestId = Annotated[str, Field(min_length=1, max_length=LONGEST_REQUEST_ID)]
+
+
+def _or_none(given: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(given)
+    except ValidationError:
+        return None
+
+
+Lenient = Annotated[T | None, WrapValidator(_or_none)]
+"""What helps and is not needed: of another type, it is as if fal had left it out."""
 
 
 class Accepted(Message):
     """fal's answer to a submission."""
 
-    request_id: str = Field(min_length=1)
-    status_url: str | None = None
-    response_url: str | None = None
-    cancel_url: str | None = None
-    # It only helps with waiting: a wrong one is no reason to refuse a paid answer.
-    queue_position: Annotated[int | None, BeforeValidator(_whole_or_none)] = None
+    request_id: RequestId
+    status_url: Lenient[str] = None
+    response_url: Lenient[str] = None
+    cancel_url: Lenient[str] = None
+    queue_position: Lenient[int] = None
 
 
 class LogLine(Message):
     """One line of a model's log."""
 
     message: str
-    level: str | None = None
-    source: str | None = None
-    timestamp: str | None = None
+    level: Lenient[str] = None
+    source: Lenient[str] = None
+    timestamp: Lenient[str] = None
+
+
+def _lines(given: Any) -> list[Any] | None:
+    """The lines that can be read: fal documents a list of objects, an object, and nothing."""
+    if not isinstance(given, list):
+        return None
+    return [each for each in given if isinstance(each, LogLine) or _has_message(each)]
+
+
+def _has_message(line: Any) -> bool:
+    return isinstance(line, dict) and isinstance(line.get("message"), str)
+
+
+def _text(given: Any) -> str | None:
+    """What fal says is wrong, in whatever shape; nothing, if that is empty or false."""
+    return given if isinstance(given, str) else str(given) if given else None
+
+
+Logs = Annotated[list[LogLine] | None, BeforeValidator(_lines)]
 
 
 class InQueue(Message):
     """The request waits for its turn; `queue_position` counts those before it."""
 
     status: Literal["IN_QUEUE"] = "IN_QUEUE"
-    queue_position: int | None = None
-    logs: list[LogLine] | None = None
+    queue_position: Lenient[int] = None
+    logs: Logs = None
 
 
 class InProgress(Message):
-    """The model works on it. If fal retries, it goes back to the queue."""
+    """The model works on it. If fal retries, it goes back to the queue.
+
+    A word that is not known is taken for this: it is not over. `word` is that word.
+    """
 
     status: Literal["IN_PROGRESS"] = "IN_PROGRESS"
-    logs: list[LogLine] | None = None
+    logs: Logs = None
+    word: Lenient[str] = None
 
 
 class Completed(Message):
     """It is over. The result tells whether it succeeded, failed or was cancelled."""
 
     status: Literal["COMPLETED"] = "COMPLETED"
-    logs: list[LogLine] | None = None
-    metrics: dict[str, Any] | None = None
-    error: str | None = None
-    error_type: str | None = None
+    logs: Logs = None
+    metrics: Lenient[dict[str, Any]] = None
+    error: Annotated[str | None, BeforeValidator(_text)] = None
+    error_type: Lenient[str] = None
 
     @property
     def inference_seconds(self) -> float | None:
@@ -99,16 +147,31 @@ class Completed(Message):
 
 Status = InQueue | InProgress | Completed
 
-STATUS: TypeAdapter[Status] = TypeAdapter(Annotated[Status, Field(discriminator="status")])
+WORD = re.compile("[A-Za-z_ -]{1,40}")
+"""What may be a status that is not known yet: no secret that a server says back."""
+
+STATUS_WORDS = ("IN_QUEUE", "IN_PROGRESS", "COMPLETED")
+
+
+def _in_known_words(given: Any) -> Any:
+    word = given.get("status") if isinstance(given, dict) else None
+    if not isinstance(word, str) or word in STATUS_WORDS or not WORD.fullmatch(word):
+        return given
+    return {**given, "status": "IN_PROGRESS", "word": word}
+
+
+STATUS: TypeAdapter[Status] = TypeAdapter(
+    Annotated[Status, Field(discriminator="status"), BeforeValidator(_in_known_words)]
+)
 
 
 class File(Message):
     """A file that fal serves; only its URL is certain."""
 
     url: str = Field(min_length=1)
-    content_type: str | None = None
-    file_name: str | None = None
-    file_size: int | None = None
+    content_type: Lenient[str] = None
+    file_name: Lenient[str] = None
+    file_size: Lenient[int] = None
 
 
 class Output(Message):

@@ -16,7 +16,15 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import httpx
-from pydantic import AfterValidator, Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
 from prefect_hailuo.errors import (
@@ -29,7 +37,7 @@ from prefect_hailuo.errors import (
     RequestCancelledError,
 )
 from prefect_hailuo.fal.hosts import Access, Hosts, without_key
-from prefect_hailuo.fal.messages import Message, Output
+from prefect_hailuo.fal.messages import Lenient, Message, Output, RequestId
 from prefect_hailuo.fal.replies import (
     answered_at,
     check_realm,
@@ -64,6 +72,8 @@ MOST_READINGS = 4
 
 Moment = Annotated[datetime, AfterValidator(in_utc)]
 
+MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+
 Params = Mapping[str, str | Sequence[str]]
 
 
@@ -87,15 +97,27 @@ class PastRequest(Message):
         '2026-09-01T12:00:00+00:00'
     """
 
-    request_id: str = Field(min_length=1)
+    request_id: RequestId
     endpoint_id: str
     sent_at: Moment
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
-    status_code: int | None = None
-    duration: float | None = None
+    started_at: Lenient[Moment] = None
+    ended_at: Lenient[Moment] = None
+    status_code: Lenient[int] = None
+    duration: Lenient[float] = None
     json_input: dict[str, Any] | None = None
     json_output: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _began_unless_it_says_no(cls, given: Any) -> Any:
+        # "Never began" is said by null, and costs nothing: what cannot be read does not say it.
+        if not isinstance(given, dict) or given.get("started_at") is None:
+            return given
+        try:
+            MOMENT.validate_python(given["started_at"])
+        except ValidationError:
+            return {name: value for name, value in given.items() if name != "started_at"}
+        return given
 
     @field_validator("json_input", mode="before")
     @classmethod

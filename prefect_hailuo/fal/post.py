@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from prefect_hailuo.errors import (
     Billed,
     FalError,
     MalformedReplyError,
+    RequestRefusedError,
     SubmitUnknownError,
     UnreachableError,
 )
@@ -28,9 +30,20 @@ T = TypeVar("T")
 # httpx's own transport raises these before a connection stands: nothing was sent.
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
-DEFINITE_REFUSALS = frozenset({401, 403, 422, 429})
+DEFINITE_REFUSALS = frozenset({401, 402, 403, 422, 429})
+"""What fal says of a request that it does not take, in its own shape: a proxy that has sent the
+request on may answer the same of itself."""
 
-HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": USER_AGENT}
+NOT_HERE = frozenset({404, 405})
+"""The same of an endpoint that there is not; where the answer names a request, there is one."""
+
+HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+
+REQUEST_HEADER = "x-fal-request-id"
+
+NO_SUCH_ENDPOINT = (
+    "Check the endpoint's id, and that fal still has it: https://fal.ai/models. Nothing was bought."
+)
 
 BeforeSending = Callable[[], Awaitable[None]]
 
@@ -128,6 +141,16 @@ async def post_once(
     return response
 
 
+def _id_in(response: httpx.Response) -> str:
+    """The request's id in an answer that is no good otherwise."""
+    try:
+        body = json.loads(response.text)
+    except (ValueError, RecursionError):
+        return ""
+    named = body.get("request_id") if isinstance(body, dict) else None
+    return named if isinstance(named, str) else ""
+
+
 def _ungated() -> SubmitUnknownError:
     """`before_sending` was not called, so the ledger does not know that it was sent."""
     return SubmitUnknownError(
@@ -144,10 +167,11 @@ def accepted(response: httpx.Response, access: Access) -> Accepted:
         SubmitUnknownError: The answer says neither yes nor no.
         RealmMismatchError: It is of the other realm.
     """
-    if response.status_code in DEFINITE_REFUSALS:
-        raise _refusal(response, access)
     if not response.is_success:
-        raise _unknown(response, access, error_of(response, access))
+        error = error_of(response, access)
+        if is_refusal(response, error):
+            raise _refusal(response, error)
+        raise _unknown(response, access, error)
     reply = _parse_paid(response, ACCEPTED, access)
     check_request_realm(reply.request_id, access)
     return reply
@@ -163,14 +187,36 @@ def synchronous_output(response: httpx.Response, access: Access) -> Output:
     if response.is_success:
         return _parse_paid(response, OUTPUT, access)
     error = error_of(response, access)
-    if response.status_code in DEFINITE_REFUSALS or error.error_type is not None:
+    if error.error_type is not None:
         raise error
+    if is_refusal(response, error):
+        # A model answers 422 for itself, and may charge for it.
+        raise error if response.status_code == 422 else _refusal(response, error)
     raise _unknown(response, access, error)
 
 
-def _refusal(response: httpx.Response, access: Access) -> FalError:
+def is_refusal(response: httpx.Response, error: FalError) -> bool:
+    """Whether fal certainly took no request.
+
+    Args:
+        response: The answer to the POST.
+        error: What it stands for.
+    """
+    if not error.in_fals_shape:
+        return False
+    if response.status_code in NOT_HERE:
+        named = REQUEST_HEADER in response.headers or "request_id" in response.text
+        missing = response.status_code == 405 or "application" in error.message.lower()
+        return missing and not named
+    if response.status_code == 402:
+        return REQUEST_HEADER not in response.headers
+    return response.status_code in DEFINITE_REFUSALS
+
+
+def _refusal(response: httpx.Response, error: FalError) -> FalError:
     """A refusal of the POST itself: there was no request, so there was nothing to charge."""
-    error = error_of(response, access)
+    if response.status_code in NOT_HERE:
+        error = RequestRefusedError(error.message, cure=NO_SUCH_ENDPOINT)
     if "x-fal-billable-units" not in response.headers:
         error.billed = Billed.NO
     return error
@@ -185,6 +231,6 @@ def _parse_paid(response: httpx.Response, adapter: TypeAdapter[T], access: Acces
 
 def _unknown(response: httpx.Response, access: Access, error: FalError) -> SubmitUnknownError:
     """The answer is not clear, but it may still name the request."""
-    named = excerpt(response.headers.get("x-fal-request-id", ""), access)
+    named = excerpt(response.headers.get(REQUEST_HEADER, "") or _id_in(response), access)
     request = f" It is said to be request {named}." if named else ""
     return SubmitUnknownError(f"What became of the request is not known: {error.message}{request}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.messages import EMULATOR_HEADER, EMULATOR_PREFIX, STATUS, Completed, Status
+from prefect_hailuo.fal.transport import bounded_events
 from prefect_hailuo.ticket import Realm
 
 T = TypeVar("T")
@@ -38,6 +40,11 @@ ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 EXCERPT_CHARACTERS = 300
 
+BYTE_ORDER_MARK = "\ufeff"
+
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+"""A server that asks for more, such as for a date in 2099, is asked again after that."""
+
 # Error types by https://docs.fal.ai/model-apis/errors, as gathered 2026-08.
 FAULT_TYPES = {
     "internal_server_error",
@@ -45,6 +52,8 @@ FAULT_TYPES = {
     "downstream_service_unavailable",
     "downstream_service_error",
 }
+
+NOT_READY_TYPE = "request_in_progress"
 
 CANCELLED_TYPES = {"client_cancelled", "client_disconnected"}
 
@@ -94,7 +103,8 @@ def parse(response: httpx.Response, adapter: TypeAdapter[T], access: Access) -> 
         return adapter.validate_json(response.content)
     except ValidationError:
         pass  # try the text, which may be in another encoding, and can be shown
-    return parse_text(response.text, adapter, access, f"HTTP {response.status_code}")
+    text = response.text.removeprefix(BYTE_ORDER_MARK)
+    return parse_text(text, adapter, access, f"HTTP {response.status_code}")
 
 
 def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) -> T:
@@ -124,13 +134,15 @@ async def statuses_of(response: httpx.Response, access: Access) -> AsyncGenerato
         httpx.RequestError: It ended before the request had completed.
     """
     try:
-        async for event in EventSource(response).aiter_sse():
-            if not event.data:  # by the standard, this is no event
-                continue
-            status = parse_text(event.data, STATUS, access, "an event of the stream")
-            yield status
-            if isinstance(status, Completed):
-                return
+        async with aclosing(bounded_events(response)) as pieces:
+            bounded = httpx.Response(response.status_code, headers=response.headers, content=pieces)
+            async for event in EventSource(bounded).aiter_sse():
+                if not event.data:  # by the standard, this is no event
+                    continue
+                status = parse_text(event.data, STATUS, access, "an event of the stream")
+                yield status
+                if isinstance(status, Completed):
+                    return
     except SSEError as error:
         said = excerpt(str(error), access)
         raise MalformedReplyError(f"fal sent no event stream: {said}.") from None
@@ -139,7 +151,7 @@ async def statuses_of(response: httpx.Response, access: Access) -> AsyncGenerato
 
 def error_of(response: httpx.Response, access: Access) -> FalError:
     """The typed error that an answer of 300 or above stands for."""
-    body = _json(access.conceal(response.text))
+    body = _json(access.conceal(response.text.removeprefix(BYTE_ORDER_MARK)))
     kind = _kind(response, body, access)
     message = f"fal answered HTTP {response.status_code}: {_explain(response, body, access)}."
     error = _class_of(response.status_code, body, kind)(message)
@@ -147,11 +159,25 @@ def error_of(response: httpx.Response, access: Access) -> FalError:
         error.problems = _problems(body)
     error.retry_after = retry_after(response)
     error.error_type = kind
+    error.in_fals_shape = kind is not None or _in_fals_shape(body)
     error.billed = _billed(response, error)
     error.retryable = _retryable(response, error.retryable)
     if isinstance(error, RequestNotFoundError):
         error.answered_by = response.headers.get(EMULATOR_HEADER)
     return error
+
+
+def _in_fals_shape(body: Any) -> bool:
+    """Whether fal words its refusals so, and hardly anybody else does."""
+    if not isinstance(body, dict):
+        return False
+    detail = body.get("detail")
+    worded = isinstance(detail, str) and detail != ""
+    return worded or bool(_problems(body)) or bool(_platform_error(body)) or _is_not_found(body)
+
+
+def _is_not_found(body: Any) -> bool:
+    return isinstance(body, dict) and body.get("status") == "NOT_FOUND"
 
 
 def _class_of(status: int, body: Any, kind: str | None) -> type[FalError]:
@@ -161,6 +187,8 @@ def _class_of(status: int, body: Any, kind: str | None) -> type[FalError]:
         return FalFaultError
     if status == 403 or status == 402:
         return NoCreditError if status == 402 or _is_locked(body) else BadKeyError
+    if status == 400 and kind == NOT_READY_TYPE:
+        return NotReadyError
     if _platform_error(body) and status in (404, 422):
         return RequestRefusedError  # the question: no model refused, and no request is missing
     if _problems(body) or status == 422:
@@ -267,9 +295,13 @@ def retry_after(response: httpx.Response) -> float | None:
     if given is None:
         return None
     try:
-        return max(0.0, float(given))
+        seconds = float(given)
     except ValueError:
-        return _seconds_until(given)
+        until = _seconds_until(given)
+        if until is None:
+            return None
+        seconds = until
+    return max(0.0, min(LONGEST_RETRY_AFTER_SECONDS, seconds))
 
 
 def compression(response: httpx.Response) -> str:

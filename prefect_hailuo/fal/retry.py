@@ -6,9 +6,9 @@ decides after each failure how long to wait, or that it is over:
 - `retry_read` repeats a question to fal until a deadline.
 - `pause_until` is for anything else that goes on until a deadline.
 - `pause_within` is for downloads: so many attempts, and only as long as there is time for another.
-- `SubmissionRetry` is for a batch's submissions, and only for errors that cost nothing. A task run
-  for one video is retried by Prefect; a batch would lose hundreds of videos to a fal that wants
-  fewer submissions a second, or thousands to a network that is away for a minute.
+- `SubmissionRetry` is for submissions, and only for errors that cost nothing. Without it, a batch
+  would lose hundreds of videos to a fal that wants fewer submissions a second, or thousands to a
+  network that is away for a minute.
 """
 
 from __future__ import annotations
@@ -26,12 +26,19 @@ from prefect_hailuo.errors import (
     BadKeyError,
     Billed,
     E,
+    FalError,
     FalFaultError,
     GenerationTimeoutError,
     HailuoError,
+    InputRefusedError,
+    MalformedReplyError,
     NoCreditError,
+    NotReadyError,
     RateLimitedError,
     RealmMismatchError,
+    RequestCancelledError,
+    RequestNotFoundError,
+    RequestRefusedError,
     UnreachableError,
     about,
 )
@@ -42,6 +49,13 @@ T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 
+LONGEST_READ_PAUSE_SECONDS = 60.0
+"""The longest pause between two questions, whatever one answer asks for: fal keeps a result for an
+hour, and asking is free."""
+
+ODD_ANSWERS = 3
+"""How often a question that is about no request is asked where something else than fal answers."""
+
 QUICK_SUBMISSIONS = 6
 """After this many attempts to submit, pauses are longer: each attempt is a row in the ledger."""
 
@@ -50,6 +64,12 @@ SLOW_PAUSE_SECONDS = 60.0
 
 # fal refused the question, not the request: what the request costs stays open.
 QUESTION_REFUSED = (BadKeyError, NoCreditError, RateLimitedError, RealmMismatchError)
+
+# How fal says, when it is asked for a result, that a request has ended, or has not.
+ENDS = (
+    *(FalFaultError, InputRefusedError, RequestCancelledError),
+    *(NotReadyError, RequestNotFoundError, RealmMismatchError),
+)
 
 Pause = Callable[[int, Exception], float | None]
 """Seconds to wait after an attempt (the first is 0) that failed with an error; None: give up."""
@@ -135,14 +155,20 @@ async def retry_read(
     ticket: Ticket | None = None,
     *,
     of_result: bool = False,
+    of_cancelling: bool = False,
 ) -> T:
     """Repeat a read until it succeeds, fails for good, or the deadline passes.
+
+    About a request, which is paid for, anything that is not fal's own final word is asked again
+    until the deadline. Of a question about none, a few odd answers are enough.
 
     Args:
         read: The read; it may be called any number of times.
         deadline: When to give up.
         ticket: The request that it is about; every error carries it.
         of_result: Whether it reads a result.
+        of_cancelling: Whether it asks fal to cancel: no paid video hangs on the answer, so that a
+            refusal is told at once.
 
     Raises:
         GenerationTimeoutError: The deadline passed; its cause is the last fault.
@@ -155,9 +181,12 @@ async def retry_read(
         if isinstance(error, HailuoError):
             of_reading(ticket, error, of_result=of_result)
         if not is_transient(error, of_result=of_result):
-            return None
+            paid = ticket is not None and not of_cancelling
+            if is_final(error, of_result=of_result) if paid else not _is_odd(error, attempt):
+                return None
         last = error
-        return pause_until(deadline, pause_seconds(attempt, error))
+        seconds = min(LONGEST_READ_PAUSE_SECONDS, pause_seconds(attempt, error))
+        return pause_until(deadline, seconds)
 
     async def read_in_time() -> T:
         if last and deadline.passed:
@@ -187,6 +216,32 @@ def is_transient(error: Exception, *, of_result: bool = False) -> bool:
     return isinstance(error, RateLimitedError | httpx.RequestError)
 
 
+def _is_odd(error: Exception, attempt: int) -> bool:
+    """Whether something else than fal may have answered, which is worth asking again."""
+    odd = isinstance(error, MalformedReplyError)
+    odd = odd or (isinstance(error, FalError) and not error.in_fals_shape)
+    return odd and attempt + 1 < ODD_ANSWERS
+
+
+def is_final(error: Exception, *, of_result: bool = False) -> bool:
+    """Whether a read about a request that failed with this error is fal's own last word on it.
+
+    A refusal of the question is none: a key is mended, an account is topped up, a proxy is gone in
+    a minute, and the video is paid for.
+
+    Args:
+        error: How it failed.
+        of_result: Whether a result was read, by which fal tells how a request has ended.
+    """
+    if not isinstance(error, FalError):
+        return True
+    if not error.in_fals_shape:
+        return False
+    if of_result and isinstance(error, RequestRefusedError):
+        return error.error_type is not None
+    return isinstance(error, ENDS if of_result else (RequestNotFoundError, RealmMismatchError))
+
+
 def of_reading(ticket: Ticket | None, error: E, *, of_result: bool = False) -> E:
     """The error of a read, with the request that was read about.
 
@@ -208,29 +263,34 @@ def deadline_error(
     if ticket is None:  # nothing was bought, so there is nothing to collect
         cure = "Try again later; https://status.fal.ai may know more."
         return GenerationTimeoutError(message, cure=cure, billed=Billed.NO, retryable=True)
-    return GenerationTimeoutError(message, ticket=ticket)
+    error = GenerationTimeoutError(message, ticket=ticket)
+    if isinstance(last, BadKeyError | NoCreditError):  # which no waiting has cured
+        error.cure = f"{last.cure} {error.cure}"
+    return error
+
+
+Note = Callable[[HailuoError], object]
+"""Called with an error that is waited out."""
 
 
 class SubmissionRetry:
-    """Retries the submissions of one batch while fal wants fewer, or cannot be reached.
-
-    There is no deadline: the batch ends the wait.
+    """Retries submissions while fal wants fewer, or, of a batch, cannot be reached for a while.
 
     Args:
         clock: What the pauses are spent with.
+        deadline: When to give up; None: the batch ends the wait.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, deadline: Deadline | None = None) -> None:
         self._clock = clock
+        self._deadline = deadline
         self._reached = False
 
     def note_reached(self) -> None:
         """One submission got through: so fal's address is right, and an outage will pass."""
         self._reached = True
 
-    async def run(
-        self, submit: Callable[[], Awaitable[T]], note: Callable[[HailuoError], object]
-    ) -> T:
+    async def run(self, submit: Callable[[], Awaitable[T]], note: Note) -> T:
         """Submit until it works or fails for another reason.
 
         Args:
@@ -244,9 +304,13 @@ class SubmissionRetry:
         def pause(attempt: int, error: Exception) -> float | None:
             if not isinstance(error, HailuoError) or not self._passes(error):
                 return None
-            note(error)
             seconds = pause_seconds(attempt, error)
-            return seconds if attempt < QUICK_SUBMISSIONS else max(seconds, SLOW_PAUSE_SECONDS)
+            if attempt >= QUICK_SUBMISSIONS:
+                seconds = max(seconds, SLOW_PAUSE_SECONDS)
+            if self._deadline is not None and seconds >= self._deadline.remaining:
+                return None
+            note(error)
+            return seconds
 
         return await retry(submit, self._clock, pause)
 

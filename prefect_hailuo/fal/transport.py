@@ -14,6 +14,8 @@ whether fal speaks it.
 from __future__ import annotations
 
 import ssl
+import zlib
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -33,6 +35,12 @@ POOL_SECONDS = 60.0
 QUESTIONS_AT_ONCE = 64
 """How many questions are under way at once. The others wait before the pool, which looks at all
 that wait in it at every change. Streams are counted apart."""
+
+MOST_ANSWER_BYTES = 64 << 20
+"""The longest answer that is read. A page of the history has the inputs of a hundred requests."""
+
+MOST_EVENT_BYTES = 1 << 20
+"""The longest event of a stream: a status, with the last lines of a log."""
 
 # httpcore looks at every idle connection at every change of its pool, so many of them cost more
 # than they save: 1,000 kept alive made 1,000 streams five times slower.
@@ -111,20 +119,80 @@ def open_transport(limits: httpx.Limits = LIMITS) -> httpx.AsyncBaseTransport:
 
 
 async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
-    """Send a request once, and read its answer to the end.
+    """Send a request once, and read its answer to the end, up to `MOST_ANSWER_BYTES`.
 
     Raises:
-        httpx.RequestError: There was no answer, or not all of it came.
+        httpx.RequestError: There was no answer, not all of it came, or it is too long.
     """
     response = await transport.handle_async_request(request)
     response.request = request
     try:
-        await response.aread()
+        content = await _read(response)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await response.aclose()
         raise
-    return response
+    names = (b"content-encoding", b"content-length", b"transfer-encoding")
+    return httpx.Response(
+        response.status_code,
+        headers=[each for each in response.headers.raw if each[0].lower() not in names],
+        content=content,
+        request=request,
+        extensions=response.extensions,
+    )
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """All of an answer. httpx's own reading has no bound, and unpacks a few bytes to gigabytes."""
+    unpack = _unpacking(response)
+    content = bytearray()
+    async for piece in response.aiter_raw():
+        content += unpack(piece, MOST_ANSWER_BYTES + 1 - len(content)) if unpack else piece
+        if len(content) > MOST_ANSWER_BYTES:
+            raise httpx.DecodingError(
+                f"The answer is longer than {MOST_ANSWER_BYTES:,} bytes.", request=response.request
+            )
+    return bytes(content)
+
+
+def _unpacking(response: httpx.Response) -> Callable[[bytes, int], bytes] | None:
+    """What unpacks an answer that is packed once, though nobody asked for it; None if it is not."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+    if encoding == "identity":
+        return None
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise httpx.DecodingError(f"The answer is packed as {encoding!r}, unasked.")
+    unpacked = zlib.decompressobj(zlib.MAX_WBITS | 32)
+
+    def unpack(piece: bytes, most: int) -> bytes:
+        try:
+            return unpacked.decompress(piece, most)
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error)) from error
+
+    return unpack
+
+
+async def bounded_events(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The bytes of a stream of events, none of which is longer than `MOST_EVENT_BYTES`.
+
+    Raises:
+        httpx.RequestError: It broke off, or an event does not end.
+    """
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise httpx.DecodingError("The stream is packed, unasked.", request=response.request)
+    pending, last = 0, b""
+    async for piece in response.aiter_raw():
+        seen = (last + piece).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, ended, _ = seen.partition(b"\n\n")
+        longest = pending + len(first)
+        pending = len(seen.rpartition(b"\n\n")[2]) if ended else pending + len(piece)
+        last = piece[-3:]
+        if longest > MOST_EVENT_BYTES:
+            raise httpx.DecodingError(
+                f"An event is longer than {MOST_EVENT_BYTES:,} bytes.", request=response.request
+            )
+        yield piece
 
 
 class DirectClient(httpx.AsyncClient):
@@ -197,7 +265,8 @@ def _common() -> dict[str, Any]:
         "follow_redirects": False,
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         "timeout": httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=POOL_SECONDS),
-        "headers": {"User-Agent": USER_AGENT},
+        # A packed answer of a few bytes can be gigabytes long.
+        "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         "verify": _certificates(),
     }
 

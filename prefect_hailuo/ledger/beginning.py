@@ -20,7 +20,16 @@ import anyio
 from sqlalchemy import Connection, RowMapping, and_, delete, select, update
 
 from prefect_hailuo.clock import Deadline
-from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError
+from prefect_hailuo.errors import (
+    BadKeyError,
+    Billed,
+    FalError,
+    GenerationTimeoutError,
+    HailuoError,
+    NoCreditError,
+    ParkedError,
+    RealmMismatchError,
+)
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempt import (
     RECONCILE_SECONDS,
@@ -81,21 +90,21 @@ class Reading:
         requests: Those from before the ledger began, by the database's clock, and perhaps some
             from its first second; by the digests of their bodies.
         lately: Whether one of them is from the last day before.
-        late: Why it could not be read in time; None if it was.
+        unread: Why it could not be read; None if it was.
     """
 
     number: int
     age: float
     requests: Mapping[str | None, Sequence[PastRequest]] = field(default_factory=dict)
     lately: bool = False
-    late: str | None = None
+    unread: FalError | GenerationTimeoutError | None = None
 
     def serves(self, asked: int, seconds: float) -> bool:
         """Whether a caller that asked before reading number `asked` need not read again.
 
         A reading is complete once the ledger is older than the history may lag.
         """
-        return self.number >= asked or (self.late is None and self.age >= seconds)
+        return self.number >= asked or (self.unread is None and self.age >= seconds)
 
 
 class Earlier:
@@ -148,8 +157,8 @@ class Earlier:
             if reading is None or not reading.serves(asked, seconds):
                 reading = await self._ask(purchase.endpoint, began_at, platform)
                 self._readings[which] = reading
-        if reading.late is not None:
-            raise _unread(reading.late)
+        if reading.unread is not None:
+            raise _unread(reading.unread)
         return reading
 
     async def _ask(self, endpoint: str, began_at: float, platform: PlatformClient) -> Reading:
@@ -158,8 +167,8 @@ class Earlier:
         age = await self._database.read(now_in) - began_at
         try:
             past = await platform.history(endpoint, began - timedelta(days=HISTORY_DAYS))
-        except GenerationTimeoutError as error:
-            return Reading(number, age, late=error.message)
+        except (FalError, GenerationTimeoutError) as error:
+            return Reading(number, age, unread=error)
         ahead = past.fal_now - moment(await self._database.read(now_in))
         sent = [_on_our_clock(each, ahead) for each in past.requests]
         requests: defaultdict[str | None, list[PastRequest]] = defaultdict(list)
@@ -178,15 +187,19 @@ def _equal(purchase: Purchase, reading: Reading) -> list[PastRequest]:
     return list(reading.requests.get(purchase.body_digest, ()))
 
 
-def _unread(why: str) -> GenerationTimeoutError:
-    return GenerationTimeoutError(
+def _unread(why: FalError | GenerationTimeoutError) -> HailuoError:
+    """The same for each that asks: every purchase would meet it."""
+    mend = why.cure if isinstance(why, BadKeyError | NoCreditError) else "Try again later"
+    error = type(why)(
         "This ledger is new, so what the account bought before is looked for in fal's history, "
-        f"which could not be read: {why} Nothing was bought.",
-        cure="Try again later; or take the history in once, with more patience: prefect-hailuo "
+        f"which could not be read: {why.message} Nothing was bought.",
+        cure=f"{mend.rstrip('.')}; or take the history in once, with more patience: prefect-hailuo "
         "ledger import; or, if nothing was bought before: prefect-hailuo ledger import --skip.",
         billed=Billed.NO,
-        retryable=True,
+        retryable=not isinstance(why, BadKeyError | NoCreditError | RealmMismatchError),
     )
+    error.concerns_all = True
+    return error
 
 
 ORDINARY_TAKE = "0"

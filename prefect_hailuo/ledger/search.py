@@ -9,7 +9,7 @@ gets which. Anything else is no evidence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -113,6 +113,33 @@ class Reconciling:
         except IntegrityError:
             return Finding(adopted=False, because="The ledger changed meanwhile.")
 
+    async def unclaimed(self, first: Attempt, last: Attempt) -> list[Ticket]:
+        """The requests that fal took from two attempts of one key, though it seemed to refuse them.
+
+        Args:
+            first: The earlier attempt.
+            last: The later one, which its owner still holds.
+
+        Returns:
+            Tickets for the later attempt, of requests that belong to nobody; none while another
+            attempt with the same body misses its own.
+
+        Raises:
+            HailuoError: fal's history could not be read.
+        """
+        now = await self._database.read(now_in)
+        sent = [first, replace(last, sent_at=now)]
+        history, ahead = await self._read(last.endpoint, sent, now)
+
+        def pick(connection: Connection) -> list[Ticket]:
+            if any(not _same(each, last) for each in _open_like(connection, last)):
+                return []
+            found = _candidates(connection, sent, history, ahead)
+            equal = [each for each in found if body_digest_of(each) == last.body_digest]
+            return [ticket_of(last, each) for each in equal]
+
+        return await self._database.read(pick)
+
     async def _assign(
         self, one: Attempt, group: Sequence[Attempt], history: History, ahead: timedelta
     ) -> Finding:
@@ -175,6 +202,18 @@ def window_of(one: Attempt) -> Window:
 
 def _group(connection: Connection, one: Attempt) -> list[Attempt] | None:
     """The attempts that may own a request in this one's window; None if it has its request."""
+    others = _open_like(connection, one)
+    group = [each for each in others if _same(each, one) and each.fate is Fate.AMBIGUOUS]
+    if not group:
+        return None
+    for each in group:  # it grows while it is gone through
+        near = [other for other in others if window_of(other).meets(window_of(each))]
+        group.extend(other for other in near if other not in group)
+    return group
+
+
+def _open_like(connection: Connection, one: Attempt) -> list[Attempt]:
+    """The attempts with the same body that may miss their request."""
     found = connection.execute(
         select(attempt).where(
             attempt.c.realm == one.realm,
@@ -185,14 +224,7 @@ def _group(connection: Connection, one: Attempt) -> list[Attempt] | None:
             attempt.c.fate.in_([Fate.SENDING, Fate.AMBIGUOUS]),
         )
     )
-    others = [attempt_of(row) for row in found.mappings()]
-    group = [each for each in others if _same(each, one) and each.fate is Fate.AMBIGUOUS]
-    if not group:
-        return None
-    for each in group:  # it grows while it is gone through
-        near = [other for other in others if window_of(other).meets(window_of(each))]
-        group.extend(other for other in near if other not in group)
-    return group
+    return [attempt_of(row) for row in found.mappings()]
 
 
 def _same(one: Attempt, other: Attempt) -> bool:

@@ -37,6 +37,7 @@ from prefect_hailuo.engine.events import (
     Attached,
     Cautioned,
     Event,
+    Hindered,
     Logged,
     Progress,
     Reused,
@@ -176,11 +177,8 @@ class Teller(Publisher):
                 self._tell_reused(event.video)
             case Attached():
                 self._say("Going on with request %s.", event.ticket.request_id)
-            case Searching():
-                self._logger.warning(
-                    "Generation %s may have been bought: looking for it in fal's request history.",
-                    event.key[:KEY_CHARACTERS_IN_NAME],
-                )
+            case Searching() | Hindered():
+                self._warn(event)
             case Adopted():
                 self._logger.info("Found as request %s.", event.ticket.request_id)
             case Cautioned():
@@ -195,6 +193,15 @@ class Teller(Publisher):
                 self._tell_stored(event.video, event.poster)
             case _:
                 assert_never(event)
+
+    def _warn(self, event: Searching | Hindered) -> None:
+        if isinstance(event, Hindered):
+            self._logger.warning("%s It is tried again.", event.error.message)
+            return
+        self._logger.warning(
+            "Generation %s may have been bought: looking for it in fal's request history.",
+            event.key[:KEY_CHARACTERS_IN_NAME],
+        )
 
     async def atell(self, event: Event) -> None:
         """The asynchronous twin of `tell`: in a thread, so that the caller's loop goes on."""

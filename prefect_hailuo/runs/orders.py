@@ -41,6 +41,7 @@ from prefect_hailuo.errors import (
     Billed,
     ConfigurationError,
     DownloadError,
+    GenerationTimeoutError,
     HailuoError,
     NotReadyError,
     StorageError,
@@ -289,7 +290,9 @@ def _is_on_event_loop() -> bool:
 
 
 def repeat_if_free(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Prefect's `retry_condition_fn` for tasks that may buy: repeat only what bought nothing.
+    """Prefect's `retry_condition_fn` for tasks that may buy: repeat only what buys nothing twice.
+
+    That is what bought nothing, and what has a request, to which the next run attaches.
 
     Example:
         >>> from prefect_hailuo import generate_video
@@ -302,17 +305,20 @@ def repeat_if_free(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
 
 
 def _is_free(error: object) -> bool:
-    return isinstance(error, HailuoError) and error.retryable and error.billed is Billed.NO
+    if not isinstance(error, HailuoError) or not error.retryable:
+        return False
+    return error.billed is Billed.NO or error.ticket is not None
 
 
 def repeat_if_useful(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Prefect's `retry_condition_fn` for tasks that only read: repeat what may pass.
 
     Within a task, faults that pass are waited out already. What is left is a result asked for too
-    early, and a download that broke off again and again.
+    early, a deadline that has passed, and a download that broke off again and again.
     """
     error = _error_of(state)
-    return isinstance(error, NotReadyError | DownloadError) and error.retryable
+    passing = NotReadyError | DownloadError | GenerationTimeoutError
+    return isinstance(error, passing) and error.retryable
 
 
 def _error_of(state: State[Any]) -> object:

@@ -61,6 +61,12 @@ MEMORY_BYTES = 32 << 20
 STALL_SECONDS, STALL_BYTES = 60.0, 16 << 10
 """A file server that sends fewer bytes in this time has stalled, even if it is not silent."""
 
+MOST_BYTES = 4 << 30
+"""The largest file that is written to the disk, where nobody announced its length."""
+
+LEAST_BOUND_BYTES = 64 << 20
+"""What a file may have at least, however small fal called it."""
+
 AS_IT_IS = {"Accept-Encoding": "identity"}
 
 REFUSED = frozenset({401, 403, 404, 410})
@@ -239,7 +245,7 @@ class Downloads:
                                 "The download broke off: the file server compressed it "
                                 f"({encoding}), though it was asked not to."
                             )
-                        rest = await self._read(response, temporary, clock)
+                        rest = await self._read(response, temporary, clock, _most_bytes(file))
                         announced = response.headers.get("Content-Length")
                         _check_length(response.num_bytes_downloaded, announced)
                         content_type = response.headers.get("Content-Type") or file.content_type
@@ -253,12 +259,14 @@ class Downloads:
         raise DownloadError(f"fal's link was redirected more than {MOST_REDIRECTS} times.")
 
     async def _read(
-        self, response: httpx.Response, temporary: TemporaryFile, clock: Clock
+        self, response: httpx.Response, temporary: TemporaryFile, clock: Clock, bound: int
     ) -> bytearray:
         """Write the body to the temporary file, chunk by chunk; return the rest."""
         chunk, most, pace = bytearray(), self._chunk_bytes, _Pace(clock)
         async for piece in response.aiter_raw():
             pace.note(len(piece))
+            if response.num_bytes_downloaded > bound:
+                raise DownloadError(f"More than {bound:,} bytes arrived, and no end.")
             chunk += piece
             if len(chunk) >= most:
                 await on_disk(temporary.write, chunk)
@@ -322,6 +330,13 @@ class _Link:
             "and the download is repeated, without buying another. If it stays so, see whether a "
             f"proxy or a firewall forbids {httpx.URL(self.file.url).host}.",
         )
+
+
+def _most_bytes(file: File) -> int:
+    """How many bytes of a file are written: more than fal announced, whose figure may be off."""
+    if file.file_size is None or file.file_size < 0:
+        return MOST_BYTES
+    return min(MOST_BYTES, max(LEAST_BOUND_BYTES, 4 * file.file_size))
 
 
 class _Pace:

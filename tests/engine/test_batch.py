@@ -21,6 +21,7 @@ from prefect_hailuo import (
 )
 from prefect_hailuo.emulator import (
     FalEmulator,
+    Fault,
     ManualClock,
     delay,
     fail_inside,
@@ -28,6 +29,7 @@ from prefect_hailuo.emulator import (
     refuse_content,
     refuse_without_credit,
 )
+from prefect_hailuo.emulator.faults import Answer, Kind
 from prefect_hailuo.engine.batch import FIRST_AT_ONCE
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError, StorageError
 
@@ -122,6 +124,18 @@ def test_what_would_befall_all_stops_the_rest(tiny: FalEmulator, tmp_path: Path)
     assert error is not None
     assert error.message.startswith("Not tried, and nothing was bought for it")
     assert (error.billed, "Top up" in error.cure) == (Billed.NO, True)
+
+
+@pytest.mark.parametrize("body", [None, b"<html>Forbidden</html>"], ids=["fal's", "a page"])
+@pytest.mark.parametrize("on", ["status", "result"])
+def test_an_odd_answer_to_a_question_concerns_nobody(
+    tiny: FalEmulator, tmp_path: Path, on: Kind, body: bytes | None
+) -> None:
+    """Only a refusal of a submission would befall all: what is paid for is asked about again."""
+    said = body or {"detail": "invalid key credentials"}
+    tiny.faults.add(refuse("stream", 405, count=None), Fault(on, Answer(401, said), count=40))
+    outcomes = carry(tiny, shots(60), storage=tmp_path)
+    assert (kinds(outcomes), tiny.charged) == (["video"] * 60, 60)
 
 
 def test_what_was_begun_goes_on_to_its_end(tiny: FalEmulator, tmp_path: Path) -> None:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from roads import FOX, generate, order_of
+from roads import FOX, Hundredfold, generate, order_of, timed
 
+from prefect_hailuo import Video
 from prefect_hailuo.emulator import FalEmulator, Fault, fail_inside, refuse
+from prefect_hailuo.emulator.faults import Answer, Kind
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.road import fetch
 from prefect_hailuo.engine.session import Session
-from prefect_hailuo.errors import Billed, FalError, FalFaultError
+from prefect_hailuo.errors import Billed, FalFaultError, HailuoError
 from prefect_hailuo.ledger.attempt import Attempt, Fate
 from prefect_hailuo.runs.execution import acquiring
 
 TYPED = {"X-Fal-Error-Type": "runner_server_error"}
 
-ODD = [
-    *(refuse("result", status) for status in (302, 400, 408, 409, 425)),
-    refuse("result", 500, headers=TYPED),
-]
+TYPED_FAULT = refuse("result", 500, headers=TYPED)
+
+ODD = [*(refuse("result", status) for status in (302, 400, 408, 409, 425)), TYPED_FAULT]
 
 
 def attempt_of(emulator: FalEmulator, place: Path) -> Attempt:
@@ -36,23 +38,59 @@ def attempt_of(emulator: FalEmulator, place: Path) -> Attempt:
     return process_loop().run(job)
 
 
+def patiently(emulator: FalEmulator, place: Path) -> Video:
+    """The fox's video, by a caller for whom a minute is over soon."""
+    order = order_of(emulator, place, FOX, timeout_seconds=60)
+    return process_loop().run(timed(order, Hundredfold()))
+
+
+def page(on: Kind, status: int, count: int | None = 2) -> Fault:
+    """Something on the way answers of itself, with a page or with nothing."""
+    body = b"" if status in (204, 304) else b"<html>Elsewhere</html>"
+    return Fault(on, Answer(status, body), count=count)
+
+
+PAGES = (200, 204, 302, 304, 401, 403, 404, 407, 408, 410, 422, 425, 502)
+
+
+@pytest.mark.parametrize("status", PAGES)
+@pytest.mark.parametrize("on", ["status", "result"])
+def test_a_page_on_the_way_is_no_answer(
+    tmp_path: Path, tiny: FalEmulator, on: Kind, status: int
+) -> None:
+    """It is asked again until fal answers: the video is paid for, and asking is free."""
+    tiny.faults.add(refuse("stream", 405, count=None), page(on, status))
+    assert generate(tiny, tmp_path, FOX).is_there()
+    assert tiny.charged == tiny.requests["submit"] == 1
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda fault: str(fault.what.status))
+def test_one_odd_answer_is_asked_again(tmp_path: Path, tiny: FalEmulator, odd: Fault) -> None:
+    """Whether fal's or not, and with the history or without."""
+    tiny.faults.add(odd)
+    tiny.history.omits_payloads = odd.what != TYPED_FAULT.what
+    assert generate(tiny, tmp_path, FOX).is_there()
+    assert tiny.charged == 1
+
+
 @pytest.mark.parametrize("odd", ODD, ids=lambda fault: str(fault.what.status))
 def test_the_history_knows_better(tmp_path: Path, tiny: FalEmulator, odd: Fault) -> None:
-    """By the request history it has succeeded, and its output is there."""
-    tiny.faults.add(odd)
-    assert generate(tiny, tmp_path, FOX).is_there()
+    """The result is never to be had; by the request history it has succeeded."""
+    tiny.faults.add(replace(odd, count=None))
+    assert patiently(tiny, tmp_path).is_there()
     assert tiny.charged == 1
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda fault: str(fault.what.status))
 def test_a_later_call_asks_again(tmp_path: Path, tiny: FalEmulator, odd: Fault) -> None:
     """Without a word of the history it is an error that settles nothing."""
-    tiny.faults.add(odd)
+    tiny.faults.add(replace(odd, count=None))
     tiny.history.omits_payloads = True
-    with pytest.raises(FalError) as caught:
-        generate(tiny, tmp_path, FOX)
-    assert caught.value.billed is Billed.UNKNOWN
+    with pytest.raises(HailuoError) as caught:
+        patiently(tiny, tmp_path)
+    assert (caught.value.billed, caught.value.retryable) == (Billed.UNKNOWN, True)
     assert attempt_of(tiny, tmp_path).fate is Fate.SUBMITTED
+    tiny.faults.clear()
     assert generate(tiny, tmp_path, FOX).is_there()
     assert tiny.charged == 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batches import carry, kinds, shots
 from databases import holding, run_sql
 from ledger_ground import latest, ledger_at
 from roads import Hundredfold, generate, order_of, timed
@@ -18,11 +19,13 @@ from test_reconciling import Scene
 
 from prefect_hailuo import Hailuo23ProTextToVideo, Video
 from prefect_hailuo.emulator import FalEmulator, Fault, delay, drop_after_accepting, edit, refuse
+from prefect_hailuo.emulator.faults import Answer
 from prefect_hailuo.engine.decision import Resolution
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.order import Order
-from prefect_hailuo.errors import GenerationTimeoutError, ParkedError
+from prefect_hailuo.errors import Billed, GenerationTimeoutError, ParkedError
 from prefect_hailuo.fal.platform import PlatformClient
+from prefect_hailuo.fal.retry import ODD_ANSWERS
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger.attempt import Attempt
 from prefect_hailuo.runs.execution import acquiring, perform
@@ -129,6 +132,51 @@ def test_a_history_out_of_reach_stops_the_purchase(fal: FalEmulator, tmp_path: P
     with pytest.raises(GenerationTimeoutError) as caught:
         patiently(fal, tmp_path, COMPOSED)
     assert "ledger import;" in caught.value.cure and "ledger import --skip" in caught.value.cure
+    assert fal.submissions == []
+
+
+REFUSED = {
+    "401": (Answer(401, {"detail": "invalid key credentials"}), "BadKeyError"),
+    "403": (
+        Answer(403, {"error": {"type": "authorization_error", "message": "No"}}),
+        "BadKeyError",
+    ),
+    "404": (Answer(404, {"error": {"type": "not_found", "message": "No"}}), "RequestRefusedError"),
+    "405": (Answer(405, {"detail": "Method Not Allowed"}), "RequestRefusedError"),
+    "HTML": (Answer(200, b"<html>"), "MalformedReplyError"),
+    "odd item": (Answer(200, {"items": [7], "has_more": False}), "MalformedReplyError"),
+}
+
+
+@pytest.mark.parametrize(("answer", "kind"), REFUSED.values(), ids=list(REFUSED))
+def test_an_unread_history_is_said_once_for_all(
+    fal: FalEmulator, tmp_path: Path, answer: Answer, kind: str
+) -> None:
+    """What was asked, why, what came, and the cures that there are; nothing is bought."""
+    refused = Fault("history", answer, count=None)
+    fal.faults.add(refused)
+    outcomes = carry(fal, shots(100), storage=tmp_path)
+    assert set(kinds(outcomes)) == {kind}
+    for outcome in outcomes:
+        assert outcome.failure is not None
+        assert "what the account bought before is looked for" in outcome.failure.message
+        assert "ledger import --skip" in outcome.failure.cure
+        assert outcome.failure.billed is Billed.NO
+    assert "Not tried" in str(outcomes[-1].error)
+    assert fal.faults.struck(refused) <= 2 * ODD_ANSWERS
+    assert fal.submissions == []
+
+
+def test_an_odd_field_of_an_item_hides_nothing(fal: FalEmulator, tmp_path: Path) -> None:
+    """Needed are the request's id and its time; what was bought before is found."""
+    planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
+
+    def odd(page: Any) -> Any:
+        news = {"status_code": "?", "duration": [], "started_at": "soon", "ended_at": 7.5e99}
+        return {**page, "items": [{**each, **news} for each in page["items"]]}
+
+    fal.faults.add(edit("history", odd, count=None))
+    assert perform(acquiring(order_of(fal, tmp_path, COMPOSED))).request_id == planted
     assert fal.submissions == []
 
 

@@ -9,7 +9,14 @@ import pytest
 from raw_server import TICKET, HurriedClock, RawServer, Reply, answer
 
 from prefect_hailuo import errors
-from prefect_hailuo.errors import Billed, FalError, InputRefusedError, Problem
+from prefect_hailuo.errors import (
+    Billed,
+    FalError,
+    GenerationTimeoutError,
+    HailuoError,
+    InputRefusedError,
+    Problem,
+)
 from prefect_hailuo.fal.client import AsyncFalClient
 
 
@@ -24,6 +31,7 @@ class No:
     retryable: bool = False
     error_type: str | None = None
     problems: tuple[Problem, ...] = field(default=())
+    is_final: bool = True
 
 
 def detail(*problems: Problem) -> dict[str, Any]:
@@ -45,21 +53,28 @@ ANSWERS = {
         errors.BadKeyError,
         "https://fal.ai/dashboard/keys",
         Billed.UNKNOWN,
+        is_final=False,
     ),
     "no credit": No(
         answer(403, {"detail": LOCKED}),
         errors.NoCreditError,
         "https://fal.ai/dashboard/billing",
         Billed.UNKNOWN,
+        is_final=False,
     ),
     "payment required": No(
-        answer(402, b""), errors.NoCreditError, "https://fal.ai/dashboard/billing", Billed.UNKNOWN
+        answer(402, b""),
+        errors.NoCreditError,
+        "https://fal.ai/dashboard/billing",
+        Billed.UNKNOWN,
+        is_final=False,
     ),
     "forbidden": No(
         answer(403, {"detail": "This key may not call fal-ai/minimax"}),
         errors.BadKeyError,
         "https://fal.ai/dashboard/keys",
         Billed.UNKNOWN,
+        is_final=False,
     ),
     "input": No(
         answer(422, detail(LONG, NO_MEDIA)),
@@ -158,6 +173,7 @@ ANSWERS = {
         errors.RequestCancelledError,
         "Run it again if the video is wanted",
         Billed.UNKNOWN,
+        is_final=False,
     ),
     "not ready": No(
         answer(400, {"detail": "Request is still in progress"}),
@@ -184,6 +200,7 @@ ANSWERS = {
         errors.RequestRefusedError,
         "Method Not Allowed",
         Billed.UNKNOWN,
+        is_final=False,
     ),
     "to be retried": No(
         answer(409, {"detail": "Conflict"}, {"X-Fal-Needs-Retry": "1"}),
@@ -191,34 +208,47 @@ ANSWERS = {
         "Conflict",
         Billed.UNKNOWN,
         retryable=True,
+        is_final=False,
     ),
     "platform's": No(
         answer(400, {"error": {"type": "validation_error", "message": "No such endpoint"}}),
         errors.RequestRefusedError,
         "No such endpoint",
         Billed.UNKNOWN,
+        is_final=False,
     ),
     "redirect": No(
         answer(302, b"", {"Location": "https://elsewhere.example/x"}),
         errors.RequestRefusedError,
         "a redirect to https://elsewhere.example/x, which is not followed with the key",
         Billed.UNKNOWN,
+        is_final=False,
     ),
 }
 
 
 @pytest.mark.parametrize("no", ANSWERS.values(), ids=list(ANSWERS))
 async def test_each_refusal_is_an_error_of_its_own(no: No) -> None:
-    """Each is a class to catch, in fal's words, with a cure, the money, and the request."""
+    """Each is a class to catch, in fal's words, with a cure, the money, and the request.
+
+    What is not fal's last word on the request is asked again to the end, and is the cause then.
+    """
     with RawServer(no.reply) as server:
         async with AsyncFalClient(server.access(), clock=HurriedClock()) as client:
-            with pytest.raises(FalError) as caught:
+            with pytest.raises(HailuoError) as caught:
                 await client.result(TICKET)
     error = caught.value
+    if not no.is_final:
+        assert isinstance(error, GenerationTimeoutError)
+        assert (error.ticket, error.retryable) == (TICKET, True)
+        assert isinstance(error.__cause__, FalError)
+        error = error.__cause__
+    assert isinstance(error, FalError)
     assert type(error) is no.kind
     assert no.cure in str(error)
     assert (error.billed, error.retryable) == (no.billed, no.retryable)
     assert error.error_type == no.error_type
     assert error.ticket == TICKET
     assert getattr(error, "problems", ()) == no.problems
-    assert server.methods == ["GET"]
+    assert set(server.methods) == {"GET"}
+    assert (len(server.methods) == 1) is no.is_final

@@ -198,10 +198,20 @@ async def test_the_last_fault_is_told_at_the_deadline() -> None:
     assert "Run it again" not in str(caught.value)  # which would buy another
 
 
-@pytest.mark.parametrize("fault", [refuse("status", 404), refuse("status", 401), garble("status")])
-async def test_what_fal_says_of_the_request_ends_the_following(fault: Fault) -> None:
-    """A request that fal does not know, or a key that it refuses, is not waited for."""
-    faults = [refuse("stream", 405), fault]
+@pytest.mark.parametrize("fault", [refuse("status", 401), garble("status")])
+async def test_what_fal_says_of_the_question_does_not_end_the_following(fault: Fault) -> None:
+    """A key that it refuses once, or a page that makes no sense, is asked again."""
+    faults = [refuse("stream", 405, count=None), fault]
+    with FalEmulator(speed=1000, clip=b"", durations=20, faults=faults) as emulator:
+        async with AsyncFalClient(emulator.credentials().access()) as client:
+            ticket = await client.submit(ENDPOINT, BODY)
+            completed = await follow(client, ticket, Deadline(60, HurriedClock()), ignore)
+    assert completed.error is None
+
+
+async def test_what_fal_says_of_the_request_ends_the_following() -> None:
+    """A request that fal does not know is not waited for."""
+    faults = [refuse("stream", 405), refuse("status", 404)]
     with FalEmulator(clip=b"", faults=faults) as emulator:
         async with AsyncFalClient(emulator.credentials().access()) as client:
             ticket = await client.submit(ENDPOINT, BODY)

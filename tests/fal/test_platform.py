@@ -272,3 +272,11 @@ def test_a_failure_of_the_history_costs_what_fals_rules_say(
     error = past.failure()
     assert (type(error), error.billed) == (kind, billed)
     assert f"HTTP {told['status_code']}" in error.message
+
+
+def test_what_cannot_be_read_does_not_say_that_nothing_was_charged() -> None:
+    """A cancelled request cost nothing if work on it never began: null says so, and "soon" not."""
+    item = {"request_id": "r1", "endpoint_id": ENDPOINT, "sent_at": "2026-09-01T12:00:00Z"}
+    for started, billed in ((None, Billed.NO), ("soon", Billed.UNKNOWN)):
+        past = PastRequest.model_validate({**item, "status_code": 499, "started_at": started})
+        assert past.failure().billed is billed

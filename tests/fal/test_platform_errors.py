@@ -30,6 +30,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal import platform
 from prefect_hailuo.fal.messages import EMULATOR_HEADER
+from prefect_hailuo.fal.retry import ODD_ANSWERS
 
 REFUSALS: dict[str, tuple[Reply, type[HailuoError], str]] = {
     "bad key": (platforms(401, f"No such key: {KEY}"), errors.BadKeyError, "No such key: *"),
@@ -39,8 +40,30 @@ REFUSALS: dict[str, tuple[Reply, type[HailuoError], str]] = {
     "unknown": (platforms(404, "Endpoint not found"), RequestRefusedError, "Endpoint not found"),
     "no words": (answer(400, {"error": {"message": None}}), RequestRefusedError, '{"error": '),
     "queue's form": (answer(401, {"detail": "invalid"}), errors.BadKeyError, "invalid"),
-    "redirect": (answer(302, b"", {"Location": "/x"}), RequestRefusedError, "not followed"),
 }
+
+ODD: dict[str, tuple[Reply, type[HailuoError], str]] = {
+    "redirect": (answer(302, b"", {"Location": "/x"}), RequestRefusedError, "not followed"),
+    "page": (answer(403, HTML), errors.BadKeyError, "Bad Gateway"),
+    "page of 404": (answer(404, HTML), errors.RequestNotFoundError, "Bad Gateway"),
+    "good page": (answer(200, HTML), MalformedReplyError, "Bad Gateway"),
+}
+
+
+@pytest.mark.parametrize(("reply", "kind", "said"), ODD.values(), ids=list(ODD))
+async def test_what_fal_may_not_have_said_is_asked_again(
+    reply: Reply, kind: type[HailuoError], said: str
+) -> None:
+    """A few times: then the error is what came, or the next answer is fal's."""
+    with RawServer(reply) as server:
+        async with asking(server, HurriedClock()) as client:
+            with pytest.raises(kind, match=said) as caught:
+                await client.history(ENDPOINT, START)
+    assert caught.value.billed is Billed.NO
+    assert server.connections == ODD_ANSWERS
+    with RawServer(reply, reply, page([item("r1")])) as server:
+        async with asking(server, HurriedClock()) as client:
+            assert [each.request_id for each in (await client.history(ENDPOINT, START)).requests]
 
 
 @pytest.mark.parametrize(("reply", "kind", "said"), REFUSALS.values(), ids=list(REFUSALS))
@@ -86,7 +109,7 @@ GARBAGE: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("body", "shown"), GARBAGE.values(), ids=list(GARBAGE))
 async def test_a_page_that_makes_no_sense_is_an_error(body: Any, shown: str) -> None:
     """Nothing is passed over: what cannot be read might be the request that is looked for."""
-    emulator = FalEmulator(clip=b"", faults=[garble("history", body)])
+    emulator = FalEmulator(clip=b"", faults=[garble("history", body, count=None)])
     with emulator, pytest.raises(MalformedReplyError) as caught:
         await history_of(emulator)
     assert shown in str(caught.value)

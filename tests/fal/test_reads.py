@@ -77,6 +77,63 @@ PASSING = {
 }
 
 
+ODD = {
+    "200 HTML": answer(200, HTML),
+    "200 nothing": answer(200, b""),
+    "204": answer(204, b""),
+    "302": answer(302, b"", {"Location": "/login"}),
+    "304": answer(304, b""),
+    "401": answer(401, {"detail": "invalid key credentials"}),
+    "401 HTML": answer(401, HTML),
+    "403": answer(403, {"detail": "User is locked. Reason: Exhausted balance."}),
+    "403 HTML": answer(403, HTML),
+    "404 HTML": answer(404, HTML),
+    "405": answer(405, {"detail": "Method Not Allowed"}),
+    "407": answer(407, HTML),
+    "408": answer(408, b""),
+    "410 HTML": answer(410, HTML),
+    "422 HTML": answer(422, HTML),
+    "425": answer(425, b""),
+    "499 nothing": answer(499, b""),
+    "half": answer(200, b'{"status": "COMPLET'),
+    "two encodings": answer(200, b"x", {"Content-Encoding": "gzip, gzip"}),
+    "an hour of patience": answer(429, {"detail": "Later"}, {"Retry-After": "1e9"}),
+}
+
+
+@pytest.mark.parametrize("name", ["status", "result"])
+@pytest.mark.parametrize("odd", ODD.values(), ids=list(ODD))
+async def test_one_odd_answer_ends_no_paid_request(name: str, odd: Reply) -> None:
+    """Whatever is not fal's own last word on it is asked again, with a pause that is no hour."""
+    read, good = READS[name]
+    clock = HurriedClock()
+    with RawServer(odd, odd, good) as server:
+        async with AsyncFalClient(server.access(), clock=clock) as client:
+            await read(client, 600)
+    assert len(server.requests) == 3
+    assert max(clock.slept) <= retry.LONGEST_READ_PAUSE_SECONDS
+
+
+@pytest.mark.parametrize("name", ["status", "result"])
+@pytest.mark.parametrize("odd", ODD.values(), ids=list(ODD))
+async def test_odd_answers_to_the_end_lose_nothing(name: str, odd: Reply) -> None:
+    """The error carries the ticket, and says to run it again."""
+    with RawServer(odd) as server:
+        async with AsyncFalClient(server.access(), clock=HurriedClock()) as client:
+            with pytest.raises(GenerationTimeoutError, match="run the task or job again") as caught:
+                await READS[name][0](client, 60)
+    assert (caught.value.ticket, caught.value.billed.value) == (TICKET, "unknown")
+    assert caught.value.retryable
+
+
+async def test_a_key_that_stays_bad_is_named_in_the_cure() -> None:
+    """Nothing is lost by it; but no waiting will help."""
+    with RawServer(ODD["401"]) as server:
+        async with AsyncFalClient(server.access(), clock=HurriedClock()) as client:
+            with pytest.raises(GenerationTimeoutError, match=r"fal\.ai/dashboard/keys"):
+                await client.status(TICKET, timeout_seconds=60)
+
+
 @each_read
 async def test_faults_are_waited_out(read: Read, good: Reply) -> None:
     """Whatever goes wrong on the way, the question is asked again until there is an answer."""
@@ -178,9 +235,11 @@ async def test_a_fault_of_the_question_is_not_the_requests_failure() -> None:
         assert len(server.requests) == 3
 
 
-@each_read
+@pytest.mark.parametrize(
+    ("read", "good"), [READS["cancel"], READS["check_key"]], ids=["cancel", "check_key"]
+)
 async def test_what_does_not_pass_is_not_waited_for(read: Read, good: Reply) -> None:
-    """A bad key stays bad: it is said at once."""
+    """A bad key stays bad: it is said at once, where no paid video hangs on the answer."""
     clock = HurriedClock()
     with RawServer(answer(401, {"detail": "invalid key credentials"})) as server:
         async with AsyncFalClient(server.access(), clock=clock) as client:

@@ -19,7 +19,7 @@ from prefect_hailuo.emulator import (
     refuse_without_credit,
     time_out,
 )
-from prefect_hailuo.errors import Billed, FalError, InputRefusedError
+from prefect_hailuo.errors import Billed, HailuoError, InputRefusedError
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.ticket import Ticket
@@ -40,11 +40,26 @@ def in_seconds(seconds: int) -> str:
         (in_seconds(7200).replace("GMT", "-0000"), 3600, 7200),
         (in_seconds(-90), 0, 0),
         ("-3", 0, 0),
+        ("1e9", 3600, 3600),
+        ("inf", 3600, 3600),
+        ("Thu, 01 Jan 2099 00:00:00 GMT", 3600, 3600),
         ("soon", None, None),
         (None, None, None),
     ],
     # Dates of this moment differ from process to process; names do not.
-    ids=["7", "0.5", "a date", "a date of no zone", "a past date", "-3", "soon", "None"],
+    ids=[
+        "7",
+        "0.5",
+        "a date",
+        "a date of no zone",
+        "a past date",
+        "-3",
+        "1e9",
+        "inf",
+        "2099",
+        "soon",
+        "None",
+    ],
 )
 async def test_fal_says_when_to_come_back(
     given: str | None, least: float | None, most: float | None
@@ -67,14 +82,24 @@ MODELS = {
     "inside": (fail_inside(), errors.FalFaultError, Billed.NO, 0),
     "too long": (time_out(), errors.FalFaultError, Billed.NO, 0),
     "expired": (expire_result(), errors.RequestNotFoundError, Billed.UNKNOWN, 1),
-    "locked": (refuse_without_credit("result"), errors.NoCreditError, Billed.UNKNOWN, 1),
-    "key": (refuse("result", 401, "invalid key"), errors.BadKeyError, Billed.UNKNOWN, 1),
+    "locked": (
+        refuse_without_credit("result", count=None),
+        errors.GenerationTimeoutError,
+        Billed.UNKNOWN,
+        1,
+    ),
+    "key": (
+        refuse("result", 401, "invalid key", count=None),
+        errors.GenerationTimeoutError,
+        Billed.UNKNOWN,
+        1,
+    ),
 }
 
 
 @pytest.mark.parametrize(("fault", "kind", "billed", "charged"), MODELS.values(), ids=list(MODELS))
 async def test_what_an_error_says_it_cost_is_what_fal_charged(
-    fault: Fault | None, kind: type[FalError], billed: Billed, charged: int
+    fault: Fault | None, kind: type[HailuoError], billed: Billed, charged: int
 ) -> None:
     """A yes was charged, a no was not, and what refuses the reading alone claims neither."""
     body = BODY if fault else {"prompt": "x" * 2001}

@@ -24,6 +24,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.messages import Completed, InProgress, InQueue
+from prefect_hailuo.fal.transport import MOST_EVENT_BYTES
 from prefect_hailuo.ticket import Ticket
 
 Status = InQueue | InProgress | Completed
@@ -75,6 +76,8 @@ DROPS = {
     "reset": Reply(events(QUEUED, whole=False).data, "reset"),
     "ended too early": events(QUEUED),
     "cut in an event": events(QUEUED, DONE[:20]),
+    "an endless line": events(QUEUED, "data: " + "x" * MOST_EVENT_BYTES, DONE),
+    "an endless event": events(QUEUED, *["data: x\n" * 1000] * 140, DONE),
     "unzippable": answer(
         200, b"no zip", {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
     ),
@@ -96,7 +99,7 @@ NO_STREAMS = {
     "HTML": (answer(200, HTML, {"Content-Type": "text/html"}), MalformedReplyError),
     "no type": (answer(200, HTML), MalformedReplyError),
     "rubbish": (events("data: PONDERING\n\n"), MalformedReplyError),
-    "no status": (events(event({"status": "PONDERING"})), MalformedReplyError),
+    "no status": (events(event({"status": 7})), MalformedReplyError),
     "refused": (answer(401, {"detail": "invalid key"}), BadKeyError),
     "unknown": (answer(404, {"status": "NOT_FOUND"}), RequestNotFoundError),
     "redirected": (answer(302, b"", {"Location": "/elsewhere"}), FalError),
@@ -114,3 +117,23 @@ async def test_what_is_no_stream_is_refused(reply: Reply, kind: type[FalError]) 
     assert caught.value.ticket == TICKET
     assert caught.value.billed is Billed.UNKNOWN
     assert server.methods == ["GET"]
+
+
+async def test_a_long_stream_of_short_events_has_no_end_of_patience() -> None:
+    """The bound is an event's, however the pieces of a stream are cut, and with any line ends."""
+    line = QUEUED.rstrip().replace("}", ', "x": "' + "x" * 10_000 + '"}')
+    for end in ("\n", "\r\n", "\r"):
+        frames = [part for _ in range(200) for part in (line, end[:1], end[1:] + end)]
+        with RawServer(events(*[each for each in frames if each], DONE)) as server:
+            async with AsyncFalClient(server.access()) as client:
+                assert len([status async for status in client.stream(TICKET)]) == 201
+
+
+async def test_a_status_url_with_a_query_has_a_stream() -> None:
+    """Its path is what is lengthened."""
+    with RawServer(events(DONE)) as server:
+        url = f"{server.url}/fal-ai/minimax/requests/r1/status?region=eu"
+        ticket = TICKET.model_copy(update={"status_url": url})
+        async with AsyncFalClient(server.access()) as client:
+            [_] = [status async for status in client.stream(ticket, logs=True)]
+    assert server.requests[0].target.endswith("/status/stream?region=eu&logs=1")

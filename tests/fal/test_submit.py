@@ -39,11 +39,13 @@ from prefect_hailuo.errors import (
     InputRefusedError,
     NoCreditError,
     RateLimitedError,
+    RequestRefusedError,
     SubmitUnknownError,
 )
 from prefect_hailuo.fal import client as fal_client
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.messages import Completed
+from prefect_hailuo.fal.post import NOT_HERE
 from prefect_hailuo.ticket import Ticket
 
 Purchase = Callable[[AsyncFalClient], Awaitable[object]]
@@ -79,10 +81,20 @@ LOST = {
     "504 nothing": answer(504, b""),
     "400": answer(400, {"detail": "Bad request"}),
     "400 nested": answer(400, b"[" * 100_000),
-    "402": answer(402, {"detail": "Payment required"}),
+    "401 HTML": answer(401, HTML),
+    "401 nothing": answer(401, b""),
+    "402 HTML": answer(402, HTML),
+    "402 of a request": answer(402, {"detail": "Pay"}, {"x-fal-request-id": "r1"}),
+    "403 HTML": answer(403, HTML),
+    "403 of another's": answer(403, {"message": "Forbidden"}),
     "404": answer(404, {"detail": "Not Found"}),
     "404 HTML": answer(404, HTML),
-    "405": answer(405, {"detail": "Method Not Allowed"}),
+    "404 of a request": answer(404, {"detail": "Application not found", "request_id": "r1"}),
+    "405 HTML": answer(405, HTML),
+    "405 of a request": answer(405, {"detail": "No"}, {"x-fal-request-id": "r1"}),
+    "422 HTML": answer(422, HTML),
+    "429 HTML": answer(429, HTML, {"Retry-After": "1"}),
+    "429 nothing": answer(429, b""),
     "408": answer(408, b""),
     "409": answer(409, {"detail": "Conflict"}),
     "200 HTML": answer(200, HTML),
@@ -148,8 +160,40 @@ async def test_an_answer_that_names_the_request_is_worth_reading() -> None:
                 await submit(client)
 
 
+async def test_a_refusal_that_names_a_request_is_worth_reading_too() -> None:
+    """Whoever answers so has seen one."""
+    with RawServer(answer(409, {"request_id": "019df76d", "detail": "Conflict"})) as server:
+        async with AsyncFalClient(server.access()) as client:
+            with pytest.raises(SubmitUnknownError, match=r"It is said to be request 019df76d\."):
+                await submit(client)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"status_url": 5}, {"cancel_url": []}, {"queue_position": "first"}, {"metrics": [1]}],
+)
+async def test_of_an_accepted_request_only_its_id_is_needed(more: dict[str, object]) -> None:
+    """The rest helps, and nobody's paid video hangs on it."""
+    with RawServer(answer(200, {"request_id": "r1", **more})) as server:
+        async with AsyncFalClient(server.access()) as client:
+            ticket = await client.submit(ENDPOINT, BODY)
+    assert (ticket.request_id, ticket.status_url, ticket.queue_position) == ("r1", None, None)
+
+
+async def test_an_id_that_fits_into_no_address_is_none() -> None:
+    """It is an answer that says neither yes nor no."""
+    with RawServer(answer(200, {"request_id": "r" * 100_000})) as server:
+        async with AsyncFalClient(server.access()) as client:
+            with pytest.raises(SubmitUnknownError) as caught:
+                await submit(client)
+    assert len(caught.value.message) < 1000
+
+
 REFUSALS = [
     (401, "invalid key credentials", BadKeyError, "fal.ai/dashboard/keys"),
+    (402, "Payment required", NoCreditError, "fal.ai/dashboard/billing"),
+    (404, 'Application "h3-max" not found', RequestRefusedError, "Check the endpoint's id"),
+    (405, "Method Not Allowed", RequestRefusedError, "Check the endpoint's id"),
     (403, "Access denied", BadKeyError, "fal.ai/dashboard/keys"),
     (403, "User is locked. Reason: Exhausted balance.", NoCreditError, "fal.ai/dashboard/billing"),
     (429, "Too many requests", RateLimitedError, "Wait as long as fal asks"),
@@ -169,7 +213,7 @@ async def test_a_refusal_is_definite_and_free(
     assert server.methods == ["POST"]
     assert caught.value.billed is Billed.NO
     assert caught.value.retryable is (kind is RateLimitedError)
-    assert caught.value.retry_after == 3
+    assert (caught.value.retry_after == 3) is (status not in NOT_HERE)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
 import time
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import anyio
@@ -20,8 +23,15 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.road import acquire
 from prefect_hailuo.engine.session import Session
+from prefect_hailuo.fal import transport
 from prefect_hailuo.fal.read_transport import ReadTransport
-from prefect_hailuo.fal.transport import DirectClient, Rate, open_http, open_reading
+from prefect_hailuo.fal.transport import (
+    MOST_ANSWER_BYTES,
+    DirectClient,
+    Rate,
+    open_http,
+    open_reading,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -191,3 +201,44 @@ def test_the_choice_follows_from_the_figures() -> None:
     """The light transport is taken where it is lighter, and only there."""
     assert "4% to 50%" in choice({"a": {HTTPX: 2, LIGHT: 1}, "b": {HTTPX: 100, LIGHT: 4}})
     assert "not worth" in choice({"a": {HTTPX: 2, LIGHT: 1}, "b": {HTTPX: 1, LIGHT: 4}})
+
+
+def bomb(encoding: str = "gzip") -> Reply:
+    """A hundred kilobytes that are a hundred megabytes."""
+    packed = gzip.compress(b" " * (100 << 20))
+    if encoding != "gzip":
+        packed = gzip.compress(packed)
+    return answer(200, packed, {"Content-Encoding": encoding})
+
+
+@pytest.mark.parametrize("reply", [bomb(), bomb("gzip, gzip")], ids=["once", "twice"])
+async def test_a_packed_answer_does_not_fill_the_memory(reply: Reply) -> None:
+    """Nothing is asked for in packed form, and what comes so is unpacked up to a bound."""
+    for opened in (open_reading(), open_http()):
+        tracemalloc.start()
+        with RawServer(reply) as server:
+            async with opened as http:
+                with pytest.raises(httpx.DecodingError):
+                    await http.get(server.url)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 3 * MOST_ANSWER_BYTES
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+async def test_an_answer_packed_unasked_is_read() -> None:
+    """Some gateways do it."""
+    for packed, encoding in ((gzip.compress(b"{}"), "gzip"), (zlib.compress(b"{}"), "deflate")):
+        with RawServer(answer(200, packed, {"Content-Encoding": encoding})) as server:
+            async with open_reading() as http:
+                assert (await http.get(server.url)).json() == {}
+
+
+async def test_an_endless_answer_is_not_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by a question nor by a purchase."""
+    monkeypatch.setattr(transport, "MOST_ANSWER_BYTES", 10)
+    for opened in (open_reading(), open_http()):
+        with RawServer(Reply(b"HTTP/1.1 200 OK\r\n\r\n", "trickle")) as server:
+            async with opened as http:
+                with pytest.raises(httpx.DecodingError, match="longer than 10 bytes"):
+                    await http.get(server.url)

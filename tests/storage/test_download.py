@@ -23,6 +23,7 @@ from prefect_hailuo.errors import Billed, DownloadError, StorageError, VideoExpi
 from prefect_hailuo.fal.messages import File, Output
 from prefect_hailuo.fal.transport import open_http, open_reading
 from prefect_hailuo.models.video import Video
+from prefect_hailuo.storage import download
 from prefect_hailuo.storage.download import (
     DOWNLOAD_SECONDS,
     MOST_ATTEMPTS,
@@ -462,3 +463,18 @@ async def test_an_old_file_that_is_gone_is_said_with_its_ticket(
     with pytest.raises(VideoExpiredError) as caught:
         await store(tmp_path, url, ticket=ticket)
     assert (caught.value.ticket, emulator.requests["media"]) == (ticket, MOST_ATTEMPTS)
+
+
+async def test_a_file_far_longer_than_fal_said_is_not_written_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fal's figure may be off, but not by any factor; nor is a file without a length endless."""
+    monkeypatch.setattr(download, "LEAST_BOUND_BYTES", 100)
+    monkeypatch.setattr(download, "MOST_BYTES", 500)
+    for size, bound in ((100, 400), (None, 500)):
+        with (
+            RawServer(without_length(VIDEO + bytes(1000))) as server,
+            pytest.raises(DownloadError, match=f"More than {bound} bytes arrived"),
+        ):
+            await store(tmp_path, server.url, size=size)
+    assert names(tmp_path) == []

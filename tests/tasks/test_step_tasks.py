@@ -90,6 +90,18 @@ def test_a_refusal_that_may_pass_is_repeated(emulator: FalEmulator, tmp_path: Pa
     assert (emulator.requests["submit"], emulator.charged) == (3, 1)
 
 
+def test_what_a_rerun_would_only_attach_to_is_repeated(
+    emulator: FalEmulator, tmp_path: Path
+) -> None:
+    """With retries, a deadline that passed is no end: the same request is waited for again."""
+    emulator.faults.add(refuse("stream", 405, count=None), refuse("status", 401))
+    patient = generate_video.with_options(retries=2, retry_delay_seconds=0)
+    options: dict[str, Any] = {"storage": tmp_path, "timeout_seconds": 0.2}
+    video = patient(OWL, credentials=emulator.credentials(), take=uuid4().hex, **options)
+    assert video.is_there()
+    assert emulator.charged == emulator.requests["submit"] == 1
+
+
 @pytest.mark.parametrize("task", [generate_video, submit_video])
 def test_a_request_whose_answer_was_lost_is_found(emulator: FalEmulator, task: Any) -> None:
     """It is in fal's request history, so the task goes on with it."""
