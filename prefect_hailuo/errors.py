@@ -467,7 +467,10 @@ class Outcome(Protocol):
 
 
 class BatchError(HailuoError):
-    """Some videos of a batch failed; `outcomes` has each input's video or error."""
+    """Some videos of a batch failed; `outcomes` has each input's video or error.
+
+    Raised by a flow, it has what the flow would have returned as its `summary`.
+    """
 
     default_cure = (
         "See the error of each: [each.error for each in error.outcomes if each.error]. The "
@@ -475,6 +478,7 @@ class BatchError(HailuoError):
     )
     default_billed = Billed.UNKNOWN
     outcomes: Sequence[Outcome] = ()
+    summary: Any = None
 
 
 __all__ = [
