@@ -409,7 +409,10 @@ class GenerationTimeoutError(HailuoError):
     default_cure = (
         "Nothing is lost: run the task or job again, and it goes on with the same request, without "
         "buying another; HailuoVideoRun(error.ticket, credentials) goes on with one of the bare "
-        "client's. Or allow a longer timeout_seconds."
+        "client's. Or allow a longer timeout_seconds. If it never ends: cancel it with "
+        "HailuoVideoRun(error.ticket, credentials).cancel(), and then give it up with "
+        "prefect-hailuo ledger resolve KEY --abandon, or pay for another with "
+        "--allow-one-resubmit; the first counts as spent."
     )
     default_billed = Billed.UNKNOWN
 

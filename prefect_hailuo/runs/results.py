@@ -16,7 +16,6 @@ from prefect.serializers import (
 )
 
 from prefect_hailuo import errors
-from prefect_hailuo.engine.outcome import VideoOutcomes
 from prefect_hailuo.errors import Billed, HailuoError, Problem
 
 ERROR = "__hailuo_error__"
@@ -35,7 +34,7 @@ def encode(value: Any) -> Any:
     """
     if not isinstance(value, HailuoError):
         return prefect_json_object_encoder(value)
-    return {ERROR: _public_class(type(value)).__name__, "state": dict(vars(value))}
+    return {ERROR: _public_name(type(value)), "state": dict(vars(value))}
 
 
 def decode(document: dict[str, Any]) -> Any:
@@ -58,12 +57,10 @@ def decode(document: dict[str, Any]) -> Any:
     return error
 
 
-def _public_class(kind: type[HailuoError]) -> type[HailuoError]:
-    """The class that every process can import, in this release or another."""
-    for each in kind.__mro__:
-        if issubclass(each, HailuoError) and vars(errors).get(each.__name__) is each:
-            return each
-    return HailuoError
+def _public_name(kind: type[HailuoError]) -> str:
+    """The name of the class that every process can import, in this release or another."""
+    names = (each.__name__ for each in kind.__mro__)
+    return next(name for name in names if name in errors.__all__)
 
 
 def _read(name: str, value: Any) -> Any:
@@ -73,6 +70,8 @@ def _read(name: str, value: Any) -> Any:
         case "problems":
             return tuple(Problem(tuple(loc), msg, kind) for loc, msg, kind in value)
         case "outcomes":
+            from prefect_hailuo.engine.outcome import VideoOutcomes  # which loads the ledger
+
             return VideoOutcomes(value)
         case _:
             return value
