@@ -31,6 +31,17 @@ class Searching:
 
 
 @dataclass(frozen=True)
+class LookingBack:
+    """Before the first purchase of this ledger, fal's history is read, which takes a while.
+
+    Something of the account is under way at fal, and might be this video.
+    """
+
+    account: str
+    most_seconds: float
+
+
+@dataclass(frozen=True)
 class Adopted:
     """The request was found in fal's request history; nothing was bought."""
 
@@ -79,4 +90,15 @@ class Stored:
     poster: str | None
 
 
-Event = Reused | Attached | Searching | Adopted | Cautioned | Submitted | Progress | Logged | Stored
+Event = (
+    Reused
+    | Attached
+    | Searching
+    | LookingBack
+    | Adopted
+    | Cautioned
+    | Submitted
+    | Progress
+    | Logged
+    | Stored
+)
