@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from databases import run_sql
-from roads import order_of
+from roads import generate, order_of
 
-from prefect_hailuo.emulator import FalEmulator, expire_file
-from prefect_hailuo.engine.events import Submitted
+from prefect_hailuo.emulator import FalEmulator, delay, expire_file
+from prefect_hailuo.engine import road
+from prefect_hailuo.engine.events import LookingBack, Submitted
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.road import bring
 from prefect_hailuo.engine.session import Session
@@ -84,3 +85,17 @@ def test_a_ticket_is_in_the_ledger_before_it_is_told(
 
     process_loop().run(job)
     assert found == [True]
+
+
+def test_a_look_back_that_takes_long_is_told(
+    tmp_path: Path, fal: FalEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first purchase of a new ledger: whose history is read, and for how long."""
+    monkeypatch.setattr(road, "SILENT_SECONDS", 0.1)
+    fal.faults.add(delay("history", 1.0))
+    told: list[object] = []
+    video = generate(fal, tmp_path, handle=told.append)
+    assert video.is_there()
+    [looking] = [each for each in told if isinstance(each, LookingBack)]
+    assert looking.most_seconds > 0
+    assert told.index(looking) == 0
