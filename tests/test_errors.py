@@ -12,8 +12,8 @@ import pytest
 from prefect.serializers import JSONSerializer
 
 from prefect_hailuo import errors
+from prefect_hailuo.engine.decision import RefusedError
 from prefect_hailuo.engine.outcome import Failure, VideoOutcome, VideoOutcomes
-from prefect_hailuo.engine.resolution import RefusedError
 from prefect_hailuo.errors import (
     Billed,
     ContentPolicyError,

@@ -19,7 +19,7 @@ from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import Billed, GenerationTimeoutError
 from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.ledger.claims import Claims
-from prefect_hailuo.runs.steps import generating
+from prefect_hailuo.runs.execution import generating
 
 
 def test_what_can_never_be_sent_is_given_up_in_time(
