@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,36 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds`."""
         await anyio.sleep(seconds)
+
+
+def _seconds_since_boot() -> float:
+    """The machine's seconds since it was started, those in which it slept too, where it says so."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+READINGS: tuple[Callable[[], float], ...] = (time.monotonic, _seconds_since_boot, time.time)
+"""Clocks that disagree where a machine slept or was stopped: the first does not count its sleep,
+the second does not count how long a virtual machine was stopped, and the third is set by people."""
+
+
+class RealTime:
+    """The time since it was made, by whichever clock says most.
+
+    For what must not happen too late: another machine's clock went on while this one slept.
+
+    Example:
+        >>> 0 <= RealTime().elapsed < 60
+        True
+    """
+
+    def __init__(self) -> None:
+        self._starts = [each() for each in READINGS]
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds."""
+        return max(each() - start for each, start in zip(READINGS, self._starts, strict=True))
 
 
 class Deadline:

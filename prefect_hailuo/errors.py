@@ -419,7 +419,10 @@ class GenerationTimeoutError(HailuoError):
     default_cure = (
         "Nothing is lost: run the task or job again, and it goes on with the same request, without "
         "buying another; HailuoVideoRun(error.ticket, credentials) goes on with one of the bare "
-        "client's. Or allow a longer timeout_seconds."
+        "client's. Or allow a longer timeout_seconds. If it never ends: cancel it with "
+        "HailuoVideoRun(error.ticket, credentials).cancel(), and then give it up with "
+        "prefect-hailuo ledger resolve KEY --abandon, or pay for another with "
+        "--allow-one-resubmit; the first counts as spent."
     )
     default_billed = Billed.UNKNOWN
 
@@ -479,7 +482,10 @@ class Outcome(Protocol):
 
 
 class BatchError(HailuoError):
-    """Some videos of a batch failed; `outcomes` has each input's video or error."""
+    """Some videos of a batch failed; `outcomes` has each input's video or error.
+
+    Raised by a flow, it has what the flow would have returned as its `summary`.
+    """
 
     default_cure = (
         "See the error of each: [each.error for each in error.outcomes if each.error]. The "
@@ -487,6 +493,7 @@ class BatchError(HailuoError):
     )
     default_billed = Billed.UNKNOWN
     outcomes: Sequence[Outcome] = ()
+    summary: Any = None
 
 
 __all__ = [

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
+from importlib import import_module
+from typing import Any
 
 import pytest
+from prefect.serializers import JSONSerializer
 
 from prefect_hailuo import errors
+from prefect_hailuo.engine.decision import RefusedError
+from prefect_hailuo.engine.outcome import Failure, VideoOutcome, VideoOutcomes
 from prefect_hailuo.errors import (
     Billed,
     ContentPolicyError,
@@ -17,9 +23,19 @@ from prefect_hailuo.errors import (
     Problem,
     about,
 )
+from prefect_hailuo.flows.report import BatchSummary
+from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
+from prefect_hailuo.runs.results import SERIALIZER
 from prefect_hailuo.ticket import Ticket
 
 TICKET = Ticket(endpoint="fal-ai/minimax/hailuo-02/pro/text-to-video", request_id="r1")
+OUTCOME = VideoOutcome(
+    index=0,
+    input=Hailuo02ProTextToVideo(prompt="A fox."),
+    take="0",
+    key="abc",
+    failure=Failure.of(errors.FalFaultError("Out of order.", ticket=TICKET)),
+)
 ALL = sorted(
     (each for each in vars(errors).values() if isinstance(each, type)),
     key=lambda each: each.__name__,
@@ -67,6 +83,69 @@ def test_every_error_survives_pickling_with_all_that_it_knows(kind: type[HailuoE
         assert vars(twin) == vars(error)
         assert str(twin) == str(error)
         assert twin.args == ("It broke.",)
+
+
+def known(kind: type[HailuoError]) -> HailuoError:
+    """An error of a kind with everything that it can know, all of it unlike its class's."""
+    billed = next(each for each in Billed if each is not kind.default_billed)
+    error = kind(
+        "It broke.",
+        cure="Mend it.",
+        billed=billed,
+        retryable=not kind.default_retryable,
+        retry_after=2.5,
+        ticket=TICKET,
+    )
+    for name, value in {
+        "error_type": "string_too_long",
+        "problems": (Problem(("body", 0), "Too long", "string_too_long"),),
+        "answered_by": "emulator-1",
+        "key": "abc",
+        "outcomes": VideoOutcomes([OUTCOME]),
+        "summary": BatchSummary(videos=1, failed=1),
+    }.items():
+        if hasattr(kind, name):
+            setattr(error, name, value)
+    return error
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_survives_the_tasks_own_json(kind: type[HailuoError]) -> None:
+    """Read by another process it is the same: its money, its ticket, its cure and all else."""
+    error = known(kind)
+    twin = SERIALIZER.loads(SERIALIZER.dumps(error))
+    assert type(twin) is kind
+    assert vars(twin) == vars(error)
+    assert str(twin) == str(error)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_survives_dask_and_ray(kind: type[HailuoError]) -> None:
+    """They pickle it in their own ways, Dask with all that led to it."""
+    error = known(kind)
+    dask: Any = import_module("distributed.protocol")  # neither has types
+    ray_pickle: Any = import_module("ray.cloudpickle")
+    twins = [
+        ray_pickle.loads(ray_pickle.dumps(error)),
+        dask.deserialize(*dask.serialize(error)),
+    ]
+    for twin in twins:
+        assert type(twin) is kind
+        assert vars(twin) == vars(error)
+
+
+def test_an_error_of_the_house_arrives_as_its_public_class() -> None:
+    """A class that only one release has is no hindrance to another."""
+    told = json.loads(SERIALIZER.dumps(RefusedError("No.")))
+    assert told["__hailuo_error__"] == "ConfigurationError"
+    told["__hailuo_error__"] = "OfALaterReleaseError"
+    assert type(SERIALIZER.loads(json.dumps(told).encode())) is HailuoError
+
+
+def test_what_an_earlier_release_wrote_is_still_read() -> None:
+    """Prefect's own form of an error: its class and its text."""
+    written = JSONSerializer[Any]().dumps(ContentPolicyError("Violence."))
+    assert type(SERIALIZER.loads(written)) is ContentPolicyError
 
 
 @pytest.mark.parametrize("kind", RAISED)

@@ -6,6 +6,7 @@ moves in `_buy` alone; what asks a person to decide is `parked_error`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -124,13 +125,14 @@ async def _acquire(job: Job) -> Attempt:
     session = job.session
     deadline = Deadline(job.order.timeout_seconds, session.clock)
     while True:
-        decision, bought = await _claim_and_buy(job)
+        decision = await _decide(job, deadline)
+        if isinstance(decision, Attempt):
+            return decision
         if not isinstance(decision, Buy | Prepare):
             _give_way(job)
         match decision:
             case Buy():
-                if bought is not None:
-                    return bought
+                pass  # nobody knows yet whether it was bought: the next claim tells
             case Prepare():
                 await _prepare(job, deadline)
             case Wait(other):
@@ -146,19 +148,50 @@ async def _acquire(job: Job) -> Attempt:
                 assert_never(decision)
 
 
-async def _claim_and_buy(job: Job) -> tuple[Decision, Attempt | None]:
-    """What is to be done, and what was bought, if that was to be done."""
+async def _decide(job: Job, deadline: Deadline) -> Decision | Attempt:
+    """Claim when its turn has come, and buy what is to be bought: then it is the attempt."""
+    pauses = _pauses()
+    while True:
+        with suppress(NotOursError):
+            return await _claim_and_buy(job)
+        await _try_later(deadline, next(pauses))
+
+
+async def _claim_and_buy(job: Job) -> Decision | Attempt:
     connections = job.session.connections
     async with connections.submissions:
         await connections.rate.turn()
         decision = await _claim(job)
         if not isinstance(decision, Buy):
-            return decision, None
+            return decision
         try:
-            return decision, await _buy(job, decision.attempt)
+            return await _buy(job, decision.attempt) or decision
         except RateLimitedError:  # while it is waited for, others may have the slot
             _give_way(job)
             raise
+
+
+def _pauses() -> Iterator[float]:
+    """How many seconds to wait before each further try."""
+    growing = (SHORTEST_PAUSE_SECONDS * 2 ** min(n, 4) for n in count())
+    return (min(LONGEST_PAUSE_SECONDS, each) for each in growing)
+
+
+async def _try_later(deadline: Deadline, seconds: float) -> None:
+    """Wait before the next claim: this one's attempt was void before a byte of it was sent.
+
+    Raises:
+        GenerationTimeoutError: There is no time left for another.
+    """
+    if deadline.passed:
+        raise GenerationTimeoutError(
+            f"It could not be sent in {deadline.seconds:g} seconds: each time, before its first "
+            "byte, the ledger said that its time was over, or that every call which wanted it was "
+            "cancelled. Nothing was bought.",
+            cure="Run it again, on a machine and with a ledger that are less busy.",
+            billed=Billed.NO,
+        )
+    await deadline.sleep(seconds)
 
 
 async def _claim(job: Job) -> Decision:
@@ -200,9 +233,10 @@ async def _buy(job: Job, mine: Attempt) -> Attempt | None:
     """Buy. From the POST until its ticket is written down, nothing interrupts it.
 
     Returns:
-        None where nothing was bought, or where nobody knows yet: the next claim tells.
+        None where nobody knows yet whether it was bought: the next claim tells.
 
     Raises:
+        NotOursError: It was not to be sent any more, and was not.
         HailuoError: fal refused, or the ledger could not be used.
     """
     records = job.session.ledger.records
@@ -211,6 +245,7 @@ async def _buy(job: Job, mine: Attempt) -> Attempt | None:
             ticket = await _post(job, mine)
         except NotOursError:
             await records.refused(mine, NEVER_SENT)
+            raise
         except (FalError, SubmitUnknownError) as error:
             if isinstance(error, RateLimitedError) and (found := await _forwarded(job, mine)):
                 one = await _record(job, mine, found[0])
@@ -289,8 +324,8 @@ async def _record(job: Job, mine: Attempt, ticket: Ticket) -> Attempt | None:
     """
     session = job.session
     ledger = session.ledger
-    session.emit(Submitted(ticket))
     holder = await _accepted(job, mine, ticket)
+    session.emit(Submitted(ticket))  # whoever hears of it finds it in the ledger
     if holder.key != mine.key:
         given = SubmitUnknownError(
             f"Its request was given to {shown_key(holder.key)}, an equal one."
@@ -319,7 +354,7 @@ async def _accepted(job: Job, mine: Attempt, ticket: Ticket) -> Attempt:
 
 async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
     """Wait until the owner has its ticket, or its lease has ended."""
-    pauses = (SHORTEST_PAUSE_SECONDS * 2 ** min(n, 4) for n in count())
+    pauses = _pauses()
     while await job.session.ledger.claims.still_open(other):
         if deadline.passed:
             raise GenerationTimeoutError(
@@ -327,7 +362,7 @@ async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
                 "seconds.",
                 billed=Billed.NO,
             )
-        await deadline.sleep(min(LONGEST_PAUSE_SECONDS, next(pauses)))
+        await deadline.sleep(next(pauses))
 
 
 async def _reconcile(job: Job, one: Attempt) -> None:

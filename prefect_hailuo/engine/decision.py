@@ -18,7 +18,7 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
-from prefect_hailuo.ledger.attempt import Attempt, Fate, is_parked, moment
+from prefect_hailuo.ledger.attempt import Attempt, Fate, is_parked, moment, was_cancelled
 from prefect_hailuo.ledger.beginning import HISTORY_DAYS, move_imported
 from prefect_hailuo.ledger.search import body_digest_of
 from prefect_hailuo.models.image import with_identities
@@ -144,10 +144,14 @@ class Resolution:
                 f"{what} was left by a process that ended, and nobody looked for it yet.",
                 cure="First let that be done: run it again, or prefect-hailuo ledger reconcile.",
             )
+        if one.fate is Fate.SUBMITTED and was_cancelled(one):
+            return  # it may never end, and fal was told that nobody wants it
         if one.fate in (Fate.SUBMITTED, Fate.SUCCEEDED) and not is_parked(one):
             raise RefusedError(
                 f"{what} is at fal as {one.request_id}, and needs no decision.",
-                cure="Run it again: that collects the video, and buys nothing.",
+                cure="Run it again: that collects the video, and buys nothing. If it never ends, "
+                "cancel it first, with HailuoVideoRun(ticket, credentials).cancel() or by "
+                "cancelling the flow runs that wait for it; then decide.",
             )
 
     async def _check_free(self, one: Attempt, request_id: str) -> None:

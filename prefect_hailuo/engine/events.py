@@ -32,6 +32,17 @@ class Searching:
 
 
 @dataclass(frozen=True)
+class LookingBack:
+    """Before the first purchase of this ledger, fal's history is read, which takes a while.
+
+    Something of the account is under way at fal, and might be this video.
+    """
+
+    account: str
+    most_seconds: float
+
+
+@dataclass(frozen=True)
 class Adopted:
     """The request was found in fal's request history; nothing was bought."""
 
@@ -91,6 +102,7 @@ Event = (
     Reused
     | Attached
     | Searching
+    | LookingBack
     | Adopted
     | Cautioned
     | Hindered

@@ -7,6 +7,7 @@ steps one by one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -21,6 +22,7 @@ from prefect_hailuo.engine.collect import (
     fetch_result,
     fresh_file,
 )
+from prefect_hailuo.engine.events import LookingBack
 from prefect_hailuo.engine.job import Job
 from prefect_hailuo.engine.keep import enter_unrecorded, keep, reuse
 from prefect_hailuo.engine.order import Order, settle
@@ -41,6 +43,9 @@ from prefect_hailuo.ticket import Ticket
 
 CANCELLED_AT_ONCE = 20
 """A process that was cancelled has little time, and may have hundreds of requests."""
+
+SILENT_SECONDS = 3.0
+"""How long something may take before it is said what is waited for."""
 
 CANCEL_SECONDS = 20.0
 """How long fal is asked to cancel what nobody wants any more."""
@@ -121,7 +126,8 @@ async def find(job: Job) -> Attempt:
     # Before a key is first bought: look where it may be though this ledger never saw it.
     if latest is None and not await enter_unrecorded(job):
         seconds = job.order.reconcile_seconds
-        await ledger.beginnings.look_back(job.purchase, job.session.platform, seconds)
+        with _telling_late(job.session, LookingBack(job.purchase.account, seconds)):
+            await ledger.beginnings.look_back(job.purchase, job.session.platform, seconds)
     return await acquire_attempt(job)
 
 
@@ -236,6 +242,21 @@ async def _watch(ticket: Ticket, job: Job) -> None:
     """Wait until a request has ended at fal, for nobody but its slot."""
     with suppress(Exception):  # the caller that wants the video is told
         await wait(job.session.unwatched(), ticket, job.order.timeout_seconds)
+
+
+@contextmanager
+def _telling_late(session: Session, event: LookingBack) -> Iterator[None]:
+    """Tell what is waited for, if it is not over soon."""
+
+    async def tell() -> None:
+        await session.clock.sleep(SILENT_SECONDS)
+        session.emit(event)
+
+    task = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @contextmanager

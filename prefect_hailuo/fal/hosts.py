@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-import traceback
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -257,11 +256,12 @@ async def without_key(sending: Awaitable[T], access: Access) -> T:
 
 
 def concealed(error: httpx.HTTPError, access: Access) -> httpx.HTTPError:
-    """The error, or one without the key that says the same if it or its causes show the key."""
-    shown = "".join(traceback.format_exception(error))
-    if access.conceal(shown) != shown:
-        return type(error)(access.conceal(str(error)))
+    """A new error that says the same without the key, and without what led to it.
+
+    Dask, for one, hands errors on with all their causes: what aiohttp raises holds the header that
+    has the key, and cannot be pickled.
+    """
+    clean = type(error)(access.conceal(str(error)))
     with suppress(RuntimeError):  # it has no request
-        # Dask, for one, hands errors on whole, and with them the header that has the key.
-        error.request = httpx.Request(error.request.method, error.request.url)
-    return error
+        clean.request = httpx.Request(error.request.method, error.request.url)
+    return clean

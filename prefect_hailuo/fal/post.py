@@ -12,6 +12,7 @@ import anyio.lowlevel
 import httpx
 from pydantic import TypeAdapter
 
+from prefect_hailuo.clock import RealTime
 from prefect_hailuo.errors import (
     Billed,
     FalError,
@@ -50,6 +51,9 @@ BeforeSending = Callable[[], Awaitable[None]]
 FIRST_BYTE = "send_request_headers.started"
 """httpcore's event right before the first byte of a request; the protocol's name precedes it."""
 
+BODY_BEGINS = "send_request_body.started"
+"""Its event before the body, without which a request is none."""
+
 CONNECTING = ("connection.", "proxy.", "socks.")
 """How the names of httpcore's earlier events begin."""
 
@@ -64,6 +68,9 @@ async def nothing() -> None:
 class _Gate:
     """httpcore's `trace` extension: it awaits a call before the first byte is sent.
 
+    The timer that ends a POST stands still while the machine sleeps, and the lease in the ledger
+    does not. So the clocks are asked once more before the head is sent, and before the body is.
+
     Through a proxy that happens twice: the proxy is sent a request of its own first.
 
     Attributes:
@@ -72,8 +79,10 @@ class _Gate:
             sends it without having reached the gate.
     """
 
-    def __init__(self, before_sending: BeforeSending) -> None:
+    def __init__(self, before_sending: BeforeSending, seconds: float) -> None:
         self._before_sending = before_sending
+        self._seconds = seconds
+        self._time = RealTime()
         self.reached = False
         self.passed = False
 
@@ -83,9 +92,17 @@ class _Gate:
             await self._before_sending()
             # If that took longer than there was time for, nothing is sent, and that is known.
             await anyio.lowlevel.checkpoint_if_cancelled()
+            self._check_awake()
             self.passed = True
+        elif event.endswith(BODY_BEGINS):
+            self._check_awake()
         elif not self.reached and not event.startswith(CONNECTING):
             self.passed = True
+
+    def _check_awake(self) -> None:
+        """Send no more once the time is over: while this machine slept, another may have bought."""
+        if self._time.elapsed > self._seconds:
+            raise TimeoutError("the machine slept")
 
 
 async def post_once(
@@ -120,7 +137,7 @@ async def post_once(
     all_headers.update(access.authorization)
     # A wait for a free connection ends well before that, so that its error is its own.
     timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=seconds / 2)
-    gate = _Gate(before_sending)
+    gate = _Gate(before_sending, seconds)
     options = {"timeout": timeout.as_dict(), "trace": gate}
     request = httpx.Request("POST", url, json=body, headers=all_headers, extensions=options)
     try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 import httpx
 from aiohttp import (
@@ -50,12 +49,16 @@ class ReadTransport(AiohttpTransport):
         """
         if request.method == "POST":
             raise ValueError("A POST goes over httpx's own transport, which knows what was sent.")
-        with _httpx_errors(request):
+        try:
             response = await super().handle_async_request(request)
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
-        response.stream = _Stream(stream, request)
-        return response
+        except FAULTS as error:
+            seen = _httpx_error(error, request)
+        else:
+            stream = response.stream
+            assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
+            response.stream = _Stream(stream, request)
+            return response
+        raise seen  # out here: inside, its context would be aiohttp's error
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -66,30 +69,39 @@ class _Stream(httpx.AsyncByteStream):
         self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _httpx_errors(self._request):
+        try:
             async for chunk in self._stream:
                 yield chunk
+            return
+        except FAULTS as error:
+            seen = _httpx_error(error, self._request)
+        raise seen
 
     async def aclose(self) -> None:
-        with _httpx_errors(self._request):
-            await self._stream.aclose()
+        try:
+            return await self._stream.aclose()
+        except FAULTS as error:
+            seen = _httpx_error(error, self._request)
+        raise seen
 
 
-@contextmanager
-def _httpx_errors(request: httpx.Request) -> Iterator[None]:
-    """Raise httpx's error for what aiohttp's transport lets through, or wrongly calls a timeout."""
-    try:
-        yield
-    except httpx.ConnectTimeout as error:
+FAULTS = (httpx.RequestError, ClientError, OSError)
+
+
+def _httpx_error(
+    error: httpx.RequestError | ClientError | OSError, request: httpx.Request
+) -> httpx.RequestError:
+    """httpx's error for what aiohttp's transport lets through, or wrongly calls a timeout.
+
+    It has no cause: aiohttp's errors hold the request's headers, and cannot be pickled.
+    """
+    if not isinstance(error, httpx.RequestError):
+        return httpx.RemoteProtocolError(str(error) or repr(error), request=request)
+    kind = type(error)
+    if isinstance(error, httpx.ConnectTimeout):
         match error.__cause__:
             case ClientConnectorError():
-                raise httpx.ConnectError(str(error), request=request) from error.__cause__
+                kind = httpx.ConnectError
             case ServerDisconnectedError() | ClientOSError():
-                raise httpx.ReadError(str(error), request=request) from error.__cause__
-        error.request = request
-        raise
-    except httpx.RequestError as error:
-        error.request = request
-        raise
-    except (ClientError, OSError) as error:
-        raise httpx.RemoteProtocolError(str(error) or repr(error), request=request) from error
+                kind = httpx.ReadError
+    return kind(str(error), request=request)

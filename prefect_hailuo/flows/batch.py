@@ -25,7 +25,7 @@ from prefect_hailuo import (
     slot_take,
 )
 from prefect_hailuo.engine.order import buying_only
-from prefect_hailuo.errors import ConfigurationError, NotApprovedError
+from prefect_hailuo.errors import BatchError, ConfigurationError, NotApprovedError
 from prefect_hailuo.flows.command import (
     AnyModelName,
     ApprovalOptions,
@@ -34,7 +34,15 @@ from prefect_hailuo.flows.command import (
     run_flow_command,
 )
 from prefect_hailuo.flows.plan import Plan, make_plan, not_approved, question_of
-from prefect_hailuo.flows.report import BatchSummary, add_up, publish_plan, report_batch, sum_up
+from prefect_hailuo.flows.report import (
+    BatchSummary,
+    add_up,
+    batch_error,
+    failed_state,
+    publish_plan,
+    report_batch,
+    sum_up,
+)
 from prefect_hailuo.flows.rows import (
     AnyModel,
     Defaults,
@@ -49,6 +57,7 @@ from prefect_hailuo.flows.rows import (
 from prefect_hailuo.flows.shards import run_shards, saved_name, split_parameters, tell_summary
 from prefect_hailuo.flows.sheet import entries_of_ledger, entries_of_outcomes
 from prefect_hailuo.tasks.approval import aapproved_in, aask_approval
+from prefect_hailuo.tasks.batch import OnFailed
 
 DEFAULT_MODEL = "hailuo-2.3-pro"
 
@@ -72,6 +81,7 @@ async def batch(
     shards: Annotated[int, Field(ge=1)] = 1,
     deployment: str | None = None,
     approved_in: UUID | None = None,
+    on_failed: OnFailed = "raise",
     skip_if_late_seconds: float | None = None,
     prompts_format: Format | None = None,
 ) -> BatchSummary:
@@ -107,12 +117,16 @@ async def batch(
         deployment: Whose runs the shards are, as `flow name/deployment name`; by default, the one
             that this run is of.
         approved_in: For shards, the flow run in which a person approved: nothing else is bought.
+        on_failed: Where some failed, `"raise"`: the run ends Failed, and says how many; its
+            caller gets a `BatchError` with the summary. Or `"return"` the summary all the same:
+            the run ends Completed.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
         prompts_format: How `prompts_file` is written, where its name does not tell: `csv`, `jsonl`,
             `json`, `yaml`, or `text` with a prompt on each line.
 
     Raises:
+        BatchError: Some failed, and `on_failed` is `"raise"`; its `summary` says what is there.
         ConfigurationError: Something is missing or wrong, such as rows; nothing was bought.
         NotApprovedError: Nobody approved the cost; the run is Cancelled, and nothing was bought.
         HailuoError: A shard crashed; the message says which.
@@ -142,7 +156,7 @@ async def batch(
         entries = entries_of_outcomes(manifest.items, outcomes, began)
     else:
         options |= {"credentials": saved_name(credentials), "report": False}
-        options |= {"budget": budget, "budget_usd": budget_usd}
+        options |= {"budget": budget, "budget_usd": budget_usd, "on_failed": on_failed}
         options["approved_in"] = None if approved is None else runtime.flow_run.id
         summary = await _shard(manifest, shards, deployment, options)
         entries = await entries_of_ledger(manifest.items, began, credentials, storage)
@@ -150,6 +164,8 @@ async def batch(
     if report:
         await report_batch(summary, entries, credentials, storage)
     await tell_summary(summary.model_dump(mode="json", exclude={"plan"}))
+    if summary.failed and on_failed == "raise":
+        return failed_state(summary.ending, batch_error(summary))  # type: ignore[no-any-return]
     return summary
 
 
@@ -268,7 +284,12 @@ def command(
             approve_above_usd=options.approve_above_usd,
             prompts_format=file_format,
         )
-        return asyncio.run(made)
+        try:
+            return asyncio.run(made)
+        except BatchError as error:
+            if error.summary is None:
+                raise
+            return BatchSummary.model_validate(error.summary)
 
     summary = run_flow_command(options, run, _as_text)
     return 0 if summary and not summary.failed else 1

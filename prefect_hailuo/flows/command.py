@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from json import dumps
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO, TypeVar
 
+import httpx
 from cyclopts import App, CycloptsError, Parameter
 from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
 from pydantic import TypeAdapter, ValidationError
@@ -29,6 +31,15 @@ PATIENCE = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120}
 
 WRONG_CALL = 2
 """The exit code for a command line that cannot be understood."""
+
+UNREACHED = ("Failed to reach API", "Timed out while attempting to connect to ephemeral")
+"""How Prefect's errors begin, where there is no server."""
+
+NO_SERVER = (
+    "Prefect's server cannot be reached. Start it with `prefect server start`, check "
+    "PREFECT_API_URL, or unset it for a temporary server; then run it again: what was bought is "
+    "found, and nothing is bought twice."
+)
 
 if TYPE_CHECKING:
     AnyModelName = str
@@ -175,6 +186,10 @@ def run_flow_command(
         why = "; ".join(f"{_field(each['loc'])}{each['msg']}" for each in error.errors())
     except HailuoError as error:
         why = str(error)
+    except (RuntimeError, httpx.TransportError) as error:
+        if not _is_without_server(error):
+            raise
+        why = NO_SERVER
     else:
         say(_json(result) if options.json else text(result), sys.stdout)
         return result
@@ -203,9 +218,31 @@ def refuse_file_names(*prompts: str) -> None:
             )
 
 
+def _is_without_server(error: Exception) -> bool:
+    """Whether Prefect's server cannot be reached, which Prefect says in one of several ways."""
+    return isinstance(error, httpx.TransportError) or str(error).startswith(UNREACHED)
+
+
 def say(line: str, stream: TextIO) -> None:
-    """Print a line."""
+    """Print a line; what the stream's encoding has no character for is written as JSON does it.
+
+    A console of Windows, or a pipe, may know far fewer characters than a prompt has; what was
+    bought is told all the same.
+    """
+    encoding = stream.encoding or "utf-8"
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = "".join(_written(each, encoding) for each in line)
     print(line, file=stream)
+
+
+def _written(character: str, encoding: str) -> str:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return dumps(character)[1:-1]
+    return character
 
 
 def _json(result: object) -> str:

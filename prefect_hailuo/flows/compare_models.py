@@ -22,7 +22,7 @@ from prefect_hailuo import (
     slot_take,
 )
 from prefect_hailuo.engine.order import buying_only
-from prefect_hailuo.errors import ConfigurationError, NotApprovedError
+from prefect_hailuo.errors import BatchError, ConfigurationError, NotApprovedError
 from prefect_hailuo.flows.command import (
     ApprovalOptions,
     TextModelName,
@@ -33,9 +33,11 @@ from prefect_hailuo.flows.command import (
 )
 from prefect_hailuo.flows.comparison import Comparison, name_of, publish_comparison
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
+from prefect_hailuo.flows.report import ending, failed_state
 from prefect_hailuo.flows.rows import TextModel, text_models
 from prefect_hailuo.media.probe import require_media
 from prefect_hailuo.models.catalogue import VideoInput, find_input_class
+from prefect_hailuo.tasks.batch import OnFailed
 
 BOTH_PRO = ["hailuo-2.3-pro", "hailuo-02-pro"]
 
@@ -50,6 +52,7 @@ async def compare_models(
     credentials: FalCredentials | str | None = None,
     budget: str | None = None,
     approve_above_usd: Annotated[float | None, Field(ge=0)] = None,
+    on_failed: OnFailed = "raise",
     skip_if_late_seconds: float | None = None,
 ) -> Comparison:
     """Have several models make a video of the same prompt. **This may spend money, for each.**
@@ -70,13 +73,15 @@ async def compare_models(
         budget: The name of the scope that pays.
         approve_above_usd: Above this cost, in US dollars, the run pauses before anything is spent,
             until a person resumes it in Prefect's UI and chooses to buy.
+        on_failed: Where a model failed, `"raise"`: the run ends Failed, and says how many. Or
+            `"return"` the comparison all the same: the run ends Completed.
         skip_if_late_seconds: How late a scheduled run may still buy; by default, until the next
             slot is due.
 
     Raises:
         ConfigurationError: Something is missing or cannot be used; nothing was bought.
         NotApprovedError: Nobody approved the cost; the run is Cancelled, and nothing was bought.
-        BatchError: No model made a video.
+        BatchError: A model failed, and `on_failed` is `"raise"`; its `summary` is the comparison.
     """
     if skipped := await askip_missed_slot(skip_if_late_seconds):
         return skipped  # type: ignore[no-any-return]
@@ -104,8 +109,13 @@ async def compare_models(
         )
         comparison = comparison.model_copy(update={"clip": clip})
     await run_sync(publish_comparison, comparison, storage)
-    if not comparison.videos:
-        outcomes.raise_for_failed()
+    if comparison.failed and on_failed == "raise":
+        try:
+            outcomes.raise_for_failed()
+        except BatchError as error:
+            error.summary = comparison
+            done, videos, failed = len(comparison.videos), len(outcomes), len(comparison.failed)
+            return failed_state(ending(done, videos, failed), error)  # type: ignore[no-any-return]
     return comparison
 
 
@@ -161,7 +171,12 @@ def command(
             budget=options.budget,
             approve_above_usd=options.approve_above_usd,
         )
-        return asyncio.run(made)
+        try:
+            return asyncio.run(made)
+        except BatchError as error:
+            if error.summary is None:
+                raise
+            return Comparison.model_validate(error.summary)
 
     comparison = run_flow_command(options, run, _as_text)
     failed = comparison.failed if isinstance(comparison, Comparison) else []

@@ -15,6 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
@@ -24,12 +25,13 @@ from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_table_artifact,
 )
+from prefect.states import Failed
 from pydantic import BaseModel, Field
 from slugify import slugify
 
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.outcome import Failure, VideoOutcomes
-from prefect_hailuo.errors import Billed, HailuoError, MissingExtraError
+from prefect_hailuo.errors import BatchError, Billed, HailuoError, MissingExtraError
 from prefect_hailuo.flows.plan import Plan
 from prefect_hailuo.flows.sheet import (
     MOST_PICTURES,
@@ -53,6 +55,7 @@ from prefect_hailuo.runs.storage import Storage, resolve_storage
 from prefect_hailuo.storage.place import Place
 
 MOST_FAILURES = 20
+MOST_TOLD = 3
 TEXT_CHARACTERS = 200
 
 
@@ -85,10 +88,52 @@ class BatchSummary(BaseModel):
     csv: str | None = None
     sheet: str | None = None
 
+    @property
+    def ending(self) -> str:
+        """How many are there, and how many are not, in a few words."""
+        return ending(self.done, self.videos, self.failed)
+
     def __str__(self) -> str:
         spent = dollars(self.spent_usd) if self.spent_usd else "nothing"
-        failed = f", {self.failed:,} failed" if self.failed else ""
-        return f"{self.done:,} of {self.videos:,} done{failed}, {self.new:,} new for {spent}"
+        return f"{self.ending}, {self.new:,} new for {spent}"
+
+
+def ending(done: int, videos: int, failed: int) -> str:
+    """How a batch ended, in a few words.
+
+    Args:
+        done: How many videos are there.
+        videos: How many were asked for.
+        failed: How many failed.
+
+    Example:
+        >>> ending(1, 3, 2)
+        '1 of 3 done, 2 failed'
+    """
+    return f"{done:,} of {videos:,} done" + (f", {failed:,} failed" if failed else "")
+
+
+def failed_state(message: str, error: BatchError) -> Any:
+    """The state that a flow returns where something failed: Failed, with what there is.
+
+    Args:
+        message: The state's message, in a few words.
+        error: What the caller of the flow gets; its `summary` is what the flow made.
+    """
+    get_run_logger().error("%s", error)
+    return Failed(message=message, data=error)
+
+
+def batch_error(summary: BatchSummary) -> BatchError:
+    """The error of a batch of which something failed; it carries the summary."""
+    error = BatchError(
+        f"{summary}. {' '.join(f'{each}' for each in summary.failures[:MOST_TOLD])}".rstrip(),
+        cure="What is there stays. Run it again as it is: only what failed is tried, and nothing "
+        "is bought twice.",
+        billed=Billed.UNKNOWN if summary.maybe_billed else Billed.NO,
+    )
+    error.summary = summary
+    return error
 
 
 def sum_up(outcomes: VideoOutcomes, began: datetime) -> BatchSummary:

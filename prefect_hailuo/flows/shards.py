@@ -23,6 +23,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Scheduled
 
 from prefect_hailuo.errors import Billed, ConfigurationError, HailuoError
+from prefect_hailuo.flows.report import ending
 from prefect_hailuo.runs.blocks import FalCredentials
 from prefect_hailuo.runs.markdown import quote, unquote
 
@@ -114,20 +115,22 @@ async def run_shards(
         all_parameters: Each shard's.
 
     Returns:
-        What each told, in order.
+        What each told, in order: one that is Failed because some of its videos failed, too.
 
     Raises:
         ConfigurationError: This flow run is of no deployment.
-        HailuoError: Some were not Completed, when all had ended; the message says which.
+        HailuoError: Some ended without saying what became of their part, when all had ended; the
+            message says which.
     """
     if deployment is None:
         deployment = await run_sync(_own_deployment)
     async with get_client() as client:
         shards = [_run_shard(client, deployment, each) for each in all_parameters]
         runs = await asyncio.gather(*shards)
-        if bad := [each for each in runs if not _is_well(each)]:
+        told = [await _told_by(client, each) for each in runs]
+        if bad := [run for run, one in zip(runs, told, strict=True) if not _has_said(run, one)]:
             raise _error(bad, len(runs))
-        return [await _told_by(client, each) for each in runs]
+        return [one or {} for one in told]
 
 
 def _own_deployment() -> str:
@@ -166,11 +169,26 @@ def _is_well(run: FlowRun) -> bool:
     return run.state is not None and run.state.is_completed()
 
 
-async def _told_by(client: PrefectClient, run: FlowRun) -> dict[str, Any]:
+def _has_said(run: FlowRun, told: dict[str, Any] | None) -> bool:
+    """Whether a shard came to its end, and said what became of its part.
+
+    One that failed half-way may have said it in an earlier attempt: then its state says otherwise.
+    """
+    if run.state is None or told is None:
+        return False
+    if run.state.is_completed():
+        return True
+    ended = ending(*(told.get(name, 0) for name in ("done", "videos", "failed")))
+    return run.state.is_failed() and run.state.message == ended
+
+
+async def _told_by(client: PrefectClient, run: FlowRun) -> dict[str, Any] | None:
     # Its own method sends `null` for each filter that is not given, which the server refuses.
     only = {"flow_run_id": {"any_": [str(run.id)]}, "key": {"any_": [SUMMARY_KEY]}}
     wanted = {"artifacts": only, "sort": "UPDATED_DESC", "limit": 1}
     found = (await client.request("POST", "/artifacts/filter", json=wanted)).json()
+    if not found and not _is_well(run):
+        return None
     if not found:
         raise HailuoError(
             f"The shard {run.name} ({run.id}) told no summary.",

@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from prefect_hailuo import FalCredentials, ajoin_videos, askip_missed_slot, slot_take
 from prefect_hailuo.engine.order import buying_only
-from prefect_hailuo.errors import ConfigurationError, NotApprovedError
+from prefect_hailuo.errors import BatchError, ConfigurationError, NotApprovedError
 from prefect_hailuo.flows.command import (
     ApprovalOptions,
     TextModelName,
@@ -27,6 +27,7 @@ from prefect_hailuo.flows.command import (
     run_flow_command,
 )
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
+from prefect_hailuo.flows.report import ending, failed_state
 from prefect_hailuo.flows.rows import TextModel
 from prefect_hailuo.flows.scenes import Scene, Script, Shooting, Storyboard, publish_storyboard
 from prefect_hailuo.media.probe import require_media
@@ -101,7 +102,11 @@ async def storyboard(
         return not_approved(error)  # type: ignore[no-any-return]
     with buying_only(approved):
         await shooting.make()
-    videos = shooting.videos()
+    try:
+        videos = shooting.videos()
+    except BatchError as error:
+        done, failed = len(shooting.outcomes), len(shooting.errors)
+        return failed_state(ending(done, len(script), failed), error)  # type: ignore[no-any-return]
     clip = await ajoin_videos(videos, storage=storage, name=title)
     board = Storyboard(title=title, videos=videos, clip=clip)
     await run_sync(publish_storyboard, board, storage)

@@ -102,7 +102,9 @@ class Claims(Part):
         ]
         keys.void_dead(connection, (purchase.key for purchase in buying))
         budgets = open_budgets(connection, buying, now)
-        deciding = _Deciding(keys, budgets, cancelled, now)
+        # The scopes' locks may have been waited for, and a lease begins when it is written.
+        intended_at = now_in(connection) if budgets else now
+        deciding = _Deciding(keys, budgets, cancelled, now, intended_at)
         answers: Answers[Decision] = Answers(deciding.answer(purchase) for purchase in purchases)
         close_budgets(connection, budgets)
         keys.write(connection)
@@ -235,12 +237,21 @@ _BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)
 
 @dataclass(frozen=True)
 class _Deciding:
-    """Decides about purchases one after another: each sees the result of those before it."""
+    """Decides about purchases one after another: each sees the result of those before it.
+
+    Args:
+        keys: Their keys, locked.
+        budgets: The scopes of those that are to be bought, locked.
+        cancelled: The flow runs that are known to be cancelled.
+        now: When the keys were locked: whether a lease had ended by then decides what is bought.
+        intended_at: When the scopes were locked too.
+    """
 
     keys: LockedKeys
     budgets: OpenBudgets
     cancelled: set[str]
     now: float
+    intended_at: float
 
     def answer(self, purchase: Purchase) -> Decision | Exception:
         """What is to be done for a purchase; an error is for this one only."""
@@ -266,7 +277,8 @@ class _Deciding:
             budget.check(purchase)
             return Prepare()
         budget.take(purchase)
-        return Buy(self.keys.intend(purchase, self.now, self.now + LEASE_SECONDS))
+        until = self.intended_at + LEASE_SECONDS
+        return Buy(self.keys.intend(purchase, self.intended_at, until))
 
 
 def _decide(purchase: Purchase, key: LockedKey, now: float) -> Decision | None:

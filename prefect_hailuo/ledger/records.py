@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any
 
 import anyio
-from sqlalchemy import Boolean, ColumnElement, Connection, bindparam, case, select, update
+from sqlalchemy import Boolean, ColumnElement, Connection, and_, bindparam, case, select, update
 from sqlalchemy.exc import IntegrityError
 
 from prefect_hailuo.errors import Billed, HailuoError, RequestCancelledError
@@ -94,12 +94,27 @@ class Ended:
         """The end, as the parameters of the statement."""
         cancelled = isinstance(self.error, RequestCancelledError)
         return {
-            **this(self.one),
+            **as_seen(self.one),
             "new_fate": Fate.CANCELLED if cancelled else Fate.FAILED,
             "new_billed": self.error.billed,
             "new_error": describe(self.error),
             "new_basis": BASES[self.error.billed],
         }
+
+
+IS_AS_SEEN = IS_THIS & and_(
+    *(
+        column.is_not_distinct_from(bindparam(f"its_{column.name}", type_=column.type))
+        for column in (attempt.c.owner, attempt.c.request_id)
+    )
+)
+"""The condition that a row is the attempt that `as_seen` names, with the same owner and request: a
+ledger that was put back or filled again may have another one of that number."""
+
+
+def as_seen(one: Attempt) -> dict[str, Any]:
+    """An attempt as the parameters of `IS_AS_SEEN`."""
+    return {**this(one), "its_owner": one.owner, "its_request_id": one.request_id}
 
 
 def end_all(
@@ -115,7 +130,7 @@ def end_all(
     """
     lock_keys(connection, {each.one.key for each in those})
     basis = bindparam("new_basis", type_=attempt.c.cost_basis.type)
-    ending = update(attempt).where(IS_THIS, is_one_of(attempt.c.fate, from_fates), *held)
+    ending = update(attempt).where(IS_AS_SEEN, is_one_of(attempt.c.fate, from_fates), *held)
     changed = connection.execute(
         ending.values(
             fate=bindparam("new_fate"),
@@ -396,7 +411,7 @@ class Records(Part):
     @writes_together
     def _lose(self, connection: Connection, those: Sequence[Ended]) -> Answers[None]:
         lock_keys(connection, {each.one.key for each in those})
-        rows = [{**this(each.one), "why": describe(each.error)} for each in those]
+        rows = [{**as_seen(each.one), "why": describe(each.error)} for each in those]
         connection.execute(_LOSING, rows)
         return Answers([None] * len(those))
 
@@ -432,7 +447,7 @@ class Records(Part):
     def _store(self, connection: Connection, those: Sequence[StoredVideo]) -> Answers[None]:
         keys = {each.one.key for each in those}
         locked = lock_keys(connection, keys)
-        connection.execute(_STORING, [this(each.one) for each in those])
+        connection.execute(_STORING, [as_seen(each.one) for each in those])
         end_waiters(connection, keys)  # the calls that waited get the video
         void_consents(connection, (each.one for each in those), locked)
         put_files(connection, those)
@@ -531,7 +546,7 @@ class _Result:
 
     def row(self) -> dict[str, Any]:
         return {
-            **this(self.one),
+            **as_seen(self.one),
             "new_output": self.output.model_dump(mode="json"),
             "new_completed": self.completed.model_dump(mode="json", exclude={"logs"}),
         }
@@ -539,7 +554,7 @@ class _Result:
 
 _SUCCEEDING = (
     update(attempt)
-    .where(IS_THIS, is_one_of(attempt.c.fate, OPEN))
+    .where(IS_AS_SEEN, is_one_of(attempt.c.fate, OPEN))
     .values(
         fate=Fate.SUCCEEDED,
         billed=Billed.YES,
@@ -556,13 +571,13 @@ _SUCCEEDING = (
 
 _STORING = (
     update(attempt)
-    .where(IS_THIS, is_one_of(attempt.c.fate, OPEN))
+    .where(IS_AS_SEEN, is_one_of(attempt.c.fate, OPEN))
     .values(fate=Fate.STORED, billed=Billed.YES, ended_at=database_now())
 )
 
 _LOSING = (
     update(attempt)
-    .where(IS_THIS, is_one_of(attempt.c.fate, [Fate.INTENDED, Fate.SENDING]))
+    .where(IS_AS_SEEN, is_one_of(attempt.c.fate, [Fate.INTENDED, Fate.SENDING]))
     .values(fate=Fate.AMBIGUOUS, error=bindparam("why"))
 )
 

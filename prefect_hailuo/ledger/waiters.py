@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from prefect_hailuo.fal.client import FRESH_SECONDS
 from prefect_hailuo.fal.messages import Cancellation
@@ -48,8 +60,19 @@ class Waiting:
     run: Run
 
 
+_KEPT = (
+    *(waiter.c.id, waiter.c.key, waiter.c.realm, waiter.c.flow_run_id),
+    *(waiter.c.root_flow_run_id, waiter.c.started_at, waiter.c.lease_until),
+)
+
+
 def keep_waiters(connection: Connection, purchases: Sequence[Purchase], now: float) -> None:
-    """Record the calls that wait, if they are not recorded yet."""
+    """Record the calls that wait; one that was recorded before waits again.
+
+    Its row may say that it has ended, because another run stored or failed the key meanwhile, or
+    that it was cancelled, with a run that runs again since: then nobody would want the purchase
+    that it is about to make. A run that still is cancelled stays so.
+    """
     rows = [
         {
             "id": purchase.waiter,
@@ -60,10 +83,31 @@ def keep_waiters(connection: Connection, purchases: Sequence[Purchase], now: flo
             "started_at": now,
             "lease_until": now + WAITER_LEASE_SECONDS,
         }
-        for purchase in purchases
+        for purchase in sorted(purchases, key=lambda each: each.waiter)  # they are locked so
     ]
     if rows:
-        connection.execute(insert_once(connection, waiter), rows)
+        connection.execute(_keeping(texts_for(connection)), rows)
+
+
+@cache
+def _keeping(texts: Texts) -> Any:
+    given = {each.name: bindparam(each.name, type_=each.type) for each in _KEPT}
+    its_runs = (given["flow_run_id"], given["root_flow_run_id"])
+    # Its run may have been cancelled since the claim looked.
+    is_cancelled = exists().where(cancelled_run.c.flow_run_id.in_(its_runs))
+    put = texts.insert(waiter).values(
+        {**given, "cancelled_at": case((is_cancelled, database_now()))}
+    )
+    since = func.coalesce(waiter.c.cancelled_at, put.excluded.cancelled_at)
+    return put.on_conflict_do_update(
+        index_elements=[waiter.c.id],
+        set_={
+            "key": put.excluded.key,
+            "lease_until": put.excluded.lease_until,
+            "ended_at": None,
+            "cancelled_at": case((put.excluded.cancelled_at.is_not(None), since)),
+        },
+    )
 
 
 def end_waiters(connection: Connection, keys: Collection[str]) -> None:

@@ -149,7 +149,14 @@ class FalCredentials(CredentialsBlock):
         key = self.api_key or _key_from_environment()
         if key is None:
             raise MissingKeyError("No fal API key was given.")
-        return Access(key, self.hosts(), self.realm, self.account or "")
+        hosts = self.hosts()
+        if self.realm == "fal" and hosts.names_fal() and ":" not in key.get_secret_value():
+            raise MissingKeyError(
+                "The API key has no colon, so that a part of it is missing; nothing was sent.",
+                cure="Copy all of it, id:secret, from https://fal.ai/dashboard/keys to FAL_KEY or "
+                "to the block; or set FAL_KEY_ID and FAL_KEY_SECRET.",
+            )
+        return Access(key, hosts, self.realm, self.account or "")
 
     @overload
     def get_client(self, client_type: Literal["sync"] = "sync") -> FalClient: ...

@@ -39,6 +39,7 @@ from prefect_hailuo.engine.events import (
     Event,
     Hindered,
     Logged,
+    LookingBack,
     Progress,
     Reused,
     Searching,
@@ -89,6 +90,9 @@ BATCH_PROGRESS_SECONDS = 5.0
 """How often the progress may be updated, if it has changed enough to be seen."""
 
 SEEN_PERCENT = 2.0
+
+FIRST_SECONDS = 4.0
+"""After how long a batch is told of first, though nothing has ended: who bought wants to know."""
 
 STANDSTILL_SECONDS = 60.0
 """How often the progress is updated and logged even if little has changed."""
@@ -177,7 +181,7 @@ class Teller(Publisher):
                 self._tell_reused(event.video)
             case Attached():
                 self._say("Going on with request %s.", event.ticket.request_id)
-            case Searching() | Hindered():
+            case Searching() | LookingBack() | Hindered():
                 self._warn(event)
             case Adopted():
                 self._logger.info("Found as request %s.", event.ticket.request_id)
@@ -193,15 +197,6 @@ class Teller(Publisher):
                 self._tell_stored(event.video, event.poster)
             case _:
                 assert_never(event)
-
-    def _warn(self, event: Searching | Hindered) -> None:
-        if isinstance(event, Hindered):
-            self._logger.warning("%s It is tried again.", event.error.message)
-            return
-        self._logger.warning(
-            "Generation %s may have been bought: looking for it in fal's request history.",
-            event.key[:KEY_CHARACTERS_IN_NAME],
-        )
 
     async def atell(self, event: Event) -> None:
         """The asynchronous twin of `tell`: in a thread, so that the caller's loop goes on."""
@@ -224,6 +219,24 @@ class Teller(Publisher):
         more."""
         level = logging.DEBUG if process_loop().crowded else logging.INFO
         self._logger.log(level, message, *arguments)
+
+    def _warn(self, event: Searching | LookingBack | Hindered) -> None:
+        match event:
+            case Searching():
+                self._logger.warning(
+                    "Generation %s may have been bought: looking for it in fal's request history.",
+                    event.key[:KEY_CHARACTERS_IN_NAME],
+                )
+            case LookingBack():
+                self._logger.warning(
+                    "Nothing is bought yet: this ledger is new, and the account %s has requests "
+                    "under way at fal, one of which may be this video. They are looked at for up "
+                    "to %g s.",
+                    event.account,
+                    event.most_seconds,
+                )
+            case Hindered():
+                self._logger.warning("%s It is tried again.", event.error.message)
 
     def _tell_reused(self, video: Video) -> None:
         self._say("Already stored at %s; nothing was bought.", video.place)
@@ -387,7 +400,8 @@ class BatchTeller(Publisher):
         self._told: set[int] = set()
         self._failures: list[VideoOutcome] = []
         self._published = _Last()
-        self._logged = _Last()
+        self._logged = _Last(FIRST_SECONDS)
+        self._all_bought = False
         self._summed_up_at = time.monotonic()
         self._logger.info("A batch of %s.", _counted(len(orders), "input"))
         self._caution(orders)
@@ -453,8 +467,14 @@ class BatchTeller(Publisher):
     def _log(self, counts: Counts) -> None:
         if _is_over(counts):
             self._logger.info("The batch has ended: %s", describe_counts(counts))
-        elif self._logged.is_due(counts.percent, LOGGED_PERCENT):
+        elif self._is_all_bought(counts) or self._logged.is_due(counts.percent, LOGGED_PERCENT):
             self._logger.info("%s", describe_counts(counts))
+
+    def _is_all_bought(self, counts: Counts) -> bool:
+        """Whether nothing is to be bought any more, as is said once: then it is only waited."""
+        first = not (self._all_bought or counts.waiting)
+        self._all_bought |= first
+        return first
 
     def _publish(self, counts: Counts) -> None:
         over = _is_over(counts)
@@ -489,11 +509,15 @@ class Handover:
 
 
 class _Last:
-    """What was said last, and when."""
+    """What was said last, and when.
 
-    def __init__(self) -> None:
+    Args:
+        first_seconds: After how long something is said the first time, whatever has happened.
+    """
+
+    def __init__(self, first_seconds: float = STANDSTILL_SECONDS) -> None:
         self._percent = 0.0
-        self._at = time.monotonic()
+        self._at = time.monotonic() - STANDSTILL_SECONDS + first_seconds
 
     def is_due(self, percent: float, step: float, pause_seconds: float = 0.0) -> bool:
         """Whether it is time to say something again; if so, this counts as said."""

@@ -16,6 +16,7 @@ from prefect_hailuo.models.video import Video
 from prefect_hailuo.runs.execution import aperform, generating, perform
 from prefect_hailuo.runs.options import PurchaseOptions, show_options
 from prefect_hailuo.runs.orders import GenerationCachePolicy, make_order, repeat_if_free
+from prefect_hailuo.runs.results import SERIALIZER
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,7 +26,7 @@ BRACKETS = str.maketrans("", "", "[]")
 # Persisted, so that a later run finds the result; as JSON, which outlives the next release.
 GENERATES: dict[str, Any] = {
     "persist_result": True,
-    "result_serializer": "json",
+    "result_serializer": SERIALIZER,
     "retry_condition_fn": repeat_if_free,
 }
 

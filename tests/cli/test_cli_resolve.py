@@ -9,6 +9,8 @@ import pytest
 from commands import refusal, succeed
 from databases import run_sql
 from ledger_ground import (
+    PRICE,
+    decided,
     end_leases,
     failed,
     intended,
@@ -24,6 +26,8 @@ from roads import FOX, OWL, generate
 
 from prefect_hailuo.emulator import FalEmulator, drop_after_accepting, refuse
 from prefect_hailuo.errors import AbandonedError, ParkedError
+from prefect_hailuo.fal.messages import Cancellation
+from prefect_hailuo.ledger.attempt import Fate
 
 Lose = Callable[[], str]
 
@@ -169,6 +173,36 @@ async def test_what_needs_no_decision_gets_none(each_ledger: str, option: str) -
         assert "is stored" in refusal("ledger", "resolve", B, option)
         await submitted(ledger, purchase("c" * 64))
         assert "Run it again" in refusal("ledger", "resolve", "c", option)
+
+
+async def test_a_request_that_never_ends_can_be_given_up_once_it_was_cancelled(
+    each_ledger: str,
+) -> None:
+    """fal was asked to cancel it, and it still stands there: it counts as spent."""
+    async with ledger_at(each_ledger) as ledger:
+        one = await submitted(ledger, purchase(A))
+        assert "cancel it first" in refusal("ledger", "resolve", A, "--abandon")
+        await ledger.waiters.record_cancellation(one, Cancellation.REQUESTED)
+        assert "raise the error" in succeed("ledger", "resolve", A, "--abandon").words
+        given_up = await latest(ledger, A)
+        assert (given_up.fate, given_up.cost_basis) == (Fate.FAILED, "unknown")
+        assert given_up.counted_usd == PRICE
+        assert await decided(ledger, purchase(A)) == "AbandonedError"
+
+
+async def test_a_request_that_never_ends_can_be_replaced_once_it_was_cancelled(
+    each_ledger: str,
+) -> None:
+    """One more is bought, not two; both count."""
+    async with ledger_at(each_ledger) as ledger:
+        one = await submitted(ledger, purchase(A))
+        assert "cancel it first" in refusal("ledger", "resolve", A, "--allow-one-resubmit")
+        await ledger.waiters.record_cancellation(one, Cancellation.REQUESTED)
+        succeed("ledger", "resolve", A, "--allow-one-resubmit")
+        await submitted(ledger, purchase(A, waiter="again"))
+        assert await decided(ledger, purchase(A, waiter="third")) == "Attach"
+        [spent] = await ledger.spending.spent("fal")
+        assert spent.total_usd == 2 * PRICE
 
 
 async def test_what_has_failed_cannot_be_abandoned(each_ledger: str) -> None:

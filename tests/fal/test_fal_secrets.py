@@ -35,7 +35,7 @@ from prefect_hailuo.errors import DownloadError, HailuoError
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.follow import follow
 from prefect_hailuo.fal.messages import Cancellation, Completed
-from prefect_hailuo.fal.transport import open_http
+from prefect_hailuo.fal.transport import open_http, open_reading
 from prefect_hailuo.runs.blocks import FalClient
 from prefect_hailuo.storage.download import Downloads
 from prefect_hailuo.storage.place import Directory
@@ -208,6 +208,30 @@ async def test_a_ticket_tells_nothing_of_the_key() -> None:
     identity = KEY.partition(":")[0]
     told = ticket.model_dump_json() + repr(ticket) + pickle.dumps(ticket).decode("latin-1")
     assert not [part for part in (SECRET, identity) if part in told]
+
+
+def led_to(error: BaseException) -> list[BaseException]:
+    """An error, and all its causes and contexts."""
+    found, left = [], [error]
+    while left:
+        found.append(one := left.pop())
+        left += [each for each in (one.__cause__, one.__context__) if each and each not in found]
+    return found
+
+
+async def test_no_error_of_the_reads_transport_hands_the_key_on() -> None:
+    """aiohttp's errors hold the headers that were sent: none of them is a cause or a context."""
+    async with open_reading() as http:
+        for reply in WEATHER:
+            with RawServer(reply) as server:
+                client = AsyncFalClient(server.access(), http, HurriedClock())
+                for call in READS.values():
+                    try:
+                        await call(client, TICKET)
+                    except (HailuoError, httpx.RequestError) as error:
+                        assert SECRET not in shown(error)
+                        kinds = {type(each).__module__.partition(".")[0] for each in led_to(error)}
+                        assert "aiohttp" not in kinds
 
 
 async def test_where_nobody_listens_nothing_is_told() -> None:

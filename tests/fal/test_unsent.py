@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import time
+from typing import Any
 
 import httpx
 import pytest
 from raw_server import BODY, ENDPOINT, HTML, RawServer, Reply, access_to, answer, closed_port
 
-from prefect_hailuo.errors import Billed, UnreachableError
+from prefect_hailuo import clock
+from prefect_hailuo.errors import Billed, SubmitUnknownError, UnreachableError
 from prefect_hailuo.fal import client as fal_client
 from prefect_hailuo.fal import post
 from prefect_hailuo.fal.client import AsyncFalClient
@@ -69,3 +72,49 @@ async def test_no_free_connection_means_nothing_was_sent(monkeypatch: pytest.Mon
             with pytest.raises(UnreachableError, match="No connection to"):
                 await AsyncFalClient(server.access(), http).submit(ENDPOINT, BODY)
     assert server.methods == ["GET"]
+
+
+class Sleepy:
+    """The clocks of a machine that sleeps for an hour when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slept = 0.0
+        readings = (time.monotonic, lambda: time.monotonic() + self.slept)
+        monkeypatch.setattr(clock, "READINGS", readings)
+
+    async def sleep(self) -> None:
+        """Its timers do not notice."""
+        self.slept += 3600
+
+
+async def test_a_machine_that_slept_before_the_first_byte_sends_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its lease ended meanwhile, and another may have bought: nothing leaves, and that is known."""
+    sleepy = Sleepy(monkeypatch)
+    with RawServer(answer(200, {"request_id": "r1"})) as server:
+        async with AsyncFalClient(server.access()) as client:
+            with pytest.raises(UnreachableError, match="the machine slept") as caught:
+                await client.submit(ENDPOINT, BODY, before_sending=sleepy.sleep)
+    assert caught.value.billed is Billed.NO
+    assert server.methods in ([], [""])
+
+
+async def test_a_machine_that_slept_before_the_body_sends_no_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half a request is none; but nobody can be sure what became of it."""
+    sleepy = Sleepy(monkeypatch)
+
+    async def trace(gate: post._Gate, event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.complete"):
+            await sleepy.sleep()
+        await heard(gate, event, info)
+
+    heard = post._Gate.__call__
+    monkeypatch.setattr(post._Gate, "__call__", trace)
+    with RawServer(answer(200, {"request_id": "r1"})) as server:
+        async with AsyncFalClient(server.access()) as client:
+            with pytest.raises(SubmitUnknownError, match="the machine slept"):
+                await client.submit(ENDPOINT, BODY)
+    assert not any(b"red fox" in each.body for each in server.requests)

@@ -23,7 +23,7 @@ from prefect.settings import get_current_settings
 from flows.batch import batch, main
 from prefect_hailuo import Budget
 from prefect_hailuo.emulator import FalEmulator, refuse_content
-from prefect_hailuo.errors import NotApprovedError
+from prefect_hailuo.errors import BatchError, NotApprovedError
 from prefect_hailuo.flows import report
 from prefect_hailuo.flows.report import BatchSummary
 from prefect_hailuo.tasks import approval
@@ -70,7 +70,9 @@ def test_from_rows_to_a_contact_sheet(
     options: dict[str, Any] = {"credentials": emulator.credentials()}
     name = f"whole {tmp_path.name}"
     run = batch.with_options(flow_run_name=name)
-    summary = asyncio.run(run(prompts_file=rows, storage=str(tmp_path / "v"), **options))
+    with pytest.raises(BatchError, match=r"A fox.*ContentPolicyError") as caught:
+        asyncio.run(run(prompts_file=rows, storage=str(tmp_path / "v"), **options))
+    summary = caught.value.summary
     assert (summary.videos, summary.done, summary.failed) == (3, 2, 1)
     assert summary.plan is not None
     assert (summary.plan.to_buy, summary.plan.repeated) == (3, 1)
@@ -86,6 +88,8 @@ def test_from_rows_to_a_contact_sheet(
     ]
     assert "Input 1 failed, 'A fox.'" in caplog.text
     assert Path(summary.sheet).read_text(encoding="utf-8").count("data:image/jpeg") == 2
+    state = runs_of(name)[0]["state"]
+    assert (state["type"], state["message"]) == ("FAILED", "2 of 3 done, 1 failed")
     shown = artifacts(runs_of(name)[0]["id"])
     assert {"hailuo-batch-plan", "hailuo-batch-table", "hailuo-batch-sheet"} <= set(shown)
     assert shown["hailuo-batch-sheet"]["data"].startswith("data:image/jpeg;base64,")
@@ -181,6 +185,7 @@ async def test_a_budget_holds_for_the_batch(fal: FalEmulator, tmp_path: Path) ->
         storage=str(tmp_path),
         budget="acme",
         budget_usd=0.6,
+        on_failed="return",
     )
     assert (summary.done, summary.failed, summary.maybe_billed) == (1, 1, 0)
     assert (fal.charged, summary.spent_usd) == (1, Decimal("0.49"))

@@ -46,13 +46,13 @@ def red(tmp_path: Path) -> Iterator[FalEmulator]:
         yield emulator
 
 
-async def compare(emulator: FalEmulator, storage: Path) -> tuple[Comparison, str]:
+async def compare(emulator: FalEmulator, storage: Path, **options: Any) -> tuple[Comparison, str]:
     """A comparison, and its flow run's id."""
     seen: list[str] = []
     watched = compare_models.with_options(
         on_completion=[lambda flow, run, state: seen.append(str(run.id))],
     )
-    options: dict[str, Any] = {"storage": str(storage), "credentials": emulator.credentials()}
+    options |= {"storage": str(storage), "credentials": emulator.credentials()}
     comparison = await watched("A red fox | leaps.", prompt_optimizer=False, **options)
     return comparison, seen[0]
 
@@ -121,7 +121,10 @@ def _later(moment: datetime | None) -> datetime:
 async def test_one_that_fails_does_not_lose_the_others(red: FalEmulator, tmp_path: Path) -> None:
     """The card says why; with one video left there is no clip, and with none an error."""
     red.faults.add(refuse_content(endpoint=Hailuo02ProTextToVideo.endpoint.id, count=None))
-    comparison, _ = await compare(red, tmp_path / "videos")
+    with pytest.raises(BatchError, match="1 of 2 videos failed") as caught:
+        await compare(red, tmp_path / "videos")
+    comparison, _ = await compare(red, tmp_path / "videos", on_failed="return")
+    assert caught.value.summary.videos == comparison.videos
     assert [name_of(each) for each in comparison.failed] == ["hailuo-02-pro"]
     assert (len(comparison.videos), comparison.clip) == (1, None)
     card = comparison_card(comparison)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from commands import run
 from cyclopts import App
@@ -15,6 +18,8 @@ from cyclopts import App
 from prefect_hailuo import flows
 from prefect_hailuo.cli.run import SUMMARIES
 from prefect_hailuo.emulator import FalEmulator
+from prefect_hailuo.flows.command import UNREACHED, FlowOptions, run_flow_command, say
+from prefect_hailuo.runs.blocks import FalCredentials
 
 ROOT = Path(__file__).parents[2]
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("[!_]*.py"))
@@ -142,3 +147,45 @@ def test_no_command_buys_a_files_name(name: str, capsys: pytest.CaptureFixture[s
         assert emulator.submissions == []
     err = capsys.readouterr().err
     assert "'rows.xlsx' looks like a file's name or address" in err and "--file" in err
+
+
+class Console(io.TextIOWrapper):
+    """A console that knows no other characters than Western Europe's."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="cp1252", write_through=True)
+
+
+def test_a_console_of_few_characters_is_told_all_the_same() -> None:
+    """What it has no character for is written as JSON writes it, and stays readable as such."""
+    console = Console()
+    say('{"prompt": "Łódź — café 🦊"}', console)
+    assert isinstance(console.buffer, io.BytesIO)
+    told = console.buffer.getvalue().decode("cp1252")
+    assert json.loads(told) == {"prompt": "Łódź — café 🦊"}
+    assert "— café" in told
+
+
+@pytest.mark.parametrize("error", [RuntimeError(f"{UNREACHED[0]} at x"), httpx.ConnectError("no")])
+def test_without_a_server_there_is_one_line_with_a_cure(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback: nothing is wrong but that nobody is there."""
+
+    def run(_: FalCredentials) -> str:
+        raise error
+
+    options = FlowOptions(emulator="http://127.0.0.1:1")
+    assert run_flow_command(options, run, str) is None
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: Prefect's server cannot be reached.")
+    assert "prefect server start" in line
+
+
+def test_a_key_without_its_secret_is_refused_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part of it was copied."""
+    monkeypatch.setenv("FAL_KEY", "11112222-3333-4444-5555-666677778888")
+    assert run_flow_command(FlowOptions(), lambda _: "", str) is None
+    assert "has no colon" in capsys.readouterr().err

@@ -31,7 +31,7 @@ from talking import talking_to
 from flows.batch import batch, main
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content
-from prefect_hailuo.errors import ConfigurationError, HailuoError
+from prefect_hailuo.errors import BatchError, ConfigurationError, HailuoError
 from prefect_hailuo.flows import shards
 from prefect_hailuo.flows.report import BatchSummary
 from prefect_hailuo.flows.shards import run_shards, split_parameters
@@ -52,8 +52,10 @@ async def test_a_batch_tells_little_of_much(
     """Counts, money, the first failures, and where the videos are; a rerun buys nothing."""
     tiny.faults.add(refuse_content(prompt="Shot 1.", count=None))
     options: dict[str, Any] = {"storage": str(tmp_path), "credentials": tiny.credentials()}
-    first = await batch([*SHOTS, *SHOTS], **options)
-    again = await batch(SHOTS, **options)
+    first = await batch([*SHOTS, *SHOTS], on_failed="return", **options)
+    with pytest.raises(BatchError) as caught:
+        await batch(SHOTS, **options)
+    again = caught.value.summary
     assert (first.videos, first.done, first.new, first.failed) == (8, 7, 7, 1)
     assert first.failures[0].startswith("'Shot 1.': ContentPolicyError")
     assert (first.spent_usd, first.places) == (Decimal(0), [str(tmp_path)])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import State
 from prefect.utilities.callables import parameter_schema
 from test_compare_models import artifacts_by_key
 from test_joining import RED, packets, shot
@@ -85,6 +86,14 @@ async def test_a_failed_scene_is_named_and_a_rerun_goes_on(
     assert [each.input.prompt for each in info.value.outcomes] == ["A fox.", "A hare."]
     assert [each.index for each in info.value.outcomes] == [0, 2]
     assert info.value.billed is Billed.NO
+    red.faults.add(refuse_content(prompt="forbidden"))
+    state: State[Any] = await storyboard(
+        ["A fox.", "Another forbidden owl."],
+        storage=str(tmp_path / "videos"),
+        credentials=red.credentials(),
+        return_state=True,
+    )
+    assert (state.type.value, state.message) == ("FAILED", "1 of 2 done, 1 failed")
     assert len(list((tmp_path / "videos").glob("*.mp4"))) == 2
     board, _ = await film(red, scenes, tmp_path / "videos")
     assert (len(board.videos), red.charged) == (3, 3)

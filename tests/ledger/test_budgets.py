@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from databases import run_sql
+from databases import holding, run_sql
 from ledger_ground import (
     FOX,
     PRICE,
@@ -40,6 +41,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.ledger.attempt import Attempt, Limits, Purchase
+from prefect_hailuo.ledger.claims import LEASE_SECONDS
 from prefect_hailuo.ledger.ledger import Ledger
 
 ONE = Limits(total_usd=PRICE)
@@ -246,3 +248,17 @@ def test_a_refused_purchase_sends_nothing(emulator: FalEmulator, tmp_path: Path)
     with pytest.raises(BudgetError):
         generate(emulator, tmp_path, FOX, budget=Budget(scope="tight", total_usd=Decimal("0.01")))
     assert (emulator.charged, emulator.requests.get("submit", 0)) == (0, 0)
+
+
+async def test_a_lease_begins_when_the_scopes_turn_has_come(postgresql_url: str) -> None:
+    """Whoever waited long for a scope has as much time to send as any other."""
+    async with ledger_at(postgresql_url) as ledger:
+        await ledger.budgets.put("fal", "default", Limits(per_day_usd=Decimal(5)))
+        held = "SELECT * FROM hailuo_budget FOR UPDATE"
+        with holding(postgresql_url, held):
+            claiming = asyncio.create_task(intended(ledger, purchase()))
+            await asyncio.sleep(1.5)
+            released = time.time()
+        mine = await claiming
+    assert mine.intended_at >= released - 0.2
+    assert mine.lease_until >= released - 0.2 + LEASE_SECONDS

@@ -266,3 +266,23 @@ async def test_storing_and_failing_at_once_do_not_lock_each_other_out(postgresql
                 other.claims.claim(purchase(key, waiter=key + "again")),
             )
             assert (await latest(one, key)).fate is Fate.STORED
+
+
+async def test_what_another_owner_makes_is_not_refused_by_this_one(each_ledger: str) -> None:
+    """The ledger was put back and the number given anew: only its own owner knows of its POST."""
+    async with ledger_at(each_ledger) as ledger:
+        mine = await sending(ledger, purchase())
+        run_sql(each_ledger, "UPDATE hailuo_attempt SET owner = 'another'")
+        await ledger.records.refused(mine, RateLimitedError("Slowly."))
+        await ledger.records.answer_lost(mine, LOST)
+        assert (await latest(ledger)).fate is Fate.SENDING
+
+
+async def test_another_requests_end_is_not_recorded(each_ledger: str) -> None:
+    """Whoever holds an old ticket ends nothing that has another request by now."""
+    async with ledger_at(each_ledger) as ledger:
+        one = await submitted(ledger, purchase())
+        run_sql(each_ledger, "UPDATE hailuo_attempt SET request_id = 'another'")
+        await ledger.records.failed(one, FalFaultError("Broken."))
+        await ledger.records.succeeded(one, OUTPUT, Completed())
+        assert (await latest(ledger)).fate is Fate.SUBMITTED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from databases import run_sql
 from ledger_ground import (
     cancelled,
@@ -15,12 +17,13 @@ from ledger_ground import (
     submitted,
     ticket_for,
 )
+from sqlalchemy import Connection
 
-from prefect_hailuo.errors import Billed
+from prefect_hailuo.errors import Billed, FalFaultError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.ledger.attempt import Fate, Run
-from prefect_hailuo.ledger.waiters import WAITER_LEASE_SECONDS
+from prefect_hailuo.ledger.waiters import WAITER_LEASE_SECONDS, keep_waiters
 
 ONE = Run("one", "parent of one")
 TWO = Run("two")
@@ -177,3 +180,41 @@ async def test_leases_of_the_living_are_renewed(each_ledger: str) -> None:
         await ledger.waiters.renew()
         assert not await ledger.waiters.is_awaited("fox")
     assert WAITER_LEASE_SECONDS > SUBMIT_SECONDS
+
+
+async def test_a_call_whose_wait_another_run_ended_may_still_buy(each_ledger: str) -> None:
+    """An earlier run was cancelled, another one saw the request fail: the third is no ghost."""
+    async with ledger_at(each_ledger) as ledger:
+        await submitted(ledger, purchase(run=ONE, waiter="first"))
+        await ledger.waiters.withdraw(["one"])
+        third = purchase(run=TWO, waiter="third")
+        assert await decided(ledger, third) == "Attach"
+        await ledger.records.failed(await latest(ledger), FalFaultError("Out of order."))
+        mine = await intended(ledger, third)
+        assert not await ledger.waiters.is_unwanted("fox")
+        assert await ledger.claims.begin_sending(mine, SUBMIT_SECONDS, TWO)
+
+
+async def test_a_run_that_runs_again_may_buy_though_its_wait_had_ended(each_ledger: str) -> None:
+    """It was cancelled, its wait ended by another run, and it was set going once more."""
+    async with ledger_at(each_ledger) as ledger:
+        await submitted(ledger, purchase(run=ONE))
+        await ledger.waiters.withdraw(["one"])
+        await ledger.records.failed(await latest(ledger), FalFaultError("Out of order."))
+        await ledger.waiters.reinstate(["one"])
+        mine = await intended(ledger, purchase(run=ONE))
+        assert await ledger.claims.begin_sending(mine, SUBMIT_SECONDS, ONE)
+
+
+async def test_a_cancelled_call_that_claims_again_stays_cancelled(each_ledger: str) -> None:
+    """Its claim looked before the cancellation, and writes after it."""
+    async with ledger_at(each_ledger) as ledger:
+        await submitted(ledger, purchase(run=ONE))
+        await ledger.waiters.withdraw(["one"])
+
+        def claim_late(connection: Connection) -> None:
+            keep_waiters(connection, [purchase(run=ONE)], time.time())
+            keep_waiters(connection, [purchase(run=ONE, waiter="new")], time.time())
+
+        await ledger.database.write(claim_late)
+        assert await ledger.waiters.is_unwanted("fox")
