@@ -6,7 +6,8 @@ moves in `_buy` alone; what asks a person to decide is `parked_error`.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 
 import anyio
@@ -41,6 +42,7 @@ from prefect_hailuo.ledger.attempt import (
     Wait,
     moment,
 )
+from prefect_hailuo.ledger.search import FindingKind
 from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.ticket import Ticket
 
@@ -88,6 +90,9 @@ LONGEST_PAUSE_SECONDS = 1.0
 RECORD_SECONDS = 30.0
 """How long a ticket in hand is tried to be written down, before the process gives up."""
 
+UNKNOWN_SECONDS = 300.0
+"""How long a request is taken to need where nobody knows how long it usually takes."""
+
 CANCEL_SECONDS = 10.0
 """How long fal is asked to cancel what was cancelled while it was submitted."""
 
@@ -108,7 +113,8 @@ async def acquire_attempt(job: Job) -> Attempt:
     while True:
         async with session.connections.submissions:
             await session.connections.rate.turn()
-            decision = await _claim(job)
+            with _same_ledger(job.may_be_at_fal):
+                decision = await _claim(job)
             bought = await _buy(job, decision.attempt) if isinstance(decision, Buy) else None
         if not isinstance(decision, Buy | Prepare):
             _give_way(job)
@@ -121,7 +127,8 @@ async def acquire_attempt(job: Job) -> Attempt:
             case Wait(other):
                 await _outwait(job, other, deadline)
             case Reconcile(one):
-                await _reconcile(job, one)
+                with _same_ledger():
+                    await _reconcile(job, one, deadline)
             case Attach(one):
                 session.emit(Attached(one.open_ticket()))
                 return one
@@ -187,7 +194,8 @@ async def _buy(job: Job, mine: Attempt) -> Attempt | None:
                 await records.refused(mine, error)
                 raise
             job.may_be_at_fal = True
-            await records.answer_lost(mine, error)
+            with _same_ledger():
+                await records.answer_lost(mine, error)
         except (LedgerError, RunCancelledError):
             # Whether the ledger says that it is being sent is open; that it was not, is known.
             with suppress(LedgerError):
@@ -196,6 +204,22 @@ async def _buy(job: Job, mine: Attempt) -> Attempt | None:
         else:
             return await _record(job, mine, ticket)
     return None
+
+
+@contextmanager
+def _same_ledger(may_be_at_fal: bool = True) -> Iterator[None]:
+    """Let no fault of the ledger's say that nothing was bought, or that another ledger will do."""
+    try:
+        yield
+    except LedgerError as error:
+        if not may_be_at_fal or error.ticket is not None:
+            raise
+        raise LedgerError(
+            error.message,
+            cure="An earlier POST may have bought it, which this ledger knows: make the same "
+            "ledger usable, and run again. In another one it might be bought again.",
+            billed=Billed.UNKNOWN,
+        ) from error
 
 
 def _may_cost(error: HailuoError) -> bool:
@@ -275,8 +299,11 @@ async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
         await deadline.sleep(min(LONGEST_PAUSE_SECONDS, next(pauses)))
 
 
-async def _reconcile(job: Job, one: Attempt) -> None:
+async def _reconcile(job: Job, one: Attempt, deadline: Deadline) -> None:
     """Find out what became of an attempt; if nobody can tell, park it.
+
+    A consent is to the purchase of what was looked for to the end and not found. fal may list only
+    what has begun, so the end is not before such a request has usually been made.
 
     Raises:
         ParkedError: It is parked, and the order does not allow another purchase.
@@ -284,27 +311,54 @@ async def _reconcile(job: Job, one: Attempt) -> None:
     session, ledger = job.session, job.session.ledger
     session.emit(Searching(one.key))
     search = ledger.reconciling(session.platform, session.clock)
-    finding = await search.search(one, job.order.reconcile_seconds)
+    seconds = job.order.reconcile_seconds
+    if job.may_resubmit:
+        seconds = max(seconds, usual_seconds(job))
+    finding = await search.search(one, seconds, deadline)
     if finding.adopted:
         found = await ledger.claims.latest(one.key)
         if found is not None and found.ticket is not None:
             session.emit(Adopted(found.ticket))
         return
-    if job.may_resubmit:
+    because = finding.because
+    if job.may_resubmit and finding.kind is FindingKind.NONE and not deadline.passed:
         job.may_resubmit = False  # the consent was to one more purchase
         # For this one attempt, and as long as its request is missing; if it has turned up
         # meanwhile, or there is another attempt, the next claim will see it.
         await ledger.claims.consent(one.key, one.number, unfound=True)
         return
-    if not await ledger.records.parked(one, finding.because):
+    if job.may_resubmit:
+        because = f"{because} {_not_covered(finding.kind)}"
+    if not await ledger.records.parked(one, because):
         return  # meanwhile it was found
-    raise parked_error(one, finding.because)
+    raise parked_error(one, because)
+
+
+def usual_seconds(job: Job) -> float:
+    """How long such a request usually takes at fal; an emulator's cost nothing, and are quicker."""
+    if job.purchase.realm == "emulator":
+        return 0.0
+    return job.order.request.expected_seconds or UNKNOWN_SECONDS
+
+
+def _not_covered(kind: FindingKind) -> str:
+    """Why a consent to another purchase was not used."""
+    if kind is FindingKind.NONE:
+        return (
+            "It is not bought again yet, though on_ambiguous='resubmit' would allow it: such a "
+            "request may usually take longer to show than this call may wait."
+        )
+    return (
+        "It is not bought again, for on_ambiguous='resubmit' allows that only where the history "
+        "was read to its end and shows no such request."
+    )
 
 
 def _unwritten(ticket: Ticket, error: LedgerError) -> LedgerError:
     return LedgerError(
         f"fal accepted the request, and it could not be written down: {error.message}",
-        cure="Make the ledger writable, and run again: the request will be found in fal's history.",
+        cure="Make the same ledger writable, and run again: the request will be found in fal's "
+        "history.",
         billed=Billed.UNKNOWN,
         ticket=ticket,
     )

@@ -229,7 +229,8 @@ def _bought(ticket: Ticket) -> Iterator[None]:
     except LedgerError as error:
         raise LedgerError(
             error.message,
-            cure="Make it usable, and run again: nothing is bought twice, nothing is lost.",
+            cure="Make the same ledger usable, and run again: nothing is bought twice, nothing is "
+            "lost.",
             billed=Billed.UNKNOWN,
             ticket=ticket,
         ) from error

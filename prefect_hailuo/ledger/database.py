@@ -414,6 +414,8 @@ def _prepare_postgresql(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
     cursor.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_SECONDS * 1000)}")
+    # Where the server's default is off, a crash would forget the intent of a POST that was sent.
+    cursor.execute("SET synchronous_commit = on")
     cursor.close()
     connection.commit()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, select
@@ -52,17 +53,32 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 
 
+class FindingKind(Enum):
+    """What a look into the history came to. Only `NONE` is anything that a consent covers."""
+
+    ADOPTED = "the attempt has its request"
+    NONE = "the history was read to its end, and shows no such request"
+    SEVERAL = "it shows requests that may be the attempt's, and nobody can tell which is"
+    UNREADABLE = "it could not be read, or does not show what was asked for"
+    BUSY = "the same input is being submitted in this moment, or the ledger changed meanwhile"
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a look into the history gave.
 
     Args:
-        adopted: Whether the attempt has its request now.
-        because: Why not, for people.
+        kind: What it came to.
+        because: Why the attempt has no request, for people.
     """
 
-    adopted: bool
+    kind: FindingKind
     because: str = ""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the attempt has its request now."""
+        return self.kind is FindingKind.ADOPTED
 
 
 class Reconciling:
@@ -81,16 +97,20 @@ class Reconciling:
         self._platform = platform
         self._clock: Clock = clock or SystemClock()
 
-    async def search(self, one: Attempt, seconds: float = RECONCILE_SECONDS) -> Finding:
+    async def search(
+        self, one: Attempt, seconds: float = RECONCILE_SECONDS, within: Deadline | None = None
+    ) -> Finding:
         """Look for an attempt's request repeatedly for a while, because the history may lag.
 
         Args:
             one: An ambiguous attempt.
             seconds: How long, counted from its POST; there is always at least one look.
+            within: When the caller has no more time.
         """
         age = await self._database.read(now_in) - (one.sent_at or one.intended_at)
         # Never longer than that, also if the database's clock was set back meanwhile.
-        deadline = Deadline(min(seconds, seconds - age), self._clock)
+        left = min(seconds, seconds - age, within.remaining if within else seconds)
+        deadline = Deadline(left, self._clock)
         pause = FIRST_PAUSE_SECONDS
         while not (finding := await self.look(one)).adopted and not deadline.passed:
             await deadline.sleep(pause)
@@ -103,15 +123,16 @@ class Reconciling:
             lambda connection: (_group(connection, one), now_in(connection))
         )
         if group is None:
-            return Finding(adopted=True)  # somebody else found it, or its owner came late
+            return Finding(FindingKind.ADOPTED)  # somebody else found it, or its owner came late
         try:
             history, ahead = await self._read(one.endpoint, group, now)
         except HailuoError as error:
-            return Finding(adopted=False, because=f"fal's history could not be read: {error}")
+            because = f"fal's history could not be read: {error}"
+            return Finding(FindingKind.UNREADABLE, because)
         try:
             return await self._assign(one, group, history, ahead)
         except IntegrityError:
-            return Finding(adopted=False, because="The ledger changed meanwhile.")
+            return Finding(FindingKind.BUSY, "The ledger changed meanwhile.")
 
     async def _assign(
         self, one: Attempt, group: Sequence[Attempt], history: History, ahead: timedelta
@@ -127,7 +148,7 @@ class Reconciling:
             lock_keys(connection, keys)
             now_group = _group(connection, one)
             if now_group is None:
-                return Finding(adopted=True)
+                return Finding(FindingKind.ADOPTED)
             joined = {each.key for each in now_group} - keys
             return joined or _pair_off(connection, now_group, history, ahead)
 
@@ -210,17 +231,20 @@ def _pair_off(
     """
     now = now_in(connection)
     if any(each.fate is Fate.SENDING and each.lease_until > now for each in group):
-        return Finding(adopted=False, because="The same input is being submitted in this moment.")
+        because = "The same input is being submitted in this moment."
+        return Finding(FindingKind.BUSY, because)
     found = _candidates(connection, group, history, ahead)
     if any(each.json_input is None for each in found):
-        return Finding(adopted=False, because="fal's history does not show the inputs of requests.")
+        because = "fal's history does not show the inputs of requests."
+        return Finding(FindingKind.UNREADABLE, because)
     equal = [each for each in found if body_digest_of(each) == group[0].body_digest]
     pairs = _pair(group, equal, ahead)
     if pairs is None:
-        return Finding(adopted=False, because=_unclear(len(equal), len(group)))
+        kind = FindingKind.SEVERAL if equal else FindingKind.NONE
+        return Finding(kind, _unclear(len(equal), len(group)))
     for missing, request in pairs:
         adopt_request(connection, missing, ticket_of(missing, request))
-    return Finding(adopted=True)
+    return Finding(FindingKind.ADOPTED)
 
 
 def _candidates(
