@@ -237,7 +237,13 @@ def _pair_off(
     if any(each.json_input is None for each in found):
         because = "fal's history does not show the inputs of requests."
         return Finding(FindingKind.UNREADABLE, because)
-    equal = [each for each in found if body_digest_of(each) == group[0].body_digest]
+    like = [(each, likeness_of(each)) for each in found]
+    mine = group[0].body_digest
+    if perhaps := [each for each, how in like if how.digest == mine and how.has_more]:
+        ids = ", ".join(each.request_id for each in perhaps)
+        because = f"fal's history shows this input with more fields than were sent ({ids})."
+        return Finding(FindingKind.SEVERAL, because)
+    equal = [each for each, how in like if how.digest == mine]
     pairs = _pair(group, equal, ahead)
     if pairs is None:
         kind = FindingKind.SEVERAL if equal else FindingKind.NONE
@@ -262,15 +268,32 @@ def _candidates(
     return [request for request in inside if request.request_id not in taken]
 
 
-def body_digest_of(request: PastRequest) -> str | None:
-    """The digest of a request's input, with the defaults that were left out filled in."""
-    if request.json_input is None:
-        return None
+@dataclass(frozen=True)
+class Likeness:
+    """What a request of the history asked for, to be compared with what this package sends.
+
+    Args:
+        digest: The digest of its input, with the defaults that were left out filled in, and without
+            fields that its endpoint's typed input has not; None if the history does not show it.
+        has_more: Whether there are such fields: then it may be an equal request, or another one.
+    """
+
+    digest: str | None
+    has_more: bool = False
+
+
+def likeness_of(request: PastRequest) -> Likeness:
+    """What a request asked for, compared on the fields that this package sends."""
+    given = request.json_input
+    if given is None:
+        return Likeness(None)
     try:
-        given = find_input_class(request.endpoint_id).model_validate(request.json_input)
+        input_class = find_input_class(request.endpoint_id)
+        sent = {name: each for name, each in given.items() if name in input_class.model_fields}
+        digest = digest_of(input_class.model_validate(sent).body())
+        return Likeness(digest, has_more=sent.keys() != given.keys())
     except (ValidationError, UnknownEndpointError):
-        return digest_of(request.json_input)
-    return digest_of(given.body())
+        return Likeness(digest_of(given))
 
 
 def _pair(

@@ -32,8 +32,8 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger.attempt import Attempt, Fate, Purchase
-from prefect_hailuo.ledger.beginning import HISTORY_DAYS
 from prefect_hailuo.ledger.ledger import Ledger
+from prefect_hailuo.ledger.tail import HISTORY_DAYS
 
 HOUR = 3600.0
 
