@@ -334,7 +334,7 @@ class Budget(Block):
         Raises:
             LedgerError: The block is saved, and the ledger cannot be used.
         """
-        saved = super().save(name, overwrite, client)
+        saved = super().save(name, overwrite=overwrite, client=client)
         if isawaitable(saved):
             return self._apply_after(saved)
         self.apply(_default_credentials().realm)
@@ -347,7 +347,7 @@ class Budget(Block):
         client: PrefectClient | None = None,
     ) -> UUID:
         """The asynchronous twin of `save`."""
-        saved = super().asave(name, overwrite, client)
+        saved = super().asave(name, overwrite=overwrite, client=client)
         found: UUID = await self._apply_after(saved)
         return found
 
