@@ -119,6 +119,7 @@ def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
     block = resolve_credentials(given["credentials"])
     access = block.access()
     settings = current_settings()
+    check_texts("budget", _scope_of(given["budget"]) or "")
     budget = resolve_budget(given["budget"], access.realm)
     order = Order(
         input=input,
@@ -145,7 +146,6 @@ def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
     )
     check_texts("labels", *order.labels, *order.labels.values())
     check_texts("take", canonical_take(given["take"]))
-    check_texts("budget", order.scope)
     check_texts("storage", order.place.label)
     return order
 
