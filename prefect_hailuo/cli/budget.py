@@ -46,7 +46,7 @@ def set_(
     limits = Limits(per_day, per_month, total)
     scope = scope.strip()
     given = [each for each in vars(limits).values() if each is not None]
-    if not scope or not given or any(not each.is_finite() or each < 0 for each in given):
+    if not scope or not given or any(each < 0 for each in given):
         raise ConfigurationError(
             "A budget needs a name, and a limit that is not negative.",
             cure="Pass --per-day, --per-month or --total, in US dollars.",

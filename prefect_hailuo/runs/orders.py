@@ -146,6 +146,7 @@ def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
     )
     check_texts("labels", *order.labels, *order.labels.values())
     check_texts("take", canonical_take(given["take"]))
+    check_texts("budget", order.scope)
     check_texts("storage", order.place.label)
     return order
 

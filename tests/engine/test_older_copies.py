@@ -17,7 +17,7 @@ from prefect_hailuo import Hailuo23ProTextToVideo
 from prefect_hailuo.emulator import FalEmulator, delay, edit, refuse
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import FalError, ParkedError
-from prefect_hailuo.runs.steps import acquiring, perform
+from prefect_hailuo.runs.execution import acquiring, perform
 
 FOX, OWL, ELK = (Hailuo23ProTextToVideo(prompt=f"{each} runs.") for each in ("Fox", "Owl", "Elk"))
 
