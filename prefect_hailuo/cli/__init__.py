@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from prefect_hailuo.cli import budget as budgets
 from prefect_hailuo.cli.doctor import doctor
 from prefect_hailuo.cli.emulator import emulator
 from prefect_hailuo.cli.estimate import estimate
@@ -33,14 +34,20 @@ ledger = App(
     help="The record of everything that was bought: see it, decide what it cannot, keep it.",
 )
 
+budget = App(name="budget", help="What scopes may spend: set it, and see what is left.")
+
 app.command(run)
 app.command(emulator)
 app.command(webhooks)
 app.command(models)
 app.command(estimate)
 app.command(spend)
+app.command(budget)
 app.command(doctor)
 app.command(ledger)
+budget.command(budgets.set_, name="set")
+budget.command(budgets.list_, name="list")
+budget.command(budgets.show, name="show")
 ledger.command(list_, name="list")
 ledger.command(show)
 ledger.command(reconcile)

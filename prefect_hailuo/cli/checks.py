@@ -52,10 +52,10 @@ from prefect_hailuo.fal.replies import answered_at
 from prefect_hailuo.ledger.address import (
     ALLOW_SETTING,
     LedgerAddress,
-    file_system_of,
+    Mount,
+    danger_of,
     in_container,
-    is_fleeting,
-    is_shared,
+    mount_of,
     mounts_here,
 )
 from prefect_hailuo.models.catalogue import CATALOGUE
@@ -479,21 +479,22 @@ def _open(attempts: _OpenAttempts, realm: Realm) -> list[Finding]:
 
 
 def _disk_of(file: Path | None) -> str:
-    kind = _kind_of(file)
-    return f"; on {kind}" if kind else ""
+    mount = _mount_of(file)
+    return f"; on {mount.kind}" if mount else ""
 
 
 def _disk(file: Path | None) -> list[Finding]:
     """A warning of an unfit disk, even though it was allowed by name."""
-    kind = _kind_of(file)
-    if kind is None or not (is_shared(kind) or is_fleeting(kind, contained=in_container())):
+    mount = _mount_of(file)
+    if mount is None or danger_of(mount, contained=in_container()) is None:
         return []
-    says = f"its disk ({kind}) was allowed by {ALLOW_SETTING}, and is unfit for a real account's"
+    allowed = f"its disk ({mount.kind}) was allowed by {ALLOW_SETTING}"
+    says = f"{allowed}, and is unfit for a real account's"
     return [warning("ledger", says, "Keep it on a lasting local disk, or in PostgreSQL.")]
 
 
-def _kind_of(file: Path | None) -> str | None:
-    return file_system_of(file.resolve(), mounts_here()) if file else None
+def _mount_of(file: Path | None) -> Mount | None:
+    return mount_of(file.resolve(), mounts_here()) if file else None
 
 
 def check_storage(surroundings: Surroundings) -> list[Finding]:

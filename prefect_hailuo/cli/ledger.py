@@ -39,8 +39,8 @@ from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.ledger.attempt import Attempt, Fate
-from prefect_hailuo.ledger.beginning import HISTORY_DAYS
 from prefect_hailuo.ledger.ledger import Ledger
+from prefect_hailuo.ledger.tail import HISTORY_DAYS
 from prefect_hailuo.ledger.upkeep.exchange import Header, Merged
 from prefect_hailuo.ledger.upkeep.reading import Choice, Entry, Story
 from prefect_hailuo.ledger.upkeep.rebuild import Outcome, Rebuilt

@@ -7,7 +7,7 @@ moves in `_buy` alone; what asks a person to decide is `parked_error`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
 
@@ -44,6 +44,7 @@ from prefect_hailuo.ledger.attempt import (
     Wait,
     moment,
 )
+from prefect_hailuo.ledger.search import FindingKind
 from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.ticket import Ticket
 
@@ -101,6 +102,9 @@ RECORD_SECONDS = 30.0
 LOOK_SECONDS = 10.0
 """How long fal's history is looked into after a second 429, which a proxy may have answered."""
 
+UNKNOWN_SECONDS = 300.0
+"""How long a request is taken to need where nobody knows how long it usually takes."""
+
 CANCEL_SECONDS = 10.0
 """How long fal is asked to cancel what was cancelled while it was submitted."""
 
@@ -138,7 +142,8 @@ async def _acquire(job: Job) -> Attempt:
             case Wait(other):
                 await _outwait(job, other, deadline)
             case Reconcile(one):
-                await _reconcile(job, one)
+                with _same_ledger():
+                    await _reconcile(job, one, deadline)
             case Attach(one):
                 session.emit(Attached(one.open_ticket()))
                 return one
@@ -161,7 +166,8 @@ async def _claim_and_buy(job: Job) -> Decision | Attempt:
     connections = job.session.connections
     async with connections.submissions:
         await connections.rate.turn()
-        decision = await _claim(job)
+        with _same_ledger(job.may_be_at_fal):
+            decision = await _claim(job)
         if not isinstance(decision, Buy):
             return decision
         try:
@@ -257,7 +263,8 @@ async def _buy(job: Job, mine: Attempt) -> Attempt | None:
                 await records.refused(mine, error)
                 raise
             job.may_be_at_fal = True
-            await records.answer_lost(mine, error)
+            with _same_ledger():
+                await records.answer_lost(mine, error)
         except (LedgerError, RunCancelledError):
             # Whether the ledger says that it is being sent is open; that it was not, is known.
             with suppress(LedgerError):
@@ -286,6 +293,22 @@ async def _forwarded(job: Job, mine: Attempt) -> list[Ticket]:
 
 def _was_limited(one: Attempt) -> bool:
     return one.error is not None and one.error["kind"] == RateLimitedError.__name__
+
+
+@contextmanager
+def _same_ledger(may_be_at_fal: bool = True) -> Iterator[None]:
+    """Let no fault of the ledger's say that nothing was bought, or that another ledger will do."""
+    try:
+        yield
+    except LedgerError as error:
+        if not may_be_at_fal or error.ticket is not None:
+            raise
+        raise LedgerError(
+            error.message,
+            cure="An earlier POST may have bought it, which this ledger knows: make the same "
+            "ledger usable, and run again. In another one it might be bought again.",
+            billed=Billed.UNKNOWN,
+        ) from error
 
 
 def _may_cost(error: HailuoError) -> bool:
@@ -365,8 +388,11 @@ async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
         await deadline.sleep(next(pauses))
 
 
-async def _reconcile(job: Job, one: Attempt) -> None:
+async def _reconcile(job: Job, one: Attempt, deadline: Deadline) -> None:
     """Find out what became of an attempt; if nobody can tell, park it.
+
+    A consent is to the purchase of what was looked for to the end and not found. fal may list only
+    what has begun, so the end is not before such a request has usually been made.
 
     Raises:
         ParkedError: It is parked, and the order does not allow another purchase.
@@ -374,27 +400,54 @@ async def _reconcile(job: Job, one: Attempt) -> None:
     session, ledger = job.session, job.session.ledger
     session.emit(Searching(one.key))
     search = ledger.reconciling(session.platform, session.clock)
-    finding = await search.search(one, job.order.reconcile_seconds)
+    seconds = job.order.reconcile_seconds
+    if job.may_resubmit:
+        seconds = max(seconds, usual_seconds(job))
+    finding = await search.search(one, seconds, deadline)
     if finding.adopted:
         found = await ledger.claims.latest(one.key)
         if found is not None and found.ticket is not None:
             session.emit(Adopted(found.ticket))
         return
-    if job.may_resubmit:
+    because = finding.because
+    if job.may_resubmit and finding.kind is FindingKind.NONE and not deadline.passed:
         job.may_resubmit = False  # the consent was to one more purchase
         # For this one attempt, and as long as its request is missing; if it has turned up
         # meanwhile, or there is another attempt, the next claim will see it.
         await ledger.claims.consent(one.key, one.number, unfound=True)
         return
-    if not await ledger.records.parked(one, finding.because):
+    if job.may_resubmit:
+        because = f"{because} {_not_covered(finding.kind)}"
+    if not await ledger.records.parked(one, because):
         return  # meanwhile it was found
-    raise parked_error(one, finding.because)
+    raise parked_error(one, because)
+
+
+def usual_seconds(job: Job) -> float:
+    """How long such a request usually takes at fal; an emulator's cost nothing, and are quicker."""
+    if job.purchase.realm == "emulator":
+        return 0.0
+    return job.order.request.expected_seconds or UNKNOWN_SECONDS
+
+
+def _not_covered(kind: FindingKind) -> str:
+    """Why a consent to another purchase was not used."""
+    if kind is FindingKind.NONE:
+        return (
+            "It is not bought again yet, though on_ambiguous='resubmit' would allow it: such a "
+            "request may usually take longer to show than this call may wait."
+        )
+    return (
+        "It is not bought again, for on_ambiguous='resubmit' allows that only where the history "
+        "was read to its end and shows no such request."
+    )
 
 
 def _unwritten(ticket: Ticket, error: LedgerError) -> LedgerError:
     return LedgerError(
         f"fal accepted the request, and it could not be written down: {error.message}",
-        cure="Make the ledger writable, and run again: the request will be found in fal's history.",
+        cure="Make the same ledger writable, and run again: the request will be found in fal's "
+        "history.",
         billed=Billed.UNKNOWN,
         ticket=ticket,
     )

@@ -19,8 +19,9 @@ from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempt import Attempt, Fate, is_parked, moment, was_cancelled
-from prefect_hailuo.ledger.beginning import HISTORY_DAYS, move_imported
-from prefect_hailuo.ledger.search import body_digest_of
+from prefect_hailuo.ledger.beginning import move_imported
+from prefect_hailuo.ledger.search import likeness_of
+from prefect_hailuo.ledger.tail import HISTORY_DAYS
 from prefect_hailuo.models.image import with_identities
 from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.ticket import Ticket
@@ -200,7 +201,7 @@ async def _past_of(one: Attempt, request_id: str, platform: PlatformClient) -> P
 
 
 def _check_input(one: Attempt, past: PastRequest) -> None:
-    if body_digest_of(past) == one.body_digest:
+    if likeness_of(past).digest == one.body_digest:
         return
     prompt = (past.json_input or {}).get("prompt")
     raise RefusedError(

@@ -78,6 +78,7 @@ class Order:
         labels: The caller's own words for it, kept in the records.
         scope: Whose budget it is on.
         limits: That scope's limits, as the caller knows them; None: as the ledger knows them.
+        is_scope_named: Whether somebody named the scope: then it must have a limit.
         credentials: The saved credentials block's name, if it is one.
         run: Who asks.
         on_ambiguous: What to do about an attempt that may have been bought and is not found:
@@ -104,6 +105,7 @@ class Order:
     labels: Mapping[str, str] = field(default_factory=dict)
     scope: str = "default"
     limits: Limits | None = None
+    is_scope_named: bool = False
     credentials: str | None = None
     run: Run = NOBODY
     on_ambiguous: OnAmbiguous = "park"
@@ -171,6 +173,7 @@ class Order:
             place=self.place.label,
             scope=self.scope,
             limits=self.limits,
+            is_scope_named=self.is_scope_named,
             estimated_usd=self.request.price_usd,
             labels=dict(self.labels),
             run=self.run,

@@ -37,7 +37,7 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output
 from prefect_hailuo.fal.retry import Note, SubmissionRetry
-from prefect_hailuo.ledger.attempt import Attempt, Fate, Run
+from prefect_hailuo.ledger.attempt import Attempt, Fate, Rerun, Run
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.ticket import Ticket
 
@@ -123,8 +123,9 @@ async def find(job: Job) -> Attempt:
     latest = await ledger.claims.latest(job.order.key)
     if latest is not None and latest.fate is Fate.STORED:
         return latest
-    # Before a key is first bought: look where it may be though this ledger never saw it.
-    if latest is None and not await enter_unrecorded(job):
+    # Before a key is bought: look where it may be though this ledger never saw it.
+    is_new = latest is None and not await enter_unrecorded(job)
+    if is_new or (latest is not None and latest.rerun is Rerun.BUY):
         seconds = job.order.reconcile_seconds
         with _telling_late(job.session, LookingBack(job.purchase.account, seconds)):
             await ledger.beginnings.look_back(job.purchase, job.session.platform, seconds)
@@ -267,7 +268,8 @@ def _bought(ticket: Ticket) -> Iterator[None]:
     except LedgerError as error:
         raise LedgerError(
             error.message,
-            cure="Make it usable, and run again: nothing is bought twice, nothing is lost.",
+            cure="Make the same ledger usable, and run again: nothing is bought twice, nothing is "
+            "lost.",
             billed=Billed.UNKNOWN,
             ticket=ticket,
         ) from error

@@ -56,7 +56,7 @@ from prefect_hailuo.flows.rows import (
 )
 from prefect_hailuo.flows.shards import run_shards, saved_name, split_parameters, tell_summary
 from prefect_hailuo.flows.sheet import entries_of_ledger, entries_of_outcomes
-from prefect_hailuo.tasks.approval import aapproved_in, aask_approval
+from prefect_hailuo.tasks.approval import aapproved_in, aask_approval, arecord_approved
 from prefect_hailuo.tasks.batch import OnFailed
 
 DEFAULT_MODEL = "hailuo-2.3-pro"
@@ -116,7 +116,8 @@ async def batch(
             take the parameters of so few. This run waits for them, and takes a worker's place.
         deployment: Whose runs the shards are, as `flow name/deployment name`; by default, the one
             that this run is of.
-        approved_in: For shards, the flow run in which a person approved: nothing else is bought.
+        approved_in: For shards, the flow run whose record says what may be bought, by a person's
+            word or because it costs little: nothing else is bought, and nothing without a record.
         on_failed: Where some failed, `"raise"`: the run ends Failed, and says how many; its
             caller gets a `BatchError` with the summary. Or `"return"` the summary all the same:
             the run ends Completed.
@@ -144,7 +145,7 @@ async def batch(
     if plan and plan_only:
         return BatchSummary(videos=plan.videos, plan=plan)
     try:
-        approved = await _approve(plan, approve_above_usd, manifest, approved_in)
+        approved = await _approve(plan, approve_above_usd, manifest, approved_in, shards > 1)
     except NotApprovedError as error:
         return not_approved(error)  # type: ignore[no-any-return]
     options: dict[str, Any] = {"storage": storage, "timeout_seconds": timeout_seconds}
@@ -157,7 +158,7 @@ async def batch(
     else:
         options |= {"credentials": saved_name(credentials), "report": False}
         options |= {"budget": budget, "budget_usd": budget_usd, "on_failed": on_failed}
-        options["approved_in"] = None if approved is None else runtime.flow_run.id
+        options["approved_in"] = None if approved is None else approved_in or runtime.flow_run.id
         summary = await _shard(manifest, shards, deployment, options)
         entries = await entries_of_ledger(manifest.items, began, credentials, storage)
     summary.plan = plan
@@ -206,14 +207,21 @@ async def _plan(
 
 
 async def _approve(
-    plan: Plan | None, above_usd: float | None, manifest: Manifest, approved_in: UUID | None
+    plan: Plan | None,
+    above_usd: float | None,
+    manifest: Manifest,
+    approved_in: UUID | None,
+    is_split: bool,
 ) -> frozenset[str] | None:
-    """The names of what may be bought; None: anything."""
+    """The names of what may be bought; None: anything. Shards read them in this run's record."""
     if approved_in:
         return await aapproved_in(approved_in)
     if plan is None or above_usd is None:
         return None
-    await aask_approval(question_of(plan, above_usd, manifest.digest))
+    question = question_of(plan, above_usd, manifest.digest)
+    await aask_approval(question)
+    if is_split:
+        await arecord_approved(question)
     return plan.purchases
 
 

@@ -22,7 +22,7 @@ from prefect_hailuo.errors import NotApprovedError
 from prefect_hailuo.ledger.budgets import Allowance
 from prefect_hailuo.models.key import name_of_any_picture
 from prefect_hailuo.models.money import dollars, told_usd
-from prefect_hailuo.runs.blocks import Budget, Credentials
+from prefect_hailuo.runs.blocks import Budget, Credentials, resolve_budget
 from prefect_hailuo.runs.estimate import Estimate, Line, aestimate
 from prefect_hailuo.runs.markdown import escape, table
 from prefect_hailuo.runs.orders import BatchItem
@@ -153,8 +153,13 @@ class Plan(BaseModel):
                 "bought, and fails at no cost."
             )
         elif self.limits:
-            left = dollars(min(each.left_usd for each in self.limits))
-            said.append(f"The budget {self.scope!r} has {left} left, which is enough.")
+            least = min(self.limits, key=lambda each: each.left_usd)
+            said.append(
+                f"The budget {self.scope!r} has {dollars(least.left_usd)} of "
+                f"{dollars(least.limit_usd)} ({least.period}) left, which is enough."
+            )
+        else:
+            said.append(f"The budget {self.scope!r} has no limit.")
         return [*said, *self.notes]
 
     def markdown(self) -> str:
@@ -213,6 +218,7 @@ async def make_plan(
     """
     wanted = [(each.input, each.take or 0) for each in items]
     estimate = await aestimate(wanted, credentials=credentials)
+    budget = await run_sync(resolve_budget, budget, estimate.realm)
     scope = budget.scope if isinstance(budget, Budget) else budget
     scope = scope or (await run_sync(current_settings)).budget_scope
     return Plan(

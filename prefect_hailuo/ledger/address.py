@@ -41,16 +41,30 @@ SHARED_FUSE = SHARED | OF_BUCKETS | OF_SERVERS | OF_SPREAD_SERVERS | OF_FUSED_HO
 
 IN_MEMORY = frozenset({"devtmpfs", "ramfs", "rootfs", "tmpfs"})
 
+ANONYMOUS_VOLUME = re.compile(r"(^|/)volumes/[0-9a-f]{64}/_data(/|$)")
+"""A volume that nobody named, of Docker's or Podman's: it goes with its container, or is not found
+again."""
+
+OF_PODS = ("/kubernetes.io~empty-dir/", "/io.containerd.grpc.v1.cri/containers/")
+"""What a pod's own directories have in their paths: an `emptyDir`, and a volume of its image's."""
+
 LAYERED = frozenset({"fuse.fuse-overlayfs", "overlay", "overlayfs"})
 """What container engines lay over an image; it goes when the container does."""
 
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a file system is mounted, and its type in the kernel's own word."""
+    """Where a file system is mounted, and its type in the kernel's own word.
+
+    Args:
+        point: Where.
+        kind: The type.
+        root: Which of its directories is mounted there, as a path on that file system.
+    """
 
     point: Path
     kind: str
+    root: str = "/"
 
 
 def parse_mounts(text: str) -> list[Mount]:
@@ -58,17 +72,19 @@ def parse_mounts(text: str) -> list[Mount]:
 
     Example:
         >>> parse_mounts(r"36 35 98:0 / /my\040disk rw shared:1 - ext4 /dev/sda1 rw")
-        [Mount(point=PosixPath('/my disk'), kind='ext4')]
+        [Mount(point=PosixPath('/my disk'), kind='ext4', root='/')]
     """
     lines = [line.partition(" - ") for line in text.splitlines()]
     fields = [(head.split(), tail.split()) for head, _, tail in lines]
     return [
-        Mount(Path(_unescape(head[4])), tail[0]) for head, tail in fields if len(head) > 4 and tail
+        Mount(Path(_unescape(head[4])), tail[0], _unescape(head[3]))
+        for head, tail in fields
+        if len(head) > 4 and tail
     ]
 
 
-def file_system_of(path: Path, mounts: Iterable[Mount]) -> str | None:
-    """The type of the file system that a file is on, or would be.
+def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that a file is on, or would be.
 
     Args:
         path: Absolute and resolved; it need not exist, for where something is mounted exists.
@@ -76,17 +92,17 @@ def file_system_of(path: Path, mounts: Iterable[Mount]) -> str | None:
 
     Example:
         >>> mounts = [Mount(Path("/"), "ext4"), Mount(Path("/home"), "nfs4")]
-        >>> file_system_of(Path("/home/fox/ledger.db"), mounts)
+        >>> mount_of(Path("/home/fox/ledger.db"), mounts).kind
         'nfs4'
-        >>> file_system_of(Path("/homely/ledger.db"), mounts)
+        >>> mount_of(Path("/homely/ledger.db"), mounts).kind
         'ext4'
     """
-    kind, depth = None, 0
+    found, depth = None, 0
     for mount in mounts:
         # Of two mounted at one place, the later hides the earlier.
         if path.is_relative_to(mount.point) and len(mount.point.parts) >= depth:
-            kind, depth = mount.kind, len(mount.point.parts)
-    return kind
+            found, depth = mount, len(mount.point.parts)
+    return found
 
 
 def is_shared(kind: str) -> bool:
@@ -111,6 +127,22 @@ def is_fleeting(kind: str, *, contained: bool) -> bool:
         (True, False)
     """
     return kind in IN_MEMORY or kind in LAYERED or (contained and kind == "aufs")
+
+
+def is_throwaway(root: str) -> bool:
+    """Whether a directory that is mounted goes with its container or pod, whatever disk it is on.
+
+    Args:
+        root: Its path on its file system.
+
+    Example:
+        >>> is_throwaway("/pods/4f/volumes/kubernetes.io~empty-dir/data")
+        True
+        >>> is_throwaway("/docker/volumes/ledger/_data")
+        False
+    """
+    pods = any(part in f"{root}/" for part in OF_PODS)
+    return pods or ANONYMOUS_VOLUME.search(root) is not None
 
 
 def mounts_here() -> list[Mount]:
@@ -258,26 +290,35 @@ def check_disk(
         ...
         prefect_hailuo.errors.LedgerError: The ledger's file /srv/ledger.db is on nfs4, ...
     """
-    kind = file_system_of(file, mounts) or ""
-    danger = _danger_of(kind, contained=contained)
-    if danger is None or danger in allow:
+    mount = mount_of(file, mounts)
+    danger = danger_of(mount, contained=contained) if mount else None
+    if mount is None or danger is None or danger in allow:
         return
+    throwaway = "a directory of its container's or pod's own"
+    where = throwaway if is_throwaway(mount.root) else mount.kind
     raise LedgerError(
-        f"The ledger's file {file} is on {kind}, {DANGERS[danger]}.",
+        f"The ledger's file {file} is on {where}, {DANGERS[danger]}.",
         cure=f"Put it on a lasting disk of this machine with {URL_SETTING} or PREFECT_HOME, or "
         f"into a PostgreSQL database with {URL_SETTING}; or allow it by name with "
         f"{ALLOW_SETTING}='[\"{danger}\"]'.",
     )
 
 
-def _danger_of(kind: str, *, contained: bool) -> Allowance | None:
-    if is_shared(kind):
+def danger_of(mount: Mount, *, contained: bool) -> Allowance | None:
+    """What would become of a ledger there; None where it is safe.
+
+    Args:
+        mount: What it is on.
+        contained: Whether this is a container.
+    """
+    if is_shared(mount.kind):
         return "network-filesystem"
-    return "ephemeral-disk" if is_fleeting(kind, contained=contained) else None
+    fleeting = is_fleeting(mount.kind, contained=contained) or is_throwaway(mount.root)
+    return "ephemeral-disk" if fleeting else None
 
 
 def _default(realm: Realm, home: Path) -> LedgerAddress:
-    return _of_file(home.absolute() / realm / "ledger.db", {}, realm)
+    return _of_file(_absolute(home / realm / "ledger.db", realm), {}, realm)
 
 
 def _given(text: str, realm: Realm) -> LedgerAddress:
@@ -287,7 +328,7 @@ def _given(text: str, realm: Realm) -> LedgerAddress:
     if url is None or driver is None:
         raise LedgerError("The ledger's URL is none of SQLite's or PostgreSQL's.", cure=CURE)
     if driver == SQLITE:
-        return _of_file(_own_file(_sqlite_file(url), realm), url.query, realm)
+        return _of_file(_own_file(_sqlite_file(url, realm), realm), url.query, realm)
     if text.count("@") > 1:
         # Part of the password would be taken for the host, and shown.
         raise LedgerError("The ledger's URL holds more than one @.", cure=f"Write %40. {CURE}")
@@ -333,7 +374,7 @@ def _own_file(file: Path, realm: Realm) -> Path:
     return file if realm == "fal" else file.with_name(f"{file.stem}-{realm}{file.suffix}")
 
 
-def _sqlite_file(url: URL) -> Path:
+def _sqlite_file(url: URL, realm: Realm) -> Path:
     """The file that a URL of SQLite's names by its path."""
     path = url.database or ""
     if url.username or url.password or url.host or url.port:
@@ -343,14 +384,21 @@ def _sqlite_file(url: URL) -> Path:
     # Such an address can do without locks, or have its file in memory, in more ways than one.
     if path.startswith("file:") or "uri" in url.query or "\0" in path:
         raise LedgerError("The ledger's SQLite URL names its file not by its path.", cure=CURE)
-    return _absolute(path)
+    return _absolute(Path(path), realm)
 
 
-def _absolute(path: str) -> Path:
+def _absolute(path: Path, realm: Realm) -> Path:
     try:
-        file = Path(path).expanduser().absolute()
+        file = path.expanduser()
     except RuntimeError:  # ~somebody, who has no home here
         raise LedgerError("The ledger's file is in a home that is not known.", cure=CURE) from None
+    if realm == "fal" and not file.is_absolute():
+        raise LedgerError(
+            f"The ledger's file {file} is another one in each working directory: what was bought "
+            "from one is not known in the others, and may be bought again.",
+            cure=f"Name the file of this ledger by its absolute path. {CURE}",
+        )
+    file = file.absolute()
     if file.is_dir():
         raise LedgerError(f"The ledger's file {file} is a directory.", cure=CURE)
     return file

@@ -424,6 +424,7 @@ class Purchase:
         place: The label of the place that the video is meant for.
         scope: Whose budget it is on.
         limits: The scope's limits as the caller knows them; None: as the ledger knows them.
+        is_scope_named: Whether somebody named the scope: then it must have a limit.
         estimated_usd: What it will cost, in US dollars; None where no price is known.
         labels: The caller's own words for it.
         run: Who asks.
@@ -443,6 +444,7 @@ class Purchase:
     place: str | None = None
     scope: str = "default"
     limits: Limits | None = None
+    is_scope_named: bool = False
     estimated_usd: Decimal | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     run: Run = NOBODY

@@ -36,6 +36,7 @@ from prefect_hailuo.ledger.attempt import (
     Attempt,
     Fate,
     Purchase,
+    Rerun,
     attempt_of,
     describe,
     moment,
@@ -45,7 +46,7 @@ from prefect_hailuo.ledger.search import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     Window,
-    body_digest_of,
+    likeness_of,
     ticket_of,
     window_of,
 )
@@ -55,6 +56,7 @@ from prefect_hailuo.ledger.tables import (
     among,
     attempt,
     attempts_of,
+    attempts_of_keys,
     database_now,
     history,
     insert_once,
@@ -67,11 +69,17 @@ from prefect_hailuo.ledger.tables import (
     owned_requests,
     void_consent,
 )
+from prefect_hailuo.ledger.tail import (
+    HISTORY_DAYS,
+    NEVER,
+    Stray,
+    Tail,
+    forget_strays,
+    on_our_clock,
+    strays_like,
+)
 from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.ticket import Realm
-
-HISTORY_DAYS = 30
-"""How long fal keeps requests with their payloads, by its documentation as gathered 2026-08."""
 
 WHOLE_SECONDS = timedelta(seconds=1)
 """The precision with which fal's clock is known: its `Date` header has no fractions."""
@@ -112,10 +120,12 @@ class Earlier:
 
     Args:
         database: The ledger's.
+        tail: Reads what was sent since the ledger's newest row, of which a reading here has all.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tail: Tail) -> None:
         self._database = database
+        self._tail = tail
         self._next = 0
         self._readings: dict[tuple[str, str], Reading] = {}
         self._locks: defaultdict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
@@ -155,32 +165,30 @@ class Earlier:
         async with self._locks[which]:
             reading = self._readings.get(which)
             if reading is None or not reading.serves(asked, seconds):
-                reading = await self._ask(purchase.endpoint, began_at, platform)
+                reading = await self._ask(purchase, began_at, platform)
                 self._readings[which] = reading
         if reading.unread is not None:
             raise _unread(reading.unread)
         return reading
 
-    async def _ask(self, endpoint: str, began_at: float, platform: PlatformClient) -> Reading:
+    async def _ask(self, purchase: Purchase, began_at: float, platform: PlatformClient) -> Reading:
         number, self._next = self._next, self._next + 1
         began = moment(began_at)
         age = await self._database.read(now_in) - began_at
         try:
-            past = await platform.history(endpoint, began - timedelta(days=HISTORY_DAYS))
+            past = await platform.history(purchase.endpoint, began - timedelta(days=HISTORY_DAYS))
         except (FalError, GenerationTimeoutError) as error:
             return Reading(number, age, unread=error)
         ahead = past.fal_now - moment(await self._database.read(now_in))
-        sent = [_on_our_clock(each, ahead) for each in past.requests]
+        sent = [on_our_clock(each, ahead) for each in past.requests]
+        if not self._tail.is_read(purchase):
+            await self._tail.enter(purchase, sent)
         requests: defaultdict[str | None, list[PastRequest]] = defaultdict(list)
         for each in sent:
             if each.sent_at <= began + WHOLE_SECONDS:
-                requests[body_digest_of(each)].append(each)
+                requests[likeness_of(each).digest].append(each)
         lately = any(began - LATELY <= each.sent_at <= began for each in sent)
         return Reading(number, age, dict(requests), lately)
-
-
-def _on_our_clock(request: PastRequest, ahead: timedelta) -> PastRequest:
-    return request.model_copy(update={"sent_at": request.sent_at - ahead})
 
 
 def _equal(purchase: Purchase, reading: Reading) -> list[PastRequest]:
@@ -324,10 +332,6 @@ def _worth(one: Attempt) -> int:
     return BEST_FIRST.index(one.fate) if one.fate in BEST_FIRST else len(BEST_FIRST)
 
 
-NEVER = 0.0
-"""The time of reading that stands for a history which need not be read."""
-
-
 class Beginnings(Part):
     """Looks for what was bought before the ledger began.
 
@@ -337,15 +341,17 @@ class Beginnings(Part):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._earlier = Earlier(database)
+        self._tail = Tail(database)
+        self._earlier = Earlier(database, self._tail)
 
     async def look_back(
         self, purchase: Purchase, platform: PlatformClient, seconds: float = RECONCILE_SECONDS
     ) -> None:
-        """Before a key is first bought: give it the request that is there from before, if any.
+        """Before a key is bought: give it the request that is there already, if any.
 
-        One such request is adopted for the ordinary take. Several, or another take, leave open
-        which it is: the key is closed, with an error that names the cures.
+        It may be from before the ledger began, or from a time that the ledger has lost, for it is
+        an older copy of itself. One such request is adopted for the ordinary take. Several, or
+        another take, leave open which it is: the key is closed, with an error that names the cures.
 
         Args:
             purchase: What is about to be bought.
@@ -359,23 +365,34 @@ class Beginnings(Part):
         """
         if purchase.realm == "emulator":  # it forgets, and charges nothing
             return
+        was_read = self._tail.is_read(purchase)
         known = await self._known(purchase)
-        if known.read_at == NEVER:
-            return
         equal: list[PastRequest] = []
-        if known.read_at is None and known.began_at is not None:
+        if known.read_at is None and known.began_at is not None and not known.is_tried:
             equal = await self._earlier.equal_to(purchase, known.began_at, platform, seconds)
-        if equal or known.imported:
-            await self._database.write(_enter, purchase, equal)
+        if not was_read:
+            await self._tail.look(purchase, platform)
+            known = await self._known(purchase)
+        if equal or known.imported or known.strays:
+            past = [_as_stray(each) for each in equal]
+            await self._database.write(_enter, purchase, [*past, *known.strays])
 
     @reads_together
     def _known(self, connection: Connection, purchases: Sequence[Purchase]) -> Answers[_Known]:
         read_at = _read_at(connection, {purchase.account for purchase in purchases})
         began_at = _began_at(connection)
         imported = imported_like(connection, purchases)
+        strays = strays_like(connection, purchases)
+        tried = attempts_of_keys(connection, [purchase.key for purchase in purchases])
         return Answers(
-            _Known(read_at.get((purchase.realm, purchase.account)), began_at, like)
-            for purchase, like in zip(purchases, imported, strict=True)
+            _Known(
+                read_at.get((purchase.realm, purchase.account)),
+                began_at,
+                like,
+                lost,
+                bool(tried[purchase.key]),
+            )
+            for purchase, like, lost in zip(purchases, imported, strays, strict=True)
         )
 
     @writes
@@ -390,6 +407,7 @@ class Beginnings(Part):
         which = {"realm": realm, "account": account}
         connection.execute(insert_once(connection, history).values(**which, read_at=NEVER))
         connection.execute(update(history).filter_by(**which).values(read_at=NEVER))
+        forget_strays(connection, realm, account)
 
 
 @dataclass(frozen=True)
@@ -401,11 +419,15 @@ class _Known:
             then.
         began_at: When the ledger began, if fal still knows of anything before.
         imported: The imported requests that the purchase may have made, with when each was sent.
+        strays: The requests since then that no attempt had, and the purchase may have made.
+        is_tried: Whether the key was tried before, at no cost.
     """
 
     read_at: float | None
     began_at: float | None
     imported: Mapping[str, float]
+    strays: Sequence[Stray]
+    is_tried: bool
 
 
 def _read_at(connection: Connection, accounts: Iterable[str]) -> dict[tuple[str, str], float]:
@@ -423,45 +445,67 @@ def _began_at(connection: Connection) -> float | None:
     return None if age > timedelta(days=HISTORY_DAYS).total_seconds() else began_at
 
 
-def _enter(connection: Connection, purchase: Purchase, equal: list[PastRequest]) -> None:
-    """Record the key's first attempt, which is from before the ledger began."""
+def _as_stray(request: PastRequest) -> Stray:
+    has_more = likeness_of(request).has_more
+    return Stray(request.request_id, request.sent_at.timestamp(), has_more)
+
+
+def _enter(connection: Connection, purchase: Purchase, equal: Sequence[Stray]) -> None:
+    """Record a key's attempt that this ledger does not know."""
     lock_or_make_key(connection, purchase.key)
-    if latest_attempt(connection, purchase.key) is not None:
+    latest = latest_attempt(connection, purchase.key)
+    if latest is not None and latest.rerun is not Rerun.BUY:
         return
     free = _free(connection, purchase, equal)
-    sent = {each.request_id: each.sent_at.timestamp() for each in free}
-    sent |= imported_like(connection, [purchase])[0]
+    sent = {each.request_id: each.sent_at for each in free}
+    if latest is None and not _is_skipped(connection, purchase):
+        sent |= imported_like(connection, [purchase])[0]
     if not sent:
         return
     one = add_attempt(connection, _unknown(purchase, sent))
-    if len(sent) == len(free) == 1 and purchase.take == ORDINARY_TAKE:
-        adopt_request(connection, one, ticket_of(one, free[0]))
+    clear = len(sent) == len(free) == 1 and not free[0].has_more
+    if clear and purchase.take == ORDINARY_TAKE:
+        adopt_request(connection, one, ticket_of(one, _as_past(purchase, free[0])))
 
 
-def _free(
-    connection: Connection, purchase: Purchase, equal: list[PastRequest]
-) -> list[PastRequest]:
+def _is_skipped(connection: Connection, purchase: Purchase) -> bool:
+    read_at = _read_at(connection, [purchase.account])
+    return read_at.get((purchase.realm, purchase.account)) == NEVER
+
+
+def _as_past(purchase: Purchase, found: Stray) -> PastRequest:
+    return PastRequest(
+        request_id=found.request_id,
+        endpoint_id=purchase.endpoint,
+        sent_at=moment(found.sent_at),
+    )
+
+
+def _free(connection: Connection, purchase: Purchase, equal: Sequence[Stray]) -> list[Stray]:
     """The requests that belong to no attempt."""
     # In this order, because a ticket may be recorded between the two queries. The other way round,
     # its request would not be owned yet, and its attempt not be sending any more.
     sending = _being_sent(connection, purchase)
     taken = owned_requests(connection, purchase.realm, [each.request_id for each in equal])
+    by_id = {each.request_id: each for each in equal}
     return [
         each
-        for each in equal
+        for each in by_id.values()
         # What this ledger sent in its first second is not from before it began.
-        if each.request_id not in taken and not any(own.holds(each.sent_at) for own in sending)
+        if each.request_id not in taken
+        and not any(own.holds(moment(each.sent_at)) for own in sending)
     ]
 
 
 def _being_sent(connection: Connection, purchase: Purchase) -> list[Window]:
-    """When this ledger sent the same body, without having a ticket for it yet."""
+    """When this ledger sent the same body, and has no ticket for it: not yet, or given up."""
     found = connection.execute(
         select(attempt).where(
             attempt.c.realm == purchase.realm,
             attempt.c.body_digest == purchase.body_digest,
             attempt.c.request_id.is_(None),
-            attempt.c.fate.in_([Fate.SENDING, Fate.AMBIGUOUS]),
+            attempt.c.sent_at.is_not(None),
+            attempt.c.billed.is_distinct_from(Billed.NO),
         )
     )
     return [window_of(attempt_of(row)) for row in found.mappings()]
@@ -470,9 +514,10 @@ def _being_sent(connection: Connection, purchase: Purchase) -> list[Window]:
 def _unknown(purchase: Purchase, sent: Mapping[str, float]) -> dict[str, object]:
     ids = ", ".join(sent)
     error = ParkedError(
-        "By fal's history the account asked for this very input before this ledger began "
-        f"({ids}). Whether one of these is take {purchase.take!r} cannot be known; nothing was "
-        "bought.",
+        "By fal's history the account asked for this very input, and this ledger does not know of "
+        f"it ({ids}): it was before the ledger began, or the ledger is an older copy of itself, or "
+        f"it is somebody else's. Whether one of these is take {purchase.take!r} cannot be known; "
+        "nothing was bought.",
         cure=f"Adopt one: prefect-hailuo ledger resolve {shown_key(purchase.key)} --adopt "
         "REQUEST_ID. If all that was bought before is accounted for, let no other take be asked "
         "about: prefect-hailuo ledger import --skip.",

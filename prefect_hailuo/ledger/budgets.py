@@ -7,13 +7,14 @@ row until its transaction ends (`OpenBudget`), so that no two claims share what 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
 from prefect_hailuo.errors import Billed, BudgetError, ConfigurationError
 from prefect_hailuo.ledger.attempt import (
@@ -28,6 +29,8 @@ from prefect_hailuo.ledger.attempt import (
 from prefect_hailuo.ledger.database import Part, reads, writes
 from prefect_hailuo.ledger.tables import attempt, budget, database_now, insert_once, now_in
 from prefect_hailuo.ticket import Realm
+
+LIMITS = (budget.c.per_day_usd, budget.c.per_month_usd, budget.c.total_usd)
 
 EVER = float("-inf")
 """The start of the period that has no beginning."""
@@ -58,7 +61,10 @@ class Budgets(Part):
 
     @writes
     def put(self, connection: Connection, realm: Realm, scope: str, limits: Limits) -> None:
-        """Set a scope's limits, whatever they were."""
+        """Set a scope's limits, whatever they were.
+
+        A claim that is being decided is waited for; the next one knows the limits.
+        """
         values = {**vars(limits), "set_at": database_now()}
         connection.execute(
             insert_once(connection, budget).values(realm=realm, scope=scope, **values)
@@ -78,22 +84,17 @@ class Budgets(Part):
     def scopes(self, connection: Connection, realm: Realm) -> list[str]:
         """The scopes that have limits."""
         found = connection.execute(
-            select(budget.c.scope).where(budget.c.realm == realm).order_by(budget.c.scope)
+            select(budget.c.scope)
+            .where(budget.c.realm == realm)
+            .where(or_(*(column.is_not(None) for column in LIMITS)))
+            .order_by(budget.c.scope)
         )
         return list(found.scalars())
 
 
-def start_budget(connection: Connection, realm: Realm, scope: str, limits: Limits) -> bool:
-    """Give a scope the caller's limits if it has none; returns whether it had none."""
-    values = {**vars(limits), "set_at": database_now()}
-    made = insert_once(connection, budget).values(realm=realm, scope=scope, **values)
-    return (connection.execute(made.returning(budget.c.scope))).first() is not None
-
-
 def limits_of(realm: Realm, scope: str) -> Select[tuple[Decimal | None, ...]]:
     """The query for a scope's limits."""
-    columns = (budget.c.per_day_usd, budget.c.per_month_usd, budget.c.total_usd)
-    return select(*columns).where(is_scope(realm, scope))
+    return select(*LIMITS).where(is_scope(realm, scope))
 
 
 def is_scope(realm: Realm, scope: str) -> ColumnElement[bool]:
@@ -165,14 +166,14 @@ class OpenBudget:
         realm: fal or emulator.
         scope: The scope.
         limits: Its limits; None as long as it has none and the first purchase may bring its own.
-        begun: The limits with which its row was made just now; None if it was there before.
+        had_none: Whether it had no limits before.
         spent: What is spent or reserved by period, for those periods that matter.
     """
 
     realm: Realm
     scope: str
     limits: Limits | None
-    begun: Limits | None
+    had_none: bool
     spent: dict[str, Decimal]
 
     def take(self, purchase: Purchase) -> None:
@@ -180,7 +181,8 @@ class OpenBudget:
 
         Raises:
             BudgetError: A limit does not allow it; or there is one, and no price is known.
-            ConfigurationError: The caller believes the limits to be others.
+            ConfigurationError: The caller believes the limits to be others, or named a scope that
+                has none.
         """
         limits = self.check(purchase)
         if purchase.limits is not None:
@@ -195,6 +197,8 @@ class OpenBudget:
             BudgetError, ConfigurationError: As `take` does.
         """
         limits = self._limits_for(purchase)
+        if purchase.is_scope_named and limits == Limits():
+            raise _unlimited(purchase)
         for allowance in allowances_of(limits, self.spent):
             _check(purchase, allowance)
         return limits
@@ -216,7 +220,10 @@ OpenBudgets = dict[tuple[Realm, str], OpenBudget]
 
 
 def open_budgets(connection: Connection, purchases: Iterable[Purchase], now: float) -> OpenBudgets:
-    """Lock the scopes of some purchases, in their order, and add up what is spent."""
+    """Lock the scopes of some purchases, in their order, and add up what is spent.
+
+    A scope without limits is locked too, but for those only who would set some.
+    """
     asked: dict[tuple[Realm, str], list[Limits]] = {}
     for purchase in purchases:
         limits = asked.setdefault((purchase.realm, purchase.scope), [])
@@ -228,27 +235,56 @@ def open_budgets(connection: Connection, purchases: Iterable[Purchase], now: flo
 def close_budgets(connection: Connection, budgets: OpenBudgets) -> None:
     """Keep the limits that a scope's first purchase brought, unless it was refused."""
     for each in budgets.values():
-        if each.begun is None or each.begun == each.limits:
-            continue
-        which = is_scope(each.realm, each.scope)
-        if each.limits is None:
-            connection.execute(budget.delete().where(which))
-        else:
-            connection.execute(budget.update().where(which).values(**vars(each.limits)))
+        if each.had_none and each.limits not in (None, Limits()):
+            values = {**vars(each.limits), "set_at": database_now()}
+            connection.execute(
+                budget.update().where(is_scope(each.realm, each.scope)).values(**values)
+            )
 
 
 def _open(
     connection: Connection, realm: Realm, scope: str, asked: list[Limits], now: float
 ) -> OpenBudget:
-    made = asked and start_budget(connection, realm, scope, asked[0])
-    if made:
+    limits = _locked_limits(connection, realm, scope, for_update=bool(asked))
+    if limits == Limits() and asked:
         spent = spent_in(connection, realm, scope, asked, now)
-        return OpenBudget(realm, scope, None, asked[0], spent)
-    found = connection.execute(limits_of(realm, scope).with_for_update())
-    row = found.mappings().first()
-    limits = Limits(**row) if row else Limits()
+        return OpenBudget(realm, scope, None, True, spent)
     spent = spent_in(connection, realm, scope, [limits], now)
-    return OpenBudget(realm, scope, limits, None, spent)
+    return OpenBudget(realm, scope, limits, False, spent)
+
+
+def _locked_limits(connection: Connection, realm: Realm, scope: str, *, for_update: bool) -> Limits:
+    """A scope's limits, its row locked, which is made if need be.
+
+    Where there are none, many claims may share the lock: they have nothing to share out.
+    """
+    question = limits_of(realm, scope)
+    found = connection.execute(question).mappings().first()
+    if found is None:
+        row = {"realm": realm, "scope": scope, "set_at": now_in(connection)}
+        connection.execute(insert_once(connection, budget).values(row))
+    alone = for_update or (found is not None and Limits(**found) != Limits())
+    limits = _lock(connection, question, alone=alone)
+    # Where a limit was set while the lock was waited for.
+    return limits if alone or limits == Limits() else _lock(connection, question, alone=True)
+
+
+def _lock(
+    connection: Connection, question: Select[tuple[Decimal | None, ...]], *, alone: bool
+) -> Limits:
+    found = connection.execute(question.with_for_update(read=not alone))
+    return Limits(**found.mappings().one())
+
+
+def _unlimited(purchase: Purchase) -> ConfigurationError:
+    scope, realm = purchase.scope, purchase.realm
+    return ConfigurationError(
+        f"The budget {scope!r} has no limit in this ledger, in the realm {realm!r}, though it is "
+        "named; nothing was bought.",
+        cure=f"See how it is spelled, and which ledger it is: prefect-hailuo budget list --realm "
+        f"{realm}. Give it a limit: prefect-hailuo budget set {shlex.quote(scope)} --total 50 "
+        f"--realm {realm}. Or name no budget.",
+    )
 
 
 def _check(purchase: Purchase, allowance: Allowance) -> None:

@@ -120,7 +120,8 @@ class Claims(Part):
             run: Who claimed it.
 
         Returns:
-            Whether the attempt is still the caller's and still wanted; if not, nothing may be sent.
+            Whether the attempt is still the caller's and still wanted, and no other attempt of its
+            key has got a request since it was claimed; if not, nothing may be sent.
 
         Raises:
             RunCancelledError: The flow run that asks was cancelled since.
@@ -137,6 +138,7 @@ class Claims(Part):
         cancelled = cancelled_among(connection, (each.run for each in those))
         unwanted = unwanted_among(connection, keys)
         wanted = [each for each in those if each.mine.key not in unwanted]
+        wanted = _still_needed(connection, wanted)
         begun = _mark_sending(
             connection, [each for each in wanted if not each.run.among(cancelled)]
         )
@@ -479,6 +481,34 @@ class Sending:
 def was_cancelled(run: Run) -> RunCancelledError:
     """The error for a flow run that is known to be cancelled."""
     return RunCancelledError(f"The flow run {run.flow_run_id} was cancelled.")
+
+
+def _still_needed(connection: Connection, those: Sequence[Sending]) -> list[Sending]:
+    """Those whose keys have got no request by another attempt since they were claimed.
+
+    A consent to replace a request that was not found is void once the request has turned up.
+    """
+    found = _got(connection, {each.mine.key for each in those}).all()
+    return [
+        each
+        for each in those
+        if not any(
+            key == each.mine.key
+            and number != each.mine.number
+            and submitted_at >= each.mine.intended_at
+            for key, number, submitted_at in found
+        )
+    ]
+
+
+@prepared
+def _got(keys: Texts) -> Any:
+    """The requests of some keys that may have cost money."""
+    return select(attempt.c.key, attempt.c.number, attempt.c.submitted_at).where(
+        keys.have(attempt.c.key),
+        attempt.c.submitted_at.is_not(None),
+        attempt.c.billed.is_distinct_from(Billed.NO),
+    )
 
 
 def _mark_sending(connection: Connection, those: Sequence[Sending]) -> set[str | None]:

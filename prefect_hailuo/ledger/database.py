@@ -88,10 +88,14 @@ class Database:
 
     Args:
         address: Where the ledger is.
+
+    Attributes:
+        connected: How often it was connected to. Afterwards, it may be an older copy of itself.
     """
 
     def __init__(self, address: LedgerAddress) -> None:
         self.address = address
+        self.connected = 0
         self._opened: _Opened | None = None
         self._retired: list[_Sqlite | _Postgresql] = []
         self._had_file = False
@@ -193,6 +197,7 @@ class Database:
             raise self._gone("is not there any more")
         url = make_url(self.address.url.get_secret_value())
         engine = _Postgresql(url) if file is None else _Sqlite(file, url)
+        event.listen(engine.sync_engine, "connect", self._count)
         try:
             await self._bring_up_to_date(engine)
         except BaseException:
@@ -201,6 +206,9 @@ class Database:
         self._had_file = file is not None
         places = SQLITE_CONNECTIONS if file else POSTGRESQL_CONNECTIONS
         return _Opened(engine, Turns(places, BUSY_SECONDS), _identity(file))
+
+    def _count(self, *_: object) -> None:
+        self.connected += 1
 
     async def _bring_up_to_date(self, engine: _Sqlite | _Postgresql) -> None:
         """Wait for others who open the same new file: SQLite's busy timeout does not cover WAL."""
@@ -414,6 +422,8 @@ def _prepare_postgresql(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
     cursor.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_SECONDS * 1000)}")
+    # Where the server's default is off, a crash would forget the intent of a POST that was sent.
+    cursor.execute("SET synchronous_commit = on")
     cursor.close()
     connection.commit()
 
@@ -468,7 +478,7 @@ class Turns:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision that this release knows, the newest last."""
 
 ADVISORY_LOCK = 0x4841494C554F

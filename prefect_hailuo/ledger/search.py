@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, select
@@ -52,17 +53,32 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 
 
+class FindingKind(Enum):
+    """What a look into the history came to. Only `NONE` is anything that a consent covers."""
+
+    ADOPTED = "the attempt has its request"
+    NONE = "the history was read to its end, and shows no such request"
+    SEVERAL = "it shows requests that may be the attempt's, and nobody can tell which is"
+    UNREADABLE = "it could not be read, or does not show what was asked for"
+    BUSY = "the same input is being submitted in this moment, or the ledger changed meanwhile"
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a look into the history gave.
 
     Args:
-        adopted: Whether the attempt has its request now.
-        because: Why not, for people.
+        kind: What it came to.
+        because: Why the attempt has no request, for people.
     """
 
-    adopted: bool
+    kind: FindingKind
     because: str = ""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the attempt has its request now."""
+        return self.kind is FindingKind.ADOPTED
 
 
 class Reconciling:
@@ -81,16 +97,20 @@ class Reconciling:
         self._platform = platform
         self._clock: Clock = clock or SystemClock()
 
-    async def search(self, one: Attempt, seconds: float = RECONCILE_SECONDS) -> Finding:
+    async def search(
+        self, one: Attempt, seconds: float = RECONCILE_SECONDS, within: Deadline | None = None
+    ) -> Finding:
         """Look for an attempt's request repeatedly for a while, because the history may lag.
 
         Args:
             one: An ambiguous attempt.
             seconds: How long, counted from its POST; there is always at least one look.
+            within: When the caller has no more time.
         """
         age = await self._database.read(now_in) - (one.sent_at or one.intended_at)
         # Never longer than that, also if the database's clock was set back meanwhile.
-        deadline = Deadline(min(seconds, seconds - age), self._clock)
+        left = min(seconds, seconds - age, within.remaining if within else seconds)
+        deadline = Deadline(left, self._clock)
         pause = FIRST_PAUSE_SECONDS
         while not (finding := await self.look(one)).adopted and not deadline.passed:
             await deadline.sleep(pause)
@@ -103,15 +123,16 @@ class Reconciling:
             lambda connection: (_group(connection, one), now_in(connection))
         )
         if group is None:
-            return Finding(adopted=True)  # somebody else found it, or its owner came late
+            return Finding(FindingKind.ADOPTED)  # somebody else found it, or its owner came late
         try:
             history, ahead = await self._read(one.endpoint, group, now)
         except HailuoError as error:
-            return Finding(adopted=False, because=f"fal's history could not be read: {error}")
+            because = f"fal's history could not be read: {error}"
+            return Finding(FindingKind.UNREADABLE, because)
         try:
             return await self._assign(one, group, history, ahead)
         except IntegrityError:
-            return Finding(adopted=False, because="The ledger changed meanwhile.")
+            return Finding(FindingKind.BUSY, "The ledger changed meanwhile.")
 
     async def unclaimed(self, first: Attempt, last: Attempt) -> list[Ticket]:
         """The requests that fal took from two attempts of one key, though it seemed to refuse them.
@@ -135,7 +156,7 @@ class Reconciling:
             if any(not _same(each, last) for each in _open_like(connection, last)):
                 return []
             found = _candidates(connection, sent, history, ahead)
-            equal = [each for each in found if body_digest_of(each) == last.body_digest]
+            equal = [each for each in found if likeness_of(each) == Likeness(last.body_digest)]
             return [ticket_of(last, each) for each in equal]
 
         return await self._database.read(pick)
@@ -154,7 +175,7 @@ class Reconciling:
             lock_keys(connection, keys)
             now_group = _group(connection, one)
             if now_group is None:
-                return Finding(adopted=True)
+                return Finding(FindingKind.ADOPTED)
             joined = {each.key for each in now_group} - keys
             return joined or _pair_off(connection, now_group, history, ahead)
 
@@ -242,17 +263,26 @@ def _pair_off(
     """
     now = now_in(connection)
     if any(each.fate is Fate.SENDING and each.lease_until > now for each in group):
-        return Finding(adopted=False, because="The same input is being submitted in this moment.")
+        because = "The same input is being submitted in this moment."
+        return Finding(FindingKind.BUSY, because)
     found = _candidates(connection, group, history, ahead)
     if any(each.json_input is None for each in found):
-        return Finding(adopted=False, because="fal's history does not show the inputs of requests.")
-    equal = [each for each in found if body_digest_of(each) == group[0].body_digest]
+        because = "fal's history does not show the inputs of requests."
+        return Finding(FindingKind.UNREADABLE, because)
+    like = [(each, likeness_of(each)) for each in found]
+    mine = group[0].body_digest
+    if perhaps := [each for each, how in like if how.digest == mine and how.has_more]:
+        ids = ", ".join(each.request_id for each in perhaps)
+        because = f"fal's history shows this input with more fields than were sent ({ids})."
+        return Finding(FindingKind.SEVERAL, because)
+    equal = [each for each, how in like if how.digest == mine]
     pairs = _pair(group, equal, ahead)
     if pairs is None:
-        return Finding(adopted=False, because=_unclear(len(equal), len(group)))
+        kind = FindingKind.SEVERAL if equal else FindingKind.NONE
+        return Finding(kind, _unclear(len(equal), len(group)))
     for missing, request in pairs:
         adopt_request(connection, missing, ticket_of(missing, request))
-    return Finding(adopted=True)
+    return Finding(FindingKind.ADOPTED)
 
 
 def _candidates(
@@ -270,15 +300,32 @@ def _candidates(
     return [request for request in inside if request.request_id not in taken]
 
 
-def body_digest_of(request: PastRequest) -> str | None:
-    """The digest of a request's input, with the defaults that were left out filled in."""
-    if request.json_input is None:
-        return None
+@dataclass(frozen=True)
+class Likeness:
+    """What a request of the history asked for, to be compared with what this package sends.
+
+    Args:
+        digest: The digest of its input, with the defaults that were left out filled in, and without
+            fields that its endpoint's typed input has not; None if the history does not show it.
+        has_more: Whether there are such fields: then it may be an equal request, or another one.
+    """
+
+    digest: str | None
+    has_more: bool = False
+
+
+def likeness_of(request: PastRequest) -> Likeness:
+    """What a request asked for, compared on the fields that this package sends."""
+    given = request.json_input
+    if given is None:
+        return Likeness(None)
     try:
-        given = find_input_class(request.endpoint_id).model_validate(request.json_input)
+        input_class = find_input_class(request.endpoint_id)
+        sent = {name: each for name, each in given.items() if name in input_class.model_fields}
+        digest = digest_of(input_class.model_validate(sent).body())
+        return Likeness(digest, has_more=sent.keys() != given.keys())
     except (ValidationError, UnknownEndpointError):
-        return digest_of(request.json_input)
-    return digest_of(given.body())
+        return Likeness(digest_of(given))
 
 
 def _pair(

@@ -219,6 +219,20 @@ history = Table(
     Column("read_at", Double, nullable=False),
 )
 
+stray = Table(
+    # Requests of an account's history that no attempt has; see `tail`.
+    "hailuo_stray",
+    metadata,
+    Column("realm", String(16), primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("body_digest", String(64)),
+    Column("has_more", Boolean, nullable=False),
+    Column("sent_at", Double, nullable=False),
+    Index("hailuo_stray_body", "body_digest"),
+)
+
 origin = Table(
     # When this ledger began: what an account bought before, only fal's history knows.
     "hailuo_origin",

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
+from uuid import UUID
 
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr, model_validator
+from prefect.client.orchestration import PrefectClient
+from pydantic import Field, HttpUrl, SecretStr, StringConstraints, model_validator
 from typing_extensions import Self
 
 from prefect_hailuo.engine.loop import Connections, Emit, Job, process_loop
-from prefect_hailuo.errors import MissingKeyError
+from prefect_hailuo.errors import ConfigurationError, LedgerError, MissingKeyError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
 from prefect_hailuo.fal.hosts import Access, Hosts
 from prefect_hailuo.fal.messages import EMULATOR_KEY, Cancellation, Output, Status, SynchronousReply
+from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempt import Limits
 from prefect_hailuo.runs.settings import current_settings, load_block
 from prefect_hailuo.ticket import Realm, Ticket
@@ -245,9 +250,10 @@ def _key_from_environment() -> SecretStr | None:
 class Budget(Block):
     """What a scope may spend on videos, in US dollars, by all workers together.
 
-    The limit lives in the ledger, with its scope: `apply` sets it, for everybody. Passed to a
-    task, it names the scope that pays; if that has no limit yet, this becomes its limit, and if
-    it has another, the task refuses to buy.
+    The limit lives in the ledger, with its scope: `apply` sets it, for everybody, and so does
+    `save`, in the realm that the settings lead to. Passed to a task, or named there as a saved
+    block, it says which scope pays; if that has no limit yet, this becomes its limit, and if it has
+    another, the task refuses to buy.
 
     Attributes:
         scope: The name that purchases are counted under.
@@ -273,7 +279,9 @@ class Budget(Block):
     _logo_url = LOGO_URL
     _documentation_url = HttpUrl(DOCUMENTATION_URL)
 
-    scope: str = Field(min_length=1, description="The name that purchases are counted under.")
+    scope: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="The name that purchases are counted under."
+    )
     per_day_usd: Decimal | None = Field(
         default=None, ge=0, decimal_places=6, description="The most in a day, UTC, in US dollars."
     )
@@ -317,6 +325,44 @@ class Budget(Block):
         """The asynchronous twin of `apply`."""
         await process_loop().arun(self._applying(realm))
 
+    def save(
+        self,
+        name: str | None = None,
+        overwrite: bool = False,
+        client: PrefectClient | None = None,
+    ) -> Any:
+        """Save the block, and make it the scope's limit in the realm that the settings lead to.
+
+        Args:
+            name: The block's name.
+            overwrite: Whether to replace a block of that name.
+            client: Prefect's, where this is awaited.
+
+        Raises:
+            LedgerError: The block is saved, and the ledger cannot be used.
+        """
+        saved = super().save(name, overwrite=overwrite, client=client)
+        if isawaitable(saved):
+            return self._apply_after(saved)
+        self.apply(_default_credentials().realm)
+        return saved
+
+    async def asave(
+        self,
+        name: str | None = None,
+        overwrite: bool = False,
+        client: PrefectClient | None = None,
+    ) -> UUID:
+        """The asynchronous twin of `save`."""
+        saved = super().asave(name, overwrite=overwrite, client=client)
+        found: UUID = await self._apply_after(saved)
+        return found
+
+    async def _apply_after(self, saved: Awaitable[UUID]) -> UUID:
+        found = await saved
+        await self.aapply(_default_credentials().realm)
+        return found
+
     def left(self, realm: Realm = "fal") -> dict[str, Decimal]:
         """What is left of each limit that the scope has in the ledger, by its period.
 
@@ -345,6 +391,46 @@ class Budget(Block):
             return await connections.ledgers.at(address).budgets.allowances(realm, self.scope)
 
         return job
+
+
+def resolve_budget(budget: Budget | str | None, realm: Realm) -> Budget | str | None:
+    """The budget that a `budget` argument names: a scope, or a saved block.
+
+    Args:
+        budget: A block; or the name of a scope that has a limit in the ledger, or of a saved block.
+        realm: Whose purchases it is for.
+
+    Returns:
+        The block, or the scope's name; as it was given, where it is neither.
+    """
+    if not isinstance(budget, str):
+        return budget
+    scope = budget.strip()
+    with suppress(LedgerError):  # a claim will say what is wrong
+        if _has_limit(scope, realm):
+            return scope
+        with suppress(ConfigurationError):
+            block: Budget = load_block(Budget, scope)
+            return block
+    return scope
+
+
+def _has_limit(scope: str, realm: Realm) -> bool:
+    address = current_settings().ledger_of(realm)
+    if (address, scope) in _limited:
+        return True
+
+    async def job(connections: Connections, emit: Emit) -> list[Allowance]:
+        return await connections.ledgers.at(address).budgets.allowances(realm, scope)
+
+    if process_loop().run(job):
+        _limited.add((address, scope))
+        return True
+    return False
+
+
+_limited: set[tuple[LedgerAddress, str]] = set()
+"""Scopes that were seen to have limits: none is ever without any again."""
 
 
 def _left(allowances: list[Allowance]) -> dict[str, Decimal]:

@@ -50,7 +50,7 @@ from prefect_hailuo.ledger.attempt import storable
 from prefect_hailuo.models.catalogue import VideoInput
 from prefect_hailuo.models.key import canonical_take
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.blocks import Budget, resolve_credentials
+from prefect_hailuo.runs.blocks import Budget, resolve_budget, resolve_credentials
 from prefect_hailuo.runs.cancellation import current_run
 from prefect_hailuo.runs.limit import account_limit
 from prefect_hailuo.runs.options import DEFAULTS, PurchaseOptions, show_options, with_defaults
@@ -59,6 +59,10 @@ from prefect_hailuo.runs.storage import BLOCK_PREFIX, UNSAVED, named_by_settings
 from prefect_hailuo.storage.place import Place
 
 T = TypeVar("T")
+
+
+NOBODYS = "default"
+"""The scope of purchases that nobody named one for; it alone may be without a limit."""
 
 
 class _Made:
@@ -113,10 +117,11 @@ def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
     given = with_defaults(options)
     if (made := _made.take(input, given)) is not None:
         return made
-    budget = given["budget"]
     block = resolve_credentials(given["credentials"])
     access = block.access()
     settings = current_settings()
+    check_texts("budget", _scope_of(given["budget"]) or "")
+    budget = resolve_budget(given["budget"], access.realm)
     order = Order(
         input=input,
         access=access,
@@ -127,6 +132,7 @@ def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
         labels={str(name): str(value) for name, value in (given["labels"] or {}).items()},
         scope=_scope_of(budget) or settings.budget_scope,
         limits=budget.limits() if isinstance(budget, Budget) else None,
+        is_scope_named=budget is not None or settings.budget_scope != NOBODYS,
         credentials=block._block_document_name,
         run=current_run(),
         on_ambiguous=_one_of(OnAmbiguous, "on_ambiguous", given["on_ambiguous"]),

@@ -171,12 +171,34 @@ async def aask_approval(question: Question, within_seconds: int = DAY_SECONDS) -
     )
 
 
-async def aapproved_in(flow_run_id: UUID) -> frozenset[str] | None:
-    """The names of all purchases that were approved in a flow run; None where nobody was asked."""
+async def arecord_approved(question: Question) -> None:
+    """Write down what this flow run may buy, for others to read with `aapproved_in`.
+
+    A person need not have been asked: what costs no more than the bound is approved by it.
+
+    Args:
+        question: What was, or would have been, asked.
+
+    Raises:
+        ConfigurationError: It is not called in a flow run.
+    """
+    run = _flow_run()
+    known: Any = await afilter_flow_run_input(
+        key_prefix=question.record, limit=MOST_ANSWERS, flow_run_id=run.id
+    )
+    if question.purchases <= _named_in([each.decoded_value for each in known]):
+        return
+    await acreate_flow_run_input(
+        key=_record_key(question, run), value=_record(question), flow_run_id=run.id
+    )
+
+
+async def aapproved_in(flow_run_id: UUID) -> frozenset[str]:
+    """The names of all purchases that were approved in a flow run; none where no record is."""
     records: Any = await afilter_flow_run_input(
         key_prefix=RECORD, limit=MOST_ANSWERS, flow_run_id=flow_run_id
     )
-    return _named_in([each.decoded_value for each in records]) or None
+    return _named_in([each.decoded_value for each in records])
 
 
 def _flow_run() -> FlowRun:

@@ -57,6 +57,7 @@ class Errand:
         take: Which of several.
         on_ambiguous: As `Order` says.
         reconcile_seconds: As `Order` says.
+        timeout_seconds: As `Order` says.
         total_usd: What the scope may spend in all.
         starting_shot: The worker begins when this file is there.
     """
@@ -72,6 +73,7 @@ class Errand:
     take: int = 0
     on_ambiguous: Literal["park", "resubmit"] = "park"
     reconcile_seconds: float = 0.0
+    timeout_seconds: float = 120.0
     total_usd: str | None = None
     starting_shot: str | None = None
 
@@ -86,6 +88,7 @@ class Errand:
             take=self.take,
             on_ambiguous=self.on_ambiguous,
             reconcile_seconds=self.reconcile_seconds,
+            timeout_seconds=self.timeout_seconds,
             limits=Limits(total_usd=Decimal(self.total_usd)) if self.total_usd else None,
         )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from picture_ground import plain_picture, saved
@@ -105,6 +107,36 @@ async def test_a_shard_buys_what_its_parent_was_allowed(tiny: FalEmulator, tmp_p
         rows=rows, approved_in=runs_of(name)[0]["id"], credentials=mine, report=False
     )
     assert (shard.done, shard.failed, tiny.charged) == (1, 1, 1)
+
+
+async def test_a_shard_without_its_parents_record_buys_nothing(tiny: FalEmulator) -> None:
+    """Nobody knows what was approved there, so nothing was."""
+    shard = await batch(rows=[FOX], approved_in=uuid4(), credentials=tiny.credentials())
+    assert (shard.done, shard.failed, tiny.charged) == (0, 1, 0)
+    assert "not among what was approved" in shard.failures[0]
+
+
+async def test_what_a_bound_allows_is_recorded_for_shards(
+    tiny: FalEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs too little to ask anybody: the shards may buy that, and nothing dearer."""
+    name, mine = f"bound {tmp_path.name}", tiny.credentials()
+    told: list[dict[str, Any]] = []
+
+    async def note(deployment: str | None, parameters: list[dict[str, Any]]) -> list[Any]:
+        told.extend(parameters)
+        return []
+
+    monkeypatch.setattr(sys.modules["prefect_hailuo.flows.batch"], "run_shards", note)
+    parent = batch.with_options(flow_run_name=name)
+    saved_as = f"bound-{uuid4().hex}"
+    await mine.save(saved_as)
+    await parent(rows=[FOX], approve_above_usd=1, shards=2, credentials=saved_as, report=False)
+    run = runs_of(name)[0]["id"]
+    assert {str(each["approved_in"]) for each in told} == {run}
+    rows = [{**FOX, "take": take} for take in range(12)]
+    shard = await batch(rows=rows, approved_in=run, credentials=mine, report=False)
+    assert (shard.done, shard.failed, tiny.charged) == (1, 11, 1)
 
 
 async def test_an_approved_storyboard_goes_on_from_its_own_pictures(tmp_path: Path) -> None:

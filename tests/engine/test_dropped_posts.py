@@ -6,6 +6,7 @@ On PostgreSQL a sample runs, and the rest in the campaign.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,20 @@ from test_submit import FAULTS, LOST
 from workers import Nursery, Workers, is_whole
 
 from prefect_hailuo import Video
-from prefect_hailuo.emulator import FalEmulator, Fault, drop_after_accepting, drop_before_accepting
+from prefect_hailuo.emulator import (
+    FalEmulator,
+    Fault,
+    drop_after_accepting,
+    drop_before_accepting,
+    refuse,
+)
+from prefect_hailuo.engine import acquire
 from prefect_hailuo.engine.loop import process_loop
-from prefect_hailuo.errors import ParkedError
+from prefect_hailuo.errors import Billed, LedgerError, ParkedError
 from prefect_hailuo.fal import client as fal_client
+from prefect_hailuo.ledger.records import Records
+
+HOUR = 3600.0
 
 SAMPLE = ("closed", "reset", "cut in the body", "502 HTML", "200 HTML", "404 HTML")
 
@@ -143,10 +154,16 @@ def test_an_answer_beyond_the_limit_is_lost(
 
 @pytest.mark.parametrize("drop", [drop_before_accepting, drop_after_accepting])
 def test_resubmitting_is_allowed_once_a_call(
-    drop: Any, each_ledger: str, errand: Errand, gate: Gate, fal: FalEmulator
+    drop: Any,
+    each_ledger: str,
+    errand: Errand,
+    gate: Gate,
+    fal: FalEmulator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who allows to resubmit has one more POST sent: if its answer is lost as well, that is it."""
-    fal.history.omits_payloads = True
+    fal.history.lag_seconds = HOUR
+    monkeypatch.setattr(acquire, "usual_seconds", lambda job: 0.0)
     fal.faults.add(drop("submit", count=None))
     allowed = changed(on_ledger_at(each_ledger, errand), on_ambiguous="resubmit")
     assert is_parked(allowed)
@@ -157,11 +174,12 @@ def test_two_reruns_that_may_resubmit_share_one_more_post(
     each_ledger: str, errand: Errand, gate: Gate, fal: FalEmulator, nursery: Nursery
 ) -> None:
     """The consent is for the one attempt that was lost; afterwards there is a video."""
-    fal.history.omits_payloads = True
+    fal.history.lag_seconds = HOUR
     fal.faults.add(drop_after_accepting("submit"))
     lost = on_ledger_at(each_ledger, errand)
     assert is_parked(lost) and is_parked(lost)
     assert gate.count("POST") == 1
+    run_sql(each_ledger, "UPDATE hailuo_attempt SET sent_at = sent_at - 3600")  # it is time
     shot = Path(errand.folder).with_name("shot")
     allowed = Workers(nursery, changed(lost, on_ambiguous="resubmit", starting_shot=str(shot)))
     racers = [allowed.start(), allowed.start()]
@@ -169,3 +187,93 @@ def test_two_reruns_that_may_resubmit_share_one_more_post(
     assert all(is_whole(racer.outcome().video, smallest_video()) for racer in racers)
     assert is_whole(fetch(changed(lost, on_ambiguous="resubmit")), smallest_video())
     assert (gate.count("POST"), fal.charged) == (2, 2)
+
+
+def hide_payloads(fal: FalEmulator) -> None:
+    """The history does not say what was asked for."""
+    fal.history.omits_payloads = True
+
+
+def send_two_more(fal: FalEmulator) -> None:
+    """Somebody sends the very same in the same moment, twice."""
+    given = fal.submissions[0]
+    for _ in "ab":
+        fal.plant(given.endpoint, given.body)
+
+
+def hide_history(fal: FalEmulator) -> None:
+    """The key may not read the history."""
+    fal.faults.add(refuse("history", 403, count=None))
+
+
+def list_later(fal: FalEmulator) -> None:
+    """The history lists only what has begun, and this has not."""
+    fal.history.omits_queued = True
+    fal.history.lag_seconds = HOUR
+
+
+UNCLEAR = [
+    (hide_payloads, "inputs"),
+    (send_two_more, "3 requests"),
+    (hide_history, "could not be read"),
+]
+
+
+@pytest.mark.parametrize(("happen", "why"), UNCLEAR)
+def test_a_consent_is_only_to_what_was_looked_for_and_not_found(
+    happen: Any, why: str, each_ledger: str, errand: Errand, gate: Gate, fal: FalEmulator
+) -> None:
+    """Two equal requests, a history that cannot be read: the first POST may have bought it."""
+    fal.faults.add(drop_after_accepting("submit"))
+    lost = on_ledger_at(each_ledger, errand)
+    # Parked first, so that what is asked about is there already.
+    with holding_history(fal):
+        assert is_parked(lost)
+    happen(fal)
+    allowed = changed(lost, on_ambiguous="resubmit")
+    with pytest.raises(ParkedError, match=why) as caught:
+        fetch(changed(allowed, timeout_seconds=2.0))
+    assert "not bought again" in caught.value.message
+    assert (gate.count("POST"), fal.charged) == (1, 1)
+
+
+@contextmanager
+def holding_history(fal: FalEmulator) -> Iterator[None]:
+    """Meanwhile the history lists nothing of now."""
+    before, fal.history.lag_seconds = fal.history.lag_seconds, HOUR
+    yield
+    fal.history.lag_seconds = before
+
+
+def test_a_consent_waits_for_the_usual_time(
+    each_ledger: str, errand: Errand, gate: Gate, fal: FalEmulator
+) -> None:
+    """A request that waits in fal's queue may not be listed: it is not bought again at once."""
+    list_later(fal)
+    fal.faults.add(drop_after_accepting("submit"))
+    allowed = changed(on_ledger_at(each_ledger, errand), on_ambiguous="resubmit")
+    with pytest.raises(ParkedError, match="not bought again yet"):
+        fetch(changed(allowed, timeout_seconds=2.0))
+    assert (gate.count("POST"), fal.charged) == (1, 1)
+    fal.history.omits_queued, fal.history.lag_seconds = False, 0.0
+    assert is_whole(fetch(allowed), smallest_video())
+    assert (gate.count("POST"), fal.charged) == (1, 1)
+
+
+@pytest.mark.parametrize("method", ["answer_lost", "parked"])
+def test_a_ledger_out_of_reach_after_a_lost_answer_says_unknown(
+    method: str, errand: Errand, fal: FalEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be bought, and only this ledger knows: the cure names no other one."""
+
+    async def break_down(*_: object) -> None:
+        raise LedgerError("The ledger cannot be used.")
+
+    monkeypatch.setattr(Records, method, break_down)
+    fal.history.lag_seconds = HOUR
+    fal.faults.add(drop_after_accepting("submit"))
+    with pytest.raises(LedgerError, match="cannot be used") as caught:
+        fetch(errand)
+    assert caught.value.billed is Billed.UNKNOWN
+    assert "the same ledger" in caught.value.cure
+    assert "Nothing was bought" not in caught.value.cure

@@ -22,6 +22,7 @@ from prefect_hailuo.emulator import (
     drop_after_accepting,
     expire_file,
 )
+from prefect_hailuo.engine import acquire as acquiring
 from prefect_hailuo.engine.events import Attached, Submitted
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.road import acquire
@@ -115,7 +116,8 @@ def test_consent_to_a_second_purchase_is_no_standing_licence(
 ) -> None:
     """Where every answer is lost and the history is silent, one more is bought, then it ends."""
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_RECONCILE_SECONDS", "0")
-    fal.history.omits_payloads = True
+    monkeypatch.setattr(acquiring, "usual_seconds", lambda job: 0.0)
+    fal.history.lag_seconds = 3600
     fal.faults.add(drop_after_accepting("submit", count=None))
     with pytest.raises(ParkedError, match="Attempt 2 of"):
         generate(fal, tmp_path, on_ambiguous="resubmit")

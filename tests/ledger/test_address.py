@@ -19,8 +19,8 @@ from prefect_hailuo.ledger.address import (
     LedgerAddress,
     Mount,
     check_disk,
-    file_system_of,
     ledger_address,
+    mount_of,
     parse_mounts,
 )
 from prefect_hailuo.ticket import Realm
@@ -99,14 +99,24 @@ def test_a_given_file_is_the_realm_fals(given: str, own: str) -> None:
 def test_a_file_is_the_same_from_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Relative, absolute and from the home directory: one ledger, wherever one goes."""
+    """Absolute and from the home directory: one ledger, wherever one goes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    urls = ["sqlite:///out/a.db", "sqlite:///~/out/a.db", f"sqlite:///{tmp_path}/out/a.db"]
+    urls = ["sqlite:///~/out/a.db", f"sqlite:///{tmp_path}/out/a.db"]
     addresses = {ledger_address(url, "fal", HOME) for url in urls}
     monkeypatch.chdir("/")
     assert {address.file for address in addresses} == {tmp_path / "out" / "a.db"}
     assert len(addresses) == 1
+
+
+@pytest.mark.parametrize("given", ["ledger.db", "./ledger.db", "../out/ledger.db"])
+def test_a_relative_file_is_no_ledger_of_real_money(given: str) -> None:
+    """It is another one in each working directory; the emulator's may be anywhere."""
+    assert "working directory" in refusal_of(f"sqlite:///{given}").message
+    with pytest.raises(LedgerError, match="working directory"):
+        ledger_address(None, "fal", Path("relative", "home"))
+    assert ledger_address(f"sqlite:///{given}", "emulator", HOME).file
+    assert ledger_address(None, "emulator", Path("relative", "home")).file
 
 
 def test_the_engine_opens_the_very_file_that_is_named(tmp_path: Path) -> None:
@@ -245,7 +255,8 @@ def test_what_is_no_database_is_refused_unseen(given: str) -> None:
 def test_a_mount_table_is_read() -> None:
     """With blanks in its paths, and without minding what is no line of it."""
     mounts = parse_mounts(CONTAINER)
-    assert mounts[3] == Mount(Path("/srv/my ledger"), "ext4")
+    root = "/docker/volumes/l/_data"
+    assert mounts[3] == Mount(Path("/srv/my ledger"), "ext4", root)
     assert [mount.kind for mount in mounts] == [
         "overlay",
         "proc",
@@ -269,13 +280,16 @@ def test_a_mount_table_is_read() -> None:
 )
 def test_a_file_is_on_what_is_mounted_nearest_above_it(file: str, kind: str) -> None:
     """Whether it exists or not; of two mounted at one place, the later counts."""
-    assert file_system_of(Path(file), parse_mounts(CONTAINER)) == kind
-    assert file_system_of(Path(file), []) is None
+    mount = mount_of(Path(file), parse_mounts(CONTAINER))
+    assert mount is not None and mount.kind == kind
+    assert mount_of(Path(file), []) is None
 
 
-def refused_on(kind: str, *, allow: Collection[Allowance] = (), contained: bool = False) -> str:
+def refused_on(
+    kind: str, *, allow: Collection[Allowance] = (), contained: bool = False, root: str = "/"
+) -> str:
     """What is said of a ledger on such a disk; nothing if it may be there."""
-    mounts = [Mount(Path("/"), "ext4"), Mount(Path("/srv"), kind)]
+    mounts = [Mount(Path("/"), "ext4"), Mount(Path("/srv"), kind, root)]
     try:
         check_disk(Path("/srv/ledger.db"), mounts, contained=contained, allow=allow)
     except LedgerError as error:
@@ -314,6 +328,43 @@ def test_lasting_disks_are_not_refused() -> None:
     assert {refused_on(kind) for kind in ["ext4", "xfs", "btrfs", "zfs", "fuseblk", "aufs"]} == {""}
     assert refused_on("ext4", contained=True) == ""
     assert "does not last" in refused_on("aufs", contained=True)
+
+
+HEX = "4f" * 32
+
+THROWAWAY = [
+    "/var/lib/kubelet/pods/4f-2a/volumes/kubernetes.io~empty-dir/data",
+    "/pods/4f-2a/volumes/kubernetes.io~empty-dir/data/below",
+    f"/var/lib/containerd/io.containerd.grpc.v1.cri/containers/{HEX}/volumes/{HEX}",
+    f"/var/lib/docker/volumes/{HEX}/_data",
+    f"/docker/volumes/{HEX}/_data/below",
+    f"/home/fox/.local/share/containers/storage/volumes/{HEX}/_data",
+]
+"""What a pod's and a container's own directories are on their disk."""
+
+LASTING = [
+    "/",
+    "/var/lib/docker/volumes/ledger/_data",
+    f"/var/lib/docker/volumes/ledger-{HEX}/_data",
+    "/var/lib/kubelet/pods/4f-2a/volumes/kubernetes.io~csi/pvc-1/mount",
+    "/srv/hailuo",
+]
+"""Named volumes, claims, and directories of the host."""
+
+
+@pytest.mark.parametrize("root", THROWAWAY)
+def test_what_goes_with_its_container_is_refused(root: str) -> None:
+    """Though it is on a lasting disk's file system: an emptyDir, and a volume without a name."""
+    said = refused_on("ext4", root=root, contained=True)
+    assert "of its container's or pod's own, a disk that does not last" in said
+    assert refused_on("ext4", root=root) == said
+    assert refused_on("ext4", root=root, allow=["ephemeral-disk"]) == ""
+
+
+@pytest.mark.parametrize("root", LASTING)
+def test_what_stays_when_its_container_goes_is_not(root: str) -> None:
+    """A volume with a name, a claim, a directory of the host."""
+    assert refused_on("ext4", root=root, contained=True) == ""
 
 
 @pytest.mark.parametrize("given", [None, "sqlite:///{}/given.db"])

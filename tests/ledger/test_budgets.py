@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from databases import holding, run_sql
@@ -262,3 +263,67 @@ async def test_a_lease_begins_when_the_scopes_turn_has_come(postgresql_url: str)
         mine = await claiming
     assert mine.intended_at >= released - 0.2
     assert mine.lease_until >= released - 0.2 + LEASE_SECONDS
+
+
+async def test_a_scope_that_is_named_must_have_a_limit(each_ledger: str) -> None:
+    """Mistyped, or of the other realm: it would be unlimited. What is there already is had."""
+    async with ledger_at(each_ledger) as ledger:
+        await stored(ledger, purchase("old", scope="trailr"))
+        await ledger.budgets.put("emulator", "trailer", ONE)
+        for scope in ("trailr", "trailer", "trailer "):
+            with pytest.raises(ConfigurationError, match="has no limit") as caught:
+                await ledger.claims.claim(purchase("fox", scope=scope, is_scope_named=True))
+            assert "prefect-hailuo budget set" in caught.value.cure
+        assert attempts_of(each_ledger) == []
+        assert await ledger.budgets.scopes("fal") == []
+        named = purchase("old", scope="trailr", is_scope_named=True)
+        assert await decided(ledger, named) == "Reuse"
+        await ledger.budgets.put("fal", "trailer", ONE)
+        assert await decided(ledger, purchase(scope="trailer", is_scope_named=True)) == "Buy"
+
+
+async def test_a_limit_waits_for_claims_that_are_being_decided(postgresql_url: str) -> None:
+    """A scope without a limit has a row too, which a claim locks, and others' claims share."""
+    async with ledger_at(postgresql_url) as ledger:
+        await intended(ledger, purchase("fox"))
+        lock = "SELECT 1 / count(*) FROM (SELECT 1 FROM hailuo_budget FOR SHARE) AS locked"
+        with holding(postgresql_url, lock):
+            assert await decided(ledger, purchase("owl")) == "Buy"
+            setting = asyncio.create_task(ledger.budgets.put("fal", "default", ONE))
+            assert not (await asyncio.wait({setting}, timeout=0.5))[0]
+        await setting
+        assert await decided(ledger, purchase("elk")) == "BudgetError"
+
+
+async def test_claims_lock_the_scope_that_a_limit_is_set_for(postgresql_url: str) -> None:
+    """While a limit is being set, a claim waits, and then knows it."""
+    async with ledger_at(postgresql_url) as ledger:
+        await stored(ledger, purchase("fox"))
+        with holding(postgresql_url, "SELECT 1 FROM hailuo_budget FOR UPDATE"):
+            claiming = asyncio.create_task(decided(ledger, purchase("owl")))
+            assert not (await asyncio.wait({claiming}, timeout=0.5))[0]
+        assert await claiming == "Buy"
+
+
+async def test_a_block_is_applied_when_it_is_saved(each_ledger: str, prefect_server: None) -> None:
+    """By Python, in the realm that the settings lead to; overwritten, it is the new limit."""
+    name = f"trailer-{uuid4().hex}"
+    await Budget(scope="trailer", total_usd=Decimal(5)).save(name)
+    assert await Budget(scope="trailer", total_usd=PRICE).aleft() == {"total": 5}
+    await Budget(scope="trailer ", total_usd=Decimal(7)).asave(name, overwrite=True)
+    assert await Budget(scope="trailer", total_usd=PRICE).aleft() == {"total": 7}
+
+
+def test_a_block_of_the_ui_is_applied_when_it_is_named(
+    fal: FalEmulator, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody called `apply`: the name of the saved block leads to its scope and its limits."""
+    name = f"ui-{uuid4().hex}"
+    monkeypatch.setattr(Budget, "apply", lambda self, realm="fal": None)
+    Budget(scope="made-in-ui", total_usd=Decimal("0.50")).save(name)
+    generate(fal, tmp_path, FOX, budget=name)
+    with pytest.raises(BudgetError, match="made-in-ui"):
+        generate(fal, tmp_path, FOX, budget=f"{name} ", take=1)
+    with pytest.raises(ConfigurationError, match="has no limit"):
+        generate(fal, tmp_path, FOX, budget="mistyped", take=1)
+    assert fal.charged == 1

@@ -19,6 +19,10 @@ from ledger_ground import (
     ticket_for,
 )
 
+from prefect_hailuo.errors import FalFaultError
+from prefect_hailuo.fal.client import SUBMIT_SECONDS
+from prefect_hailuo.ledger.attempt import NEVER_SENT
+
 
 async def test_a_consent_is_spent_by_one_of_many_racers(each_ledger: str) -> None:
     """Ten callers take the same attempt for lost, and all consent: one more is bought, not ten."""
@@ -89,3 +93,30 @@ async def test_a_consent_outlives_what_cost_nothing(each_ledger: str) -> None:
         end_leases(each_ledger)
         await failed(ledger, purchase())
         assert await decided(ledger, purchase()) == "Buy"
+
+
+async def test_what_turned_up_before_the_post_is_not_bought_again(each_ledger: str) -> None:
+    """Attempt 2 was claimed by consent, and then attempt 1 got its request: nothing is sent."""
+    async with ledger_at(each_ledger) as ledger:
+        first = await sending(ledger, purchase())
+        end_leases(each_ledger)
+        await claimed(ledger, purchase())
+        assert await ledger.claims.consent("fox", 1, unfound=True)
+        second = await intended(ledger, purchase())
+        await ledger.records.accepted(first, ticket_for("r1"))
+        assert not await ledger.claims.begin_sending(second, SUBMIT_SECONDS)
+        await ledger.records.refused(second, NEVER_SENT)
+        assert await decided(ledger, purchase()) == "Attach"
+
+
+async def test_what_turned_up_and_cost_nothing_is_in_nobodys_way(each_ledger: str) -> None:
+    """Attempt 1 got its request, which failed at no cost: attempt 2 is sent."""
+    async with ledger_at(each_ledger) as ledger:
+        first = await sending(ledger, purchase())
+        end_leases(each_ledger)
+        await claimed(ledger, purchase())
+        assert await ledger.claims.consent("fox", 1, unfound=True)
+        second = await intended(ledger, purchase())
+        held = await ledger.records.accepted(first, ticket_for("r1"))
+        await ledger.records.failed(held, FalFaultError("Out of order."))
+        assert await ledger.claims.begin_sending(second, SUBMIT_SECONDS)

@@ -15,6 +15,7 @@ from file_server import smallest_video
 from ledger_ground import attempts_of, decided, end_leases, intended, latest, ledger_at, purchase
 from roads import Hundredfold, generate, order_of, timed
 from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
 
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import process_loop
@@ -59,7 +60,10 @@ def scalar(connection: Connection, statement: str) -> object:
 
 
 async def test_postgresql_waits_for_its_disk(postgresql_url: str) -> None:
-    """A commit is one that outlives a crash, unless the server's owner decided otherwise."""
+    """A commit is one that outlives a crash, whatever the database's own setting is."""
+    name = make_url(postgresql_url).database
+    run_sql(postgresql_url, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    assert run_sql(postgresql_url, "SHOW synchronous_commit") == [{"synchronous_commit": "off"}]
     async with ledger_at(postgresql_url) as ledger:
         assert await ledger.database.write(scalar, "SHOW synchronous_commit") == "on"
 

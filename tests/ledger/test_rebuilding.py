@@ -190,7 +190,7 @@ def test_a_lost_attempts_request_is_left_to_reconciling(tiny: FalEmulator, tmp_p
 
 def test_what_cannot_be_read_is_said(tiny: FalEmulator, tmp_path: Path) -> None:
     """Without its input nobody knows what it was; an input that no task can send is nobody's."""
-    tiny.plant(FOX.endpoint.id, {"prompt": "A fox.", "resolution": "8K"})
+    tiny.plant(FOX.endpoint.id, {"prompt": ""})
     assert outcomes() == [("foreign", None)]
     tiny.history.omits_payloads = True
     said = succeed("ledger", "import").words

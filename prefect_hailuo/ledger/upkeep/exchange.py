@@ -38,13 +38,14 @@ from prefect_hailuo.ledger.tables import (
     lock_key,
     origin,
     owned_requests,
+    stray,
     waiter,
 )
 from prefect_hailuo.ticket import Realm
 
 FORMAT_VERSION = 1
 
-TABLES = (generation, attempt, file, waiter, cancelled_run, budget, history, origin)
+TABLES = (generation, attempt, file, waiter, cancelled_run, budget, history, origin, stray)
 """In the order in which they can be filled."""
 
 NOT_MERGED = (history, origin)

@@ -19,12 +19,14 @@ from sqlalchemy import Connection, select
 
 from prefect_hailuo.errors import (
     Billed,
+    HailuoError,
+    ParkedError,
     RequestCancelledError,
     UnknownEndpointError,
 )
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempt import Fate, Rerun, describe, digest_of, moment
-from prefect_hailuo.ledger.beginning import HISTORY_DAYS, ORDINARY_TAKE
+from prefect_hailuo.ledger.beginning import ORDINARY_TAKE
 from prefect_hailuo.ledger.database import Part
 from prefect_hailuo.ledger.tables import (
     add_attempt,
@@ -34,6 +36,7 @@ from prefect_hailuo.ledger.tables import (
     now_in,
     owned_requests,
 )
+from prefect_hailuo.ledger.tail import HISTORY_DAYS
 from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput, find_input_class
 from prefect_hailuo.models.image import with_identities
 from prefect_hailuo.models.key import generation_key
@@ -50,15 +53,19 @@ class Past:
     Args:
         request: The request.
         input: Its input, with the defaults filled in.
+        more: The fields that it has besides, which this package does not send.
     """
 
     request: PastRequest
     input: VideoInput
+    more: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
         """How much it is worth, 0 the most."""
         status = self.request.status_code or 0
+        if self.more:
+            return FAILED
         if status == 200:
             return RESULT if self.request.output else SUCCESS
         return FAILED if status >= 400 else UNDER_WAY
@@ -79,7 +86,8 @@ def became(past: Past) -> dict[str, Any]:
         }
     if past.rank < FAILED:
         return {"fate": Fate.SUBMITTED}
-    error = past.request.failure()
+    ours = not past.more or _failed(past)
+    error: HailuoError = past.request.failure() if ours else _may_be_ours(past)
     cancelled = isinstance(error, RequestCancelledError)
     unbilled = error.billed is Billed.NO
     return {
@@ -90,6 +98,20 @@ def became(past: Past) -> dict[str, Any]:
         "cost_usd": Decimal(0) if unbilled else None,
         "cost_basis": "unbilled" if unbilled else "unknown",
     }
+
+
+def _failed(past: Past) -> bool:
+    return (past.request.status_code or 0) >= 400
+
+
+def _may_be_ours(past: Past) -> ParkedError:
+    return ParkedError(
+        f"fal's history shows it with more fields than this package sends ({', '.join(past.more)}),"
+        " so it may be this input's request, or another's.",
+        cure=f"If it is this one's: prefect-hailuo ledger resolve KEY --adopt "
+        f"{past.request.request_id}.",
+        billed=Billed.UNKNOWN,
+    )
 
 
 HISTORY_SECONDS = 600.0
@@ -262,11 +284,16 @@ def _sorted_out(requests: Sequence[PastRequest]) -> tuple[list[Past], list[Rebui
             others.append(_rebuilt(request, "unreadable"))
             continue
         try:
-            given = find_input_class(request.endpoint_id).model_validate(request.json_input)
+            input_class = find_input_class(request.endpoint_id)
+            more = tuple(
+                name for name in request.json_input if name not in input_class.model_fields
+            )
+            sent = {name: each for name, each in request.json_input.items() if name not in more}
+            given = input_class.model_validate(sent)
         except (ValidationError, UnknownEndpointError):
             others.append(_rebuilt(request, "foreign"))
         else:
-            readable.append(Past(request, given))
+            readable.append(Past(request, given, more))
     readable.sort(key=lambda past: (digest_of(past.input.body()), past.request.sent_at))
     return readable, others
 

@@ -1,0 +1,173 @@
+"""A ledger that is an older copy of itself buys nothing that fal's history shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databases import run_sql
+from roads import order_of
+from test_lookback import adopt, take_in
+
+from conftest import close_ledgers
+from prefect_hailuo import Hailuo23ProTextToVideo
+from prefect_hailuo.emulator import FalEmulator, delay, edit, refuse
+from prefect_hailuo.engine.loop import process_loop
+from prefect_hailuo.errors import FalError, ParkedError
+from prefect_hailuo.runs.execution import acquiring, perform
+
+FOX, OWL, ELK = (Hailuo23ProTextToVideo(prompt=f"{each} runs.") for each in ("Fox", "Owl", "Elk"))
+
+HOUR = 3600.0
+
+WATCHED = delay("history", 0.0, count=None)
+"""Does no harm, and is counted."""
+
+OLD = f"UPDATE hailuo_origin SET began_at = began_at - {40 * 24 * HOUR}"  # noqa: S608
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not in the history at once is not waited for."""
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_RECONCILE_SECONDS", "0")
+
+
+@pytest.fixture
+def buy(fal: FalEmulator, tmp_path: Path) -> Callable[..., str]:
+    """Have something bought, or found; the request's id."""
+    return lambda input, **options: (
+        perform(acquiring(order_of(fal, tmp_path, input, **options))).request_id
+    )
+
+
+def restart() -> None:
+    """What is next is another process."""
+    process_loop().run(close_ledgers)
+
+
+def put_back(url: str, *lost: str) -> None:
+    """Put the ledger back from a copy that has not these requests."""
+    restart()
+    for each in lost:
+        of_it = f"(SELECT key FROM hailuo_attempt WHERE request_id = '{each}')"  # noqa: S608
+        run_sql(
+            url,
+            f"DELETE FROM hailuo_waiter WHERE key IN {of_it}",  # noqa: S608
+            f"CREATE TEMP TABLE gone AS SELECT key FROM hailuo_attempt WHERE request_id = '{each}'",  # noqa: S608
+            f"DELETE FROM hailuo_attempt WHERE request_id = '{each}'",  # noqa: S608
+            "DELETE FROM hailuo_generation WHERE key IN (SELECT key FROM gone)",
+            "DROP TABLE gone",
+        )
+
+
+def make_old(url: str) -> None:
+    """It began so long ago that fal has forgotten what was before."""
+    run_sql(url, OLD)
+
+
+def test_what_an_older_copy_has_not_is_collected(
+    fal: FalEmulator, each_ledger: str, buy: Callable[..., str]
+) -> None:
+    """Bought after the copy was made; in every process, whoever bought something else meanwhile."""
+    buy(ELK)
+    make_old(each_ledger)
+    fox, owl = buy(FOX), buy(OWL)
+    put_back(each_ledger, fox, owl)
+    assert buy(FOX) == fox
+    other = buy(Hailuo23ProTextToVideo(prompt="Another."))
+    restart()  # by now, the newest row is of that
+    assert buy(OWL) == owl
+    assert len(fal.submissions) == 4 and other not in (fox, owl)
+
+
+def test_another_take_of_it_is_closed(
+    fal: FalEmulator, ledger_url: str, buy: Callable[..., str]
+) -> None:
+    """Which take it was, nobody knows: nothing is bought, and a person may adopt it."""
+    buy(ELK)
+    fox = buy(FOX, take=7)
+    put_back(ledger_url, fox)
+    with pytest.raises(ParkedError, match=fox):
+        buy(FOX, take=7)
+    assert len(fal.submissions) == 2
+
+
+def test_a_failed_key_of_it_is_not_bought_again(
+    fal: FalEmulator, ledger_url: str, buy: Callable[..., str]
+) -> None:
+    """Its first attempt failed at no cost; the second is in the lost tail."""
+    fal.faults.add(refuse("submit", 429))
+    with pytest.raises(FalError):
+        buy(FOX)
+    fox = buy(FOX)
+    restart()
+    run_sql(ledger_url, f"DELETE FROM hailuo_attempt WHERE request_id = '{fox}'")  # noqa: S608
+    assert buy(FOX) == fox
+    assert len(fal.submissions) == 1
+
+
+def test_thousands_ask_once(fal: FalEmulator, ledger_url: str, tmp_path: Path) -> None:
+    """Whoever comes while the history is read waits for that reading; later nobody reads it."""
+    perform(acquiring(order_of(fal, tmp_path, ELK)))
+    make_old(ledger_url)
+    restart()
+    fal.faults.add(WATCHED)
+    inputs = [Hailuo23ProTextToVideo(prompt=f"Fox {n}.") for n in range(20)]
+    with ThreadPoolExecutor(20) as threads:
+        bought = threads.map(lambda each: perform(acquiring(order_of(fal, tmp_path, each))), inputs)
+        assert len({each.request_id for each in bought}) == 20
+    assert fal.faults.struck(WATCHED) == 1
+
+
+def test_somebody_elses_request_is_not_in_the_way(
+    fal: FalEmulator, ledger_url: str, buy: Callable[..., str]
+) -> None:
+    """It asked for something else; it is no row, and takes nothing from a budget."""
+    buy(ELK)
+    make_old(ledger_url)
+    restart()
+    fal.plant(OWL.endpoint.id, OWL.body())
+    buy(FOX)
+    assert len(run_sql(ledger_url, "SELECT key FROM hailuo_attempt")) == 2
+    assert len(fal.submissions) == 2
+
+
+def test_a_history_that_cannot_be_read_stops_the_purchase(
+    fal: FalEmulator, ledger_url: str, buy: Callable[..., str]
+) -> None:
+    """Nothing is bought blindly, and the next call looks again."""
+    buy(ELK)
+    make_old(ledger_url)
+    restart()
+    fal.faults.add(refuse("history", 403))
+    with pytest.raises(FalError):
+        buy(FOX)
+    assert len(fal.submissions) == 1
+    buy(FOX)
+    assert len(fal.submissions) == 2
+
+
+def with_more(page: Any) -> Any:
+    """fal shows one more field of each input."""
+    items = [{**each, "json_input": {**each["json_input"], "seed": 7}} for each in page["items"]]
+    return {**page, "items": items}
+
+
+@pytest.mark.parametrize("imported", [False, True], ids=["looked for", "imported"])
+def test_one_more_field_makes_nobody_a_stranger(
+    fal: FalEmulator, tmp_path: Path, buy: Callable[..., str], imported: bool
+) -> None:
+    """Equal in what was sent: it may be ours, so it is not bought, and a person may adopt it."""
+    planted = fal.plant(FOX.endpoint.id, FOX.body(), seconds_ago=60)
+    fal.faults.add(edit("history", with_more, count=None))
+    order = order_of(fal, tmp_path, FOX)
+    if imported:
+        assert take_in(order) == ["attempt"]
+    with pytest.raises(ParkedError, match=planted if not imported else "more fields"):
+        buy(FOX)
+    assert fal.submissions == []
+    adopt(order, planted)
+    assert buy(FOX) == planted
