@@ -112,8 +112,10 @@ async def test_what_was_refused_leaves_nothing(each_ledger: str) -> None:
     limits = Limits(total_usd=PRICE / 2)
     async with ledger_at(each_ledger) as ledger:
         assert await all_decided(ledger, purchases(9, limits=limits)) == {"BudgetError": 9}
-        for table in ("generation", "attempt", "waiter", "budget"):
+        for table in ("generation", "attempt", "waiter"):
             assert run_sql(each_ledger, f"SELECT * FROM hailuo_{table}") == []  # noqa: S608
+        # The scope's row stays, for claims to lock.
+        assert await ledger.budgets.scopes("fal") == []
         ample = Limits(total_usd=9 * PRICE)
         mixed = [
             *purchases(3, limits=limits),
