@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from databases import run_sql
-from roads import generate, order_of
+from roads import Hundredfold, generate, order_of
 
 from prefect_hailuo.emulator import FalEmulator, delay, expire_file
 from prefect_hailuo.engine import road
@@ -20,6 +20,7 @@ from prefect_hailuo.errors import Billed, GenerationTimeoutError
 from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.ledger.claims import Claims
 from prefect_hailuo.runs.execution import generating
+from prefect_hailuo.storage.download import MOST_ATTEMPTS
 
 
 def test_what_can_never_be_sent_is_given_up_in_time(
@@ -45,21 +46,22 @@ def test_what_can_never_be_sent_is_given_up_in_time(
 
 
 def test_a_call_whose_wait_another_run_ended_buys(
-    tmp_path: Path, each_ledger: str, tiny: FalEmulator
+    tmp_path: Path, each_ledger: str, tiny: FalEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its video is lost, an earlier run was cancelled, and the stored video ended its own wait."""
-    order = order_of(tiny, tmp_path, on_lost="resubmit", timeout_seconds=60)
+    monkeypatch.setattr("prefect_hailuo.storage.download.KEPT_SECONDS", 0.0)  # fal's time is over
+    order = order_of(tiny, tmp_path, on_lost="resubmit", timeout_seconds=1800)
     order = replace(order, run=Run("buyer"))
     earlier = replace(order, run=Run("earlier"))
 
     async def job(connections: Connections, emit: Emit) -> None:
-        session = Session(order.access, order.ledger, connections, emit)
+        session = Session(order.access, order.ledger, connections, emit, Hundredfold())
         video = await bring(earlier, session)
         await session.ledger.claims.claim(earlier.purchase("still waiting"))
         await session.ledger.waiters.withdraw(["earlier"])
         assert video.path
         video.path.unlink()
-        tiny.faults.add(expire_file(count=1))
+        tiny.faults.add(expire_file(count=MOST_ATTEMPTS))
         again = await bring(order, session)
         assert again.request_id != video.request_id
 
