@@ -109,7 +109,8 @@ async def test_no_artifact_shows_a_prompts_markup(tiny: FalEmulator, tmp_path: P
     tiny.faults.add(refuse_content(prompt=evil, count=None))
     name = f"evil {tmp_path.name}"
     run = batch.with_options(flow_run_name=name)
-    summary = await run([evil], storage=str(tmp_path), credentials=tiny.credentials())
+    options: dict[str, Any] = {"storage": str(tmp_path), "credentials": tiny.credentials()}
+    summary = await run([evil], on_failed="return", **options)
     assert '<img src="https://evil.example' in summary.failures[0]
     shown = artifacts(runs_of(name)[0]["id"])
     told = [f"{each['data']} {each['description']}" for each in shown.values()]
