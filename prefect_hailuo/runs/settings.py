@@ -59,6 +59,12 @@ class HailuoSettings(PrefectBaseSettings):
         description="Where an emulator runs that calls without credentials are to use instead of "
         "fal, to test flows as they are at no cost. Such calls then need no key.",
     )
+    key_hosts: frozenset[str] = Field(
+        default=frozenset(),
+        description="Other hosts than fal's own that may be given the environment's `FAL_KEY`, "
+        'such as a gateway: `["gateway.example.com"]`, each with its port where that is not the usual '
+        "one. Credentials with a key of their own need none.",
+    )
     ledger_url: SecretStr | None = Field(
         default=None,
         description="Where purchases are written down: a URL of SQLAlchemy's for PostgreSQL or a "
