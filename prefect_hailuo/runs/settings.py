@@ -62,8 +62,8 @@ class HailuoSettings(PrefectBaseSettings):
     key_hosts: frozenset[str] = Field(
         default=frozenset(),
         description="Other hosts than fal's own that may be given the environment's `FAL_KEY`, "
-        'such as a gateway: `["gateway.example.com"]`, each with its port where that is not the usual '
-        "one. Credentials with a key of their own need none.",
+        'such as a gateway: `["gateway.example.com"]`, each with its port where that is not the '
+        "usual one. Credentials with a key of their own need none.",
     )
     ledger_url: SecretStr | None = Field(
         default=None,

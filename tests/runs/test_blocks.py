@@ -117,7 +117,7 @@ def test_the_workers_key_goes_where_the_environment_says(monkeypatch: pytest.Mon
         gateway.access()
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_KEY_HOSTS", '["gateway.example:8443"]')
     assert gateway.access().key.get_secret_value() == KEY
-    with pytest.raises(InsecureHostError, match="other.example"):
+    with pytest.raises(InsecureHostError, match=r"other\.example"):
         FalCredentials(queue_url="https://other.example").access()
 
 
