@@ -86,6 +86,12 @@ class HailuoSettings(PrefectBaseSettings):
         description="How long a request whose answer was lost is looked for in fal's history, "
         "which may lag.",
     )
+    readable_paths: frozenset[str] = Field(
+        default=frozenset(),
+        description="Where the parameters of a deployment's runs may name files of the worker's, "
+        "as rows or pictures: folders, `.` for the run's own, or beginnings of addresses. By "
+        "default, only rows in buckets. Commands and programs of your own read any file.",
+    )
     download_connections: int = Field(
         default=MOST_DOWNLOADS,
         ge=1,
