@@ -7,6 +7,7 @@ the routes for every fault that strikes: it delays, replaces, cuts or drops the 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import time
@@ -158,6 +159,10 @@ class Wire:
         call = self._emulation.known(call_of(scope))
         self._emulation.requests[call.kind] += 1
         body = await _read(receive)
+        if scope["method"] == "POST" and call.kind != "upload" and is_too_deep(body):
+            refusal = JSON({"detail": "The body is nested too deeply."}, 400)
+            await refusal(scope, _replay(body, receive), self._marked(send))
+            return
         if call.kind in ("submit", "run"):
             call = replace(call, prompt=_prompt(body))
         app = self._app
@@ -198,6 +203,29 @@ async def _read(receive: Receive) -> bytes:
             return body
 
 
+MOST_DEPTH = 200
+"""How deeply a body may be nested: it is written into answers, too, by code that recurs."""
+
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{}\]]', re.DOTALL)
+
+
+def is_too_deep(body: bytes) -> bool:
+    """Whether JSON is nested deeper than any reader should have to go.
+
+    Example:
+        >>> is_too_deep(b"[" * 300 + b"]" * 300), is_too_deep(b"[[],[]]" * 300)
+        (True, False)
+    """
+    if body.count(b"[") + body.count(b"{") <= MOST_DEPTH:
+        return False
+    depth = 0
+    for token in _NESTING.finditer(body):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+        if depth > MOST_DEPTH:
+            return True
+    return False
+
+
 def _replay(body: bytes, receive: Receive) -> Receive:
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -210,7 +238,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 def _prompt(body: bytes) -> str | None:
     try:
         prompt = json.loads(body)["prompt"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None
     return prompt if isinstance(prompt, str) else None
 

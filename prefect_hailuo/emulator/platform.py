@@ -201,6 +201,12 @@ async def requests_by_endpoint(
     return JSON(history_page(query, account, emulation))
 
 
+@router.get(PREFIX + "/{path:path}")
+async def unknown(path: str) -> Response:
+    """Whatever the platform has not."""
+    raise HTTPException(404, f"Not found: {path}")
+
+
 def history_page(query: HistoryQuery, account: str, emulation: Emulation) -> dict[str, Any]:
     """One page of the history, the last to end first, those not ended before them."""
     now = emulation.queue.settle()

@@ -111,8 +111,6 @@ async def _json_object(request: Request) -> dict[str, Any]:
     # Not FastAPI's own reading of the body: it would judge the body before the key.
     try:
         body = json.loads(await request.body())
-    except RecursionError as error:
-        raise HTTPException(400, "The body is nested too deeply.") from error
     except ValueError as error:
         problem = _problem("json_invalid", "JSON decode error", {})
         raise RequestValidationError([{**problem, "ctx": {"error": str(error)}}]) from error
@@ -234,14 +232,10 @@ def _completed(upload: Upload, body: dict[str, Any], emulation: Emulation) -> Re
     return JSON({"access_url": emulation.public_url + upload.path})
 
 
-@router.put("/storage/{path:path}")
-async def put(request: Request, path: str, emulation: TheEmulation) -> Response:
+@router.put("/storage/{folder}/{name}")
+async def put(request: Request, folder: str, name: str, emulation: TheEmulation) -> Response:
     """Take a file. The signature in the URL is enough, no key is needed."""
-    upload = emulation.uploads.find(f"/storage/{path}")
-    signature = request.query_params.get("signature", "")
-    if upload is None or not hmac.compare_digest(signature, upload.signature):
-        raise HTTPException(403, "The signature is not good.")
-    upload.authorized = "authorization" in request.headers
+    upload = _signed_upload(request, folder, name, emulation)
     upload.content = await request.body()
     return Response()
 
