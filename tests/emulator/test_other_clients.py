@@ -13,13 +13,14 @@ import pytest
 
 from prefect_hailuo.emulator import FalEmulator
 
+from .certificates import Certificate
 from .test_official_clients import run, skip, tool
 
 PRO = "fal-ai/minimax/hailuo-02/pro/text-to-video"
 BODY = {"prompt": "A red fox."}
 LINKS = ("response_url", "status_url", "cancel_url")
 QUEUE = "https://queue.fal.run"
-AI_SDK = ("ai@6.0.326", "@ai-sdk/fal@2.0.59")
+AI_SDK = ("ai@6.0.326", "@ai-sdk/fal@2.0.59", "undici@6.29.1")
 
 
 def headers(emulator: FalEmulator, **more: str) -> dict[str, str]:
@@ -225,7 +226,7 @@ def ai_folder(request: pytest.FixtureRequest) -> Path:
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("model", ["hailuo-2.3", "hailuo-02"])
-def test_the_ai_sdk_makes_a_video(ai_folder: Path, model: str) -> None:
+def test_the_ai_sdk_makes_a_video(ai_folder: Path, certificate: Certificate, model: str) -> None:
     """Its `experimental_generateVideo`, by its fal provider, for both models: one purchase each.
 
     It calls fal's queue by its name, and would send no key to another origin; it downloads from
@@ -234,11 +235,12 @@ def test_the_ai_sdk_makes_a_video(ai_folder: Path, model: str) -> None:
     public_url = "https://emulator.test"
     shutil.copy(Path(__file__).parent / "generate_video.mjs", ai_folder)
     endpoint = f"fal-ai/minimax/{model}/pro/text-to-video"
-    with FalEmulator(durations=1, clip="plain", public_url=public_url) as emulator:
+    tls = certificate._asdict()
+    with FalEmulator(durations=1, clip="plain", public_url=public_url, **tls) as emulator:
         settings = {
             "FAL_KEY": emulator.api_key,
-            "EMULATOR_URL": emulator.url,
-            "PUBLIC_URL": public_url,
+            "EMULATOR_PORT": emulator.url.rpartition(":")[2],
+            "CERTIFICATE": str(certificate.certificate),
             "MODEL": endpoint,
         }
         printed = run([tool("node"), "generate_video.mjs"], ai_folder, settings)
@@ -247,3 +249,4 @@ def test_the_ai_sdk_makes_a_video(ai_folder: Path, model: str) -> None:
         (submission,) = emulator.submissions
         assert submission.body == {"prompt": "A red fox.", "prompt_optimizer": False}
         assert emulator.charged == 1
+        assert {seen.authorized for seen in emulator.media_requests} == {False}
