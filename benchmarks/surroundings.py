@@ -63,6 +63,7 @@ class Surroundings:
             "FAL_RUN_HOST": f"{host}/run",
             "SSL_CERT_FILE": str(self.certificate),
             "BENCHMARK_FAL_URL": fal_url,
+            "PREFECT_INTEGRATIONS_HAILUO_KEY_HOSTS": json.dumps([host]),
             # Wherever temporary files are kept here, no money is at stake.
             "PREFECT_INTEGRATIONS_HAILUO_LEDGER_ALLOW": json.dumps(get_args(Allowance)),
         }

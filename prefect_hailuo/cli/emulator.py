@@ -24,6 +24,9 @@ def emulator(
         Path | None, Parameter(help="A PEM certificate: serves https, as fal's own clients ask.")
     ] = None,
     private_key: Annotated[Path | None, Parameter(help="Its PEM private key.")] = None,
+    public_url: Annotated[
+        str, Parameter(help="The address that its answers name, if it is another than its own.")
+    ] = "",
 ) -> None:
     """Run a stand-in for fal on this machine: the same protocol, real videos, no money."""
     from prefect_hailuo.emulator import serve
@@ -36,6 +39,7 @@ def emulator(
             clip=clip,
             certificate=certificate,
             private_key=private_key,
+            public_url=public_url,
         )
     except (HailuoError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")

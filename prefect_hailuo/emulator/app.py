@@ -7,6 +7,7 @@ the routes for every fault that strikes: it delays, replaces, cuts or drops the 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import time
@@ -18,16 +19,18 @@ from email.utils import formatdate
 from typing import Any, cast
 
 import anyio
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
-from starlette.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from prefect_hailuo.emulator import platform, routes
 from prefect_hailuo.emulator.clock import Alarms
-from prefect_hailuo.emulator.emulation import Emulation
+from prefect_hailuo.emulator.emulation import Emulation, called_as_fal
 from prefect_hailuo.emulator.faults import Answer, Cut, Delay, Drop, Edit, Happening, call_of
 from prefect_hailuo.emulator.replies import JSON, as_json, not_found
 from prefect_hailuo.emulator.routes import TheEmulation, UnknownRequestError
@@ -49,7 +52,15 @@ def make_app(emulation: Emulation) -> FastAPI:
     app.state.emulation = emulation
     app.add_exception_handler(UnknownRequestError, _unknown_request)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["*"],
+    )
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_api_route("/", about)
     app.add_api_route("/_emulator/stats", stats)
     app.add_api_route("/rest/.well-known/jwks.json", key_set)
     app.include_router(platform.router)
@@ -64,6 +75,18 @@ async def keep_time(emulation: Emulation) -> None:
         while True:
             emulation.queue.settle()
             await alarm.sleep(emulation.queue.next_event())
+
+
+async def about(emulation: TheEmulation) -> Response:
+    """What this is, for people who open its address in a browser. No key is needed."""
+    return PlainTextResponse(
+        "This is an emulator of fal, of the Python package prefect-hailuo: it speaks fal's "
+        "protocol, no model is asked, and nothing is charged.\n\n"
+        f"Queue: POST {emulation.queue_url}/<endpoint>\n"
+        f"Synchronous calls: POST {emulation.public_url}/run/<endpoint>\n"
+        f"Models: GET {emulation.public_url}/platform/v1/models\n"
+        f"Counts: GET {emulation.public_url}/_emulator/stats\n"
+    )
 
 
 async def stats(emulation: TheEmulation) -> Response:
@@ -90,7 +113,10 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     invalid = cast(RequestValidationError, error)
     if _is_platform(request):
-        return platform.platform_error(422, str(invalid.errors()))
+        said = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in invalid.errors()
+        )
+        return platform.platform_error(422, said)
     return await request_validation_exception_handler(request, invalid)
 
 
@@ -106,6 +132,9 @@ PATHS_OF_FALS_HOSTS = {
 }
 """Where fal's hosts are here, for clients that are led to the emulator under fal's own names, as
 by `curl --connect-to`; its queue is at the root."""
+
+
+QUEUE_HOST = b"queue.fal.run"
 
 
 class Wire:
@@ -125,10 +154,15 @@ class Wire:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        called_as_fal.set(_host(scope) == QUEUE_HOST)
         scope = _placed(scope)
         call = self._emulation.known(call_of(scope))
         self._emulation.requests[call.kind] += 1
         body = await _read(receive)
+        if scope["method"] == "POST" and call.kind != "upload" and is_too_deep(body):
+            refusal = JSON({"detail": "The body is nested too deeply."}, 400)
+            await refusal(scope, _replay(body, receive), self._marked(send))
+            return
         if call.kind in ("submit", "run"):
             call = replace(call, prompt=_prompt(body))
         app = self._app
@@ -150,9 +184,13 @@ class Wire:
         return send_marked
 
 
-def _placed(scope: Scope) -> Scope:
+def _host(scope: Scope) -> bytes:
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    prefix = PATHS_OF_FALS_HOSTS.get(host.partition(b":")[0], "")
+    return bytes(host).partition(b":")[0].lower()
+
+
+def _placed(scope: Scope) -> Scope:
+    prefix = PATHS_OF_FALS_HOSTS.get(_host(scope), "")
     return {**scope, "path": prefix + scope["path"]} if prefix else scope
 
 
@@ -163,6 +201,29 @@ async def _read(receive: Receive) -> bytes:
         body += bytes(message.get("body", b""))
         if not message.get("more_body", False):
             return body
+
+
+MOST_DEPTH = 200
+"""How deeply a body may be nested: it is written into answers, too, by code that recurs."""
+
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{}\]]', re.DOTALL)
+
+
+def is_too_deep(body: bytes) -> bool:
+    """Whether JSON is nested deeper than any reader should have to go.
+
+    Example:
+        >>> is_too_deep(b"[" * 300 + b"]" * 300), is_too_deep(b"[[],[]]" * 300)
+        (True, False)
+    """
+    if body.count(b"[") + body.count(b"{") <= MOST_DEPTH:
+        return False
+    depth = 0
+    for token in _NESTING.finditer(body):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+        if depth > MOST_DEPTH:
+            return True
+    return False
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

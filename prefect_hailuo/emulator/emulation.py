@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -110,6 +111,12 @@ class Order:
     planted: bool = False
 
 
+QUEUE_OF_FAL = "https://queue.fal.run"
+
+called_as_fal: ContextVar[bool] = ContextVar("called_as_fal", default=False)
+"""Whether the request that is answered came under the name of fal's queue."""
+
+
 class Emulation:
     """The state of one emulator.
 
@@ -117,9 +124,12 @@ class Emulation:
         setup: How it is set up.
         faults: What goes wrong.
         library: Serves the videos.
+        public_url: How others call it, if they do not reach it by its own address.
     """
 
-    def __init__(self, setup: Setup, faults: FaultPlan, library: ClipLibrary) -> None:
+    def __init__(
+        self, setup: Setup, faults: FaultPlan, library: ClipLibrary, public_url: str = ""
+    ) -> None:
         self.setup = setup
         self.instance = uuid4().hex[:8]
         self.clock = setup.clock
@@ -130,6 +140,7 @@ class Emulation:
         self.queue = Simulation(self.clock, setup.concurrency, on_event=self._wake_timekeeper)
         self.tasks: TaskGroup | None = None
         self.url = ""
+        self._public_url = public_url.rstrip("/")
         self.requests: Counter[Kind] = Counter()
         self.media_requests: list[MediaRequest] = []
         self.deliveries: list[Delivery] = []
@@ -141,6 +152,16 @@ class Emulation:
         self._by_id: dict[str, Generation] = {}
         self._planted = 0
         self._lock = threading.RLock()
+
+    @property
+    def public_url(self) -> str:
+        """The address that its answers name, of its files and uploads, too."""
+        return self._public_url or self.url
+
+    @property
+    def queue_url(self) -> str:
+        """The queue's address: fal's own, where the request that is answered called it so."""
+        return QUEUE_OF_FAL if called_as_fal.get() else self.public_url
 
     def accept(self, order: Order) -> tuple[Generation, int]:
         """Take a request into the queue; returns it with its position there."""
@@ -191,7 +212,7 @@ class Emulation:
             MissingExtraError: It has to be drawn, and PyAV or Pillow is not installed.
         """
         kind, body = generation.input_class, generation.body
-        read = partial(self._pictures.stills, kind, body, self.url)
+        read = partial(self._pictures.stills, kind, body, self.public_url)
         return await self.library.video(generation, read)
 
     def stats(self) -> dict[str, Any]:
@@ -226,7 +247,7 @@ class Emulation:
             prefix=f"{EMULATOR_PREFIX}{self.instance}-" if self.setup.realm == "emulator" else "",
             durations=self.setup.durations,
             happenings=[] if order.planted else self.faults.draw("generation", call),
-            flaw=self._pictures.flaw(order.input_class, order.body, self.url),
+            flaw=self._pictures.flaw(order.input_class, order.body, self.public_url),
         )
 
     def _keep(self, generation: Generation) -> Generation:

@@ -198,7 +198,9 @@ _ROUTES: tuple[tuple[Kind, frozenset[str], re.Pattern[str]], ...] = (
     (
         "upload",
         frozenset({"POST", "PUT"}),
-        re.compile(r"/rest/storage/upload/initiate|/cdn/files/upload|/storage/.+"),
+        re.compile(
+            r"/rest/storage/upload/initiate(-multipart)?|/cdn/files/upload(/multipart)?|/storage/.+"
+        ),
     ),
     ("other", frozenset({"GET", "POST"}), re.compile(r"/(_emulator|api|rest|platform)(/.*)?")),
     ("status", frozenset({"GET"}), re.compile(_BELOW_APP + "/status")),

@@ -24,7 +24,16 @@ PREFIX = "/platform/v1"
 DEFAULT_SPAN = timedelta(hours=24)
 """By fal's documentation: how far back it reaches if no start is given."""
 
-_ERROR_TYPES = {401: "authorization_error", 404: "not_found", 422: "validation_error"}
+_ERROR_TYPES = {
+    400: "validation_error",
+    401: "authorization_error",
+    403: "authorization_error",
+    404: "not_found",
+    405: "not_found",
+    422: "validation_error",
+    429: "rate_limited",
+    501: "not_implemented",
+}
 
 router = APIRouter()
 
@@ -59,11 +68,39 @@ async def models(
     chosen: Chosen,
     emulation: TheEmulation,
     expand: Annotated[list[str] | None, Query()] = None,
+    q: str = "",
+    category: str | None = None,
+    status: Literal["active", "deprecated"] | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: str | None = None,
 ) -> Response:
-    """What models there are. No key is needed."""
+    """What models there are, filtered, a page at a time. No key is needed."""
     with_document = "openapi-3.0" in _separated(expand)
-    found = [_model(cls, emulation.url if with_document else None) for cls in chosen]
-    return JSON({"models": found, "next_cursor": None, "has_more": False})
+    wanted = [
+        cls
+        for cls in chosen
+        if all(word in _words(cls.endpoint) for word in q.lower().split())
+        and category in (None, cls.endpoint.category)
+        and status != "deprecated"
+    ]
+    page = _page(cursor)
+    first = (page - 1) * limit
+    has_more = len(wanted) > first + limit
+    url = emulation.queue_url if with_document else None
+    found = [_model(cls, url) for cls in wanted[first : first + limit]]
+    following = cursor_of(page + 1) if has_more else None
+    return JSON({"models": found, "next_cursor": following, "has_more": has_more})
+
+
+def _words(endpoint: Endpoint) -> str:
+    return f"{endpoint.id} {endpoint.title}".lower()
+
+
+def _page(cursor: str | None) -> int:
+    try:
+        return 1 if cursor is None else page_of(cursor)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 def _model(input_class: type[VideoInput], url: str | None) -> dict[str, Any]:
@@ -99,7 +136,7 @@ async def openapi(endpoint_id: str, emulation: TheEmulation) -> Response:
     """The OpenAPI document of a model. No key is needed."""
     if endpoint_id not in CATALOGUE:
         raise HTTPException(404, f"Endpoint not found: {endpoint_id}")
-    return JSON(document(CATALOGUE[endpoint_id], emulation.url))
+    return JSON(document(CATALOGUE[endpoint_id], emulation.queue_url))
 
 
 @dataclass(frozen=True)
@@ -138,10 +175,6 @@ async def _history_query(
     cursor: str | None = None,
 ) -> HistoryQuery:
     now = datetime.now(timezone.utc)
-    try:
-        page = 1 if cursor is None else page_of(cursor)
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from error
     return HistoryQuery(
         endpoint_ids=_separated(endpoint_id),
         start=_in_utc(start) if start else now - DEFAULT_SPAN,
@@ -150,7 +183,7 @@ async def _history_query(
         status=status,
         payloads="payloads" in _separated(expand),
         limit=limit,
-        page=page,
+        page=_page(cursor),
     )
 
 
@@ -166,6 +199,12 @@ async def requests_by_endpoint(
 ) -> Response:
     """What the account sent to an endpoint."""
     return JSON(history_page(query, account, emulation))
+
+
+@router.get(PREFIX + "/{path:path}")
+async def unknown(path: str) -> Response:
+    """Whatever the platform has not."""
+    raise HTTPException(404, f"Not found: {path}")
 
 
 def history_page(query: HistoryQuery, account: str, emulation: Emulation) -> dict[str, Any]:
@@ -292,7 +331,7 @@ def _output(generation: Generation, emulation: Emulation) -> Any:
     if not generation.outcome.is_video:
         return generation.outcome.body
     # Without the size: to know it, up to a hundred videos would have to be drawn.
-    url = video_url(generation, emulation.url)
+    url = video_url(generation, emulation.public_url)
     return {"video": {"url": url, "content_type": "video/mp4", "file_name": VIDEO_FILE_NAME}}
 
 

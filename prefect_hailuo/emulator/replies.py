@@ -78,21 +78,27 @@ def accepted(generation: Generation, position: int, url: str) -> dict[str, Any]:
         position: How many wait before it.
         url: The queue's.
     """
-    response_url = f"{url}/{generation.endpoint.app}/requests/{generation.request_id}"
     return {
         "status": State.IN_QUEUE.value,
         "request_id": generation.request_id,
-        "response_url": response_url,
-        "status_url": f"{response_url}/status",
-        "cancel_url": f"{response_url}/cancel",
+        **_links(generation, url),
         "logs": None,
         "metrics": {},
         "queue_position": position,
     }
 
 
+def _links(generation: Generation, url: str) -> dict[str, str]:
+    response_url = f"{url}/{generation.endpoint.app}/requests/{generation.request_id}"
+    return {
+        "response_url": response_url,
+        "status_url": f"{response_url}/status",
+        "cancel_url": f"{response_url}/cancel",
+    }
+
+
 def status_of(
-    generation: Generation, queue: Simulation, now: float, *, with_logs: bool
+    generation: Generation, queue: Simulation, now: float, url: str, *, with_logs: bool
 ) -> dict[str, Any]:
     """The body of a status reply.
 
@@ -100,12 +106,14 @@ def status_of(
         generation: Which to tell about, with everything due having happened to it.
         queue: Where it waits.
         now: The instant, in emulator time.
+        url: The queue's.
         with_logs: Whether logs were asked for.
     """
     logs = log_window(generation, now, queue.clock.speed) if with_logs else None
     body: dict[str, Any] = {
         "status": generation.state.value,
         "request_id": generation.request_id,
+        **_links(generation, url),
         "logs": logs,
         "metrics": {},
     }
@@ -156,7 +164,7 @@ async def video_output(generation: Generation, emulation: Emulation) -> dict[str
     """The output of a generation that went well."""
     size = len(await emulation.video(generation))
     video = {
-        "url": video_url(generation, emulation.url),
+        "url": video_url(generation, emulation.public_url),
         "content_type": "video/mp4",
         "file_name": VIDEO_FILE_NAME,
         "file_size": size,
@@ -184,12 +192,13 @@ async def status_events(
     generation: Generation, emulation: Emulation, with_logs: bool
 ) -> AsyncIterator[bytes]:
     """The frames of a status stream: each change as it comes, the last one when it is over."""
-    told = b""
+    told, url = b"", emulation.queue_url
     with news_of(generation, emulation) as alarm:
         while not emulation.alarms.stopped:
             now = emulation.queue.settle()
             state = generation.state
-            body = as_json(status_of(generation, emulation.queue, now, with_logs=with_logs))
+            seen = status_of(generation, emulation.queue, now, url, with_logs=with_logs)
+            body = as_json(seen)
             if body != told:
                 yield b"data: " + body + b"\n\n"
                 told = body

@@ -35,7 +35,7 @@ from prefect_hailuo.emulator.replies import (
     status_of,
     wait_until_completed,
 )
-from prefect_hailuo.emulator.storage import TOKEN_SECONDS
+from prefect_hailuo.emulator.storage import TOKEN_SECONDS, Upload
 from prefect_hailuo.emulator.webhooks import tell_of_completion
 from prefect_hailuo.fal.messages import Cancellation
 from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput
@@ -170,7 +170,7 @@ async def token(account: Account, emulation: TheEmulation) -> Response:
         {
             "token": emulation.uploads.issue_token(),
             "token_type": "Bearer",
-            "base_url": f"{emulation.url}/cdn",
+            "base_url": f"{emulation.public_url}/cdn",
             "expires_at": expires_at.isoformat(),
         }
     )
@@ -183,18 +183,59 @@ async def initiate(
     """Say where a file is to be put, and where it will be."""
     seconds = lifetime_seconds(request.headers.get("x-fal-object-lifecycle-preference"))
     upload = emulation.uploads.begin(wanted.file_name, wanted.content_type, seconds)
-    url = emulation.url + upload.path
+    url = emulation.public_url + upload.path
     return JSON({"upload_url": f"{url}?signature={upload.signature}", "file_url": url})
 
 
-@router.put("/storage/{path:path}")
-async def put(request: Request, path: str, emulation: TheEmulation) -> Response:
-    """Take a file. The signature in the URL is enough, no key is needed."""
-    upload = emulation.uploads.find(f"/storage/{path}")
+@router.post("/rest/storage/upload/initiate-multipart")
+async def initiate_multipart(
+    request: Request, account: Account, wanted: UploadRequest, emulation: TheEmulation
+) -> Response:
+    """The same for a file that comes in parts, as fal's JavaScript client sends those of 90 MB."""
+    return await initiate(request, account, wanted, emulation)
+
+
+@router.put("/storage/{folder}/{name}/{number:int}")
+async def put_part(
+    request: Request, folder: str, name: str, number: int, emulation: TheEmulation
+) -> Response:
+    """Take a part of a file, by the signature in the URL."""
+    upload = _signed_upload(request, folder, name, emulation)
+    etag = upload.take_part(number, await request.body())
+    return JSON({"partNumber": number, "etag": etag}, 200, {"etag": etag})
+
+
+@router.post("/storage/{folder}/{name}/complete")
+async def complete(
+    request: Request,
+    folder: str,
+    name: str,
+    body: Annotated[dict[str, Any], Depends(_json_object)],
+    emulation: TheEmulation,
+) -> Response:
+    """Put a file together from its parts."""
+    return _completed(_signed_upload(request, folder, name, emulation), body, emulation)
+
+
+def _signed_upload(request: Request, folder: str, name: str, emulation: Emulation) -> Upload:
+    upload = emulation.uploads.find(f"/storage/{folder}/{name}")
     signature = request.query_params.get("signature", "")
     if upload is None or not hmac.compare_digest(signature, upload.signature):
         raise HTTPException(403, "The signature is not good.")
-    upload.authorized = "authorization" in request.headers
+    upload.authorized = upload.authorized or "authorization" in request.headers
+    return upload
+
+
+def _completed(upload: Upload, body: dict[str, Any], emulation: Emulation) -> Response:
+    if not upload.complete(body.get("parts")):
+        raise HTTPException(400, "The parts are not those that were sent.")
+    return JSON({"access_url": emulation.public_url + upload.path})
+
+
+@router.put("/storage/{folder}/{name}")
+async def put(request: Request, folder: str, name: str, emulation: TheEmulation) -> Response:
+    """Take a file. The signature in the URL is enough, no key is needed."""
+    upload = _signed_upload(request, folder, name, emulation)
     upload.content = await request.body()
     return Response()
 
@@ -202,16 +243,63 @@ async def put(request: Request, path: str, emulation: TheEmulation) -> Response:
 @router.post("/cdn/files/upload")
 async def post(request: Request, emulation: TheEmulation) -> Response:
     """Take a file that comes with a token; its name is in a header."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not emulation.uploads.knows_token(given):
-        raise HTTPException(401, "invalid token")
-    upload = emulation.uploads.begin(
+    upload = _begun_with_token(request, emulation)
+    upload.content = await request.body()
+    return JSON({"access_url": emulation.public_url + upload.path})
+
+
+@router.post("/cdn/files/upload/multipart")
+async def post_multipart(request: Request, emulation: TheEmulation) -> Response:
+    """Make room for a file that comes in parts, as fal_client sends those of 100 MB."""
+    upload = _begun_with_token(request, emulation)
+    url = emulation.public_url + upload.path
+    return JSON({"access_url": url, "uploadId": upload.signature})
+
+
+@router.put("/storage/{folder}/{name}/multipart/{upload_id}/{number:int}")
+async def put_part_with_token(
+    request: Request, folder: str, name: str, upload_id: str, number: int, emulation: TheEmulation
+) -> Response:
+    """Take a part of it; the answer's ETag is named at the end."""
+    upload = _upload_with_token(request, f"/storage/{folder}/{name}", upload_id, emulation)
+    return Response(headers={"etag": upload.take_part(number, await request.body())})
+
+
+@router.post("/storage/{folder}/{name}/multipart/{upload_id}/complete")
+async def complete_with_token(
+    request: Request,
+    folder: str,
+    name: str,
+    upload_id: str,
+    body: Annotated[dict[str, Any], Depends(_json_object)],
+    emulation: TheEmulation,
+) -> Response:
+    """Put it together."""
+    upload = _upload_with_token(request, f"/storage/{folder}/{name}", upload_id, emulation)
+    return _completed(upload, body, emulation)
+
+
+def _upload_with_token(request: Request, path: str, upload_id: str, emulation: Emulation) -> Upload:
+    _check_token(request, emulation)
+    upload = emulation.uploads.find(path)
+    if upload is None or not hmac.compare_digest(upload_id, upload.signature):
+        raise HTTPException(404, "There is no such upload.")
+    return upload
+
+
+def _begun_with_token(request: Request, emulation: Emulation) -> Upload:
+    _check_token(request, emulation)
+    return emulation.uploads.begin(
         request.headers.get("x-fal-file-name", "upload.bin"),
         request.headers.get("content-type", "application/octet-stream"),
         lifetime_seconds(request.headers.get("x-fal-object-lifecycle")),
     )
-    upload.content = await request.body()
-    return JSON({"access_url": emulation.url + upload.path})
+
+
+def _check_token(request: Request, emulation: Emulation) -> None:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not emulation.uploads.knows_token(given):
+        raise HTTPException(401, "invalid token")
 
 
 @router.api_route("/storage/{path:path}", methods=["GET", "HEAD"])
@@ -228,7 +316,7 @@ def lifetime_seconds(preference: str | None) -> float | None:
     try:
         seconds = json.loads(preference or "{}")["expiration_duration_seconds"]
         return None if seconds is None else float(seconds)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -288,7 +376,8 @@ async def run(order: AnOrder, emulation: TheEmulation) -> Response:
 @router.get(_REQUEST + "/status")
 async def status(generation: AGeneration, emulation: TheEmulation, logs: bool = False) -> Response:
     """Where a request is; 200 once it is over, 202 before."""
-    body = status_of(generation, emulation.queue, emulation.clock.now(), with_logs=logs)
+    now, url = emulation.clock.now(), emulation.queue_url
+    body = status_of(generation, emulation.queue, now, url, with_logs=logs)
     return JSON(body, 200 if body["status"] == State.COMPLETED.value else 202)
 
 
@@ -332,4 +421,4 @@ async def submit(
     if order.webhook is not None and emulation.tasks is not None:
         emulation.tasks.start_soon(tell_of_completion, generation, emulation, order.webhook)
     headers = {"x-fal-request-id": generation.request_id}
-    return JSON(accepted(generation, position, emulation.url), 200, headers)
+    return JSON(accepted(generation, position, emulation.queue_url), 200, headers)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
@@ -98,10 +99,13 @@ class FalEmulator:
             `Submission`; by default about the endpoint's `expected_seconds`.
         certificate: Path of a PEM certificate: serves https.
         private_key: Path of its PEM private key.
+        public_url: The address that its answers name, where clients reach it by another than its
+            own: behind a proxy, in a container, or led to it under fal's name. By default, its own;
+            and whoever calls it under the name `queue.fal.run` is answered under that.
 
     Raises:
         OSError: The port is taken.
-        ValueError: `speed`, `concurrency` or `clip` makes no sense.
+        ValueError: `speed`, `concurrency`, `clip` or `public_url` makes no sense.
 
     Example:
         >>> with FalEmulator(speed=100) as emulator:
@@ -125,6 +129,7 @@ class FalEmulator:
         durations: Durations = None,
         certificate: str | PathLike[str] | None = None,
         private_key: str | PathLike[str] | None = None,
+        public_url: str = "",
     ) -> None:
         setup = Setup(
             clock=clock or RunningClock(speed),
@@ -136,7 +141,7 @@ class FalEmulator:
         )
         self.faults = FaultPlan(faults)
         self.api_key = api_key
-        self._emulation = Emulation(setup, self.faults, ClipLibrary(clip))
+        self._emulation = Emulation(setup, self.faults, ClipLibrary(clip), _checked(public_url))
         self._address = (host, port)
         self._draws = not isinstance(clip, bytes)
         self._tls = (certificate, private_key)
@@ -280,6 +285,7 @@ def serve(
     clip: Clip = "prompt",
     certificate: str | PathLike[str] | None = None,
     private_key: str | PathLike[str] | None = None,
+    public_url: str = "",
     until: threading.Event | None = None,
 ) -> None:
     """Serve until Ctrl-C, and say on standard output how to use it and what it would have cost.
@@ -293,6 +299,7 @@ def serve(
         clip: The videos; see `FalEmulator`.
         certificate: Path of a PEM certificate: serves https.
         private_key: Path of its PEM private key.
+        public_url: The address that its answers name, if it is another.
         until: Ends it when set, as Ctrl-C does.
 
     Raises:
@@ -308,6 +315,7 @@ def serve(
         clip=clip,
         certificate=certificate,
         private_key=private_key,
+        public_url=public_url,
     )
     with emulator:
         _say(_instructions(emulator, certificate))
@@ -316,6 +324,13 @@ def serve(
         except KeyboardInterrupt:
             _say("\n")
     _say(_summary(emulator))
+
+
+def _checked(public_url: str) -> str:
+    parts = urlsplit(public_url)
+    if public_url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
+        raise ValueError(f"public_url {public_url!r} is no address such as https://fal.example.")
+    return public_url
 
 
 def _instructions(emulator: FalEmulator, certificate: str | PathLike[str] | None) -> str:

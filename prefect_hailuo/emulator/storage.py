@@ -6,12 +6,13 @@ in the video.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prefect_hailuo.emulator.clip import Stills
@@ -49,6 +50,28 @@ class Upload:
     expires_at: float | None = None
     content: bytes | None = None
     authorized: bool = False
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+    def take_part(self, number: int, content: bytes) -> str:
+        """Keep a part; returns its ETag."""
+        self.parts[number] = content
+        return _etag(content)
+
+    def complete(self, named: Any) -> bool:
+        """Put the parts together, in the order of their numbers; False if others are named."""
+        mine = {number: _etag(content) for number, content in self.parts.items()}
+        try:
+            theirs = {each["partNumber"]: each["etag"] for each in named}
+        except (TypeError, KeyError):
+            return False
+        if not mine or theirs != mine:
+            return False
+        self.content = b"".join(self.parts.pop(number) for number in sorted(mine))
+        return True
+
+
+def _etag(content: bytes) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 class Uploads:

@@ -128,19 +128,22 @@ class WebhookSigner:
         x = public.rstrip(b"=").decode("ascii")
         return {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}
 
-    def headers(self, request_id: str, body: bytes, now: float) -> dict[str, str]:
+    def headers(
+        self, request_id: str, body: bytes, now: float, user_id: str = USER_ID
+    ) -> dict[str, str]:
         """The headers that prove where a webhook comes from.
 
         Args:
             request_id: What it tells of.
             body: As it is sent.
             now: Unix seconds.
+            user_id: Whose request it is.
         """
         timestamp = str(int(now))
-        signed = "\n".join([request_id, USER_ID, timestamp, hashlib.sha256(body).hexdigest()])
+        signed = "\n".join([request_id, user_id, timestamp, hashlib.sha256(body).hexdigest()])
         return {
             "X-Fal-Webhook-Request-Id": request_id,
-            "X-Fal-Webhook-User-Id": USER_ID,
+            "X-Fal-Webhook-User-Id": user_id,
             "X-Fal-Webhook-Timestamp": timestamp,
             "X-Fal-Webhook-Signature": self._key.sign(signed.encode()).hex(),
         }

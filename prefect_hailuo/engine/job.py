@@ -71,7 +71,8 @@ class Job:
         connections.downloads.allow(order.download_connections)
         # Nobody is shown the poster of one of many, and it takes longer than all the rest.
         poster = order.poster and not connections.supervisor.crowded
-        self.store = VideoStore(connections.downloads, order.place, session.clock, poster)
+        hosts = session.access.hosts
+        self.store = VideoStore(connections.downloads, order.place, session.clock, poster, hosts)
 
     def begin_again(self) -> None:
         """What was found is no video: claim once more. A consent was to one more purchase."""

@@ -220,7 +220,7 @@ class Sweep:
         # It may ask Prefect's API, which no other generation must wait for.
         found = await anyio.to_thread.run_sync(self._find_place, one.place or "")
         place = found or self._default_place
-        store = VideoStore(self._connections.downloads, place, self._clock)
+        store = VideoStore(self._connections.downloads, place, self._clock, hosts=access.hosts)
         ticket = one.open_ticket()
         video = await keep(
             self._ledger,

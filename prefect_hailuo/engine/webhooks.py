@@ -70,6 +70,7 @@ class CallReceiver:
         self._ledger = ledger
         self._clock: Clock = clock or SystemClock()
         self._keys = WebhookKeys(rest_url, realm, self._clock)
+        self._users: dict[str, str] = {}
 
     async def take(
         self, headers: Mapping[str, str], body: bytes, connections: Connections
@@ -93,12 +94,21 @@ class CallReceiver:
         check_realm_of(ids, self._realm)
         ledger = connections.ledgers.at(self._ledger)
         one = await self._find(ledger, ids)
+        self._check_user(signed, one)
         # A video is news also where an error was told before it: it is paid for.
         untold = one.completed is None or call.output is not None
         news = one.fate in (Fate.SUBMITTED, Fate.CANCELLED) and untold
         if news:
             await self._write(ledger, one, call)
         return ReceivedCall(one, news, tuple(await ledger.completions.runs_wanting(one.key)))
+
+    def _check_user(self, signed: Signed, one: Attempt) -> None:
+        """Refuse a call of another account: fal signs the calls of all its customers.
+
+        The first that named a request of ours tells who the account is.
+        """
+        if self._users.setdefault(one.account, signed.user_id) != signed.user_id:
+            raise RefusedCallError("The call is not of the account that made the request.", 403)
 
     async def _find(self, ledger: Ledger, ids: Sequence[str]) -> Attempt:
         deadline = Deadline(EARLY_SECONDS, self._clock)

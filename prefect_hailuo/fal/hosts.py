@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -26,6 +26,11 @@ PLAIN_CHARACTERS = 2000
 """Longer addresses are parsed."""
 
 FAL_DOMAINS = ("fal.run", "fal.ai", "falrun.com", "fal.media", "fal.dev")
+
+OWN_HOSTS = frozenset(
+    {"queue.fal.run", "fal.run", "rest.fal.ai", "rest.alpha.fal.ai", "api.fal.ai"}
+)
+"""The hosts of fal's API. Others below its domains may be its customers' own programs."""
 
 T = TypeVar("T")
 
@@ -102,6 +107,27 @@ class Hosts:
     def names_fal(self) -> bool:
         """Whether any of them is a host of fal."""
         return _names_fal(self)
+
+    def beyond(self, trusted: Collection[str] = ()) -> list[str]:
+        """Those that are neither fal's own nor named: what they are given, others than fal get.
+
+        Args:
+            trusted: Names of hosts, each with its port where that is not the usual one.
+
+        Example:
+            >>> Hosts(queue_url="https://gateway.example:8443").beyond()
+            ['gateway.example:8443']
+            >>> Hosts(queue_url="https://gateway.example").beyond({"Gateway.example"})
+            []
+        """
+        good = OWN_HOSTS | {name.strip().lower() for name in trusted}
+        urls = (httpx.URL(getattr(self, host.name)) for host in fields(self))
+        names = [url.netloc.decode().lower() for url in urls]
+        return sorted({name for name in names if name not in good})
+
+    def are_local(self) -> bool:
+        """Whether all of them are on this machine."""
+        return all(is_loopback(httpx.URL(getattr(self, host.name))) for host in fields(self))
 
     def submit_url(self, endpoint: str) -> str:
         """Where a request of an endpoint is submitted."""
@@ -265,3 +291,7 @@ def concealed(error: httpx.HTTPError, access: Access) -> httpx.HTTPError:
     with suppress(RuntimeError):  # it has no request
         clean.request = httpx.Request(error.request.method, error.request.url)
     return clean
+
+
+FAL_HOSTS = Hosts()
+"""fal's own hosts, where nothing else is configured."""

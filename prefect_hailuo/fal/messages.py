@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -165,10 +166,20 @@ STATUS: TypeAdapter[Status] = TypeAdapter(
 )
 
 
+def _without_password(url: str) -> str:
+    """A link as it may be kept: with asterisks for a user name and password, if it has them.
+
+    Example:
+        >>> File(url="https://fox:red@v3.fal.media/fox.mp4").url
+        'https://***@v3.fal.media/fox.mp4'
+    """
+    return re.sub(r"^([^/?#]*//)[^/?#]*@", r"\1***@", url)
+
+
 class File(Message):
     """A file that fal serves; only its URL is certain."""
 
-    url: str = Field(min_length=1)
+    url: Annotated[str, AfterValidator(_without_password)] = Field(min_length=1)
     content_type: Lenient[str] = None
     file_name: Lenient[str] = None
     file_size: Lenient[int] = None

@@ -33,6 +33,7 @@ from prefect_hailuo.flows.command import (
     run_flow_app,
     run_flow_command,
 )
+from prefect_hailuo.flows.paths import check_path, check_pictures
 from prefect_hailuo.flows.plan import Plan, make_plan, not_approved, question_of
 from prefect_hailuo.flows.report import (
     BatchSummary,
@@ -94,7 +95,8 @@ async def batch(
         prompts: What to show, 1 to 2000 characters each. Prefect takes parameters of 512 KB.
         prompts_file: A file instead: CSV, JSON Lines, JSON or YAML with a column for each field, or
             a text with a prompt on each line. A path, or an address that fsspec opens, such as
-            `s3://bucket/rows.csv`. Only this run reads it, not its shards.
+            `s3://bucket/rows.csv`. Only this run reads it, not its shards. In a deployment, a path
+            must be below one of the setting `readable_paths`, and so must pictures' paths.
         rows: Rows instead, each with a `prompt`, and if wanted `model`, `take`, `labels`, and any
             field of its model's input.
         model: Which model makes those that do not say.
@@ -183,9 +185,13 @@ def _read(
             "The prompts come either as `prompts`, as `prompts_file`, or as `rows`.",
             cure="Pass one of them.",
         )
+    if prompts_file:
+        check_path(prompts_file)
     listed = rows_of_list([*(prompts or []), *(rows or [])])
     raw = read_rows(prompts_file, prompts_format) if prompts_file else listed
-    return make_manifest(raw, defaults)
+    manifest = make_manifest(raw, defaults)
+    check_pictures(item.input for item in manifest.items)
+    return manifest
 
 
 def _payer(scope: str | None, usd: float | None) -> Budget | str | None:

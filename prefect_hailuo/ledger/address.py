@@ -231,6 +231,12 @@ class LedgerAddress:
         url = self._parsed()
         return Path(str(url.database)) if url.get_backend_name() == SQLITE else None
 
+    @property
+    def has_own_folder(self) -> bool:
+        """Whether the folder is this package's own, in Prefect's home, and not one that was set."""
+        file = self.file
+        return file is not None and file.parts[-3:] == ("hailuo", self.realm, "ledger.db")
+
     def _parsed(self) -> URL:
         from sqlalchemy.engine import make_url
 

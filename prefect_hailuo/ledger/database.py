@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import stat
 import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import wraps
@@ -47,7 +48,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from prefect_hailuo.errors import LedgerError
-from prefect_hailuo.ledger.address import LedgerAddress
+from prefect_hailuo.ledger.address import CURE, LedgerAddress
 from prefect_hailuo.ledger.tables import VERSION_TABLE
 
 P = ParamSpec("P")
@@ -79,6 +80,9 @@ DEADLOCKED = ("40P01", "40001")
 # SQLAlchemy 2.0, which is the newest for Python 3.10, lets asyncpg's own errors through when no
 # connection stands: too many connections, a server that starts up, a wrong password.
 DRIVERS_OWN = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+UNUSABLE = (TypeError, ValueError, OverflowError)
+"""What asyncpg raises for parts of a URL that it does not know or that make no sense."""
 
 UNREACHABLE = (SQLAlchemyError, *DRIVERS_OWN, OSError, TimeoutError)
 
@@ -196,10 +200,14 @@ class Database:
         if self._had_file and _identity(file) is None:
             raise self._gone("is not there any more")
         url = make_url(self.address.url.get_secret_value())
-        engine = _Postgresql(url) if file is None else _Sqlite(file, url)
+        own = self.address.has_own_folder
+        engine = _Postgresql(url) if file is None else _Sqlite(file, url, own)
         event.listen(engine.sync_engine, "connect", self._count)
         try:
             await self._bring_up_to_date(engine)
+        except UNUSABLE as error:
+            await engine.close()
+            raise self._unusable(error) from None
         except BaseException:
             await engine.close()
             raise
@@ -226,6 +234,14 @@ class Database:
             f"The ledger at {self.address.name} {how}.",
             cure="Put it back, or the process would not know what was bought; if a new ledger is "
             "wanted, start the process anew. Nothing was bought now.",
+        )
+
+    def _unusable(self, error: Exception) -> LedgerError:
+        # Not its words: they may show the password.
+        return LedgerError(
+            f"The ledger's URL, {self.address.name}, cannot be used ({type(error).__name__}).",
+            cure=f"Check its host, its port, and what follows a question mark. {CURE} Nothing was "
+            "bought.",
         )
 
     def _unreachable(self, error: Exception) -> LedgerError:
@@ -255,13 +271,13 @@ class _Sqlite:
     Args:
         file: The file; it is made if it is not there.
         url: Its URL.
+        own_folder: Whether its folder is this package's own.
     """
 
-    def __init__(self, file: Path, url: URL) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, file: Path, url: URL, own_folder: bool = False) -> None:
         # Made here, and only here: a connection that is opened anew, where the file was taken away
         # meanwhile, must not make an empty one, in which nothing was ever bought.
-        file.touch()
+        _make_private(file, own_folder)
         self.sync_engine = create_engine(
             url.set(
                 drivername="sqlite",
@@ -309,6 +325,24 @@ class _Sqlite:
     async def close(self) -> None:
         """Close the connection."""
         await self._thread.run(self.sync_engine.dispose)
+
+
+def _make_private(file: Path, own_folder: bool) -> None:
+    """Make a ledger's file, and its folder, for this user alone: it names prompts and requests.
+
+    SQLite makes its other files with the same mode. A file that is there already is closed to those
+    who may only read it, unless somebody lets others write into it, which is no accident.
+    """
+    file.parent.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    is_new = not file.exists()
+    file.touch(mode=0o600)
+    with suppress(OSError):  # they may be another user's
+        if is_new and own_folder:  # made before, with the videos' folder in it
+            file.parent.chmod(0o700)
+        for each in (file, *(file.with_name(f"{file.name}-{kind}") for kind in ("wal", "shm"))):
+            if each.exists() and stat.S_IMODE(each.stat().st_mode) & 0o066 in (0o044, 0o040, 0o004):
+                each.chmod(0o600)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -21,21 +22,24 @@ from pydantic import Field, HttpUrl, SecretStr, StringConstraints, model_validat
 from typing_extensions import Self
 
 from prefect_hailuo.engine.loop import Connections, Emit, Job, process_loop
-from prefect_hailuo.errors import ConfigurationError, LedgerError, MissingKeyError
+from prefect_hailuo.errors import (
+    ConfigurationError,
+    InsecureHostError,
+    LedgerError,
+    MissingKeyError,
+)
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS, AsyncFalClient
-from prefect_hailuo.fal.hosts import Access, Hosts
+from prefect_hailuo.fal.hosts import FAL_HOSTS, Access, Hosts
 from prefect_hailuo.fal.messages import EMULATOR_KEY, Cancellation, Output, Status, SynchronousReply
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempt import Limits
-from prefect_hailuo.runs.settings import current_settings, load_block
+from prefect_hailuo.runs.settings import PREFIX, current_settings, load_block
 from prefect_hailuo.ticket import Realm, Ticket
 
 if TYPE_CHECKING:
     from prefect_hailuo.ledger.budgets import Allowance
 
 T = TypeVar("T")
-
-DEFAULT_HOSTS = Hosts()
 
 LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/74778219?s=200&v=4")
 """fal's own mark, a square of 200 pixels."""
@@ -91,20 +95,20 @@ class FalCredentials(CredentialsBlock):
         description="Whether the key is for fal, where money is spent, or for the emulator.",
     )
     queue_url: str = Field(
-        default=DEFAULT_HOSTS.queue_url, title="Queue URL", description="Where fal's queue is."
+        default=FAL_HOSTS.queue_url, title="Queue URL", description="Where fal's queue is."
     )
     run_url: str = Field(
-        default=DEFAULT_HOSTS.run_url,
+        default=FAL_HOSTS.run_url,
         title="Run URL",
         description="Where fal takes synchronous calls.",
     )
     rest_url: str = Field(
-        default=DEFAULT_HOSTS.rest_url,
+        default=FAL_HOSTS.rest_url,
         title="REST URL",
         description="Where fal serves webhook keys and takes uploads.",
     )
     platform_url: str = Field(
-        default=DEFAULT_HOSTS.platform_url,
+        default=FAL_HOSTS.platform_url,
         title="Platform URL",
         description="Where fal serves prices, the request history and model metadata.",
     )
@@ -149,12 +153,21 @@ class FalCredentials(CredentialsBlock):
 
         Raises:
             MissingKeyError: There is no key, neither here nor in the environment.
+            InsecureHostError: The key is in the environment, and a host is neither fal's own nor
+                named by the setting `key_hosts`.
             ConfigurationError: The key cannot be one.
         """
+        hosts = self.hosts()
         key = self.api_key or _key_from_environment()
         if key is None:
             raise MissingKeyError("No fal API key was given.")
-        hosts = self.hosts()
+        if self.api_key is None and (others := hosts.beyond(current_settings().key_hosts)):
+            raise InsecureHostError(
+                f"The environment's fal API key is not sent to {', '.join(others)}, which is none "
+                "of fal's own hosts; nothing was sent.",
+                cure="Put a key into the credentials, or name the host where the key is: "
+                f"{PREFIX}KEY_HOSTS='{json.dumps(others)}'.",
+            )
         if self.realm == "fal" and hosts.names_fal() and ":" not in key.get_secret_value():
             raise MissingKeyError(
                 "The API key has no colon, so that a part of it is missing; nothing was sent.",

@@ -21,7 +21,7 @@ from prefect_hailuo.engine.road import acquire, cancel, fetch, generate, wait_fo
 from prefect_hailuo.engine.session import Account, Session
 from prefect_hailuo.errors import HailuoError, RunCancelledError
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
-from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.hosts import FAL_HOSTS, Access, Hosts
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.models.video import Video
@@ -223,14 +223,19 @@ def fetching(
 
 
 def storing(
-    ticket: Ticket, output: Output, place: Place, completed: Completed | None = None
+    ticket: Ticket,
+    output: Output,
+    place: Place,
+    completed: Completed | None = None,
+    hosts: Hosts = FAL_HOSTS,
 ) -> Step[Video]:
     """The result, downloaded, verified and kept. No key is needed."""
 
     address = current_settings().ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
-        ledger, store = connections.ledgers.at(address), VideoStore(connections.downloads, place)
+        ledger = connections.ledgers.at(address)
+        store = VideoStore(connections.downloads, place, hosts=hosts)
         return await keep(ledger, store, find_place, emit, ticket, output, completed)
 
     subject = Subject.of_ticket(ticket)

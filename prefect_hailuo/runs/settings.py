@@ -59,6 +59,12 @@ class HailuoSettings(PrefectBaseSettings):
         description="Where an emulator runs that calls without credentials are to use instead of "
         "fal, to test flows as they are at no cost. Such calls then need no key.",
     )
+    key_hosts: frozenset[str] = Field(
+        default=frozenset(),
+        description="Other hosts than fal's own that may be given the environment's `FAL_KEY`, "
+        'such as a gateway: `["gateway.example.com"]`, each with its port where that is not the '
+        "usual one. Credentials with a key of their own need none.",
+    )
     ledger_url: SecretStr | None = Field(
         default=None,
         description="Where purchases are written down: a URL of SQLAlchemy's for PostgreSQL or a "
@@ -79,6 +85,12 @@ class HailuoSettings(PrefectBaseSettings):
         ge=0,
         description="How long a request whose answer was lost is looked for in fal's history, "
         "which may lag.",
+    )
+    readable_paths: frozenset[str] = Field(
+        default=frozenset(),
+        description="Where the parameters of a deployment's runs may name files of the worker's, "
+        "as rows or pictures: folders, `.` for the run's own, or beginnings of addresses. By "
+        "default, only rows in buckets. Commands and programs of your own read any file.",
     )
     download_connections: int = Field(
         default=MOST_DOWNLOADS,

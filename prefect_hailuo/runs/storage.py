@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import inspect
 import json
 import os
+import shutil
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -167,8 +170,15 @@ class StorageBlock(Place):
 
     @property
     def workspace(self) -> Path:
-        """This machine's directory for temporary files."""
-        return Path(tempfile.gettempdir())
+        """A directory of this process for temporary files, which no other user can read.
+
+        Raises:
+            StorageError: It cannot be made.
+        """
+        try:
+            return _private_directory(tempfile.gettempdir())
+        except OSError as error:
+            raise StorageError(f"No temporary directory can be made: {error}.") from error
 
     def path_of(self, name: str) -> None:
         """No local path."""
@@ -232,6 +242,37 @@ def _code_of(error: BaseException) -> str | None:
         return str(getattr(named, "value", named))
     code = getattr(error, "code", None)
     return str(int(code)) if isinstance(code, int) else None
+
+
+_private: dict[tuple[str, int], Path] = {}
+
+_making = threading.Lock()
+
+
+def _private_directory(parent: str) -> Path:
+    """The process's own directory below one that all users share; made anew if it was cleared."""
+    mine = (parent, os.getpid())  # a forked child has its own
+    with _making:
+        if mine not in _private or not _private[mine].is_dir():
+            _private[mine] = Path(tempfile.mkdtemp(prefix="prefect-hailuo-", dir=parent))
+        return _private[mine]
+
+
+@atexit.register
+def _remove_private_directories() -> None:
+    for (_, process), path in _private.items():
+        if process == os.getpid():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _forget_parents_lock() -> None:
+    """In a forked child: the thread that held it is not here."""
+    global _making
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_lock)
 
 
 class _BlockFiles:

@@ -27,12 +27,13 @@ from prefect_hailuo.errors import (
     StorageError,
     VideoExpiredError,
 )
-from prefect_hailuo.fal.hosts import is_confidential
+from prefect_hailuo.fal.hosts import FAL_HOSTS, Hosts, is_confidential
 from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.replies import compression, retry_after
 from prefect_hailuo.fal.retry import pause_seconds, pause_within, retry
 from prefect_hailuo.media.mp4 import Probe, examine_mp4
-from prefect_hailuo.storage.pictures import MOST_REDIRECTS, Reach, find_reach
+from prefect_hailuo.storage.addresses import Reach, find_reach, refusal_of
+from prefect_hailuo.storage.pictures import MOST_REDIRECTS
 from prefect_hailuo.storage.place import (
     CHUNK_BYTES,
     Files,
@@ -41,6 +42,7 @@ from prefect_hailuo.storage.place import (
     temporary_name,
     write_whole,
 )
+from prefect_hailuo.ticket import Realm
 
 SMALL_BYTES = 64 * 1024
 """A file of at most this size is verified from memory, and not read again."""
@@ -166,6 +168,8 @@ class Downloads:
         *,
         made_at: datetime | None = None,
         renew: Renew | None = None,
+        realm: Realm = "fal",
+        hosts: Hosts = FAL_HOSTS,
     ) -> T:
         """Download a video, verify it, and hand it to `keep`; nothing else is left behind.
 
@@ -183,6 +187,8 @@ class Downloads:
             clock: What that is measured with.
             made_at: When fal made the file; None: not long ago.
             renew: Asks fal for a fresh link.
+            realm: Whose file it is, which tells where its link may lead: see `refusal_of`.
+            hosts: The configured hosts, for the same.
 
         Returns:
             What `keep` returns.
@@ -202,7 +208,7 @@ class Downloads:
             left = deadline.remaining
             async with self._turns:
                 deadline = Deadline(left, deadline.clock)
-                return await self._attempt(link.file, place, keep, deadline, seconds)
+                return await self._attempt(link.file, place, keep, deadline, seconds, realm, hosts)
 
         def pause(attempt: int, error: Exception) -> float | None:
             if isinstance(error, BadLinkError):
@@ -217,12 +223,19 @@ class Downloads:
             raise link.verdict(error) from error.__cause__
 
     async def _attempt(
-        self, file: File, place: Place, keep: Keep[T], deadline: Deadline, seconds: float
+        self,
+        file: File,
+        place: Place,
+        keep: Keep[T],
+        deadline: Deadline,
+        seconds: float,
+        realm: Realm,
+        hosts: Hosts,
     ) -> T:
         with TemporaryFile(place.workspace / temporary_name("download.mp4")) as temporary:
             # The scope ends an answer that trickles in for ever.
             with anyio.move_on_after(deadline.remaining) as scope:
-                received = await self._receive(file, temporary, deadline.clock)
+                received = await self._receive(file, temporary, deadline.clock, realm, hosts)
             if scope.cancelled_caught:
                 raise DownloadError(f"The video did not arrive within {seconds:g} seconds.")
 
@@ -233,9 +246,13 @@ class Downloads:
             # All the rest, from the last bytes to the kept file, happens in one thread's turn.
             return await place.work(finish)
 
-    async def _receive(self, file: File, temporary: TemporaryFile, clock: Clock) -> ReceivedFile:
+    async def _receive(
+        self, file: File, temporary: TemporaryFile, clock: Clock, realm: Realm, hosts: Hosts
+    ) -> ReceivedFile:
         url = _media_url(file)
         for _ in range(MOST_REDIRECTS + 1):
+            if why := await refusal_of(url, realm, hosts):
+                raise BadLinkError(f"fal's link {why}; nothing was sent there.")
             try:
                 async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
                     if not response.has_redirect_location:
@@ -366,10 +383,6 @@ def _media_url(file: File) -> httpx.URL:
         url = httpx.URL(file.url)
     except httpx.InvalidURL as error:
         raise BadLinkError(f"fal's link is no URL ({error}).") from error
-    if not is_confidential(url):
-        raise BadLinkError(
-            f"fal's link {file.url!r} is not https, so what it serves could be anything."
-        )
     return url
 
 
@@ -391,7 +404,9 @@ async def check_reach(at: httpx.URL, there: httpx.URL) -> None:
         BadLinkError: It leads there.
     """
     reach = await find_reach(there)
-    if reach is Reach.PUBLIC or (reach is Reach.PRIVATE and await find_reach(at) is Reach.PRIVATE):
+    if reach is Reach.PUBLIC or (
+        reach is not Reach.NEVER and await find_reach(at) is not Reach.PUBLIC
+    ):
         return
     raise BadLinkError(f"fal's link was redirected to {there.host!r}, which is no public host.")
 

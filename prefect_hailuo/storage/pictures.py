@@ -11,13 +11,9 @@ that changes right then still leads elsewhere, but nothing that is no picture is
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, MutableMapping
-from contextlib import suppress
-from enum import Enum
+from collections.abc import MutableMapping
 from functools import partial
-from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
-from socket import inet_aton, inet_ntoa
 from weakref import WeakValueDictionary
 
 import anyio
@@ -44,16 +40,9 @@ from prefect_hailuo.models.image import (
     shown,
     upload_name,
 )
+from prefect_hailuo.storage.addresses import Reach, find_reach
 from prefect_hailuo.storage.place import on_disk
 from prefect_hailuo.ticket import Realm
-
-NEVER = tuple(
-    map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"))
-)
-"""Link-local addresses, where clouds tell a machine's secrets to every program on it; and those
-that Amazon and Alibaba use besides (docs.aws.amazon.com/AWSEC2/latest/UserGuide/
-instancedata-data-retrieval.html, alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata),
-as seen 2026-11-20."""
 
 FETCH_SECONDS = 60.0
 """How long a URL is tried, repetitions included."""
@@ -300,7 +289,7 @@ async def _checked_reach(at: str, before: Reach | None, url: str) -> Reach:
     reach = await find_reach(httpx.URL(at))
     if reach is Reach.NEVER:
         raise _unusable(url, "it leads to an address at which clouds keep a machine's secrets")
-    if before is Reach.PUBLIC and reach is Reach.PRIVATE:
+    if before is Reach.PUBLIC and reach is not Reach.PUBLIC:
         raise _unusable(url, "it was redirected from a public address into a private network")
     return reach
 
@@ -355,48 +344,3 @@ def _unusable(url: str, why: str) -> ImageError:
         cure="Check the URL in a browser without a login; a signed one may have expired, so sign "
         "it anew. No cookie and no key is sent: if it needs one, pass a file or bytes.",
     )
-
-
-class Reach(Enum):
-    """From where an address can be reached."""
-
-    PUBLIC = "anywhere"
-    PRIVATE = "this machine or its network"
-    NEVER = "nowhere that holds pictures"
-
-
-def reach_of(addresses: Iterable[str]) -> Reach:
-    """The narrowest reach of some addresses.
-
-    Example:
-        >>> reach_of(["93.184.216.34"]), reach_of(["93.184.216.34", "10.0.0.1"])
-        (<Reach.PUBLIC: 'anywhere'>, <Reach.PRIVATE: 'this machine or its network'>)
-        >>> reach_of(["::ffff:169.254.169.254"])
-        <Reach.NEVER: 'nowhere that holds pictures'>
-    """
-    found = [ip_address(each.partition("%")[0]) for each in addresses]
-    plain = [(isinstance(each, IPv6Address) and each.ipv4_mapped) or each for each in found]
-    if any(each in net for each in plain for net in NEVER if each.version == net.version):
-        return Reach.NEVER
-    return Reach.PUBLIC if all(each.is_global for each in plain) else Reach.PRIVATE
-
-
-async def find_reach(url: httpx.URL) -> Reach:
-    """The reach of a URL's host. One that cannot be resolved, which a proxy may know, is public."""
-    host = url.raw_host.decode()
-    if literal := _literal(host):
-        return reach_of([literal])
-    try:
-        found = await anyio.getaddrinfo(host, None)
-    except (OSError, UnicodeError):
-        return Reach.PUBLIC
-    return reach_of(str(address[0]) for *_, address in found)
-
-
-def _literal(host: str) -> str | None:
-    """A host that is an address, also in an odd form such as `0x7f.1`; None for a name."""
-    if ":" in host:
-        return host
-    with suppress(OSError):
-        return inet_ntoa(inet_aton(host))
-    return None

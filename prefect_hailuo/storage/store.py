@@ -23,6 +23,7 @@ from prefect_hailuo.errors import (
     VideoExpiredError,
     about,
 )
+from prefect_hailuo.fal.hosts import FAL_HOSTS, Hosts
 from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.media.probe import poster_data_uri, probe
 from prefect_hailuo.models.catalogue import price_of
@@ -162,6 +163,7 @@ class VideoStore:
         place: Where videos are kept.
         clock: What waiting is measured with.
         poster: Whether to make a poster of each stored video, which takes longer than the rest.
+        hosts: The configured hosts: links may lead to them, wherever they are.
     """
 
     def __init__(
@@ -170,11 +172,13 @@ class VideoStore:
         place: Place,
         clock: Clock | None = None,
         poster: bool = True,
+        hosts: Hosts = FAL_HOSTS,
     ) -> None:
         self._downloads = downloads
         self._place = place
         self._clock = clock
         self._poster = poster
+        self._hosts = hosts
 
     @property
     def label(self) -> str:
@@ -297,7 +301,11 @@ class VideoStore:
         made_at = video.submitted_at or video.stored_at
         try:
             return await self._downloads.fetch(
-                file, self._place, keep, seconds, self._clock, made_at=made_at, renew=renew
+                *(file, self._place, keep, seconds, self._clock),
+                made_at=made_at,
+                renew=renew,
+                realm=video.realm,
+                hosts=self._hosts,
             )
         except DownloadError as error:
             gone = self.here(video, relocated(self._place.template, video, video.storage_key))
@@ -328,6 +336,8 @@ class VideoStore:
             clock=self._clock,
             made_at=ticket.submitted_at,
             renew=renew,
+            realm=ticket.realm,
+            hosts=self._hosts,
         )
 
     def _keep(self, files: Files, file: Path, video: Video) -> Video:

@@ -137,18 +137,20 @@ class HailuoVideoRun(JobRun[Video]):
         """
         if self._completed is None:
             self.wait_for_completion()
-        output = perform(fetching(self.ticket, self._access(), self._completed))
+        access = self._access()
+        output = perform(fetching(self.ticket, access, self._completed))
         place = resolve_storage(self._storage, self.ticket.realm)
-        return perform(storing(self.ticket, output, place, self._completed))
+        return perform(storing(self.ticket, output, place, self._completed, access.hosts))
 
     async def afetch_result(self) -> Video:
         """The asynchronous twin of `fetch_result`."""
         if self._completed is None:
             await self.await_for_completion()
-        job = fetching(self.ticket, await run_sync(self._access), self._completed)
-        output = await aperform(job)
+        access = await run_sync(self._access)
+        output = await aperform(fetching(self.ticket, access, self._completed))
         place = await run_sync(resolve_storage, self._storage, self.ticket.realm)
-        return await aperform(storing(self.ticket, output, place, self._completed))
+        job = storing(self.ticket, output, place, self._completed, access.hosts)
+        return await aperform(job)
 
     def cancel(self) -> Cancellation:
         """Ask fal to cancel the request, and say what fal said.

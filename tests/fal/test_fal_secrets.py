@@ -98,9 +98,11 @@ async def test_the_file_server_is_sent_no_key(tmp_path: Path) -> None:
         async with AsyncFalClient(emulator.credentials().access()) as client, open_http() as http:
             output = (await client.run(ENDPOINT, BODY)).output
             with pytest.raises(DownloadError):
-                await VideoStore(Downloads(http), Directory(tmp_path), clock=HurriedClock()).store(
-                    TICKET, output
+                hosts = emulator.credentials().hosts()
+                store = VideoStore(
+                    Downloads(http), Directory(tmp_path), HurriedClock(), hosts=hosts
                 )
+                await store.store(TICKET, output)
         assert {request.authorized for request in emulator.media_requests} == {False}
 
 

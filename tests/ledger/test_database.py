@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, LedgerError
 from prefect_hailuo.ledger import database
+from prefect_hailuo.ledger.address import Allowance, ledger_address
 from prefect_hailuo.ledger.attempt import Fate, Limits
 from prefect_hailuo.ledger.database import Database
 
@@ -282,3 +285,79 @@ def _break(url: str, fate: Fate) -> None:
 
     asyncio.run(make())
     run_sql(url, BREAK_DOWN, BREAKING.format(fate=fate))
+
+
+ALLOWED: tuple[Allowance, ...] = ("network-filesystem", "ephemeral-disk")
+
+
+def modes(path: Path) -> set[int]:
+    """The modes of a ledger's files."""
+    return {mode(each) for each in path.parent.glob(f"{path.name}*")}
+
+
+def mode(path: Path) -> int:
+    """The mode of a file or a folder."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_a_ledger_is_for_its_user_alone(tmp_path: Path) -> None:
+    """It has prompts, requests and links in it: whatever the umask, others cannot read it."""
+    address = ledger_address(None, "fal", tmp_path / "hailuo", ALLOWED)
+    assert address.file
+    (address.file.parent / "videos").mkdir(parents=True)
+    before = os.umask(0)
+    try:
+        database = Database(address)
+        await database.read(lambda connection: None)
+        assert modes(address.file) == {0o600}
+        assert mode(address.file.parent) == 0o700
+        await database.close()
+        elsewhere = ledger_address(f"sqlite:///{tmp_path}/new/there.db", "emulator", tmp_path)
+        database = Database(elsewhere)
+        await database.read(lambda connection: None)
+        await database.close()
+        assert elsewhere.file
+        assert mode(elsewhere.file.parent) == 0o700
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o640, 0o600), (0o664, 0o664)])
+async def test_an_older_ledger_is_closed_unless_it_is_shared(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    """What a umask left readable is closed; where others may write, somebody wants it so."""
+    address = ledger_address(f"sqlite:///{tmp_path}/ledger.db", "emulator", tmp_path)
+    assert address.file
+    address.file.touch()
+    address.file.chmod(before)
+    folder = mode(tmp_path)
+    database = Database(address)
+    await database.read(lambda connection: None)
+    assert modes(address.file) == {after}
+    assert mode(tmp_path) == folder
+    await database.close()
+
+
+NO_URLS = [
+    "postgresql://fox:hunter22@db:99999/hailuo",
+    "postgresql://fox:hunter22@127.0.0.1:0/hailuo?port=abc",
+    "postgresql://fox:hunter22@db/hailuo?color=red",
+    "postgresql://fox:hunter22@127.0.0.1:1/hailuo?ssl=perhaps",
+    "postgresql://fox:hunter22@127.0.0.1:1/hailuo?timeout=soon",
+    "postgresql://fox:hunter22@127.0.0.1:1/hailuo?host=",
+    "postgresql://fox:hunter22@db:port/hailuo",
+    "postgresql://fox:hunter22@[::1/hailuo",
+    "postgresql://fox:hunter22@/hailuo?host=a,b&port=1,2,3",
+    f"postgresql://fox:hunter22@{'a' * 70}.example/hailuo",
+    "postgresql://fox:hunter22@a..b/hailuo",
+    "postgresql://fox:hunter22@127.0.0.1:1/hai%00luo",
+]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+async def test_what_is_no_url_of_postgresqls_is_a_ledger_error(url: str, tmp_path: Path) -> None:
+    """With the cure, and without the password."""
+    with pytest.raises(LedgerError) as caught:
+        await Database(ledger_address(url, "fal", tmp_path)).read(lambda connection: None)
+    assert "hunter22" not in "".join(traceback.format_exception(caught.value))

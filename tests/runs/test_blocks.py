@@ -79,6 +79,48 @@ def test_refuses_hosts_that_must_not_have_the_key() -> None:
     assert FalCredentials(queue_url="http://[::1]:8123").queue_url == "http://[::1]:8123"
 
 
+ELSEWHERE = {
+    "https://collector.example": "collector.example",
+    "https://queue.fal.run.collector.example": "queue.fal.run.collector.example",
+    "https://fal.run:8443": "fal.run:8443",
+    "https://somebody.alpha.fal.ai": "somebody.alpha.fal.ai",
+    "http://127.0.0.1:8017": "127.0.0.1:8017",
+}
+
+
+@pytest.mark.parametrize("field", ["queue_url", "run_url", "rest_url", "platform_url"])
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_the_workers_key_goes_to_fal_alone(
+    url: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts a run may name hosts: they get their own key, not that of the worker."""
+    for name in ("FAL_KEY_ID", "FAL_KEY_SECRET"):
+        monkeypatch.setenv(name, KEY)
+    for realm in ("fal", "emulator"):
+        others = {
+            each: "https://x.example" for each in FalCredentials.model_fields if "url" in each
+        }
+        block = FalCredentials.model_validate(
+            {**(others if realm == "emulator" else {}), "realm": realm, field: url}
+        )
+        with pytest.raises(InsecureHostError, match=ELSEWHERE[url]) as caught:
+            block.access()
+        assert KEY not in str(caught.value)
+    assert FalCredentials.model_validate({"api_key": KEY, field: url}).access()
+
+
+def test_the_workers_key_goes_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway of one's own is named beside the key."""
+    monkeypatch.setenv("FAL_KEY", KEY)
+    gateway = FalCredentials(queue_url="https://gateway.example:8443/fal")
+    with pytest.raises(InsecureHostError, match=r"KEY_HOSTS='\[\"gateway.example:8443\"\]'"):
+        gateway.access()
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_KEY_HOSTS", '["gateway.example:8443"]')
+    assert gateway.access().key.get_secret_value() == KEY
+    with pytest.raises(InsecureHostError, match=r"other\.example"):
+        FalCredentials(queue_url="https://other.example").access()
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_survives_being_saved(emulator: FalEmulator) -> None:
     """A saved block comes back with its key and its hosts."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from children import run_python
 from memory_blocks import (
     AsyncMemory,
     Faltering,
@@ -113,12 +114,17 @@ def test_nothing_temporary_is_left(
     credentials: FalCredentials,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not on this machine either, where the file was made ready."""
+    """Not on this machine either, where the file was made ready.
+
+    The process's own directory is empty, and goes when the process ends: see
+    `test_what_is_on_its_way_into_a_block_is_nobody_elses`.
+    """
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     generate(credentials, SyncMemory())
-    assert list(temporary.iterdir()) == []
+    [own] = temporary.iterdir()
+    assert list(own.iterdir()) == []
 
 
 # Off the loop
@@ -284,3 +290,29 @@ def test_what_says_that_a_file_is_absent() -> None:
     ]
     assert [says_absent(each, "a.json") for each in absent] == [True] * len(absent)
     assert [says_absent(each, "a.json") for each in hidden] == [False] * len(hidden)
+
+
+def test_what_is_on_its_way_into_a_block_is_nobody_elses(tmp_path: Path) -> None:
+    """Downloads on their way lie in a directory that no other user reads; it goes at the end."""
+    program = f"""
+        import os, pathlib, tempfile
+        tempfile.tempdir = {str(tmp_path)!r}
+        from memory_blocks import SyncMemory
+        from prefect_hailuo.runs.storage import StorageBlock
+        place = StorageBlock(SyncMemory())
+        folder = place.workspace
+        assert folder.parent == pathlib.Path({str(tmp_path)!r})
+        assert folder.stat().st_mode & 0o777 == 0o700
+        folder.rmdir()  # as those who clear /tmp do
+        again = place.workspace
+        assert again.is_dir() and place.workspace == again
+        (again / "left.part").touch()
+        child = os.fork()
+        if child == 0:
+            assert place.workspace != again
+            raise SystemExit
+        assert os.waitpid(child, 0)[1] == 0
+        assert again.is_dir()
+    """
+    run_python(program)
+    assert list(tmp_path.iterdir()) == []

@@ -14,12 +14,22 @@ import httpx
 import pytest
 from children import run_python
 from file_server import serving_long_video, smallest_video
-from raw_server import HTML, TICKET, HurriedClock, RawServer, Reply, answer, closed_port
+from raw_server import (
+    HTML,
+    TICKET,
+    HurriedClock,
+    RawServer,
+    Reply,
+    access_to,
+    answer,
+    closed_port,
+)
 
 from prefect_hailuo import FalCredentials, Hailuo02ProTextToVideo, Ticket
 from prefect_hailuo.clock import Clock
 from prefect_hailuo.emulator import FalEmulator, Fault, cut, expire_file, wrong_bytes
 from prefect_hailuo.errors import Billed, DownloadError, StorageError, VideoExpiredError
+from prefect_hailuo.fal.hosts import Hosts
 from prefect_hailuo.fal.messages import File, Output
 from prefect_hailuo.fal.transport import open_http, open_reading
 from prefect_hailuo.models.video import Video
@@ -53,7 +63,9 @@ DOWNLOAD_LONG_VIDEO = """
         async with open_reading() as http:
             before = peak()
             size = lambda files, download: download.size
-            arrived = await Downloads(http).fetch(File(url=url), Directory(folder), size)
+            arrived = await Downloads(http).fetch(
+                File(url=url), Directory(folder), size, realm="emulator"
+            )
             print(arrived, peak() - before)
 
     asyncio.run(main(*sys.argv[1:]))
@@ -109,6 +121,9 @@ PASSING = {
 REFUSALS = (401, 403, 404, 410)
 """What proxies say of any file, and file servers of one that has gone, or is not there yet."""
 
+HERE = access_to("http://127.0.0.1").hosts
+"""The configured hosts, as those who test have them."""
+
 OpenClient = Callable[[], httpx.AsyncClient]
 
 each_client = pytest.mark.parametrize("open_client", [open_http, open_reading])
@@ -126,7 +141,8 @@ async def store(
 ) -> Video:
     """Download a video and keep it; by default no pause between two attempts is waited out."""
     async with open_client() as media:
-        storing = VideoStore(Downloads(media), Directory(folder), clock=clock or HurriedClock())
+        clock = clock or HurriedClock()
+        storing = VideoStore(Downloads(media), Directory(folder), clock, hosts=HERE)
         stored = await storing.store(ticket, Output(video=File(url=url, file_size=size)))
         return stored.video
 
@@ -147,7 +163,9 @@ async def fetch(
     """Download a video, and drop it."""
     place = folder if isinstance(folder, Directory) else Directory(folder)
     async with open_reading() as http:
-        await Downloads(http).fetch(File(url=url), place, lambda *_: None, seconds, clock)
+        await Downloads(http).fetch(
+            File(url=url), place, lambda *_: None, seconds, clock, hosts=HERE
+        )
 
 
 def wait_for_draft(folder: Path) -> None:
@@ -346,6 +364,59 @@ async def test_a_link_that_others_could_read_is_refused(
         await store(tmp_path, url)
     assert (caught.value.retryable, caught.value.billed) == (False, Billed.YES)
     assert names(tmp_path) == []
+
+
+INSIDE = [
+    *("https://127.0.0.1/video.mp4", "https://[::1]/", "https://localhost./", "https://0.0.0.0/"),
+    *("https://127.1/", "https://0x7f.1/", "https://2130706433/", "http://127.0.0.1:6379/"),
+    *("https://10.1.2.3/", "https://192.168.0.1/", "https://100.64.0.1/", "https://[fd12::1]/"),
+    *("https://169.254.169.254/", "https://[fd00:ec2::254]/", "https://[fe80::a9fe:a9fe]/"),
+    *("https://[::ffff:127.0.0.1]/", "https://[64:ff9b::10.0.0.1]/", "https://[2002:a00:1::]/"),
+    *("https://[64:ff9b::a9fe:a9fe]/", "https://[64:ff9b:1::192.168.0.1]/"),
+    *("https://168.63.129.16/", "https://[::]/", "https://[fec0::1]/", "https://224.0.0.1/"),
+]
+
+
+@pytest.mark.parametrize("url", INSIDE)
+async def test_a_link_into_this_machine_or_its_network_is_refused(tmp_path: Path, url: str) -> None:
+    """With fal's own hosts, a link leads to a public one, however its address is written."""
+    async with open_reading() as http:
+        with pytest.raises(DownloadError, match="nothing was sent there") as caught:
+            storing = VideoStore(Downloads(http), Directory(tmp_path), clock=HurriedClock())
+            await storing.store(TICKET, Output(video=File(url=url)))
+    assert (caught.value.retryable, caught.value.billed) == (False, Billed.YES)
+    assert names(tmp_path) == []
+
+
+async def test_a_link_to_this_machine_is_followed_only_where_fal_is_here(tmp_path: Path) -> None:
+    """Whoever has a fal of their own on this machine has its files here, too; others do not."""
+    with RawServer(GOOD, GOOD) as server:
+        async with open_reading() as http:
+            for hosts in (Hosts(), Hosts(queue_url=server.url)):
+                storing = VideoStore(Downloads(http), Directory(tmp_path), hosts=hosts)
+                other = Output(video=File(url=server.url.replace("127.0.0.1", "localhost")))
+                with pytest.raises(DownloadError, match="leads to localhost, this machine"):
+                    await storing.store(TICKET, other)
+        assert server.connections == 0
+        assert (await store(tmp_path, server.url)).size == LENGTH
+
+
+async def test_private_addresses_are_refused_with_local_hosts_too(tmp_path: Path) -> None:
+    """A fal of one's own on this machine says nothing about the network around it."""
+    for url in ("https://10.0.0.1/", "https://169.254.169.254/"):
+        with pytest.raises(DownloadError, match="nothing was sent there"):
+            await store(tmp_path, url)
+
+
+async def test_a_password_in_a_link_is_neither_sent_nor_kept(tmp_path: Path) -> None:
+    """It would be in the ledger, in the record and in errors."""
+    with RawServer(GOOD) as server:
+        link = server.url.replace("//", "//fox:hunter2@")
+        assert "hunter2" not in File(url=link).model_dump_json()
+        with pytest.raises(DownloadError, match="user name or a password") as caught:
+            await store(tmp_path, link)
+    assert server.connections == 0
+    assert "hunter2" not in str(caught.value)
 
 
 @each_client

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -31,6 +32,7 @@ ENDLESS = Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + VIDEO, "
 
 DOWNLOAD_TWENTY = """
     import re, sys
+    from functools import partial
     from pathlib import Path
     import anyio
     from prefect_hailuo.storage.download import Downloads
@@ -49,7 +51,8 @@ DOWNLOAD_TWENTY = """
             before = peak()
             async with anyio.create_task_group() as tasks:
                 for _ in range(20):
-                    tasks.start_soon(downloads.fetch, File(url=url), place, keep)
+                    fetch = partial(downloads.fetch, realm="emulator")
+                    tasks.start_soon(fetch, File(url=url), place, keep)
             print(sum(arrived), peak() - before)
 
     anyio.run(main, *sys.argv[1:])
@@ -104,9 +107,10 @@ def counting_server(seconds: float) -> Iterator[tuple[str, Crowd]]:
 
 async def fetch_many(downloads: Downloads, count: int, url: str, place: Directory) -> None:
     """Download a video so many times at once, and drop them."""
+    fetch = partial(downloads.fetch, realm="emulator")
     async with anyio.create_task_group() as tasks:
         for _ in range(count):
-            tasks.start_soon(downloads.fetch, File(url=url), place, lambda *_: None)
+            tasks.start_soon(fetch, File(url=url), place, lambda *_: None)
 
 
 async def test_no_more_than_so_many_at_once(tmp_path: Path) -> None:
@@ -151,7 +155,7 @@ async def test_waiting_for_a_turn_costs_no_time(tmp_path: Path) -> None:
             downloads, place = Downloads(http, 1), Directory(tmp_path)
             async with anyio.create_task_group() as tasks:
                 for _ in range(6):
-                    fetch = downloads.fetch
+                    fetch = partial(downloads.fetch, realm="emulator")
                     tasks.start_soon(fetch, File(url=url), place, lambda *_: None, 0.5)
     assert (crowd.served, crowd.most) == (6, 1)
 
@@ -185,7 +189,9 @@ async def test_a_server_that_stalls_is_left(tmp_path: Path) -> None:
         async with open_reading() as http:
             with pytest.raises(DownloadError, match=f"stalled: .* in {STALL_SECONDS:g} seconds"):
                 await Downloads(http).fetch(
-                    File(url=server.url), Directory(tmp_path), lambda *_: None, 5e3, RacingClock()
+                    *(File(url=server.url), Directory(tmp_path), lambda *_: None, 5e3),
+                    RacingClock(),
+                    realm="emulator",
                 )
     assert left_in(tmp_path) == []
 

@@ -20,7 +20,7 @@ from roads import OWL, Hundredfold, generate, order_of, timed
 
 from prefect_hailuo import webhook_app
 from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse_content, repeat_webhook
-from prefect_hailuo.emulator.webhooks import WebhookSigner
+from prefect_hailuo.emulator.webhooks import USER_ID, WebhookSigner
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import Billed, ConfigurationError, ContentPolicyError, UnreachableError
 from prefect_hailuo.fal.transport import open_http
@@ -70,6 +70,7 @@ def call(
     signer: WebhookSigner | None = None,
     age: float = 0.0,
     sent: bytes | None = None,
+    user_id: str = USER_ID,
     **said: Any,
 ) -> int:
     """Call as fal does, of a request's success, and say what the answer's status is."""
@@ -77,7 +78,7 @@ def call(
     what = {"request_id": request_id, "status": "OK", "payload": video, **said}
     body = json.dumps(what).encode()
     signer = signer or emulator._emulation.signer
-    headers = signer.headers(request_id, body, time.time() - age)
+    headers = signer.headers(request_id, body, time.time() - age, user_id)
     return httpx.post(url, content=sent or body, headers=headers, timeout=30).status_code
 
 
@@ -220,6 +221,21 @@ def test_an_emulator_is_never_taken_for_fal(slow: FalEmulator, ledger_url: str) 
     block = slow.credentials().model_copy(update={"realm": "fal"})
     with serving(webhook_app(block)) as url:
         assert call(slow, url, submit(slow).request_id) == 503
+
+
+def test_another_customers_call_is_refused(slow: FalEmulator, ledger_url: str) -> None:
+    """fal signs the calls of all its customers: the first about a request of ours says who we are.
+
+    One about a request that nobody here made says nothing.
+    """
+    tickets = [submit(slow), submit(slow, take=1)]
+    with serving(webhook_app(slow.credentials())) as url:
+        assert call(slow, url, f"{tickets[0].request_id}0", user_id="stranger") == 404
+        assert call(slow, url, tickets[0].request_id) == 200
+        assert call(slow, url, tickets[1].request_id, user_id="stranger") == 403
+        assert row(tickets[1].request_id, ledger_url)["fate"] == "submitted"
+        assert call(slow, url, tickets[1].request_id) == 200
+    assert row(tickets[1].request_id, ledger_url)["fate"] == "succeeded"
 
 
 def test_an_early_call_is_called_again(slow: FalEmulator, ledger_url: str) -> None:
