@@ -38,13 +38,13 @@ from prefect_hailuo.ledger.attempt import (
     Attempt,
     Buy,
     Decision,
+    FindingKind,
     Prepare,
     Reconcile,
     Reuse,
     Wait,
     moment,
 )
-from prefect_hailuo.ledger.search import FindingKind
 from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.ticket import Ticket
 

@@ -37,6 +37,16 @@ MOST_ATTEMPTS = 3
 """Requests that fal accepted for one key; more, only by consent."""
 
 
+class FindingKind(Enum):
+    """What a look into the history came to. Only `NONE` is anything that a consent covers."""
+
+    ADOPTED = "the attempt has its request"
+    NONE = "the history was read to its end, and shows no such request"
+    SEVERAL = "it shows requests that may be the attempt's, and nobody can tell which is"
+    UNREADABLE = "it could not be read, or does not show what was asked for"
+    BUSY = "the same input is being submitted in this moment, or the ledger changed meanwhile"
+
+
 NEVER_SENT = UnreachableError(
     "Its process ended before anything was sent.", cure="Run it again.", billed=Billed.NO
 )

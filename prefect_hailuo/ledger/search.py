@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, select
@@ -25,6 +24,7 @@ from prefect_hailuo.ledger.attempt import (
     RECONCILE_SECONDS,
     Attempt,
     Fate,
+    FindingKind,
     attempt_of,
     digest_of,
     moment,
@@ -51,16 +51,6 @@ the end of a request. It is bounded, because an account may send much in a month
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
-
-
-class FindingKind(Enum):
-    """What a look into the history came to. Only `NONE` is anything that a consent covers."""
-
-    ADOPTED = "the attempt has its request"
-    NONE = "the history was read to its end, and shows no such request"
-    SEVERAL = "it shows requests that may be the attempt's, and nobody can tell which is"
-    UNREADABLE = "it could not be read, or does not show what was asked for"
-    BUSY = "the same input is being submitted in this moment, or the ledger changed meanwhile"
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ async def approved(name: str, happen: Callable[[], Any], **options: Any) -> Batc
     with ThreadPoolExecutor(1) as pool:
         answering = pool.submit(answer, name, "buy", happen)
         summary: BatchSummary = await batch.with_options(flow_run_name=name)(
-            approve_above_usd=0.1, report=False, **options
+            approve_above_usd=0.1, report=False, on_failed="return", **options
         )
         answering.result(60)
     return summary
@@ -104,14 +104,19 @@ async def test_a_shard_buys_what_its_parent_was_allowed(tiny: FalEmulator, tmp_p
     await approved(name, lambda: None, rows=[FOX], credentials=mine)
     rows = [FOX, {**FOX, "take": 2}]
     shard = await batch(
-        rows=rows, approved_in=runs_of(name)[0]["id"], credentials=mine, report=False
+        rows=rows,
+        approved_in=runs_of(name)[0]["id"],
+        credentials=mine,
+        report=False,
+        on_failed="return",
     )
     assert (shard.done, shard.failed, tiny.charged) == (1, 1, 1)
 
 
 async def test_a_shard_without_its_parents_record_buys_nothing(tiny: FalEmulator) -> None:
     """Nobody knows what was approved there, so nothing was."""
-    shard = await batch(rows=[FOX], approved_in=uuid4(), credentials=tiny.credentials())
+    mine = tiny.credentials()
+    shard = await batch(rows=[FOX], approved_in=uuid4(), credentials=mine, on_failed="return")
     assert (shard.done, shard.failed, tiny.charged) == (0, 1, 0)
     assert "not among what was approved" in shard.failures[0]
 
@@ -135,7 +140,9 @@ async def test_what_a_bound_allows_is_recorded_for_shards(
     run = runs_of(name)[0]["id"]
     assert {str(each["approved_in"]) for each in told} == {run}
     rows = [{**FOX, "take": take} for take in range(12)]
-    shard = await batch(rows=rows, approved_in=run, credentials=mine, report=False)
+    shard = await batch(
+        rows=rows, approved_in=run, credentials=mine, report=False, on_failed="return"
+    )
     assert (shard.done, shard.failed, tiny.charged) == (1, 11, 1)
 
 
