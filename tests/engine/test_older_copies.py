@@ -99,7 +99,7 @@ def test_a_failed_key_of_it_is_not_bought_again(
     fal: FalEmulator, ledger_url: str, buy: Callable[..., str]
 ) -> None:
     """Its first attempt failed at no cost; the second is in the lost tail."""
-    fal.faults.add(refuse("submit", 429))
+    fal.faults.add(refuse("submit", 403))
     with pytest.raises(FalError):
         buy(FOX)
     fox = buy(FOX)
