@@ -137,6 +137,7 @@ async def refusal_of(url: httpx.URL, realm: Realm = "fal", hosts: Hosts = FAL_HO
         hosts: The configured hosts.
 
     Example:
+        >>> import asyncio
         >>> asyncio.run(refusal_of(httpx.URL("https://10.0.0.1/fox.mp4")))
         "leads to 10.0.0.1, a private network, where none of fal's files are"
     """
