@@ -68,6 +68,14 @@ def postgresql_url(postgresql_server: Callable[[str], str]) -> str:
     return postgresql_server(name)
 
 
+SQLITE_FIRST = pytest.mark.parametrize(
+    "each_ledger",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.campaign)],
+    indirect=True,
+)
+"""For what takes long: PostgreSQL's turn is in the campaign."""
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def each_ledger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty ledger, which the settings name: first SQLite's, then PostgreSQL's."""

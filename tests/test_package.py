@@ -10,6 +10,8 @@ from importlib.metadata import entry_points, metadata, requires
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -55,6 +57,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert lines[-1].endswith("-m pytest -m campaign")
 
 
+@pytest.mark.campaign
 def test_the_readmes_first_command_ends_with_a_video(tmp_path: Path) -> None:
     """The command for newcomers, without the installing, ends with the path of an MP4."""
     _, _, run = commands()[0].partition(" && .venv/bin/python ")

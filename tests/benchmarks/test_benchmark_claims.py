@@ -9,6 +9,7 @@ import pytest
 from benchmarks.claims import CALLERS, Case, Measured, main
 
 
+@pytest.mark.campaign
 def test_a_small_run_has_every_row(capsys: pytest.CaptureFixture[str]) -> None:
     """Both databases; claims alone, with a budget, and the whole chain; few and many callers."""
     assert main(["--count", "20", "--json"]) == 0

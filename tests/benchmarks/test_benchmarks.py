@@ -108,6 +108,7 @@ def test_no_flow_gets_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     }
 
 
+@pytest.mark.campaign
 def test_no_process_leaves_this_machine() -> None:
     """The benchmark's process and its children refuse to connect to any other host."""
     leave = "import socket; socket.create_connection(('192.0.2.1', 443), 0.1)"  # reserved: nobody

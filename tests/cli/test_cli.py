@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from commands import refusal, succeed
 
 from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import FalEmulator
@@ -36,32 +36,22 @@ def test_the_emulator_can_be_run_as_a_command() -> None:
 
 def test_it_has_help() -> None:
     """`--help` names the commands and their options."""
-    done = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=True)
-    assert "emulator" in done.stdout
-    done = subprocess.run(
-        [COMMAND, "emulator", "--help"], capture_output=True, text=True, check=True
-    )
-    assert {"--port", "--speed"} <= set(re.findall(r"--\w+", done.stdout))
+    assert "emulator" in succeed("--help").words
+    assert {"--port", "--speed"} <= set(re.findall(r"--\w+", succeed("emulator", "--help").out))
 
 
 def test_it_lists_the_catalogue() -> None:
     """Every model is in it, with its price, and where and when that was seen."""
-    done = subprocess.run([COMMAND, "models", "--json"], capture_output=True, text=True, check=True)
-    listed = {each["id"]: each["variants"] for each in json.loads(done.stdout)}
+    listed = {each["id"]: each["variants"] for each in succeed("models", "--json").json}
     assert set(listed) == set(CATALOGUE)
     prices = [each["price"] for variants in listed.values() for each in variants]
     assert all(price["source"] and price["seen"] for price in prices)
-    done = subprocess.run([COMMAND, "models"], capture_output=True, text=True, check=True)
     names = {input_class.endpoint.name for input_class in CATALOGUE.values()}
-    assert names | {"$0.48", "$0.102"} <= set(done.stdout.split())
+    assert names | {"$0.48", "$0.102"} <= set(succeed("models").out.split())
 
 
 @pytest.mark.parametrize("arguments", [["--speed", "0"], ["--port", "{taken}"]])
 def test_what_cannot_be_served_is_explained(emulator: FalEmulator, arguments: list[str]) -> None:
     """A speed of nothing, a port that is taken: one line, no traceback."""
     taken = emulator.url.rpartition(":")[2]
-    command = [COMMAND, "emulator", *(each.format(taken=taken) for each in arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.splitlines()) == 1
+    refusal("emulator", *(each.format(taken=taken) for each in arguments))

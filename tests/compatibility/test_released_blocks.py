@@ -128,6 +128,7 @@ def _ask(path: str, body: Any) -> Any:
         return client._client.post(f"/{path}", json=body).raise_for_status().json()
 
 
+@pytest.mark.campaign
 def test_a_deployment_runs(
     prefect_server: None, release: None, tiny: FalEmulator, name: str
 ) -> None:

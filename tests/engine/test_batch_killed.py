@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from json import loads
 from pathlib import Path
 
@@ -34,7 +35,21 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+SAMPLE = {
+    ("the first is accepted", "sqlite"),
+    ("half of them are", "postgresql"),
+    ("the first is made", "sqlite"),
+    ("half of them are downloaded", "postgresql"),
+}
+"""Each moment on one database; on the other in the campaign."""
+
+POINTS = [
+    pytest.param(*point, marks=() if point in SAMPLE else pytest.mark.campaign)
+    for point in product(MOMENTS, ("sqlite", "postgresql"))
+]
+
+
+@pytest.mark.parametrize(("moment", "each_ledger"), POINTS, indirect=["each_ledger"])
 def test_killed_and_run_again_each_is_bought_once(
     moment: str, busy: FalEmulator, each_ledger: str, tmp_path: Path
 ) -> None:

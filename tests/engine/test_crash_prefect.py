@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 from uuid import UUID
 
-from databases import run_sql
+from databases import SQLITE_FIRST, run_sql
 from file_server import smallest_video
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
@@ -76,6 +76,7 @@ def state_of(flow_run_id: str) -> str | None:
         return client.read_flow_run(UUID(flow_run_id)).state_name
 
 
+@SQLITE_FIRST
 def test_killed_before_prefect_records_the_result(
     prefect_server: None, each_ledger: str, tiny: FalEmulator, tmp_path: Path
 ) -> None:

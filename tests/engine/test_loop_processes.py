@@ -90,9 +90,19 @@ TRACEBACK = {
     [
         pytest.param("process_loop().run(answer); end()", 0, "", id="idle"),
         pytest.param("start_in_daemons(); end()", 0, "", id="busy"),
-        pytest.param("start_in_daemons(); end(); sys.exit(3)", 3, "", id="sys.exit"),
         pytest.param(
-            "start_in_daemons(); end(); raise ValueError", 1, "ValueError", id="exception"
+            "start_in_daemons(); end(); sys.exit(3)",
+            3,
+            "",
+            marks=pytest.mark.campaign,
+            id="sys.exit",
+        ),
+        pytest.param(
+            "start_in_daemons(); end(); raise ValueError",
+            1,
+            "ValueError",
+            marks=pytest.mark.campaign,
+            id="exception",
         ),
         pytest.param(
             "process_loop().run(forever, interrupt_soon)",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from datetime import datetime
@@ -34,8 +32,6 @@ from prefect_hailuo.flows.comparison import (
 )
 from prefect_hailuo.flows.rows import text_models
 from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
-
-SCRIPT = Path(__file__).parents[2] / "flows" / "compare_models.py"
 
 
 @pytest.fixture
@@ -154,14 +150,6 @@ def test_is_a_command(red: FalEmulator, tmp_path: Path, capsys: pytest.CaptureFi
     comparison = Comparison.model_validate_json(capsys.readouterr().out.splitlines()[-1])
     assert comparison.clip and comparison.clip.path == clip
     assert red.charged == 2
-
-
-def test_help_names_what_there_is() -> None:
-    """As a script, without starting anything."""
-    command = [sys.executable, str(SCRIPT), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    for option in ("--emulator", "--json", "--models", "--take", "--output", "--budget"):
-        assert option in done.stdout
 
 
 def test_a_form_can_be_made_of_its_parameters() -> None:

@@ -182,6 +182,7 @@ def delete_deployments(client: SyncPrefectClient) -> None:
     client.delete_work_pool("hailuo")
 
 
+@pytest.mark.campaign
 def test_all_flows_are_deployed_as_is_written(deployed: Deployed) -> None:
     """With their schedules, limits, tags and forms; only what is free is switched on."""
     for each in SPECIFIED:
@@ -198,6 +199,7 @@ def test_all_flows_are_deployed_as_is_written(deployed: Deployed) -> None:
         assert shown == properties_of(each["entrypoint"])
 
 
+@pytest.mark.campaign
 def test_a_worker_makes_up_for_one_of_the_slots_that_it_missed(deployed: Deployed) -> None:
     """It was down for three days: the last slot buys; a skipped one that is retried does too."""
     takes = {"prompt": "A clip a day.", "take": "{date}"}
@@ -210,6 +212,7 @@ def test_a_worker_makes_up_for_one_of_the_slots_that_it_missed(deployed: Deploye
     assert deployed.ended(runs[0]).state_type is StateType.COMPLETED
 
 
+@pytest.mark.campaign
 def test_a_batch_runs_on_the_worker(deployed: Deployed) -> None:
     """As started in the UI, with the form's parameters."""
     found = deployed.find("batch")
@@ -220,6 +223,7 @@ def test_a_batch_runs_on_the_worker(deployed: Deployed) -> None:
     assert len(list((deployed.clone.parent / "videos").glob("**/*.mp4"))) >= 2
 
 
+@pytest.mark.campaign
 def test_a_form_that_is_filled_in_wrongly_is_refused(deployed: Deployed) -> None:
     """Before any worker sees it."""
     found = deployed.find("text-to-video")

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from children import run_forked
 from commands import run
 from cyclopts import App
 
@@ -49,6 +50,13 @@ def test_help_explains_every_option(name: str, capsys: pytest.CaptureFixture[str
     assert run("run", name.replace("_", "-"), "--help").code == 0
     for argument in app_of(name).assemble_argument_collection(parse_docstring=False):
         assert argument.parameter.help or argument.name == "*", argument
+
+
+def test_a_flows_file_is_a_script() -> None:
+    """It needs nobody's installation but the package's, and starts nothing to explain itself."""
+    command = [sys.executable, str(ROOT / "flows" / "compare_models.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert {"--emulator", "--json", "--models", "--take"} <= set(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -117,25 +125,20 @@ ORDERS = [
     "import prefect_hailuo; batch = prefect_hailuo.flows.batch",
 ]
 
-
-def test_a_flow_is_found_by_its_name_however_it_is_imported() -> None:
-    """The flow, never its module; Prefect's entry points find it by the package and the module."""
-    for order in ORDERS:
-        code = f"""
-import sys, types
-{order}
-from prefect import Flow
-from prefect.flows import load_flow_from_entrypoint
+FOUND = f"""
 assert isinstance(batch, Flow), batch
 assert isinstance(sys.modules["prefect_hailuo.flows.batch"], types.ModuleType)
 assert load_flow_from_entrypoint("prefect_hailuo.flows.batch.batch") is batch
 assert load_flow_from_entrypoint("prefect_hailuo.flows.batch") is batch
 assert {{*{flows.__all__!r}}} <= {{*dir(sys.modules["prefect_hailuo.flows"])}}
 """
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (order, done.stderr)
+
+
+def test_a_flow_is_found_by_its_name_however_it_is_imported() -> None:
+    """The flow, never its module; Prefect's entry points find it by the package and the module."""
+    before = "import sys, types\nfrom prefect import Flow\n"
+    before += "from prefect.flows import load_flow_from_entrypoint\n"
+    run_forked(before, [order + FOUND for order in ORDERS])
 
 
 @pytest.mark.parametrize("name", ["batch", "compare_models", "storyboard", "text_to_video"])

@@ -212,6 +212,7 @@ def is_deployed(client: SyncPrefectClient) -> bool:
         return False
 
 
+@pytest.mark.campaign
 async def test_a_killed_shard_is_told_and_goes_on_when_it_is_run_again(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

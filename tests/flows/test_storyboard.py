@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,6 @@ from prefect_hailuo.flows.scenes import (
     Storyboard,
     storyboard_card,
 )
-
-SCRIPT = Path(__file__).parents[2] / "flows" / "storyboard.py"
 
 
 @pytest.fixture
@@ -153,14 +149,6 @@ def test_a_wrong_call_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture
         assert main([*call, "--emulator"]) == 1
         error = capsys.readouterr().err
         assert why in error and "Traceback" not in error
-
-
-def test_help_names_what_there_is() -> None:
-    """As a script, without starting anything."""
-    command = [sys.executable, str(SCRIPT), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    for option in ("--emulator", "--json", "--file", "--continues", "--title", "--budget"):
-        assert option in done.stdout
 
 
 def test_a_form_can_be_made_of_its_parameters() -> None:

@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from children import run_python
-from databases import address_of, run_sql
+from databases import SQLITE_FIRST, address_of, run_sql
 from ledger_ground import decided, ledger_at, purchase
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 from sqlalchemy.engine import Connection, make_url
@@ -98,6 +98,7 @@ async def test_the_version_is_in_a_table_of_its_own(each_ledger: str) -> None:
     assert all(name.startswith("hailuo_") for name in [*metadata.tables, VERSION_TABLE])
 
 
+@SQLITE_FIRST
 def test_many_processes_begin_at_once(each_ledger: str) -> None:
     """Twenty workers on an empty database: one makes the tables, and all of them work."""
     url = address_of(each_ledger).url.get_secret_value()

@@ -67,7 +67,17 @@ async def test_no_walk_breaks_a_promise(ledger_url: str, walks: int) -> None:
     assert set(seen) == set(SEEN), seen
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+FIRST_MISTAKES = 3
+"""How many are looked for each time; the others in the campaign."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if number < FIRST_MISTAKES else pytest.mark.campaign)
+        for number, name in enumerate(MISTAKES)
+    ],
+)
 async def test_the_walk_finds_a_mistake(ledger_url: str, name: str) -> None:
     """A ledger that is wrong in one point, each time another, is found out within a few walks."""
     mistake = MISTAKES[name]

@@ -227,6 +227,7 @@ def test_without_prefect_nothing_is_bought(
     assert tiny.requests["submit"] == 0
 
 
+@pytest.mark.campaign
 def test_hundreds_ask_prefect_a_few_times(
     limited: Callable[[int], None],
     client: SyncPrefectClient,

@@ -114,6 +114,7 @@ def _count(transport: Any, counted: Counter[str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(transport, send, note)
 
 
+@pytest.mark.campaign
 def test_hundreds_in_flight_cost_prefect_next_to_nothing(
     prefects_requests: Counter[str], tmp_path: Path
 ) -> None:

@@ -24,6 +24,8 @@ from prefect_hailuo import FalCredentials
 from prefect_hailuo.emulator import delay
 from prefect_hailuo.tasks.sweep import sweep
 
+pytestmark = pytest.mark.campaign
+
 pytest_plugins = ["served_fixtures"]
 
 WAYS = {

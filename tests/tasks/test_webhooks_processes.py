@@ -88,6 +88,7 @@ def test_a_killed_receiver_goes_on_when_it_is_started_again(
     assert [fal.requests[kind] for kind in ("status", "stream", "result")] == [0, 0, 0]
 
 
+@pytest.mark.campaign
 def test_a_suspended_run_has_no_process_and_is_resumed_by_the_call(
     prefect_server: None,
     fal: FalEmulator,
