@@ -60,7 +60,7 @@ def test_a_page_on_the_way_is_no_answer(
 ) -> None:
     """It is asked again until fal answers: the video is paid for, and asking is free."""
     tiny.faults.add(refuse("stream", 405, count=None), page(on, status))
-    assert generate(tiny, tmp_path, FOX).is_there()
+    assert patiently(tiny, tmp_path).is_there()
     assert tiny.charged == tiny.requests["submit"] == 1
 
 
