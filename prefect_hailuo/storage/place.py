@@ -157,7 +157,6 @@ class Directory(Place):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._machine: str | None = None
         try:
             self._root = Path(path).expanduser().absolute()
         except RuntimeError:
@@ -173,10 +172,11 @@ class Directory(Place):
 
     @property
     def machine(self) -> str | None:
-        """The machine, and the directory's own number there: a disk that is away has another."""
-        if self._machine is None:
-            self._machine = _machine_of(self._root)
-        return self._machine
+        """The machine, and the directory's own number there: a disk that is away has another.
+
+        It is asked for each time, because a disk may go away while a run uses it.
+        """
+        return _machine_of(self._root)
 
     @classmethod
     def labelled(cls, label: str) -> Directory | None:
@@ -203,7 +203,6 @@ class Directory(Place):
         """
         try:
             await on_disk(try_out, self._root)
-            self._machine = await on_disk(_machine_of, self._root)
         except OSError as error:
             raise refused_place(f"{self._root} is not writable: {error}.") from error
 
