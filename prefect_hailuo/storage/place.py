@@ -157,6 +157,7 @@ class Directory(Place):
     """
 
     def __init__(self, path: str | Path) -> None:
+        self._machine: str | None = None
         try:
             self._root = Path(path).expanduser().absolute()
         except RuntimeError:
@@ -174,9 +175,11 @@ class Directory(Place):
     def machine(self) -> str | None:
         """The machine, and the directory's own number there: a disk that is away has another.
 
-        It is asked for each time, because a disk may go away while a run uses it.
+        It is as it was when the directory was last used, for a disk may go away during a run.
         """
-        return _machine_of(self._root)
+        if self._machine is None:
+            self._machine = _machine_of(self._root)
+        return self._machine
 
     @classmethod
     def labelled(cls, label: str) -> Directory | None:
@@ -203,6 +206,7 @@ class Directory(Place):
         """
         try:
             await on_disk(try_out, self._root)
+            self._machine = await on_disk(_machine_of, self._root)
         except OSError as error:
             raise refused_place(f"{self._root} is not writable: {error}.") from error
 
@@ -212,13 +216,14 @@ class Directory(Place):
 
     async def work(self, job: Callable[[Files], T]) -> T:
         """Do several things with the directory's files in one of the disk's worker threads."""
-        return await on_disk(_finished, job, DirectoryFiles(self._root))
+        return await on_disk(self._work, job)
 
-
-def _finished(job: Callable[[Files], T], files: DirectoryFiles) -> T:
-    done = job(files)
-    files.finish()
-    return done
+    def _work(self, job: Callable[[Files], T]) -> T:
+        self._machine = _machine_of(self._root)
+        files = DirectoryFiles(self._root)
+        done = job(files)
+        files.finish()
+        return done
 
 
 class DirectoryFiles:
