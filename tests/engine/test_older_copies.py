@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import run_sql
+from databases import LEDGER_URL, run_sql
 from file_server import smallest_video
 from roads import generate, hurried, order_of, path_of
 from test_lookback import adopt, take_in
@@ -177,6 +177,33 @@ def test_what_replaced_a_lost_answer_is_not_paid_for_once_more(
             buy(FOX, on_ambiguous="resubmit")
     assert buy(FOX, on_ambiguous="resubmit") == second
     assert len(fal.submissions) == 1
+
+
+def test_a_ledger_that_becomes_an_older_copy_while_the_history_is_read(
+    fal: FalEmulator, postgresql_url: str, buy: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that lags by hours takes over: what it has not is looked for in all of them."""
+    monkeypatch.setenv(LEDGER_URL, postgresql_url)
+    buy(ELK)
+    make_old(postgresql_url)
+    run_sql(postgresql_url, "UPDATE hailuo_attempt SET intended_at = intended_at - 7200")
+    owl = buy(OWL)
+    restart()
+    lost = fal.plant(FOX.endpoint.id, FOX.body(), seconds_ago=HOUR)
+
+    def fail_over(page: Any) -> Any:
+        run_sql(
+            postgresql_url,
+            f"DELETE FROM hailuo_attempt WHERE request_id = '{owl}'",  # noqa: S608
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        return page
+
+    fal.faults.add(edit("history", fail_over))
+    buy(Hailuo23ProTextToVideo(prompt="Another."))
+    assert buy(FOX) == lost
+    assert len(fal.submissions) == 3
 
 
 def test_thousands_ask_once(fal: FalEmulator, ledger_url: str, tmp_path: Path) -> None:
