@@ -6,6 +6,7 @@ moves in `_buy` alone; what asks a person to decide is `parked_error`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,9 +17,17 @@ import anyio.lowlevel
 from typing_extensions import assert_never
 
 from prefect_hailuo.clock import Deadline
-from prefect_hailuo.engine.events import Adopted, Attached, Cautioned, Searching, Submitted
+from prefect_hailuo.engine.events import (
+    Adopted,
+    Attached,
+    Cautioned,
+    LookingBack,
+    Searching,
+    Submitted,
+)
 from prefect_hailuo.engine.job import Job
 from prefect_hailuo.engine.order import body_to_send
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import (
     Billed,
     FalError,
@@ -101,6 +110,9 @@ RECORD_SECONDS = 30.0
 
 LOOK_SECONDS = 10.0
 """How long fal's history is looked into after a second 429, which a proxy may have answered."""
+
+SILENT_SECONDS = 3.0
+"""How long something may take before it is said what is waited for."""
 
 UNKNOWN_SECONDS = 300.0
 """How long a request is taken to need where nobody knows how long it usually takes."""
@@ -409,18 +421,56 @@ async def _reconcile(job: Job, one: Attempt, deadline: Deadline) -> None:
         if found is not None and found.ticket is not None:
             session.emit(Adopted(found.ticket))
         return
-    because = finding.because
-    if job.may_resubmit and finding.kind is FindingKind.NONE and not deadline.passed:
-        job.may_resubmit = False  # the consent was to one more purchase
-        # For this one attempt, and as long as its request is missing; if it has turned up
-        # meanwhile, or there is another attempt, the next claim will see it.
-        await ledger.claims.consent(one.key, one.number, unfound=True)
-        return
+    kind, because = finding.kind, finding.because
+    if job.may_resubmit and kind is FindingKind.NONE and not deadline.passed:
+        try:
+            await look_back(job, instead_of=one)
+        except (FalError, GenerationTimeoutError) as error:
+            kind = FindingKind.UNREADABLE
+            because = f"fal's history could not be read: {error}"
+        else:
+            job.may_resubmit = False  # the consent was to one more purchase
+            # For this one attempt, and as long as its request is missing; if it has turned up
+            # meanwhile, or there is another attempt, the next claim will see it.
+            await ledger.claims.consent(one.key, one.number, unfound=True)
+            return
     if job.may_resubmit:
-        because = f"{because} {_not_covered(finding.kind)}"
+        because = f"{because} {_not_covered(kind)}"
     if not await ledger.records.parked(one, because):
         return  # meanwhile it was found
     raise parked_error(one, because)
+
+
+async def look_back(job: Job, instead_of: Attempt | None = None) -> None:
+    """Before a key is bought: see whether it was, and this ledger does not know of it.
+
+    Args:
+        job: What is about to be bought.
+        instead_of: The attempt that the purchase is to replace, if any.
+
+    Raises:
+        HailuoError: Nobody can say; nothing was bought.
+    """
+    seconds, session = job.order.reconcile_seconds, job.session
+    with _telling_late(session, LookingBack(job.purchase.account, seconds)):
+        await session.ledger.beginnings.look_back(
+            job.purchase, session.platform, seconds, instead_of
+        )
+
+
+@contextmanager
+def _telling_late(session: Session, event: LookingBack) -> Iterator[None]:
+    """Tell what is waited for, if it is not over soon."""
+
+    async def tell() -> None:
+        await session.clock.sleep(SILENT_SECONDS)
+        session.emit(event)
+
+    task = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def usual_seconds(job: Job) -> float:

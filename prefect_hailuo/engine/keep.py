@@ -102,30 +102,54 @@ async def reuse(job: Job, one: Attempt) -> Video | None:
         DownloadError: It did not arrive whole.
         StorageError: The place does not take it.
     """
-    session, store = job.session, job.store
-    ledger = session.ledger
-    videos = await ledger.files.of(one.key)
     hidden: list[str] = []
-    with _paid_for(one.open_ticket()):
-        video = await _find(ledger, store, job.order.find_place, one, videos, job.name, hidden)
-    if video is None:  # from fal, for as long as it serves it
+    video = await _look(job, one, hidden)
+    if video is None:
         try:
-            await check_known(session, one)
-            renew = partial(fresh_file, session, one, one.completed)
-            video = await store.restore(store.here(videos[0], job.name), renew)
+            video = await _restored(job, one)
         except ForgottenError:
             return None
         except VideoExpiredError as error:
-            if hidden:
+            if not hidden:  # while fal was asked, a disk may have come back, or gone
+                video = await _look(job, one, hidden)
+            if video is None and hidden:
                 raise _hidden(one, hidden, error) from error
-            if not job.may_replace:
-                raise
-            if not await ledger.claims.replace_lost(one.key, one.number):
-                raise _too_often(one, error) from error
-            return None
-        await ledger.files.add(one, video)
-    session.emit(Reused(video))
+            if video is None:
+                await _replace(job, one, error)
+                return None
+    job.session.emit(Reused(video))
     return video
+
+
+async def _look(job: Job, one: Attempt, hidden: list[str]) -> Video | None:
+    """The stored video, as what is in the order's place by now; see `_find`."""
+    ledger = job.session.ledger
+    videos = await ledger.files.of(one.key)
+    with _paid_for(one.open_ticket()):
+        return await _find(ledger, job.store, job.order.find_place, one, videos, job.name, hidden)
+
+
+async def _restored(job: Job, one: Attempt) -> Video:
+    """The stored video once more from fal, for as long as it serves it."""
+    session, store = job.session, job.store
+    await check_known(session, one)
+    latest = (await session.ledger.files.of(one.key))[0]
+    renew = partial(fresh_file, session, one, one.completed)
+    video = await store.restore(store.here(latest, job.name), renew)
+    await session.ledger.files.add(one, video)
+    return video
+
+
+async def _replace(job: Job, one: Attempt, error: VideoExpiredError) -> None:
+    """Have a video that is nowhere any more made anew, where the order allows to pay again.
+
+    Raises:
+        VideoExpiredError: It does not, or it was made too often.
+    """
+    if not job.may_replace:
+        raise error
+    if not await job.session.ledger.claims.replace_lost(one.key, one.number):
+        raise _too_often(one, error) from error
 
 
 async def enter_unrecorded(job: Job) -> bool:

@@ -93,7 +93,8 @@ class Order:
         images: What the images of the input are, by field, once they were looked at; the road
             does that first.
         gate: Caps how many generations of the account are at fal at once; None: nothing does.
-        approved: The names of all that may be bought, where a person was asked; None: anything.
+        approved: The names of all that may be bought, by each `buying_only` that holds; of none,
+            anything.
     """
 
     input: VideoInput
@@ -117,7 +118,7 @@ class Order:
     webhook_url: str | None = None
     images: Mapping[str, Image] = field(default_factory=dict)
     gate: Gate | None = None
-    approved: frozenset[str] | None = None
+    approved: tuple[frozenset[str], ...] = ()
 
     @cached_property
     def request(self) -> Request:
@@ -142,13 +143,13 @@ class Order:
     @property
     def is_approved(self) -> bool:
         """Whether it may be bought."""
-        if (
-            self.approved is None
-            or purchase_name(self.key, self.request.price_usd) in self.approved
-        ):
+        if not self.approved:
             return True
-        any_picture = name_of_any_picture(self.settled, self.access.realm, self.take)
-        return any_picture in self.approved
+        names = {
+            purchase_name(self.key, self.request.price_usd),
+            name_of_any_picture(self.settled, self.access.realm, self.take),
+        }
+        return not any(names.isdisjoint(each) for each in self.approved)
 
     def purchase(self, waiter: str, body: Mapping[str, Any] | None = None) -> Purchase:
         """The order as the ledger takes it.
@@ -275,16 +276,17 @@ async def body_to_send(order: Order, pictures: Pictures) -> Mapping[str, Any]:
     return {**order.request.body, **sent}
 
 
-_allowed: ContextVar[frozenset[str] | None] = ContextVar("hailuo_approved", default=None)
+_allowed: ContextVar[tuple[frozenset[str], ...]] = ContextVar("hailuo_approved", default=())
 
 
 @contextmanager
 def buying_only(names: Collection[str] | None) -> Iterator[None]:
-    """Let what is asked for meanwhile buy nothing but some purchases; None: whatever it likes.
+    """Let what is asked for meanwhile buy nothing but some purchases; None: nothing is forbidden.
 
     What is stored, or on its way, may be had all the same: it was bought before. It holds for
     tasks that are called, or submitted to Prefect's default task runner, which stays in this
-    process; those that run elsewhere know nothing of it.
+    process; those that run elsewhere know nothing of it. One inside of another, such as that of a
+    flow which is called as a subflow, forbids more, and allows nothing that the outer one forbids.
 
     Args:
         names: The purchases of an `Estimate`, as a person was asked about them.
@@ -302,13 +304,14 @@ def buying_only(names: Collection[str] | None) -> Iterator[None]:
         ...
         prefect_hailuo.errors.NotApprovedError: It is not among what was approved, ...
     """
-    before = _allowed.set(None if names is None else frozenset(names))
+    outer = _allowed.get()
+    before = _allowed.set(outer if names is None else (*outer, frozenset(names)))
     try:
         yield
     finally:
         _allowed.reset(before)
 
 
-def allowed_purchases() -> frozenset[str] | None:
-    """The names of what may be bought here; None: anything."""
+def allowed_purchases() -> tuple[frozenset[str], ...]:
+    """The names of what may be bought here, by each `buying_only` that holds."""
     return _allowed.get()

@@ -7,14 +7,13 @@ steps one by one.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import anyio
 
-from prefect_hailuo.engine.acquire import acquire_attempt
+from prefect_hailuo.engine.acquire import acquire_attempt, look_back
 from prefect_hailuo.engine.collect import (
     ForgottenError,
     check_known,
@@ -22,7 +21,6 @@ from prefect_hailuo.engine.collect import (
     fetch_result,
     fresh_file,
 )
-from prefect_hailuo.engine.events import LookingBack
 from prefect_hailuo.engine.job import Job
 from prefect_hailuo.engine.keep import enter_unrecorded, keep, reuse
 from prefect_hailuo.engine.order import Order, settle
@@ -43,9 +41,6 @@ from prefect_hailuo.ticket import Ticket
 
 CANCELLED_AT_ONCE = 20
 """A process that was cancelled has little time, and may have hundreds of requests."""
-
-SILENT_SECONDS = 3.0
-"""How long something may take before it is said what is waited for."""
 
 CANCEL_SECONDS = 20.0
 """How long fal is asked to cancel what nobody wants any more."""
@@ -86,6 +81,7 @@ async def bring(
         one = await find(job)
         while (video := await _finish(job, one)) is None:
             job.begin_again()
+            await look_back(job, instead_of=one)
             one = await acquire_attempt(job)
         return video
 
@@ -126,9 +122,7 @@ async def find(job: Job) -> Attempt:
     # Before a key is bought: look where it may be though this ledger never saw it.
     is_new = latest is None and not await enter_unrecorded(job)
     if is_new or (latest is not None and latest.rerun is Rerun.BUY):
-        seconds = job.order.reconcile_seconds
-        with _telling_late(job.session, LookingBack(job.purchase.account, seconds)):
-            await ledger.beginnings.look_back(job.purchase, job.session.platform, seconds)
+        await look_back(job)
     return await acquire_attempt(job)
 
 
@@ -243,21 +237,6 @@ async def _watch(ticket: Ticket, job: Job) -> None:
     """Wait until a request has ended at fal, for nobody but its slot."""
     with suppress(Exception):  # the caller that wants the video is told
         await wait(job.session.unwatched(), ticket, job.order.timeout_seconds)
-
-
-@contextmanager
-def _telling_late(session: Session, event: LookingBack) -> Iterator[None]:
-    """Tell what is waited for, if it is not over soon."""
-
-    async def tell() -> None:
-        await session.clock.sleep(SILENT_SECONDS)
-        session.emit(event)
-
-    task = asyncio.create_task(tell())
-    try:
-        yield
-    finally:
-        task.cancel()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ Source: https://docs.fal.ai and recorded replies.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeVar
@@ -83,6 +84,25 @@ class Accepted(Message):
     queue_position: Lenient[int] = None
 
 
+LARGEST = sys.float_info.max
+
+
+def storable_json(given: Any) -> Any:
+    """JSON as every database takes it: without halves of characters, and numbers that are none.
+
+    Example:
+        >>> storable_json({"a": ["b" + chr(0xD83E), float("nan"), 10**400, 0.5]})
+        {'a': ['b?', None, None, 0.5]}
+    """
+    if isinstance(given, str):
+        return given.encode(errors="replace").decode()
+    if isinstance(given, int | float) and not -LARGEST <= given <= LARGEST:
+        return None
+    if isinstance(given, dict):
+        return {storable_json(name): storable_json(each) for name, each in given.items()}
+    return [storable_json(each) for each in given] if isinstance(given, list) else given
+
+
 class LogLine(Message):
     """One line of a model's log."""
 
@@ -135,7 +155,7 @@ class Completed(Message):
 
     status: Literal["COMPLETED"] = "COMPLETED"
     logs: Logs = None
-    metrics: Lenient[dict[str, Any]] = None
+    metrics: Annotated[Lenient[dict[str, Any]], BeforeValidator(storable_json)] = None
     error: Annotated[str | None, BeforeValidator(_text)] = None
     error_type: Lenient[str] = None
 

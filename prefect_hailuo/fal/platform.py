@@ -37,7 +37,13 @@ from prefect_hailuo.errors import (
     RequestCancelledError,
 )
 from prefect_hailuo.fal.hosts import Access, Hosts, without_key
-from prefect_hailuo.fal.messages import Lenient, Message, Output, RequestId
+from prefect_hailuo.fal.messages import (
+    Lenient,
+    Message,
+    Output,
+    RequestId,
+    storable_json,
+)
 from prefect_hailuo.fal.replies import (
     answered_at,
     check_realm,
@@ -129,7 +135,7 @@ class PastRequest(Message):
     def output(self) -> Output | None:
         """Its result, if it succeeded and fal still shows it."""
         try:
-            return Output.model_validate(self.json_output)
+            return Output.model_validate(storable_json(self.json_output))
         except ValidationError:
             return None
 
@@ -372,17 +378,16 @@ def parse_page(response: httpx.Response, adapter: TypeAdapter[P], access: Access
     """The page in an answer.
 
     JSON can hold halves of characters, which are no text. An input that has them is not one of
-    ours, and must not hide all other requests.
+    ours, and must not hide all other requests, nor look like one of ours.
 
     Raises:
         MalformedReplyError: It is no page.
     """
-    try:
-        return parse(response, adapter, access)
-    except MalformedReplyError:
-        with suppress(ValueError, RecursionError):
-            return adapter.validate_python(json.loads(response.text))
-        raise
+    with suppress(ValidationError):
+        return adapter.validate_json(response.content)
+    with suppress(ValueError, RecursionError):
+        return adapter.validate_python(json.loads(response.text))
+    return parse(response, adapter, access)
 
 
 def next_cursor(page: Page, followed: Sequence[str]) -> str:

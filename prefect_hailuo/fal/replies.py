@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -30,13 +31,18 @@ from prefect_hailuo.errors import (
     RequestRefusedError,
 )
 from prefect_hailuo.fal.hosts import Access
-from prefect_hailuo.fal.messages import EMULATOR_HEADER, EMULATOR_PREFIX, STATUS, Completed, Status
+from prefect_hailuo.fal.messages import (
+    EMULATOR_HEADER,
+    EMULATOR_PREFIX,
+    STATUS,
+    Completed,
+    Status,
+    storable_json,
+)
 from prefect_hailuo.fal.transport import bounded_events
 from prefect_hailuo.ticket import Realm
 
 T = TypeVar("T")
-
-ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 EXCERPT_CHARACTERS = 300
 
@@ -110,6 +116,8 @@ def parse(response: httpx.Response, adapter: TypeAdapter[T], access: Access) -> 
 def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) -> T:
     """The message in a text, such as an event of a stream.
 
+    A model's log may be cut within a character, and nobody's paid video may hang on that.
+
     Raises:
         MalformedReplyError: It is not such a message; the error shows what came.
     """
@@ -117,6 +125,8 @@ def parse_text(text: str, adapter: TypeAdapter[T], access: Access, what: str) ->
         return adapter.validate_json(text)
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
+    with suppress(ValueError, RecursionError):
+        return adapter.validate_python(storable_json(json.loads(text)))
     # Out here: inside, its context would be the error that holds the whole answer.
     place = ".".join(str(part) for part in wrong["loc"])
     why = excerpt(f"{place} {wrong['msg']}", access)
@@ -278,8 +288,8 @@ def _retryable(response: httpx.Response, by_class: bool) -> bool:
 
 def _json(text: str) -> Any:
     try:
-        return ANYTHING.validate_json(text)
-    except ValueError:
+        return storable_json(json.loads(text))
+    except (ValueError, RecursionError):
         return None
 
 

@@ -157,6 +157,9 @@ DOCUMENTS = frozenset(
 
 COMPRESSED = {".gz", ".bz2", ".xz", ".zip"}
 
+MOST_BYTES = 256 << 20
+"""Of a file, unpacked: a few kilobytes that are packed may stand for gigabytes."""
+
 DELIMITERS = ",;\t"
 """Of CSV: a spreadsheet takes the semicolon where the comma divides decimals."""
 
@@ -330,7 +333,8 @@ def _text_of(address: str, asking: bool) -> tuple[str, str]:
     try:
         opened = fsspec.open(address, "rb", compression="infer")
         with opened as file:
-            content: bytes = file.read()
+            content: bytes = file.read(MOST_BYTES + 1)
+        _check_size(content, address)
         if asking and "://" in address:
             media_type = _media_type(opened)
         _refuse_workbook(content, address)
@@ -349,6 +353,14 @@ def _text_of(address: str, asking: bool) -> tuple[str, str]:
             f"The rows cannot be read from {_shown(address)!r}: {type(error).__name__}: {why}",
             cure="Pass a UTF-8 file that the worker of this run can open.",
         ) from None
+
+
+def _check_size(content: bytes, address: str) -> None:
+    if len(content) > MOST_BYTES:
+        raise ConfigurationError(
+            f"{_shown(address)!r} holds more than {MOST_BYTES:,} bytes, unpacked.",
+            cure="Split it, and pass pictures by their URLs.",
+        )
 
 
 def _media_type(opened: Any) -> str:
@@ -522,16 +534,42 @@ def _read_yaml(text: str, found: RawRows) -> None:
             found.refuse(0, "the file holds no list; begin each row with '- prompt: …'")
             return
         for each in node.value:
+            if _size_of(each) > MOST_VALUES:
+                why = (
+                    f"it holds more than {MOST_VALUES} values, with what it repeats; a row has few"
+                )
+                found.refuse(each.start_mark.line + 1, why)
+                continue
             if twice := _key_twice(each):
                 found.refuse(twice.start_mark.line + 1, f"{twice.value} is there twice; leave one")
                 continue
             _keep_words(each)
             found.add(each.start_mark.line + 1, _plain(loader.construct_object(each, deep=True)))
+    except RecursionError:
+        found.refuse(0, "no YAML: it is nested too deep")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         found.refuse(mark.line + 1 if mark else 0, f"no YAML: {' '.join(str(error).split())}")
     finally:
         loader.dispose()
+
+
+MOST_VALUES = 400
+"""In a row of YAML. What is repeated by its anchor counts each time: a few lines can stand for more
+than any memory holds, or have no end."""
+
+
+def _size_of(node: Any, most: int = MOST_VALUES) -> int:
+    """How many values a node of YAML holds; beyond a bound, any number above it."""
+    inner = node.value if isinstance(node, yaml.CollectionNode) else []
+    if isinstance(node, yaml.MappingNode):
+        inner = [each for pair in inner for each in pair]
+    size = 1
+    for each in inner:
+        if size > most:
+            break
+        size += _size_of(each, most - size)
+    return size
 
 
 def _key_twice(row: Any, of: Callable[[str], str | None] = column_of) -> Any:

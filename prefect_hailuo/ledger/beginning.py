@@ -345,7 +345,11 @@ class Beginnings(Part):
         self._earlier = Earlier(database, self._tail)
 
     async def look_back(
-        self, purchase: Purchase, platform: PlatformClient, seconds: float = RECONCILE_SECONDS
+        self,
+        purchase: Purchase,
+        platform: PlatformClient,
+        seconds: float = RECONCILE_SECONDS,
+        instead_of: Attempt | None = None,
     ) -> None:
         """Before a key is bought: give it the request that is there already, if any.
 
@@ -357,6 +361,8 @@ class Beginnings(Part):
             purchase: What is about to be bought.
             platform: fal's platform API, with the key of the account that would pay.
             seconds: How far fal's history may lag.
+            instead_of: The attempt that it is to replace: a purchase in its place may have been
+                made already, too.
 
         Raises:
             FalError: fal's history could not be read; nothing was bought.
@@ -375,7 +381,7 @@ class Beginnings(Part):
             known = await self._known(purchase)
         if equal or known.imported or known.strays:
             past = [_as_stray(each) for each in equal]
-            await self._database.write(_enter, purchase, [*past, *known.strays])
+            await self._database.write(_enter, purchase, [*past, *known.strays], instead_of)
 
     @reads_together
     def _known(self, connection: Connection, purchases: Sequence[Purchase]) -> Answers[_Known]:
@@ -450,11 +456,17 @@ def _as_stray(request: PastRequest) -> Stray:
     return Stray(request.request_id, request.sent_at.timestamp(), has_more)
 
 
-def _enter(connection: Connection, purchase: Purchase, equal: Sequence[Stray]) -> None:
+def _enter(
+    connection: Connection,
+    purchase: Purchase,
+    equal: Sequence[Stray],
+    instead_of: Attempt | None,
+) -> None:
     """Record a key's attempt that this ledger does not know."""
     lock_or_make_key(connection, purchase.key)
     latest = latest_attempt(connection, purchase.key)
-    if latest is not None and latest.rerun is not Rerun.BUY:
+    number = instead_of and instead_of.number
+    if latest is not None and latest.rerun is not Rerun.BUY and latest.number != number:
         return
     free = _free(connection, purchase, equal)
     sent = {each.request_id: each.sent_at for each in free}

@@ -672,7 +672,7 @@ def _together(work: Together[PartT, Item, Answer], *, writes: bool) -> One[PartT
 
 Serve = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 """Does something for all of some items, in one transaction: an answer or an error for each. What it
-raises is for all of them, and means that nothing was done."""
+raises means that nothing was done: a LedgerError is for all of them, and any other may be one's."""
 
 MOST = 250
 """How many are served at once: while these wait for a lock, so many others wait for them."""
@@ -751,14 +751,14 @@ class Group(Generic[Item, Answer]):
     async def _serve_group(self, calls: Sequence[_Call[Item, Answer]]) -> None:
         try:
             answers = await self._try([call.item for call in calls])
-        except IntegrityError as error:
+        except LedgerError as error:
+            for call in calls:
+                call.end(_own(error) if len(calls) > 1 else error)
+        except Exception as error:  # of one's row: the others are not to suffer for it
             if len(calls) == 1:
                 return calls[0].end(error)
             for call in calls:
                 await self._serve_group([call])
-        except Exception as error:
-            for call in calls:
-                call.end(_own(error) if len(calls) > 1 else error)
         else:
             for call, answer in zip(calls, answers, strict=True):
                 call.end(answer)
@@ -776,7 +776,7 @@ class Group(Generic[Item, Answer]):
         return await self._serve(items)
 
 
-def _own(error: Exception) -> Exception:
+def _own(error: LedgerError) -> LedgerError:
     """A caller's own copy of an error: callers add to it what they know."""
     own = copy(error)
     own.__cause__ = error

@@ -62,6 +62,7 @@ from prefect_hailuo.ledger.tables import (
     lock_key,
     lock_keys,
     lock_or_make_key,
+    make_keys,
     now_in,
     owned_requests,
     prepared,
@@ -365,10 +366,13 @@ class Records(Part):
         """Give each attempt its ticket; returns the attempts that hold the tickets.
 
         The ticket of an attempt that was given another request becomes a further attempt, shown as
-        a duplicate.
+        a duplicate. So does that of one that is not there any more, for an older copy of the ledger
+        was put in its place; it is a duplicate if its key has another that may have cost money.
         """
         keys = {each.mine.key for each in those}
         locked = lock_keys(connection, keys)
+        if missing := keys - locked.keys():
+            make_keys(connection, missing)
         owners = owners_of(connection, (each.request for each in those))
         attempts = attempts_of_keys(connection, keys)
         now = now_in(connection)
@@ -385,7 +389,8 @@ class Records(Part):
                 siblings[siblings.index(here[0])] = one
                 given.append(one)
             else:
-                one = add_like(connection, each.mine, each.ticket, duplicate=True, adopted=False)
+                again = any(other.billed is not Billed.NO for other in siblings)
+                one = add_like(connection, each.mine, each.ticket, duplicate=again, adopted=False)
                 siblings.append(one)
             owners[each.request] = one
         _write(connection, given)

@@ -97,23 +97,32 @@ class Tail:
             failures, failure = self._failures[which]
             if failure is not None and failures != seen:
                 raise copy(failure)  # asked once for all who waited
-            since = await self._database.read(since_of, purchase)
-            if since.at is not None:
-                try:
-                    await self._ask(purchase, since.at, platform)
-                except HailuoError as error:
-                    if isinstance(error, LedgerError) or not since.is_skipped:
-                        self._failures[which] = (failures + 1, error)
-                        raise
-            self._note_read(purchase)
+            try:
+                # Again, where it was connected to anew meanwhile: it may have become an older copy.
+                while not self.is_read(purchase):
+                    await self._read(purchase, platform)
+            except HailuoError as error:
+                self._failures[which] = (failures + 1, error)
+                raise
 
     def is_read(self, purchase: Purchase) -> bool:
         """Whether it was read already, since the last time that the database was connected to."""
         which = purchase.account, purchase.endpoint
         return self._read_in.get(which) == self._database.connected
 
-    def _note_read(self, purchase: Purchase) -> None:
-        self._read_in[purchase.account, purchase.endpoint] = self._database.connected
+    def _note_read(self, purchase: Purchase, connected: int) -> None:
+        self._read_in[purchase.account, purchase.endpoint] = connected
+
+    async def _read(self, purchase: Purchase, platform: PlatformClient) -> None:
+        since = await self._database.read(since_of, purchase)
+        connected = self._database.connected
+        if since.at is not None:
+            try:
+                await self._ask(purchase, since.at, platform)
+            except HailuoError as error:
+                if isinstance(error, LedgerError) or not since.is_skipped:
+                    raise
+        self._note_read(purchase, connected)
 
     async def _ask(self, purchase: Purchase, since: float, platform: PlatformClient) -> None:
         start = moment(since) - MARGIN
@@ -121,7 +130,8 @@ class Tail:
         ahead = past.fal_now - moment(await self._database.read(now_in))
         if ahead < -MARGIN:  # by fal's clock it was earlier
             past = await self._history(purchase, start + ahead, platform)
-        await self.enter(purchase, [on_our_clock(each, ahead) for each in past.requests], since)
+        sent = [on_our_clock(each, ahead) for each in past.requests]
+        await self._database.write(_enter, purchase, sent, since)
 
     async def _history(
         self, purchase: Purchase, start: datetime, platform: PlatformClient
@@ -131,19 +141,15 @@ class Tail:
         except GenerationTimeoutError as error:
             raise _unread(error.message) from error
 
-    async def enter(
-        self, purchase: Purchase, requests: Sequence[PastRequest], since: float | None = None
-    ) -> None:
-        """Write down which requests of an endpoint's history are no attempt's.
+    async def enter(self, purchase: Purchase, requests: Sequence[PastRequest]) -> None:
+        """Write down which requests of an endpoint's whole history are no attempt's.
 
         Args:
             purchase: One of the account and endpoint.
-            requests: Its history, at least since the newest row, with when each was sent by the
-                database's clock.
-            since: When the newest row was made; None: whichever it is now.
+            requests: Its history, with when each was sent by the database's clock.
         """
-        await self._database.write(_enter, purchase, requests, since)
-        self._note_read(purchase)
+        await self._database.write(_enter, purchase, requests)
+        self._note_read(purchase, self._database.connected)
 
 
 def on_our_clock(request: PastRequest, ahead: timedelta) -> PastRequest:
@@ -178,7 +184,7 @@ def _enter(
     connection: Connection,
     purchase: Purchase,
     requests: Sequence[PastRequest],
-    since: float | None,
+    since: float | None = None,
 ) -> None:
     if since is None:
         since = since_of(connection, purchase).at

@@ -47,6 +47,10 @@ RENEWED_AT_ONCE = 1_000
 """How many leases are extended in one transaction: others want the ledger, too."""
 
 
+UNDER_WAY = (Fate.INTENDED, Fate.SENDING, Fate.SUBMITTED)
+"""Fates of what a call may wait for, and a cancellation may end."""
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A flow run that waits for a key, as far as the ledger knows.
@@ -111,7 +115,11 @@ def _keeping(texts: Texts) -> Any:
 
 
 def end_waiters(connection: Connection, keys: Collection[str]) -> None:
-    """Record that the calls that waited for some keys have a video or an error."""
+    """Record that the calls that waited for some keys have a video or an error.
+
+    Where another attempt of a key is under way, they wait for that: they may have heard of this
+    one's end before, and claimed again.
+    """
     if texts_for(connection).postgresql:  # in their order, before they are changed
         _locking(connection, keys)
     _ending(connection, keys)
@@ -128,7 +136,8 @@ def _ending(keys: Texts) -> Any:
 
 
 def _waiting_for(keys: Texts) -> ColumnElement[bool]:
-    return keys.have(waiter.c.key) & waiter.c.ended_at.is_(None)
+    under_way = exists().where(attempt.c.key == waiter.c.key, attempt.c.fate.in_(UNDER_WAY))
+    return keys.have(waiter.c.key) & waiter.c.ended_at.is_(None) & ~under_way
 
 
 def cancelled_among(connection: Connection, runs: Iterable[Run]) -> set[str]:

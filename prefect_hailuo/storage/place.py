@@ -173,7 +173,10 @@ class Directory(Place):
 
     @property
     def machine(self) -> str | None:
-        """The machine, and the directory's own number there: a disk that is away has another."""
+        """The machine, and the directory's own number there: a disk that is away has another.
+
+        It is as it was when the directory was last used, for a disk may go away during a run.
+        """
         if self._machine is None:
             self._machine = _machine_of(self._root)
         return self._machine
@@ -213,13 +216,14 @@ class Directory(Place):
 
     async def work(self, job: Callable[[Files], T]) -> T:
         """Do several things with the directory's files in one of the disk's worker threads."""
-        return await on_disk(_finished, job, DirectoryFiles(self._root))
+        return await on_disk(self._work, job)
 
-
-def _finished(job: Callable[[Files], T], files: DirectoryFiles) -> T:
-    done = job(files)
-    files.finish()
-    return done
+    def _work(self, job: Callable[[Files], T]) -> T:
+        self._machine = _machine_of(self._root)
+        files = DirectoryFiles(self._root)
+        done = job(files)
+        files.finish()
+        return done
 
 
 class DirectoryFiles:

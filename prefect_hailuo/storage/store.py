@@ -369,7 +369,6 @@ class VideoStore:
             path=self._place.path_of(name),
             storage=self._place.label,
             storage_key=name,
-            machine=self._place.machine,
             url=download.url,
             content_type=download.content_type,
             size=download.size,

@@ -98,6 +98,18 @@ def test_a_flow_of_ones_own_can_be_held_to_it(tiny: FalEmulator, tmp_path: Path)
     assert (campaign(), tiny.charged) == ([1], 1)
 
 
+async def test_a_subflow_lifts_nothing(tiny: FalEmulator) -> None:
+    """It has nothing approved, or something else: what its caller was held to holds for it too."""
+    mine = tiny.credentials()
+    options: dict[str, Any] = {"credentials": mine, "report": False, "on_failed": "return"}
+    with buying_only(estimate([OWL], credentials=mine).purchases):
+        free = await batch(["A fox.", OWL.prompt], model="hailuo-02-pro", **options)
+        with buying_only(estimate([(OWL, 2)], credentials=mine).purchases):
+            other = generate_videos([(OWL, 2)], credentials=mine)
+    assert (free.done, free.failed, len(other.failed), tiny.charged) == (1, 1, 1, 1)
+    assert "not among what was approved" in free.failures[0]
+
+
 async def test_a_shard_buys_what_its_parent_was_allowed(tiny: FalEmulator, tmp_path: Path) -> None:
     """A person approved it in another flow run, whose record says what."""
     name, mine = f"parent {tmp_path.name}", tiny.credentials()

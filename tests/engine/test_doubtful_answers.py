@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from roads import FOX, Hundredfold, generate, order_of, timed
 
 from prefect_hailuo import Video
-from prefect_hailuo.emulator import FalEmulator, Fault, fail_inside, refuse
+from prefect_hailuo.emulator import FalEmulator, Fault, edit, fail_inside, refuse
 from prefect_hailuo.emulator.faults import Answer, Kind
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.road import fetch
@@ -61,6 +63,28 @@ def test_a_page_on_the_way_is_no_answer(
     """It is asked again until fal answers: the video is paid for, and asking is free."""
     tiny.faults.add(refuse("stream", 405, count=None), page(on, status))
     assert patiently(tiny, tmp_path).is_there()
+    assert tiny.charged == tiny.requests["submit"] == 1
+
+
+HALF = "A fox \ud83e"
+
+ODD_PARTS: dict[str, dict[str, Any]] = {
+    "half a character": {"logs": [{"message": HALF}], "note": HALF},
+    "a number that is none": {"metrics": {"inference_time": math.nan, "load": math.inf}},
+    "a number too large": {"metrics": {"inference_time": 10**400}, "seed": 10**400},
+}
+
+
+@pytest.mark.parametrize("part", ODD_PARTS.values(), ids=list(ODD_PARTS))
+@pytest.mark.parametrize("on", ["submit", "follow", "result"])
+def test_an_odd_part_of_an_answer_is_no_odd_answer(
+    tmp_path: Path, tiny: FalEmulator, each_ledger: str, on: str, part: dict[str, Any]
+) -> None:
+    """A model's log may be cut within a character: the video is had, and its row is written."""
+    kinds: list[Kind] = ["status", "stream"] if on == "follow" else [on]  # type: ignore[list-item]
+    tiny.faults.add(*(edit(each, lambda body: {**body, **part}, count=None) for each in kinds))
+    assert generate(tiny, tmp_path, FOX, timeout_seconds=10).is_there()
+    assert attempt_of(tiny, tmp_path).fate is Fate.STORED
     assert tiny.charged == tiny.requests["submit"] == 1
 
 

@@ -8,16 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import run_sql
-from roads import order_of
+from databases import LEDGER_URL, run_sql
+from file_server import smallest_video
+from roads import generate, hurried, order_of, path_of
 from test_lookback import adopt, take_in
 
 from conftest import close_ledgers
-from prefect_hailuo import Hailuo23ProTextToVideo
-from prefect_hailuo.emulator import FalEmulator, delay, edit, refuse
+from prefect_hailuo import Hailuo23ProTextToVideo, Video
+from prefect_hailuo.emulator import (
+    FalEmulator,
+    delay,
+    drop_before_accepting,
+    edit,
+    expire_file,
+    refuse,
+    wrong_bytes,
+)
 from prefect_hailuo.engine.loop import process_loop
 from prefect_hailuo.errors import FalError, ParkedError
 from prefect_hailuo.runs.execution import acquiring, perform
+from prefect_hailuo.storage import download
 
 FOX, OWL, ELK = (Hailuo23ProTextToVideo(prompt=f"{each} runs.") for each in ("Fox", "Owl", "Elk"))
 
@@ -30,7 +40,7 @@ OLD = f"UPDATE hailuo_origin SET began_at = began_at - {40 * 24 * HOUR}"  # noqa
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not in the history at once is not waited for."""
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_RECONCILE_SECONDS", "0")
 
@@ -107,6 +117,93 @@ def test_a_failed_key_of_it_is_not_bought_again(
     run_sql(ledger_url, f"DELETE FROM hailuo_attempt WHERE request_id = '{fox}'")  # noqa: S608
     assert buy(FOX) == fox
     assert len(fal.submissions) == 1
+
+
+def as_before(url: str, request_id: str, video: Video) -> None:
+    """Put the ledger back from a copy in which this request had not replaced the video yet."""
+    restart()
+    record = video.model_dump_json().replace("'", "''").replace(":", r"\:")
+    run_sql(
+        url,
+        f"UPDATE hailuo_file SET number = 1, video = '{record}'",  # noqa: S608
+        f"DELETE FROM hailuo_attempt WHERE request_id = '{request_id}'",  # noqa: S608
+        "UPDATE hailuo_generation SET attempts = 1, consented = 0",
+    )
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "lost"])
+def test_what_replaced_a_lost_video_is_not_paid_for_once_more(
+    fal: FalEmulator,
+    each_ledger: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: bool,
+) -> None:
+    """The copy knows the lost video alone; what took its place is in fal's history."""
+    monkeypatch.setattr(download, "KEPT_SECONDS", 0.0)
+    fal.faults.add(wrong_bytes(smallest_video(b"another")))
+    first = generate(fal, tmp_path)
+    path_of(first).unlink()
+    fal.faults.add(expire_file(count=download.MOST_ATTEMPTS))
+    second = hurried(fal, tmp_path, on_lost="resubmit")
+    as_before(each_ledger, second.request_id, first)
+    if not kept:
+        path_of(second).unlink()
+    fal.faults.add(expire_file(count=download.MOST_ATTEMPTS))
+    again = hurried(fal, tmp_path, on_lost="resubmit")
+    assert (again.request_id, again.is_there()) == (second.request_id, True)
+    assert fal.charged == 2
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_what_replaced_a_lost_answer_is_not_paid_for_once_more(
+    fal: FalEmulator, each_ledger: str, tmp_path: Path, buy: Callable[..., str], readable: bool
+) -> None:
+    """The copy knows the lost answer alone, of a POST that never arrived."""
+    fal.faults.add(drop_before_accepting("submit"))
+    with pytest.raises(ParkedError):
+        buy(FOX)
+    run_sql(each_ledger, "UPDATE hailuo_attempt SET sent_at = sent_at - 600")
+    second = buy(FOX, on_ambiguous="resubmit")
+    put_back(each_ledger, "none")
+    run_sql(
+        each_ledger,
+        f"DELETE FROM hailuo_attempt WHERE request_id = '{second}'",  # noqa: S608
+        "UPDATE hailuo_generation SET attempts = 1, consented = 0",
+    )
+    if not readable:
+        fal.faults.add(refuse("history", 403, nth=2))
+        with pytest.raises(ParkedError, match="could not be read"):
+            buy(FOX, on_ambiguous="resubmit")
+    assert buy(FOX, on_ambiguous="resubmit") == second
+    assert len(fal.submissions) == 1
+
+
+def test_a_ledger_that_becomes_an_older_copy_while_the_history_is_read(
+    fal: FalEmulator, postgresql_url: str, buy: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that lags by hours takes over: what it has not is looked for in all of them."""
+    monkeypatch.setenv(LEDGER_URL, postgresql_url)
+    buy(ELK)
+    make_old(postgresql_url)
+    run_sql(postgresql_url, "UPDATE hailuo_attempt SET intended_at = intended_at - 7200")
+    owl = buy(OWL)
+    restart()
+    lost = fal.plant(FOX.endpoint.id, FOX.body(), seconds_ago=HOUR)
+
+    def fail_over(page: Any) -> Any:
+        run_sql(
+            postgresql_url,
+            f"DELETE FROM hailuo_attempt WHERE request_id = '{owl}'",  # noqa: S608
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        return page
+
+    fal.faults.add(edit("history", fail_over))
+    buy(Hailuo23ProTextToVideo(prompt="Another."))
+    assert buy(FOX) == lost
+    assert len(fal.submissions) == 3
 
 
 def test_thousands_ask_once(fal: FalEmulator, ledger_url: str, tmp_path: Path) -> None:

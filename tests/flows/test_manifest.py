@@ -13,6 +13,7 @@ import pytest
 from picture_ground import Served, Shot, plain_picture, serving_pictures
 
 from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.flows import rows
 from prefect_hailuo.flows.rows import (
     Defaults,
     Manifest,
@@ -176,6 +177,39 @@ def test_one_video_for_two_articles_is_two_rows() -> None:
     assert [each.labels["sku"] for each in manifest.items] == ["F-1", "F-2"]
     assert [each.labels["sku"] for each in manifest.purchases] == ["F-1"]
     assert (manifest.places, manifest.repeated) == (("row 1", "row 2"), 2)
+
+
+def bomb(levels: int) -> str:
+    """YAML whose last label repeats the first ten times as often with each level."""
+    names = [f"    l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, levels)]
+    return "\n".join(["- prompt: A fox.", "  labels:", "    l0: &l0 [a, b]", *names, ""])
+
+
+ENDLESS = {
+    "repeated": bomb(12),
+    "itself": "- &row {prompt: A fox., labels: *row}\n",
+    "deep": f"- prompt: {'[' * 5000}{']' * 5000}\n",
+}
+
+
+@pytest.mark.parametrize("text", ENDLESS.values(), ids=list(ENDLESS))
+def test_a_few_lines_that_stand_for_no_end_are_refused(tmp_path: Path, text: str) -> None:
+    """Nor is it tried how much memory they take; what rows share by an anchor is theirs."""
+    assert len(refusal_of(tmp_path / "rows.yaml", text)) == 1
+    shared = "- {prompt: A fox., labels: &ours {client: A}}\n- {prompt: An owl., labels: *ours}\n"
+    made = manifest_of(tmp_path / "rows.yaml", shared)
+    assert [each.labels for each in made.items] == [{"client": "A"}] * 2
+
+
+def test_a_packed_file_is_not_unpacked_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few bytes may stand for very many."""
+    monkeypatch.setattr(rows, "MOST_BYTES", 1_000)
+    path = tmp_path / "rows.txt.gz"
+    path.write_bytes(gzip.compress(b"A fox.\n" * 200))
+    with pytest.raises(ConfigurationError, match="more than 1,000 bytes, unpacked"):
+        read_rows(str(path), "text")
 
 
 SAME = {

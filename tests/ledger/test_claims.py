@@ -256,3 +256,17 @@ async def test_a_cancelled_run_sends_nothing_whoever_else_waits(each_ledger: str
         await ledger.waiters.withdraw(["mine"])
         with pytest.raises(RunCancelledError):
             await ledger.claims.begin_sending(mine, SUBMIT_SECONDS, Run("mine", "mine"))
+
+
+async def test_a_damaged_row_stops_only_who_asks_for_it(each_ledger: str) -> None:
+    """Who comes together is served together, and does not suffer for it."""
+    keys = [f"fox {n}" for n in range(8)]
+    async with ledger_at(each_ledger) as ledger:
+        for key in keys:
+            await stored(ledger, purchase(key))
+        damage = "UPDATE hailuo_attempt SET fate = 'lent' WHERE key = 'fox 5'"
+        run_sql(each_ledger, damage)
+        claims = (ledger.claims.claim(purchase(key)) for key in keys)
+        found = await asyncio.gather(*claims, return_exceptions=True)
+        words = [type(each).__name__ for each in found]
+        assert words == ["Reuse"] * 5 + ["ValueError"] + ["Reuse"] * 2

@@ -99,6 +99,23 @@ async def test_a_second_request_on_a_key_is_shown_as_a_duplicate(each_ledger: st
     assert [row["duplicate"] for row in attempts_of(each_ledger)] == [False, True]
 
 
+@pytest.mark.parametrize("others", [False, True], ids=["none", "another attempt"])
+async def test_a_ticket_is_recorded_though_its_intent_was_lost(
+    each_ledger: str, others: bool
+) -> None:
+    """While the POST was on its way, an older copy of the ledger was put in its place."""
+    async with ledger_at(each_ledger) as ledger:
+        mine = await sending(ledger, purchase())
+        tables = ("hailuo_waiter", "hailuo_attempt", "hailuo_generation")
+        run_sql(each_ledger, *(f"DELETE FROM {table}" for table in tables))  # noqa: S608
+        if others:
+            await submitted(ledger, purchase(waiter="another"))
+        held = await ledger.records.accepted(mine, ticket_for("late"))
+        assert (held.number, held.request_id) == (1 + others, "late")
+        assert held.duplicate is others
+        assert await decided(ledger, purchase()) == "Attach"
+
+
 async def test_recording_a_ticket_twice_changes_nothing(each_ledger: str) -> None:
     """Its owner is not sure that the first time was written."""
     async with ledger_at(each_ledger) as ledger:

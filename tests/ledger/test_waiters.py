@@ -195,6 +195,21 @@ async def test_a_call_whose_wait_another_run_ended_may_still_buy(each_ledger: st
         assert await ledger.claims.begin_sending(mine, SUBMIT_SECONDS, TWO)
 
 
+async def test_who_hears_late_of_a_failure_ends_nobodys_wait_for_the_next(each_ledger: str) -> None:
+    """One has claimed again by then: when the other is cancelled, its request is still wanted."""
+    fault = FalFaultError("Out of order.")
+    async with ledger_at(each_ledger) as ledger:
+        quick, slow = purchase(run=ONE, waiter="quick"), purchase(run=TWO, waiter="slow")
+        first = await submitted(ledger, quick)
+        assert await decided(ledger, slow) == "Attach"
+        await ledger.records.failed(first, fault)
+        second = await submitted(ledger, quick)
+        await ledger.records.failed(first, fault)
+        assert await decided(ledger, slow) == "Attach"
+        assert await ledger.waiters.withdraw(["two"]) == []
+        assert [one.number for one in await ledger.waiters.withdraw(["one"])] == [second.number]
+
+
 async def test_a_run_that_runs_again_may_buy_though_its_wait_had_ended(each_ledger: str) -> None:
     """It was cancelled, its wait ended by another run, and it was set going once more."""
     async with ledger_at(each_ledger) as ledger:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 from databases import run_sql
-from roads import FOX, generate, hurried, path_of, record_of
+from roads import FOX, Leaping, generate, hurried, order_of, path_of, record_of, timed
 
 from prefect_hailuo import Video
 from prefect_hailuo.emulator import FalEmulator, expire_file
+from prefect_hailuo.engine.loop import Connections, Emit, process_loop
+from prefect_hailuo.engine.road import bring
+from prefect_hailuo.engine.session import Session
 from prefect_hailuo.errors import Billed, StorageError
 from prefect_hailuo.storage import place as places
 from prefect_hailuo.storage.place import Directory
@@ -188,6 +191,48 @@ def test_a_disk_that_is_away_takes_nothing_with_it(
     folder.rmdir()
     (tmp_path / "unmounted").rename(folder)
     assert generate(fal, folder).is_there()
+    assert fal.charged == 1
+
+
+@pytest.mark.usefixtures("long_ago")
+def test_a_disk_that_goes_away_amid_a_run_takes_nothing_with_it(
+    tmp_path: Path, fal: FalEmulator, each_ledger: str
+) -> None:
+    """The place was tried out a moment ago: a batch does that once, and may take hours."""
+    folder, away = tmp_path / "videos", tmp_path / "unmounted"
+    generate(fal, folder)
+    fal.faults.add(expire_file(count=None))
+    order = order_of(fal, folder, on_lost="resubmit", timeout_seconds=1e7)
+
+    async def job(connections: Connections, emit: Emit) -> Video:
+        await order.place.check()
+        folder.rename(away)
+        folder.mkdir()
+        return await bring(order, Session(order.access, order.ledger, connections, emit, Leaping()))
+
+    with pytest.raises(StorageError, match="a disk may not be mounted"):
+        process_loop().run(job)
+    assert fal.charged == 1
+
+
+@pytest.mark.usefixtures("long_ago")
+def test_a_disk_that_comes_back_in_time_is_looked_into(
+    tmp_path: Path, fal: FalEmulator, each_ledger: str
+) -> None:
+    """fal has the file no longer; before that is paid for again, all places are looked into."""
+    folder, away = tmp_path / "videos", tmp_path / "away"
+    video = generate(fal, folder)
+    path_of(video).rename(away)
+    fal.faults.add(expire_file(count=None))
+
+    class Returning(Leaping):
+        async def sleep(self, seconds: float) -> None:
+            if away.exists():
+                away.rename(path_of(video))
+            await super().sleep(seconds)
+
+    order = order_of(fal, folder, on_lost="resubmit", timeout_seconds=1e7)
+    assert process_loop().run(timed(order, Returning())) == video
     assert fal.charged == 1
 
 
