@@ -32,6 +32,7 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
+from prefect_hailuo.fal.retry import pause_until, retry
 from prefect_hailuo.ledger.attempt import (
     NEVER_SENT,
     Attach,
@@ -154,12 +155,28 @@ async def _acquire(job: Job) -> Attempt:
 
 
 async def _decide(job: Job, deadline: Deadline) -> Decision | Attempt:
-    """Claim when its turn has come, and buy what is to be bought: then it is the attempt."""
-    pauses = _pauses()
-    while True:
-        with suppress(NotOursError):
-            return await _claim_and_buy(job)
-        await _try_later(deadline, next(pauses))
+    """Claim when its turn has come, and buy what is to be bought: then it is the attempt.
+
+    An attempt that was void before its first byte was sent is followed by another claim.
+
+    Raises:
+        GenerationTimeoutError: There is no time left for another claim.
+    """
+
+    def pause(attempt: int, error: Exception) -> float | None:
+        is_void = isinstance(error, NotOursError)
+        return pause_until(deadline, _growing_seconds(attempt)) if is_void else None
+
+    try:
+        return await retry(partial(_claim_and_buy, job), deadline.clock, pause)
+    except NotOursError:
+        raise GenerationTimeoutError(
+            f"It could not be sent in {deadline.seconds:g} seconds: each time, before its first "
+            "byte, the ledger said that its time was over, or that every call which wanted it was "
+            "cancelled. Nothing was bought.",
+            cure="Run it again, on a machine and with a ledger that are less busy.",
+            billed=Billed.NO,
+        ) from None
 
 
 async def _claim_and_buy(job: Job) -> Decision | Attempt:
@@ -177,27 +194,9 @@ async def _claim_and_buy(job: Job) -> Decision | Attempt:
             raise
 
 
-def _pauses() -> Iterator[float]:
-    """How many seconds to wait before each further try."""
-    growing = (SHORTEST_PAUSE_SECONDS * 2 ** min(n, 4) for n in count())
-    return (min(LONGEST_PAUSE_SECONDS, each) for each in growing)
-
-
-async def _try_later(deadline: Deadline, seconds: float) -> None:
-    """Wait before the next claim: this one's attempt was void before a byte of it was sent.
-
-    Raises:
-        GenerationTimeoutError: There is no time left for another.
-    """
-    if deadline.passed:
-        raise GenerationTimeoutError(
-            f"It could not be sent in {deadline.seconds:g} seconds: each time, before its first "
-            "byte, the ledger said that its time was over, or that every call which wanted it was "
-            "cancelled. Nothing was bought.",
-            cure="Run it again, on a machine and with a ledger that are less busy.",
-            billed=Billed.NO,
-        )
-    await deadline.sleep(seconds)
+def _growing_seconds(attempt: int) -> float:
+    """How many seconds to wait after an attempt; the first is 0."""
+    return min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2.0 ** min(attempt, 4))
 
 
 async def _claim(job: Job) -> Decision:
@@ -366,18 +365,21 @@ async def _record(job: Job, mine: Attempt, ticket: Ticket) -> Attempt | None:
 async def _accepted(job: Job, mine: Attempt, ticket: Ticket) -> Attempt:
     """Write down that fal accepted it; try again for a while where the ledger is out of reach."""
     deadline = Deadline(RECORD_SECONDS, job.session.clock)
-    while True:
-        try:
-            return await job.session.ledger.records.accepted(mine, ticket)
-        except LedgerError as error:
-            if deadline.passed:
-                raise _unwritten(ticket, error) from error
-        await deadline.sleep(LONGEST_PAUSE_SECONDS)
+
+    def pause(attempt: int, error: Exception) -> float | None:
+        passes = isinstance(error, LedgerError)
+        return pause_until(deadline, LONGEST_PAUSE_SECONDS) if passes else None
+
+    write = partial(job.session.ledger.records.accepted, mine, ticket)
+    try:
+        return await retry(write, deadline.clock, pause)
+    except LedgerError as error:
+        raise _unwritten(ticket, error) from error
 
 
 async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
     """Wait until the owner has its ticket, or its lease has ended."""
-    pauses = _pauses()
+    looks = count()
     while await job.session.ledger.claims.still_open(other):
         if deadline.passed:
             raise GenerationTimeoutError(
@@ -385,7 +387,7 @@ async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
                 "seconds.",
                 billed=Billed.NO,
             )
-        await deadline.sleep(next(pauses))
+        await deadline.sleep(_growing_seconds(next(looks)))
 
 
 async def _reconcile(job: Job, one: Attempt, deadline: Deadline) -> None:

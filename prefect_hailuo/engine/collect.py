@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from prefect_hailuo.clock import Deadline
 from prefect_hailuo.engine.acquire import parked_error
@@ -27,6 +28,7 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.fal.platform import PastRequest
+from prefect_hailuo.fal.retry import pause_until, retry
 from prefect_hailuo.ledger.attempt import Attempt, Fate, moment
 from prefect_hailuo.ticket import Ticket
 
@@ -167,14 +169,14 @@ async def fetch_result(
         HailuoError: As `AsyncFalClient.result` does.
     """
     settling = Deadline(SETTLING_SECONDS if completed else 0.0, session.clock)
-    while True:
-        try:
-            return await _fetch(session, ticket, completed, timeout_seconds)
-        except (NotReadyError, RequestNotFoundError) as error:
-            gone = isinstance(error, RequestNotFoundError) and is_forgotten(ticket, error)
-            if gone or settling.passed:
-                raise
-        await settling.sleep(SETTLING_PAUSE_SECONDS)
+
+    def pause(attempt: int, error: Exception) -> float | None:
+        missing = isinstance(error, RequestNotFoundError) and not is_forgotten(ticket, error)
+        early = missing or isinstance(error, NotReadyError)
+        return pause_until(settling, SETTLING_PAUSE_SECONDS) if early else None
+
+    fetch = partial(_fetch, session, ticket, completed, timeout_seconds)
+    return await retry(fetch, settling.clock, pause)
 
 
 async def _fetch(

@@ -33,7 +33,7 @@ from prefect_hailuo.fal.messages import (
     LogLine,
     Status,
 )
-from prefect_hailuo.fal.retry import deadline_error
+from prefect_hailuo.fal.retry import deadline_error, pause_until, retry
 from prefect_hailuo.models.catalogue import expected_seconds_of
 from prefect_hailuo.ticket import Ticket
 
@@ -77,22 +77,26 @@ async def wait(session: Session, ticket: Ticket, timeout_seconds: float) -> Comp
     fresh = Deadline(_seconds_fresh(ticket), session.clock)
     supervisor = session.connections.supervisor
     news = _News(session, ticket, deadline)
+
+    async def learn() -> Completed:
+        if ticket.webhook_url:
+            return await _listen(session, ticket, deadline, news.see)
+        await _learn(session, ticket)
+        return await follow(
+            session.client, ticket, deadline, news.see, supervisor, logs=session.watched
+        )
+
+    def pause(attempt: int, error: Exception) -> float | None:
+        if not isinstance(error, RequestNotFoundError) or is_forgotten(ticket, error):
+            return None
+        return None if deadline.passed else pause_until(fresh, FRESH_PAUSE_SECONDS)
+
     # Not worth a task for each of a thousand, at whom nobody looks.
     with news.ticking() if session.watched and not supervisor.crowded else SILENCE:
-        while True:
-            try:
-                if ticket.webhook_url:
-                    return await _listen(session, ticket, deadline, news.see)
-                await _learn(session, ticket)
-                return await follow(
-                    session.client, ticket, deadline, news.see, supervisor, logs=session.watched
-                )
-            except RequestNotFoundError as error:
-                if is_forgotten(ticket, error) or fresh.passed or deadline.passed:
-                    raise about(ticket, error)  # noqa: B904 - it is the same error
-            except HailuoError as error:
-                raise about(ticket, error)  # noqa: B904 - it is the same error
-            await fresh.sleep(FRESH_PAUSE_SECONDS)
+        try:
+            return await retry(learn, session.clock, pause)
+        except HailuoError as error:
+            raise about(ticket, error)  # noqa: B904 - it is the same error
 
 
 def check_mine(session: Session, ticket: Ticket) -> None:

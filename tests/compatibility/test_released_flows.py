@@ -56,7 +56,7 @@ def test_its_flow_runs(
     monkeypatch.setenv("PREFECT_INTEGRATIONS_HAILUO_EMULATOR_URL", emulator.url)
     flow: Any = load_flow_from_entrypoint(f"{copies / name}.py:{name}")
     made = flow(**CALLS[name])
-    assert asyncio.run(made) if inspect.isawaitable(made) else made
+    assert asyncio.run(made) if inspect.iscoroutine(made) else made
     assert emulator.charged == BOUGHT.get(name, 0)
 
 
