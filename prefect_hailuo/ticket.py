@@ -31,7 +31,7 @@ class Ticket(BaseModel):
         labels: The caller's labels, such as shot and client.
         queue_position: How many requests were before it when it was accepted, if fal said so.
         webhook_url: The URL that fal calls when it ends, so that the ledger hears of it.
-        key: The key of its generation; unknown for an adopted request.
+        key: The key of its generation; unknown for a request that is known by its id alone.
         price_usd: What it costs by the catalogue, in US dollars, as its buyer knew it.
         expected_seconds: How long it usually takes, as its buyer knew it.
 

@@ -308,7 +308,7 @@ def _held(connection: Connection, one: Attempt, request_id: str) -> RowMapping |
 def _move(connection: Connection, row: RowMapping, one: Attempt) -> Attempt:
     connection.execute(delete(attempt).where(is_attempt(attempt_of(row))))
     _promote(connection, row["key"])
-    ticket = {**row["ticket"], "take": one.take, "labels": one.labels}
+    ticket = {**row["ticket"], "take": one.take, "labels": one.labels, "key": one.key}
     values: dict[str, Any] = {name: row[name] for name in MOVED}
     moved = connection.execute(
         update(attempt)
@@ -465,20 +465,12 @@ def _enter(connection: Connection, purchase: Purchase, equal: Sequence[Stray]) -
     one = add_attempt(connection, _unknown(purchase, sent))
     clear = len(sent) == len(free) == 1 and not free[0].has_more
     if clear and purchase.take == ORDINARY_TAKE:
-        adopt_request(connection, one, ticket_of(one, _as_past(purchase, free[0])))
+        adopt_request(connection, one, ticket_of(one, free[0].request_id, moment(free[0].sent_at)))
 
 
 def _is_skipped(connection: Connection, purchase: Purchase) -> bool:
     read_at = _read_at(connection, [purchase.account])
     return read_at.get((purchase.realm, purchase.account)) == NEVER
-
-
-def _as_past(purchase: Purchase, found: Stray) -> PastRequest:
-    return PastRequest(
-        request_id=found.request_id,
-        endpoint_id=purchase.endpoint,
-        sent_at=moment(found.sent_at),
-    )
 
 
 def _free(connection: Connection, purchase: Purchase, equal: Sequence[Stray]) -> list[Stray]:

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import HailuoError, UnknownEndpointError
+from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.platform import History, PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempt import (
@@ -37,7 +36,7 @@ from prefect_hailuo.ledger.tables import (
     now_in,
     owned_requests,
 )
-from prefect_hailuo.models.catalogue import find_input_class
+from prefect_hailuo.models.catalogue import read_request
 from prefect_hailuo.models.image import with_identities
 from prefect_hailuo.ticket import Ticket
 
@@ -147,7 +146,7 @@ class Reconciling:
                 return []
             found = _candidates(connection, sent, history, ahead)
             equal = [each for each in found if likeness_of(each) == Likeness(last.body_digest)]
-            return [ticket_of(last, each) for each in equal]
+            return [ticket_of(last, each.request_id, each.sent_at) for each in equal]
 
         return await self._database.read(pick)
 
@@ -271,7 +270,7 @@ def _pair_off(
         kind = FindingKind.SEVERAL if equal else FindingKind.NONE
         return Finding(kind, _unclear(len(equal), len(group)))
     for missing, request in pairs:
-        adopt_request(connection, missing, ticket_of(missing, request))
+        adopt_request(connection, missing, ticket_of(missing, request.request_id, request.sent_at))
     return Finding(FindingKind.ADOPTED)
 
 
@@ -309,13 +308,11 @@ def likeness_of(request: PastRequest) -> Likeness:
     given = request.json_input
     if given is None:
         return Likeness(None)
-    try:
-        input_class = find_input_class(request.endpoint_id)
-        sent = {name: each for name, each in given.items() if name in input_class.model_fields}
-        digest = digest_of(input_class.model_validate(sent).body())
-        return Likeness(digest, has_more=sent.keys() != given.keys())
-    except (ValidationError, UnknownEndpointError):
+    read = read_request(request.endpoint_id, given)
+    if read is None:
         return Likeness(digest_of(given))
+    asked, more = read
+    return Likeness(digest_of(asked.body), has_more=bool(more))
 
 
 def _pair(
@@ -339,15 +336,23 @@ def _unclear(requests: int, attempts: int) -> str:
     )
 
 
-def ticket_of(one: Attempt, request: PastRequest) -> Ticket:
-    """The ticket of a request that was found for an attempt."""
+def ticket_of(one: Attempt, request_id: str, sent_at: datetime | None = None) -> Ticket:
+    """The ticket of a request that was found for an attempt.
+
+    Args:
+        one: The attempt.
+        request_id: fal's id of the request.
+        sent_at: When it was sent, if that is known.
+    """
     return Ticket(
         endpoint=one.endpoint,
-        request_id=request.request_id,
+        request_id=request_id,
         realm=one.realm,
         account=one.account,
-        submitted_at=request.sent_at,
+        submitted_at=sent_at,
         input=one.body and with_identities(one.body),
         take=one.take,
         labels=one.labels,
+        key=one.key,
+        price_usd=one.estimated_usd,
     )
