@@ -33,6 +33,8 @@ from prefect_hailuo.flows.command import (
     run_flow_app,
     run_flow_command,
 )
+from prefect_hailuo.flows.manifest import Defaults, Manifest, make_manifest, rows_of
+from prefect_hailuo.flows.model_names import AnyModel
 from prefect_hailuo.flows.paths import check_path, check_pictures
 from prefect_hailuo.flows.plan import Plan, make_plan, not_approved, question_of
 from prefect_hailuo.flows.report import (
@@ -44,17 +46,7 @@ from prefect_hailuo.flows.report import (
     report_batch,
     sum_up,
 )
-from prefect_hailuo.flows.rows import (
-    AnyModel,
-    Defaults,
-    Format,
-    Manifest,
-    is_row_file,
-    make_manifest,
-    read_rows,
-    rows_of,
-    rows_of_list,
-)
+from prefect_hailuo.flows.row_files import Format, is_row_file, read_rows, rows_of_list
 from prefect_hailuo.flows.shards import run_shards, saved_name, split_parameters, tell_summary
 from prefect_hailuo.flows.sheet import entries_of_ledger, entries_of_outcomes
 from prefect_hailuo.tasks.approval import aapproved_in, aask_approval, arecord_approved

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from prefect_hailuo.errors import ConfigurationError, HailuoError
 from prefect_hailuo.fal.messages import EMULATOR_SPEED
-from prefect_hailuo.flows.rows import looks_like_file, text_models
+from prefect_hailuo.flows.model_names import text_models
+from prefect_hailuo.flows.row_files import looks_like_file
 from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 

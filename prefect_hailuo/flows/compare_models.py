@@ -32,9 +32,9 @@ from prefect_hailuo.flows.command import (
     run_flow_command,
 )
 from prefect_hailuo.flows.comparison import Comparison, name_of, publish_comparison
+from prefect_hailuo.flows.model_names import TextModel, text_models
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
 from prefect_hailuo.flows.report import ending, failed_state
-from prefect_hailuo.flows.rows import TextModel, text_models
 from prefect_hailuo.media.probe import require_media
 from prefect_hailuo.models.catalogue import VideoInput, find_input_class
 from prefect_hailuo.tasks.batch import OnFailed

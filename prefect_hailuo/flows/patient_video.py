@@ -34,7 +34,7 @@ from prefect_hailuo.flows.command import (
     run_flow_command,
     say,
 )
-from prefect_hailuo.flows.rows import TextModel
+from prefect_hailuo.flows.model_names import TextModel
 from prefect_hailuo.models.catalogue import find_input_class
 from prefect_hailuo.tasks.suspension import check_suspendable
 

@@ -26,9 +26,9 @@ from prefect_hailuo.flows.command import (
     run_flow_app,
     run_flow_command,
 )
+from prefect_hailuo.flows.model_names import TextModel
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
 from prefect_hailuo.flows.report import ending, failed_state
-from prefect_hailuo.flows.rows import TextModel
 from prefect_hailuo.flows.scenes import Scene, Script, Shooting, Storyboard, publish_storyboard
 from prefect_hailuo.media.probe import require_media
 

@@ -19,7 +19,7 @@ from prefect_hailuo.flows.command import (
     run_flow_app,
     run_flow_command,
 )
-from prefect_hailuo.flows.rows import TextModel
+from prefect_hailuo.flows.model_names import TextModel
 from prefect_hailuo.models.catalogue import VideoInput, find_input_class
 
 Seconds = Literal["6", "10"]

@@ -13,14 +13,8 @@ import pytest
 from picture_ground import Served, Shot, plain_picture, serving_pictures
 
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.flows.rows import (
-    Defaults,
-    Manifest,
-    make_manifest,
-    read_rows,
-    rows_of,
-    rows_of_list,
-)
+from prefect_hailuo.flows.manifest import Defaults, Manifest, make_manifest, rows_of
+from prefect_hailuo.flows.row_files import read_rows, rows_of_list
 from prefect_hailuo.models.catalogue import CATALOGUE
 
 DEFAULTS = Defaults("hailuo-2.3-pro")
