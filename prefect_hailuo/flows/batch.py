@@ -25,13 +25,14 @@ from prefect_hailuo import (
     slot_take,
 )
 from prefect_hailuo.engine.order import buying_only
-from prefect_hailuo.errors import BatchError, ConfigurationError, NotApprovedError
+from prefect_hailuo.errors import ConfigurationError, NotApprovedError
 from prefect_hailuo.flows.command import (
     AnyModelName,
     ApprovalOptions,
     flow_app,
     run_flow_app,
     run_flow_command,
+    run_to_summary,
 )
 from prefect_hailuo.flows.manifest import Defaults, Manifest, make_manifest, rows_of
 from prefect_hailuo.flows.model_names import AnyModel
@@ -281,21 +282,11 @@ def command(
             listed,
             named_file,
             model=model,
-            prompt_optimizer=options.prompt_optimizer,
-            take=options.take,
-            storage=options.output,
-            credentials=credentials,
-            budget=options.budget,
             budget_usd=budget_usd,
-            approve_above_usd=options.approve_above_usd,
             prompts_format=file_format,
+            **options.parameters(credentials),
         )
-        try:
-            return asyncio.run(made)
-        except BatchError as error:
-            if error.summary is None:
-                raise
-            return BatchSummary.model_validate(error.summary)
+        return run_to_summary(made, BatchSummary)
 
     summary = run_flow_command(options, run, _as_text)
     return 0 if summary and not summary.failed else 1

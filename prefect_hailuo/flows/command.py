@@ -6,19 +6,20 @@ for a wrong call.
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from json import dumps
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
 import httpx
 from cyclopts import App, CycloptsError, Parameter
 from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from prefect_hailuo.errors import ConfigurationError, HailuoError
+from prefect_hailuo.errors import BatchError, ConfigurationError, HailuoError
 from prefect_hailuo.fal.messages import EMULATOR_SPEED
 from prefect_hailuo.flows.model_names import text_models
 from prefect_hailuo.flows.row_files import looks_like_file
@@ -26,6 +27,7 @@ from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 
 Result = TypeVar("Result")
+Summary = TypeVar("Summary", bound=BaseModel)
 
 PATIENCE = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120}
 """On a slow machine, the temporary server of a first run takes longer than Prefect's 20 s."""
@@ -82,6 +84,16 @@ class PurchaseOptions(FlowOptions):
     output: Annotated[str | None, Parameter(help="Where the videos and clips go.")] = None
     budget: Annotated[str | None, Parameter(help="The name of the scope that pays.")] = None
 
+    def parameters(self, credentials: FalCredentials) -> dict[str, Any]:
+        """The flow's parameters that these options are for."""
+        return {
+            "prompt_optimizer": self.prompt_optimizer,
+            "take": self.take,
+            "storage": self.output,
+            "budget": self.budget,
+            "credentials": credentials,
+        }
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +115,11 @@ class ApprovalOptions(PurchaseOptions):
     def approve_above_usd(self) -> float | None:
         """Above which cost a person is asked, in US dollars; None: never."""
         return None if self.yes else self.approve_above
+
+    def parameters(self, credentials: FalCredentials) -> dict[str, Any]:
+        """The flow's parameters that these options are for."""
+        approval = {"approve_above_usd": self.approve_above_usd}
+        return super().parameters(credentials) | approval
 
 
 def flow_app(name: str) -> App:
@@ -196,6 +213,24 @@ def run_flow_command(
         return result
     say(f"error: {why}", sys.stderr)
     return None
+
+
+def run_to_summary(run: Coroutine[Any, Any, Any], kind: type[Summary]) -> Summary:
+    """What a flow made; where some of its videos failed, the summary that its error has.
+
+    Args:
+        run: The flow's run.
+        kind: The summary's class.
+
+    Raises:
+        HailuoError: The flow failed, and there is no summary.
+    """
+    try:
+        return kind.model_validate(asyncio.run(run))
+    except BatchError as error:
+        if error.summary is None:
+            raise
+        return kind.model_validate(error.summary)
 
 
 def refuse_file_names(*prompts: str) -> None:

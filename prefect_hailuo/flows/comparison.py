@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -125,24 +125,50 @@ def publish_comparison(comparison: Comparison, storage: Storage) -> None:
         comparison: The comparison.
         storage: Where its videos are.
     """
-    _Teller().tell(comparison, storage)
+    named = [(name_of(each), each.video) for each in comparison.outcomes]
+    publisher = CardPublisher(escape(comparison.prompt))
+    publisher.publish(CARD_KEY, lambda: comparison_card(comparison))
+    publisher.publish_posters(POSTERS_KEY, named, storage)
 
 
-class _Teller(Publisher):
-    def tell(self, comparison: Comparison, storage: Storage) -> None:
-        if not self._may_publish:
-            return
-        with self._letting_go("card"):
-            text = comparison_card(comparison)
-            synchronously(create_markdown_artifact, text, CARD_KEY, escape(comparison.prompt))
-        if self._may_publish and comparison.videos:
+class CardPublisher(Publisher):
+    """Publishes the card of several videos, and their posters in one picture.
+
+    Args:
+        description: What the artifacts are of, in Markdown.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__()
+        self._description = description
+
+    def publish(self, key: str, card: Callable[[], str]) -> None:
+        """Publish the card.
+
+        Args:
+            key: The artifact's key.
+            card: Makes the card, in Markdown.
+        """
+        if self._may_publish:
+            with self._letting_go("card"):
+                synchronously(create_markdown_artifact, card(), key, self._description)
+
+    def publish_posters(
+        self, key: str, named: Sequence[tuple[str, Video | None]], storage: Storage
+    ) -> None:
+        """Publish the posters, if there is any video.
+
+        Args:
+            key: The artifact's key.
+            named: The videos, each with what to write above it; None in place of one that is not
+                there.
+            storage: Where they are.
+        """
+        if self._may_publish and any(video for _, video in named):
             with self._letting_go("posters"):
-                names = [name_of(each) for each in comparison.outcomes]
-                videos = [each.video for each in comparison.outcomes]
+                names, videos = zip(*named, strict=True)
                 posters = posters_of(videos, names, storage)
-                synchronously(
-                    create_image_artifact, posters, POSTERS_KEY, escape(comparison.prompt)
-                )
+                synchronously(create_image_artifact, posters, key, self._description)
 
 
 def posters_of(videos: Sequence[Video | None], names: Sequence[str], storage: Storage) -> str:

@@ -11,6 +11,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from prefect_hailuo.flows.command import FlowOptions, flow_app, run_flow_app, run_flow_command
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 from prefect_hailuo.tasks.schedule import skip_missed_slot
 from prefect_hailuo.tasks.sweep import SweepReport, sweep
@@ -38,7 +39,7 @@ def reconcile(
     create_table_artifact(
         table=report.table(),
         key=f"hailuo-reconcile-{report.realm}",
-        description=f"Attempts that had come to no end: {len(report.rows)}, ${report.cost_usd}.",
+        description=f"Attempts that had not ended: {len(report.rows)}, {dollars(report.cost_usd)}.",
     )
     return report
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError, HailuoError
-from prefect_hailuo.flows.comparison import posters_of
+from prefect_hailuo.flows.comparison import CardPublisher
 from prefect_hailuo.flows.model_names import AnyModel, needs_only_a_prompt
 from prefect_hailuo.models.catalogue import (
     CATALOGUE,
@@ -30,11 +29,9 @@ from prefect_hailuo.models.catalogue import (
 )
 from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.cards import Publisher
 from prefect_hailuo.runs.estimate import aestimate
 from prefect_hailuo.runs.markdown import escape, facts, notice, table
 from prefect_hailuo.runs.orders import BatchItem
-from prefect_hailuo.runs.settings import synchronously
 from prefect_hailuo.runs.storage import Storage
 from prefect_hailuo.tasks.batch import agenerate_videos, agenerate_videos_as_completed
 from prefect_hailuo.tasks.clips import Clip, alast_frame
@@ -419,18 +416,7 @@ def publish_storyboard(board: Storyboard, storage: Storage) -> None:
         board: The storyboard.
         storage: Where its videos are.
     """
-    _Teller().tell(board, storage)
-
-
-class _Teller(Publisher):
-    def tell(self, board: Storyboard, storage: Storage) -> None:
-        if not self._may_publish:
-            return
-        with self._letting_go("card"):
-            card = storyboard_card(board)
-            synchronously(create_markdown_artifact, card, CARD_KEY, escape(board.title))
-        if self._may_publish:
-            with self._letting_go("scenes"):
-                names = [str(number) for number in range(1, len(board.videos) + 1)]
-                posters = posters_of(board.videos, names, storage)
-                synchronously(create_image_artifact, posters, SCENES_KEY, escape(board.title))
+    numbered = [(str(number), video) for number, video in enumerate(board.videos, 1)]
+    publisher = CardPublisher(escape(board.title))
+    publisher.publish(CARD_KEY, lambda: storyboard_card(board))
+    publisher.publish_posters(SCENES_KEY, numbered, storage)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio.to_thread import run_sync
 from cyclopts import Parameter
@@ -25,6 +25,7 @@ from prefect_hailuo.flows.command import (
     refuse_file_names,
     run_flow_app,
     run_flow_command,
+    run_to_summary,
 )
 from prefect_hailuo.flows.model_names import TextModel
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
@@ -147,30 +148,21 @@ def command(
     def run(credentials: FalCredentials) -> Storyboard | Plan:
         refuse_file_names(*prompts)
         scenes = _scenes(prompts, file, continues)
-        named: dict[str, Any] = {"model": model, "take": options.take}
-        named["prompt_optimizer"] = options.prompt_optimizer
-        script = Script(scenes, **named)  # checked before a server is started
+        script = Script(
+            scenes, model=model, prompt_optimizer=options.prompt_optimizer, take=options.take
+        )  # checked before a server is started
         if options.plan:  # which needs none; what goes on from a scene counts as not there yet
             items = [script.expected(index) for index in range(len(script))]
             return asyncio.run(make_plan(items, credentials=credentials, budget=options.budget))
-        made = storyboard(
-            scenes,
-            title,
-            storage=options.output,
-            credentials=credentials,
-            budget=options.budget,
-            approve_above_usd=options.approve_above_usd,
-            **named,
-        )
-        board: Storyboard = asyncio.run(made)
-        return board
+        made = storyboard(scenes, title, model=model, **options.parameters(credentials))
+        return run_to_summary(made, Storyboard)
 
     return 0 if run_flow_command(options, run, _as_text) else 1
 
 
 def _as_text(board: Storyboard | Plan) -> str:
     if isinstance(board, Plan):
-        return "\n".join([*board.lines(), board.table()])
+        return board.text()
     return board.clip.place
 
 

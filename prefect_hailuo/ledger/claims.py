@@ -198,11 +198,7 @@ class Claims(Part):
             return False
         if unfound and latest.request_id is not None:
             return False
-        connection.execute(
-            update(generation)
-            .where(generation.c.key == key)
-            .values(consented=generation.c.attempts)
-        )
+        _note_consent(connection, key)
         return True
 
     @writes
@@ -226,12 +222,14 @@ class Claims(Part):
             return True  # somebody else has replaced it: the next claim finds that
         if accepted_among(attempts) >= MOST_ATTEMPTS:
             return False
-        connection.execute(
-            update(generation)
-            .where(generation.c.key == key)
-            .values(consented=generation.c.attempts)
-        )
+        _note_consent(connection, key)
         return True
+
+
+def _note_consent(connection: Connection, key: str) -> None:
+    """Write down that one more purchase is allowed, in place of the latest attempt."""
+    consented = {"consented": generation.c.attempts}
+    connection.execute(update(generation).where(generation.c.key == key).values(consented))
 
 
 _BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)

@@ -26,7 +26,7 @@ from prefect_hailuo.models.camera import camera_warnings
 from prefect_hailuo.models.catalogue import Endpoint, Variant, VideoInput, find_input_class
 from prefect_hailuo.models.image import image_sources
 from prefect_hailuo.models.key import canonical_take, generation_key, purchase_name
-from prefect_hailuo.models.money import told_usd
+from prefect_hailuo.models.money import dollars, told_usd
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.storage.pictures import Pictures
@@ -432,12 +432,12 @@ def _of_another(offer: Offer, live: LivePrice) -> tuple[str, ...]:
     endpoint, variant = offer
     default = endpoint.default
     usd = _usd_a_video(default, live)
-    if usd == default.price_usd:
+    if usd == default.price_usd or usd is None:
         return ()
     usual, other = describe_settings(default.settings), describe_settings(variant.settings)
     return (
-        f"fal says that {endpoint.name} costs ${usd} with {usual}, the catalogue "
-        f"${default.price_usd}; the price with {other}, which fal does not name, may have "
+        f"fal says that {endpoint.name} costs {dollars(usd)} with {usual}, the catalogue "
+        f"{_known(default.price_usd)}; the price with {other}, which fal does not name, may have "
         "changed too.",
     )
 
@@ -449,6 +449,10 @@ def _difference(offer: Offer, usd: Decimal) -> tuple[str, ...]:
     if variant.price is None:
         return (f"The catalogue knows no price of {endpoint.name}; budgets refuse it.",)
     return (
-        f"fal says that {endpoint.name} costs ${usd}, the catalogue ${variant.price_usd} (seen "
-        f"{variant.price.seen}); budgets count by the catalogue.",
+        f"fal says that {endpoint.name} costs {dollars(usd)}, the catalogue "
+        f"{_known(variant.price_usd)} (seen {variant.price.seen}); budgets count by the catalogue.",
     )
+
+
+def _known(usd: Decimal | None) -> str:
+    return "names no price" if usd is None else dollars(usd)
