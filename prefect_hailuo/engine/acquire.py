@@ -1,7 +1,7 @@
 """From an order to a request at fal: found, adopted or bought, but only once.
 
 `acquire_attempt` asks the ledger what is to be done, and does it, until there is a request. Money
-moves in `_buy` alone; what asks a person to decide is `parked_error`.
+moves in `_buy` alone. `parked_error` is the error that asks a person to decide.
 """
 
 from __future__ import annotations
@@ -98,20 +98,20 @@ SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 
 RECORD_SECONDS = 30.0
-"""How long a ticket in hand is tried to be written down, before the process gives up."""
+"""How long the process tries to write down a ticket, before it gives up."""
 
 LOOK_SECONDS = 10.0
 """How long fal's history is looked into after a second 429, which a proxy may have answered."""
 
 UNKNOWN_SECONDS = 300.0
-"""How long a request is taken to need where nobody knows how long it usually takes."""
+"""How long a request is assumed to take, if that is not known."""
 
 CANCEL_SECONDS = 10.0
-"""How long fal is asked to cancel what was cancelled while it was submitted."""
+"""How long fal is asked to cancel a request whose flow run was cancelled during the POST."""
 
 
 class NotOursError(Exception):
-    """The attempt is not the caller's any more, or nobody wants it: nothing was sent."""
+    """The attempt is no longer the caller's, or no longer wanted: nothing was sent."""
 
 
 async def acquire_attempt(job: Job) -> Attempt:
@@ -200,7 +200,7 @@ def _growing_seconds(attempt: int) -> float:
 
 
 async def _claim(job: Job) -> Decision:
-    """Claim, to the end: a claim that nobody heard of could not be taken back."""
+    """Claim, uninterrupted: a claim whose result is lost could not be taken back."""
     with anyio.CancelScope(shield=True):
         decision = await job.session.ledger.claims.claim(job.purchase)
     if isinstance(decision, Buy):
@@ -228,7 +228,7 @@ async def _prepare(job: Job, deadline: Deadline) -> None:
 
 
 def _give_way(job: Job) -> None:
-    """What is not bought needs no slot; were it to be bought later, it needs one again."""
+    """Give the slot back: nothing is bought now. A later purchase takes one again."""
     if job.slot.taken and not job.may_be_at_fal:
         job.slot.free()
         job.purchase = job.order.purchase(job.waiter)
@@ -296,7 +296,7 @@ def _was_limited(one: Attempt) -> bool:
 
 @contextmanager
 def _same_ledger(may_be_at_fal: bool = True) -> Iterator[None]:
-    """Let no fault of the ledger's say that nothing was bought, or that another ledger will do."""
+    """After a POST, let no ledger error say that nothing was bought, or advise another ledger."""
     try:
         yield
     except LedgerError as error:
@@ -315,7 +315,7 @@ def _may_cost(error: HailuoError) -> bool:
 
 
 async def _post(job: Job, mine: Attempt) -> Ticket:
-    """Send it, and leave the turn to the next."""
+    """Send the POST, and give its turn to the next."""
     session, request = job.session, job.order.request
 
     async def begin() -> None:
@@ -339,7 +339,7 @@ async def _post(job: Job, mine: Attempt) -> Ticket:
 
 
 async def _record(job: Job, mine: Attempt, ticket: Ticket) -> Attempt | None:
-    """Write a ticket down, whatever it takes: it is paid for.
+    """Write a ticket down: it is paid for.
 
     Returns:
         None where it was given to an equal attempt of another take meanwhile.
@@ -347,7 +347,7 @@ async def _record(job: Job, mine: Attempt, ticket: Ticket) -> Attempt | None:
     session = job.session
     ledger = session.ledger
     holder = await _accepted(job, mine, ticket)
-    session.emit(Submitted(ticket))  # whoever hears of it finds it in the ledger
+    session.emit(Submitted(ticket))  # only now, so that who hears of it finds it in the ledger
     if holder.key != mine.key:
         given = SubmitUnknownError(
             f"Its request was given to {shown_key(holder.key)}, an equal one."
@@ -391,10 +391,10 @@ async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
 
 
 async def _reconcile(job: Job, one: Attempt, deadline: Deadline) -> None:
-    """Find out what became of an attempt; if nobody can tell, park it.
+    """Find out what became of an attempt; if that cannot be found out, park it.
 
-    A consent is to the purchase of what was looked for to the end and not found. fal may list only
-    what has begun, so the end is not before such a request has usually been made.
+    A consent covers only a request that was looked for to the end and not found. fal may list a
+    request only once it has begun, so the search lasts as long as such a request usually takes.
 
     Raises:
         ParkedError: It is parked, and the order does not allow another purchase.

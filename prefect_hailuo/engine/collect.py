@@ -50,10 +50,10 @@ RENEW_SECONDS = 30.0
 """How long fal is asked for a fresh link, each time."""
 
 FINAL = (InputRefusedError, RequestRefusedError, RequestCancelledError, FalFaultError)
-"""What a result may say that no later question will change, if it is fal that says it."""
+"""Errors that are final, if it is fal that answers with them."""
 
 OF_THE_MODEL = (InputRefusedError, RequestCancelledError)
-"""What only fal says: its shape is a model's, or the queue's."""
+"""Errors that only fal answers with: their shape is a model's, or the queue's."""
 
 
 class ForgottenError(Exception):
@@ -102,10 +102,10 @@ async def fresh_file(
         session: The account that the request belongs to.
         one: The attempt; it has a ticket.
         completed: How it completed, if that is known.
-        bad: The link that does not do.
+        bad: The link that does not work.
 
     Returns:
-        None where fal was asked, and names no other.
+        None if fal was asked, and names no other.
 
     Raises:
         HailuoError: fal cannot be asked, or not about this account's requests.
@@ -221,10 +221,10 @@ async def _result(
 
 
 async def _doubt(session: Session, one: Attempt, error: HailuoError) -> Output:
-    """What to make of odd answers, when fal has called the request completed and not failed.
+    """Decide about odd answers, after fal has called the request completed and not failed.
 
-    They may come from something between fal and here: the request history tells. Otherwise nothing
-    is written down, and a later call asks again.
+    They may come from a proxy: the request history tells. Otherwise nothing is written down, and a
+    later call asks again.
 
     Raises:
         FalError: The request failed, or that is not known.

@@ -96,8 +96,8 @@ class Resolution:
             request_id: fal's id of it.
             access: The key of the attempt's account.
             connections: What the process shares.
-            force: Whether to take the person's word where fal's history does not show the
-                request's input.
+            force: Whether to believe the person if fal's history does not show the request's
+                input.
 
         Raises:
             RefusedError: fal knows no such request of this account, it is of another input, or

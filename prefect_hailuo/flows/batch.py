@@ -92,9 +92,9 @@ async def batch(
             must be below one of the setting `readable_paths`, and so must pictures' paths.
         rows: Rows instead, each with a `prompt`, and if wanted `model`, `take`, `labels`, and any
             field of its model's input.
-        model: Which model makes those that do not say.
-        prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
-        take: Which of several videos of the same prompt, for those that do not say; another take is
+        model: The model of rows that name none.
+        prompt_optimizer: Whether MiniMax may rewrite prompts, where a row does not say.
+        take: Which of several videos of the same prompt, for rows that do not say; another take is
             another purchase. In a schedule, `{date}` is one for each day, and `{time}` one for each
             slot; in rows, too.
         storage: A directory, or a storage block as `block:<type>/<name>`, which shards on several
@@ -109,8 +109,8 @@ async def batch(
         timeout_seconds: How long fal may let nothing come any further; by default half an hour.
         shards: How many runs of the deployment share the prompts; more, where Prefect would not
             take the parameters of so few. This run waits for them, and takes a worker's place.
-        deployment: Whose runs the shards are, as `flow name/deployment name`; by default, the one
-            that this run is of.
+        deployment: The deployment of the shards' runs, as `flow name/deployment name`; by default,
+            that of this run.
         approved_in: For shards, the flow run whose record says what may be bought, by a person's
             word or because it costs little: nothing else is bought, and nothing without a record.
         on_failed: Where some failed, `"raise"`: the run ends Failed, and says how many; its

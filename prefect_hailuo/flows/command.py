@@ -98,7 +98,7 @@ class PurchaseOptions(FlowOptions):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ApprovalOptions(PurchaseOptions):
-    """The options of a command whose cost is worth a look before it is spent."""
+    """The options of a command that can plan a purchase, and ask for an approval."""
 
     plan: Annotated[
         bool,
@@ -123,7 +123,7 @@ class ApprovalOptions(PurchaseOptions):
 
 
 def flow_app(name: str) -> App:
-    """The command of a flow, as yet without what it does.
+    """The command of a flow, to which its function is added.
 
     Example:
         >>> app = flow_app("count")
@@ -234,10 +234,10 @@ def run_to_summary(run: Coroutine[Any, Any, Any], kind: type[Summary]) -> Summar
 
 
 def refuse_file_names(*prompts: str) -> None:
-    """Refuse words of a command that name a file: none of these commands reads it.
+    """Refuse prompts of a command that look like a file's name: these commands read no file.
 
     Raises:
-        ConfigurationError: One of them rather names a file than says what to show.
+        ConfigurationError: One of them looks like a file's name.
 
     Example:
         >>> refuse_file_names("A fox.", "prompts.txt")
@@ -262,8 +262,8 @@ def _is_without_server(error: Exception) -> bool:
 def say(line: str, stream: TextIO) -> None:
     """Print a line; what the stream's encoding has no character for is written as JSON does it.
 
-    A console of Windows, or a pipe, may know far fewer characters than a prompt has; what was
-    bought is told all the same.
+    A Windows console, or a pipe, may lack characters that a prompt has; the line is printed all
+    the same.
     """
     encoding = stream.encoding or "utf-8"
     try:

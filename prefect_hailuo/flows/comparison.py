@@ -185,7 +185,7 @@ def posters_of(videos: Sequence[Video | None], names: Sequence[str], storage: St
             file = None
             if video is not None:
                 place = resolve_storage(storage, video.realm)
-                with suppress(HailuoError):  # a picture that lacks one is a picture all the same
+                with suppress(HailuoError):  # one missing poster is no reason to show none
                     (file,) = stack.enter_context(local_files([video], place))
             files.append(file)
         return filmstrip(files, names[: len(files)])

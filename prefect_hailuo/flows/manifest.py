@@ -37,7 +37,7 @@ MOST_PROBLEMS = 200
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for the rows that do not say.
+    """What applies to rows that do not say otherwise.
 
     Args:
         model: The model's name.
@@ -54,7 +54,7 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is wanted.
+    """The videos that a batch wants.
 
     Args:
         items: The rows, in order: each that asks for another video, or has other labels. Their
@@ -79,15 +79,15 @@ class _RowError(Exception):
 def make_manifest(raw: RawRows, defaults: Defaults) -> Manifest:
     """Check all rows, and take equal ones for one. It spends nothing.
 
-    Rows that differ in their labels alone are one purchase, and a row each of what is told of it.
+    Rows that differ only in their labels are one purchase, and one row each in the report.
 
     A column is a field of a model's input (`prompt`, `prompt_optimizer`, …), `model`, `take`, or
     `labels.` and a name of your own; in JSON and YAML, `labels` may be a mapping. An empty cell
-    says nothing, and so the default holds.
+    means the default.
 
     Args:
         raw: What `read_rows` or `rows_of_list` found.
-        defaults: What holds for the rows that do not say.
+        defaults: What applies to rows that do not say otherwise.
 
     Raises:
         ConfigurationError: Rows are wrong: the message names each with its line and its cure.

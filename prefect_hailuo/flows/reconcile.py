@@ -1,4 +1,4 @@
-"""The flow `reconcile`: a sweep that looks after paid work that nobody looks after.
+"""The flow `reconcile`: a sweep for paid requests that no process waits for any more.
 
 prefect-hailuo run reconcile --credentials my-fal
 """
@@ -22,7 +22,7 @@ def reconcile(
     credentials: list[FalCredentials | str] | None = None,
     realm: Literal["fal", "emulator"] | None = None,
 ) -> SweepReport:
-    """Adopt what is lost, collect what is done, cancel what nobody wants. **It never buys.**
+    """Adopt lost requests, collect finished videos, cancel what nobody wants. **It never buys.**
 
     Schedule it at least every half hour: fal keeps a result for an hour. Two runs at once do no
     harm. What it finds is in the table artifact `hailuo-reconcile-<realm>`; what it collects, and
@@ -30,7 +30,7 @@ def reconcile(
 
     Args:
         credentials: Names of saved `FalCredentials` blocks of the accounts to look after; by
-            default, the key in the environment. Those that the ledger names are used besides.
+            default, the key in the environment. Blocks that the ledger names are used as well.
         realm: Whose purchases; by default, those of the first credentials.
     """
     if skipped := skip_missed_slot():
@@ -67,7 +67,7 @@ def command(
     ] = None,
     options: FlowOptions = FlowOptions(),
 ) -> int:
-    """Adopt what is lost, collect what is done, cancel what nobody wants. It never buys.
+    """Adopt lost requests, collect finished videos, cancel what nobody wants. It never buys.
 
     The exit code is 1 where the sweep could not be made, 2 for a wrong call.
     """

@@ -42,7 +42,7 @@ def _fields() -> set[str]:
 
 
 def column_of(name: str) -> str | None:
-    """A column's own name, however it is written; None: there is none such.
+    """A column's name, however it is written; None if there is no such column.
 
     Example:
         >>> column_of("Prompt Optimizer"), column_of("labels.SKU"), column_of("promt")
@@ -55,7 +55,7 @@ def column_of(name: str) -> str | None:
 
 
 def unknown_column(name: str) -> str:
-    """What is to be said of a column that there is not, with the nearest that there is.
+    """The error about an unknown column, with the nearest known name.
 
     Example:
         >>> unknown_column("promt")[:58]
@@ -227,7 +227,7 @@ def is_row_file(text: str) -> bool:
 
 
 def looks_like_file(text: str) -> bool:
-    """Whether a text is rather the name or the address of a file than a prompt.
+    """Whether a text looks like the name or the address of a file, and not like a prompt.
 
     Example:
         >>> looks_like_file("rows.xlsx"), looks_like_file("A red fox."), looks_like_file("Mr. Fox")
@@ -243,8 +243,9 @@ def read_rows(address: str, written_as: Format | None = None) -> RawRows:
     """The rows of a file.
 
     Its ending tells how they are written: `.csv`, `.tsv`, `.tab`, `.jsonl`, `.ndjson`, `.json`,
-    `.yaml`, `.yml`; `.gz` and the like may follow. For another one, or none, what a web server says
-    of it does, or the file itself: a table by its header. Otherwise there is a prompt on each line.
+    `.yaml`, `.yml`; `.gz` and the like may follow. Without such an ending, the media type that a
+    web server names tells it, or the file itself: a table has a header. Anything else has a prompt
+    on each line.
 
     Args:
         address: A path, or an address that fsspec opens, such as `s3://bucket/rows.csv`.

@@ -1,7 +1,7 @@
 """A storyboard's scenes: how they are checked, made and shown.
 
-`Script` holds the scenes in order and checks them. `Shooting` makes their videos: those that stand
-alone at once, those that continue a scene after that scene. `Storyboard` is the result.
+`Script` holds the scenes in order and checks them. `Shooting` makes their videos: scenes that
+continue no other are made at once, the others one after another. `Storyboard` is the result.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ class Script:
 
     Args:
         scenes: The scenes; a text is a prompt alone.
-        model: Which model makes those that do not say.
-        prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
-        take: The take of those that do not say.
+        model: The model of scenes that name none.
+        prompt_optimizer: Whether MiniMax may rewrite the prompts of scenes that do not say.
+        take: The take of scenes that do not say.
 
     Raises:
         ConfigurationError: One of them cannot be made; the message says which.
@@ -166,7 +166,7 @@ def _scene(number: int, given: str | Scene, default: dict[str, Any]) -> Scene:
 
 
 def _chains(scenes: Sequence[Scene]) -> list[list[int]]:
-    """The scenes' places, those that go on from each other together."""
+    """The scenes' indices, in groups: each scene of a group continues the one before it."""
     chains: list[list[int]] = []
     for index, scene in enumerate(scenes):
         if scene.continues:
@@ -324,7 +324,7 @@ class Shooting:
         return given, self._script.take(index)
 
     async def _follow(self, number: int, outcome: VideoOutcome) -> None:
-        """Take a scene's outcome, and make those that go on from it, one after the other."""
+        """Take a scene's outcome, and make the scenes that continue it, one after another."""
         await self._advance(number, outcome)
         while number in self._next:
             try:

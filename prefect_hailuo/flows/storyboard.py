@@ -60,9 +60,9 @@ async def storyboard(
         scenes: The scenes, in order: each a prompt; or a prompt with a model, a duration, a take,
             and whether it continues the scene before, from its last picture.
         title: What the clip is called; its file's name begins with it.
-        model: Which model makes the scenes that do not say.
-        prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
-        take: Which of several videos of the same prompts, for those that do not say; another take
+        model: The model of scenes that name none.
+        prompt_optimizer: Whether MiniMax may rewrite prompts, where a scene does not say.
+        take: Which of several videos of the same prompts, for scenes that do not say; another take
             is another purchase. In a schedule, `{date}` is one for each day, and `{time}` one for
             each slot.
         storage: A directory, or a storage block as `block:<type>/<name>`, for the videos and the

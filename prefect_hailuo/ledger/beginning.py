@@ -82,7 +82,7 @@ from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.ticket import Realm
 
 WHOLE_SECONDS = timedelta(seconds=1)
-"""The precision with which fal's clock is known: its `Date` header has no fractions."""
+"""How precisely fal's clock is known: its `Date` header has whole seconds."""
 
 LATELY = timedelta(days=1)
 """An account that was used so shortly before the ledger began may have bought right before it."""
@@ -196,13 +196,14 @@ def _equal(purchase: Purchase, reading: Reading) -> list[PastRequest]:
 
 
 def _unread(why: FalError | GenerationTimeoutError) -> HailuoError:
-    """The same for each that asks: every purchase would meet it."""
+    """The same error for each caller: every purchase would meet it."""
     mend = why.cure if isinstance(why, BadKeyError | NoCreditError) else "Try again later"
     error = type(why)(
         "This ledger is new, so what the account bought before is looked for in fal's history, "
         f"which could not be read: {why.message} Nothing was bought.",
-        cure=f"{mend.rstrip('.')}; or take the history in once, with more patience: prefect-hailuo "
-        "ledger import; or, if nothing was bought before: prefect-hailuo ledger import --skip.",
+        cure=f"{mend.rstrip('.')}; or import the history once, which may take longer: "
+        "prefect-hailuo ledger import; or, if nothing was bought before: prefect-hailuo ledger "
+        "import --skip.",
         billed=Billed.NO,
         retryable=not isinstance(why, BadKeyError | NoCreditError | RealmMismatchError),
     )
@@ -403,7 +404,7 @@ class Beginnings(Part):
 
     @writes
     def skip(self, connection: Connection, realm: Realm, account: str) -> None:
-        """Note that a person said that an account's history does not matter."""
+        """Note that, by a person's word, an account's history does not matter."""
         which = {"realm": realm, "account": account}
         connection.execute(insert_once(connection, history).values(**which, read_at=NEVER))
         connection.execute(update(history).filter_by(**which).values(read_at=NEVER))

@@ -223,7 +223,7 @@ OpenBudgets = dict[tuple[Realm, str], OpenBudget]
 def open_budgets(connection: Connection, purchases: Iterable[Purchase], now: float) -> OpenBudgets:
     """Lock the scopes of some purchases, in their order, and add up what is spent.
 
-    A scope without limits is locked too, but for those only who would set some.
+    A scope without limits is locked too, but only for claims that would set some.
     """
     asked: dict[tuple[Realm, str], list[Limits]] = {}
     for purchase in purchases:
@@ -255,9 +255,9 @@ def _open(
 
 
 def _locked_limits(connection: Connection, realm: Realm, scope: str, *, for_update: bool) -> Limits:
-    """A scope's limits, its row locked, which is made if need be.
+    """A scope's limits. Its row is locked, and made first if need be.
 
-    Where there are none, many claims may share the lock: they have nothing to share out.
+    Without limits, many claims may hold the lock at once: there is nothing to divide.
     """
     question = limits_of(realm, scope)
     found = connection.execute(question).mappings().first()

@@ -54,10 +54,10 @@ LONGEST_PAUSE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What a look into the history gave.
+    """What a search of the history found.
 
     Args:
-        kind: What it came to.
+        kind: What was found.
         because: Why the attempt has no request, for people.
     """
 
@@ -94,7 +94,7 @@ class Reconciling:
         Args:
             one: An ambiguous attempt.
             seconds: How long, counted from its POST; there is always at least one look.
-            within: When the caller has no more time.
+            within: The caller's own deadline.
         """
         age = await self._database.read(now_in) - (one.sent_at or one.intended_at)
         # Never longer than that, also if the database's clock was set back meanwhile.
@@ -155,8 +155,8 @@ class Reconciling:
     ) -> Finding:
         """Give the group what the history shows, with all its keys locked.
 
-        An attempt that joined the group while the locks were waited for is locked too: in another
-        transaction, for all who lock several keys do so in one order, or they lock each other out.
+        An attempt that joined the group while the locks were waited for is locked too, in another
+        transaction: keys are always locked in one order, so that no two transactions deadlock.
         """
         keys = {each.key for each in group}
 
@@ -195,11 +195,11 @@ class Window:
     end: datetime
 
     def meets(self, other: Window) -> bool:
-        """Whether they overlap."""
+        """Whether two windows overlap."""
         return self.start <= other.end and other.start <= self.end
 
     def holds(self, when: datetime) -> bool:
-        """Whether a moment is in it."""
+        """Whether a moment is in the window."""
         return self.start <= when <= self.end
 
 
@@ -296,7 +296,7 @@ class Likeness:
     Args:
         digest: The digest of its input, with the defaults that were left out filled in, and without
             fields that its endpoint's typed input has not; None if the history does not show it.
-        has_more: Whether there are such fields: then it may be an equal request, or another one.
+        has_more: Whether there are such fields: then it may be another request.
     """
 
     digest: str | None

@@ -1,4 +1,4 @@
-"""Every endpoint that has a type, and what is known of it; without one, see `request`.
+"""Every endpoint that has a typed input, and what is known of it. For any other, see `request`.
 
 To add an endpoint, declare its input class in `models/hailuo.py`, and write its task in
 `prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation follow

@@ -49,7 +49,7 @@ class PurchaseOptions(SubmitOptions, total=False):
             scheduled date for a clip a day.
         timeout_seconds: How long to wait for fal, in seconds; by default half an hour. Passing it
             loses nothing: the error carries the ticket.
-        labels: Your own words for it, such as shot and client; kept in the records.
+        labels: Your own labels, such as shot and client; kept in the records.
         budget: The `Budget` that pays, or the name of its scope. By default, the scope that the
             settings name, which has no limit unless somebody gave it one.
         on_ambiguous: What to do where fal's answer to a purchase was lost, and its history does
@@ -88,7 +88,7 @@ DEFAULTS: PurchaseOptions = {
 
 
 def with_defaults(options: PurchaseOptions) -> PurchaseOptions:
-    """All options: those that are given, and the defaults of the others.
+    """All options: the given ones, and the defaults of the others.
 
     Raises:
         TypeError: There is no such option; the message names the nearest.
