@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError, HailuoError
-from prefect_hailuo.flows.comparison import CardPublisher
+from prefect_hailuo.flows.cards import CardPublisher
 from prefect_hailuo.flows.model_names import AnyModel, needs_only_a_prompt
 from prefect_hailuo.models.catalogue import (
     CATALOGUE,
