@@ -49,7 +49,7 @@ class PurchaseOptions(SubmitOptions, total=False):
             scheduled date for a clip a day.
         timeout_seconds: How long to wait for fal, in seconds; by default half an hour. Passing it
             loses nothing: the error carries the ticket.
-        labels: Your own labels, such as shot and client; kept in the records.
+        labels: Your own words for it, such as shot and client; kept in the records.
         budget: The `Budget` that pays, or the name of its scope. By default, the scope that the
             settings name, which has no limit unless somebody gave it one.
         on_ambiguous: What to do where fal's answer to a purchase was lost, and its history does

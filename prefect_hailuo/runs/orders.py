@@ -370,7 +370,7 @@ class BatchItem(BaseModel):
     Args:
         input: What to generate.
         take: Which of several videos of the same input; None: the batch's.
-        labels: Your own labels, besides the batch's.
+        labels: Your own words for it, besides the batch's.
 
     Example:
         >>> from prefect_hailuo import Hailuo23ProTextToVideo
