@@ -1,11 +1,12 @@
 """Paid video generation as a first-class step of a Prefect workflow.
 
-Each name is imported when it is first touched: who needs one thing waits for nothing else.
+Each name is imported when it is first used, from where the imports for type checkers below say.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -191,95 +192,20 @@ if TYPE_CHECKING:
     from prefect_hailuo.ticket import Ticket
 else:
     # Kept from type checkers, for whom a module with a `__getattr__` has every name.
-    _HOMES = {
-        "BatchItem": "runs.orders",
-        "Budget": "runs.blocks",
-        "CAMERA_COMMANDS": "models.camera",
-        "Clip": "tasks.clips",
-        "Estimate": "runs.estimate",
-        "FalCredentials": "runs.blocks",
-        "GenerationCachePolicy": "runs.orders",
-        "Hailuo02FastImageToVideo": "models.catalogue",
-        "Hailuo02ProImageToVideo": "models.catalogue",
-        "Hailuo02ProTextToVideo": "models.catalogue",
-        "Hailuo02StandardImageToVideo": "models.catalogue",
-        "Hailuo02StandardTextToVideo": "models.catalogue",
-        "Hailuo23FastProImageToVideo": "models.catalogue",
-        "Hailuo23FastStandardImageToVideo": "models.catalogue",
-        "Hailuo23ProImageToVideo": "models.catalogue",
-        "Hailuo23ProTextToVideo": "models.catalogue",
-        "Hailuo23StandardImageToVideo": "models.catalogue",
-        "Hailuo23StandardTextToVideo": "models.catalogue",
-        "HailuoVideoJob": "tasks.jobs",
-        "HailuoVideoRun": "tasks.jobs",
-        "ImageSource": "models.image",
-        "PurchaseOptions": "runs.options",
-        "Question": "tasks.approval",
-        "Ticket": "ticket",
-        "Video": "models.video",
-        "VideoOutcome": "engine.outcome",
-        "VideoOutcomes": "engine.outcome",
-        "aask_approval": "tasks.approval",
-        "adownload_video": "tasks.steps",
-        "aestimate": "runs.estimate",
-        "afetch_video": "tasks.steps",
-        "agenerate_video": "tasks.generate",
-        "agenerate_videos": "tasks.batch",
-        "agenerate_videos_as_completed": "tasks.batch",
-        "ahailuo_02_fast_image_to_video": "tasks.hailuo",
-        "ahailuo_02_pro_image_to_video": "tasks.hailuo",
-        "ahailuo_02_pro_text_to_video": "tasks.hailuo",
-        "ahailuo_02_standard_image_to_video": "tasks.hailuo",
-        "ahailuo_02_standard_text_to_video": "tasks.hailuo",
-        "ahailuo_23_fast_pro_image_to_video": "tasks.hailuo",
-        "ahailuo_23_fast_standard_image_to_video": "tasks.hailuo",
-        "ahailuo_23_pro_image_to_video": "tasks.hailuo",
-        "ahailuo_23_pro_text_to_video": "tasks.hailuo",
-        "ahailuo_23_standard_image_to_video": "tasks.hailuo",
-        "ahailuo_23_standard_text_to_video": "tasks.hailuo",
-        "ajoin_videos": "tasks.clips",
-        "alast_frame": "tasks.clips",
-        "ashow_side_by_side": "tasks.clips",
-        "ask_approval": "tasks.approval",
-        "askip_missed_slot": "tasks.schedule",
-        "asubmit_video": "tasks.steps",
-        "asuspend_for_video": "tasks.suspension",
-        "await_for_video": "tasks.steps",
-        "buying_only": "engine.order",
-        "cancel_generations": "tasks.sweep",
-        "check_camera_commands": "models.camera",
-        "download_video": "tasks.steps",
-        "estimate": "runs.estimate",
-        "fetch_video": "tasks.steps",
-        "generate_video": "tasks.generate",
-        "generate_videos": "tasks.batch",
-        "generate_videos_as_completed": "tasks.batch",
-        "hailuo_02_fast_image_to_video": "tasks.hailuo",
-        "hailuo_02_pro_image_to_video": "tasks.hailuo",
-        "hailuo_02_pro_text_to_video": "tasks.hailuo",
-        "hailuo_02_standard_image_to_video": "tasks.hailuo",
-        "hailuo_02_standard_text_to_video": "tasks.hailuo",
-        "hailuo_23_fast_pro_image_to_video": "tasks.hailuo",
-        "hailuo_23_fast_standard_image_to_video": "tasks.hailuo",
-        "hailuo_23_pro_image_to_video": "tasks.hailuo",
-        "hailuo_23_pro_text_to_video": "tasks.hailuo",
-        "hailuo_23_standard_image_to_video": "tasks.hailuo",
-        "hailuo_23_standard_text_to_video": "tasks.hailuo",
-        "join_videos": "tasks.clips",
-        "last_frame": "tasks.clips",
-        "show_side_by_side": "tasks.clips",
-        "skip_missed_slot": "tasks.schedule",
-        "slot_take": "tasks.schedule",
-        "submit_video": "tasks.steps",
-        "suspend_for_video": "tasks.suspension",
-        "wait_for_video": "tasks.steps",
-        "webhook_app": "tasks.suspension",
-    }
+
+    @cache
+    def _homes() -> dict[str, str]:
+        """The module that each public name is imported from, as type checkers read it above."""
+        import ast
+
+        tree = ast.parse(__spec__.loader.get_source(__name__))
+        block = next(each for each in tree.body if isinstance(each, ast.If))
+        return {alias.name: each.module for each in block.body for alias in each.names}
 
     def __getattr__(name: str) -> object:
         """A public name from its module, or a module of the package."""
-        if name in _HOMES:
-            value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        if name in __all__:
+            value = getattr(import_module(_homes()[name]), name)
         elif name.startswith("_") or not find_spec(f"{__name__}.{name}"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         else:

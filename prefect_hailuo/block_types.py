@@ -1,7 +1,7 @@
 """Every block type of the package: the module that Prefect imports when it looks for them.
 
-It is the package's `prefect.collections` entry point, because the package itself imports nothing
-until it is touched.
+It is the package's `prefect.collections` entry point, because importing the package itself imports
+no block.
 """
 
 from __future__ import annotations

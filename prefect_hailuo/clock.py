@@ -1,4 +1,4 @@
-"""Time that can be handed in: a clock, and deadlines on it."""
+"""Clocks that a caller can pass in, and deadlines on them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ the second does not count how long a virtual machine was stopped, and the third 
 
 
 class RealTime:
-    """The time since it was made, by whichever clock says most.
+    """The time since it was made, by the clock that says most.
 
     For what must not happen too late: another machine's clock went on while this one slept.
 

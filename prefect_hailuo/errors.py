@@ -13,7 +13,7 @@
     ├── BudgetError                  the scope's budget does not allow it
     ├── SchemaDriftError             fal's documents or prices differ from this release's
     ├── NotApprovedError             no person approved the cost
-    ├── FalError                     what fal said, or failed to say
+    ├── FalError                     fal refused, failed, or gave no usable answer
     │   ├── BadKeyError              401, or 403 for another reason than credit
     │   ├── NoCreditError            403, the account is locked or out of credit
     │   ├── RateLimitedError         429
@@ -114,7 +114,7 @@ class HailuoError(Exception):
     """
 
     concerns_all: bool = False
-    """Whether each purchase of a batch would meet it: then no other is begun."""
+    """Whether every purchase of a batch would meet it: then no other is begun."""
 
     default_cure: ClassVar[str] = ""
     default_billed: ClassVar[Billed] = Billed.NO
@@ -157,10 +157,10 @@ def about(ticket: Ticket | None, error: E) -> E:
 
 
 class FalError(HailuoError):
-    """What fal said, or failed to say; `error_type` is fal's own name for it, if it gave one.
+    """fal refused, failed, or gave no usable answer; `error_type` is fal's own name for it, if any.
 
-    `in_fals_shape` is whether fal certainly said it. The same status in another shape, such as a
-    page of HTML, may be the word of something on the way.
+    `in_fals_shape` is whether the answer certainly came from fal. The same status in another shape,
+    such as a page of HTML, may come from a proxy.
     """
 
     error_type: str | None = None
@@ -458,7 +458,7 @@ class StorageError(HailuoError):
     )
     default_billed = Billed.YES
     untold: bool = False
-    """Whether all that is wrong is that some file cannot be read: it may be there, or not."""
+    """Whether it only says that a file cannot be read, so that it may be there or not."""
 
 
 class Outcome(Protocol):

@@ -3,7 +3,7 @@
 A persisted result of Prefect's names the module of each class in it, and so does a flow that a
 user wrote against an inner module. An old module is made when it is asked for, and reads each name
 from the module that has it now. It never warns: reading an old result looks the same from here as
-old code, and nothing is wrong with the result.
+running old code, and nothing is wrong with the result.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import NoReturn
 
 PACKAGE = __name__.rpartition(".")[0]
 
@@ -28,7 +29,7 @@ HOMES = {
     "caching": "runs.orders",
     "camera": "models.camera",
     "catalogue": "runs.orders",
-    "choices": "flows.rows",
+    "choices": "flows.model_names",
     "comparison": "flows.comparison",
     "drift": "flows.drift",
     "drift_watch": "flows.drift",
@@ -44,7 +45,7 @@ HOMES = {
     "images": "models.image",
     "jobs": "tasks.jobs",
     "key": "models.key",
-    "manifest": "flows.rows",
+    "manifest": "flows.manifest",
     "media": "media.probe",
     "montage": "tasks.clips",
     "montage_tasks": "tasks.clips",
@@ -54,7 +55,7 @@ HOMES = {
     "plan": "flows.plan",
     "plan_approval": "flows.plan",
     "quoting": "runs.estimate",
-    "row_files": "flows.rows",
+    "row_files": "flows.row_files",
     "scenes": "flows.scenes",
     "schedules": "tasks.schedule",
     "settings": "runs.settings",
@@ -79,6 +80,9 @@ HOMES = {
 }
 """For each old module that a file or a user can name: the modules that have what it had."""
 
+GONE = {"flow_command": ("flow_parser", "add_purchase_options", "add_approval_options")}
+"""What has no successor: the options of the first release's flows as commands."""
+
 
 def spec_of(name: str) -> ModuleSpec | None:
     """How to make a module that has moved; None for a name that no module ever had."""
@@ -94,9 +98,12 @@ def reading(name: str) -> Callable[[str], object]:
         >>> reading("prefect_hailuo.video")("Video")
         <class 'prefect_hailuo.models.video.Video'>
     """
-    homes = HOMES[name.removeprefix(f"{PACKAGE}.")].split()
+    old = name.removeprefix(f"{PACKAGE}.")
+    homes = HOMES[old].split()
 
     def read(attribute: str) -> object:
+        if attribute in GONE.get(old, ()):
+            return _refuse_command
         if not attribute.startswith("_"):
             for home in homes:
                 module = import_module(f"{PACKAGE}.{home}")
@@ -105,6 +112,18 @@ def reading(name: str) -> Callable[[str], object]:
         raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
 
     return read
+
+
+def _refuse_command(*args: object, **kwargs: object) -> NoReturn:
+    """End the command of a flow file that was copied from the first release.
+
+    The flow in it still runs, and so does a deployment of it; only its command line is gone.
+    """
+    raise SystemExit(
+        "error: This file is a copy of a flow of an earlier release. It still runs as a flow and "
+        "in deployments, but not as a command; nothing was bought. Use the package's own command, "
+        "such as `prefect-hailuo run batch`, or its flow: `from prefect_hailuo.flows import batch`."
+    )
 
 
 class _Reader(Loader):

@@ -1,4 +1,4 @@
-"""A request that fal accepted, as a value from which any process can go on."""
+"""A request that fal accepted, as a value with which any process can go on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Realm = Literal["fal", "emulator"]
 class Ticket(BaseModel):
     """An accepted request: everything that it takes to follow, collect or cancel it.
 
-    Any process that has the ticket and the account's key can go on from it.
+    Any process that has the ticket and the account's key can go on with it.
 
     Args:
         endpoint: fal's endpoint id.
@@ -30,8 +30,8 @@ class Ticket(BaseModel):
         take: Which of several videos of the same input.
         labels: The caller's labels, such as shot and client.
         queue_position: How many requests were before it when it was accepted, if fal said so.
-        webhook_url: The URL that fal calls when it ends, so that the ledger hears of it.
-        key: The key of its generation; unknown for an adopted request.
+        webhook_url: The URL that fal calls when it ends.
+        key: The key of its generation; unknown for a request that is known by its id alone.
         price_usd: What it costs by the catalogue, in US dollars, as its buyer knew it.
         expected_seconds: How long it usually takes, as its buyer knew it.
 

@@ -21,8 +21,8 @@ PAGES = Path(__file__).parent
 
 def homes() -> dict[str, str]:
     """Every public name, with the module that it comes from."""
-    found = {name: getattr(prefect_hailuo, name) for name in prefect_hailuo.__all__}
-    return {name: prefect_hailuo._HOMES[name] for name in found}
+    modules = prefect_hailuo._homes()
+    return {name: modules[name].removeprefix("prefect_hailuo.") for name in prefect_hailuo.__all__}
 
 
 def asked_for() -> set[str]:

@@ -196,22 +196,22 @@ class _Making:
 
 
 def ok(check: str, says: str, **facts: Any) -> Finding:
-    """All is well."""
+    """A finding: all is well."""
     return Finding(check=check, verdict="ok", says=says, facts=facts)
 
 
 def warning(check: str, says: str, cure: str, **facts: Any) -> Finding:
-    """Something may not work, or not for long."""
+    """A finding: something may not work, or not for long."""
     return Finding(check=check, verdict="warning", says=says, cure=cure, facts=facts)
 
 
 def problem(check: str, says: str, cure: str, **facts: Any) -> Finding:
-    """Something does not work."""
+    """A finding: something does not work."""
     return Finding(check=check, verdict="problem", says=says, cure=cure, facts=facts)
 
 
 def refused(check: str, error: HailuoError, **facts: Any) -> Finding:
-    """Something does not work, and its error says why, and what cures it."""
+    """A finding: something does not work; its error says why, and what cures it."""
     return problem(check, error.message, error.cure, **facts)
 
 
@@ -484,7 +484,7 @@ def _disk_of(file: Path | None) -> str:
 
 
 def _disk(file: Path | None) -> list[Finding]:
-    """A warning of an unfit disk, even though it was allowed by name."""
+    """A warning about an unsafe disk, even if it was allowed by name."""
     mount = _mount_of(file)
     if mount is None or danger_of(mount, contained=in_container()) is None:
         return []

@@ -138,8 +138,8 @@ def reconcile(
     realm: RealmOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Look after every open attempt: find what is lost, collect what is done, cancel what nobody
-    wants. It buys nothing."""
+    """Look after every open attempt: find lost requests, collect finished videos, cancel what
+    nobody wants. It buys nothing."""
     report = sweep(realm_of(realm), credentials=list(credentials or ()))
     if json:
         say_json([asdict(row) for row in report.rows])
@@ -334,7 +334,7 @@ def import_(
     """
     where = realm_of(realm)
     if file is not None and skip:
-        raise ConfigurationError("A file, and --skip.", cure="Give one of them.")
+        raise ConfigurationError("A file and --skip were both given.", cure="Give one of them.")
     if file is not None:
         merged = ask(where, lambda ledger: ledger.exchange.merge(where, _lines(file)))
         _tell_merged(merged, json)

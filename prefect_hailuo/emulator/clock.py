@@ -1,4 +1,4 @@
-"""Time in the emulator: it runs with the machine's, faster or slower, or stands still until told.
+"""Time in the emulator: it runs as fast as the machine's, faster, slower, or only when advanced.
 
 An instant is a number of seconds of emulator time since the clock was made. Alarms wake the
 coroutines that wait for an instant, for news of a generation, or for the emulator's end.

@@ -134,7 +134,7 @@ NOT_STARTED_IN_TIME = request_failure(504, "Request timed out", "request_timeout
 
 
 def validate(input_class: type[VideoInput], body: Mapping[str, Any]) -> Outcome:
-    """What the model makes of an input: a video, or a 422 with fal's list of problems.
+    """The outcome of an input: a video, or a 422 with fal's list of problems.
 
     Example:
         >>> from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo

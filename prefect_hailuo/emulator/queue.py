@@ -1,7 +1,7 @@
 """fal's queue as a function of time: no task runs behind a request.
 
-Whoever asks first brings the queue up to date: it takes the ends of runs from a heap in order, and
-every end lets the next request begin at that very instant. So a thousand requests cost nothing
+The next question brings the queue up to date: it takes the ends of runs from a heap in order, and
+at every end the next request begins, at that very instant. So a thousand requests cost nothing
 while nobody asks, and O(log n) each in all.
 """
 

@@ -1,7 +1,7 @@
 """From an order to a request at fal: found, adopted or bought, but only once.
 
 `acquire_attempt` asks the ledger what is to be done, and does it, until there is a request. Money
-moves in `_buy` alone; what asks a person to decide is `parked_error`.
+moves in `_buy` alone. `parked_error` is the error that asks a person to decide.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
+from prefect_hailuo.fal.retry import pause_until, retry
 from prefect_hailuo.ledger.attempt import (
     NEVER_SENT,
     Attach,
@@ -106,7 +107,7 @@ SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 
 RECORD_SECONDS = 30.0
-"""How long a ticket in hand is tried to be written down, before the process gives up."""
+"""How long the process tries to write down a ticket, before it gives up."""
 
 LOOK_SECONDS = 10.0
 """How long fal's history is looked into after a second 429, which a proxy may have answered."""
@@ -115,14 +116,14 @@ SILENT_SECONDS = 3.0
 """How long something may take before it is said what is waited for."""
 
 UNKNOWN_SECONDS = 300.0
-"""How long a request is taken to need where nobody knows how long it usually takes."""
+"""How long a request is assumed to take, if that is not known."""
 
 CANCEL_SECONDS = 10.0
-"""How long fal is asked to cancel what was cancelled while it was submitted."""
+"""How long fal is asked to cancel a request whose flow run was cancelled during the POST."""
 
 
 class NotOursError(Exception):
-    """The attempt is not the caller's any more, or nobody wants it: nothing was sent."""
+    """The attempt is no longer the caller's, or no longer wanted: nothing was sent."""
 
 
 async def acquire_attempt(job: Job) -> Attempt:
@@ -166,12 +167,28 @@ async def _acquire(job: Job) -> Attempt:
 
 
 async def _decide(job: Job, deadline: Deadline) -> Decision | Attempt:
-    """Claim when its turn has come, and buy what is to be bought: then it is the attempt."""
-    pauses = _pauses()
-    while True:
-        with suppress(NotOursError):
-            return await _claim_and_buy(job)
-        await _try_later(deadline, next(pauses))
+    """Claim when its turn has come, and buy what is to be bought: then it is the attempt.
+
+    An attempt that was void before its first byte was sent is followed by another claim.
+
+    Raises:
+        GenerationTimeoutError: There is no time left for another claim.
+    """
+
+    def pause(attempt: int, error: Exception) -> float | None:
+        is_void = isinstance(error, NotOursError)
+        return pause_until(deadline, _growing_seconds(attempt)) if is_void else None
+
+    try:
+        return await retry(partial(_claim_and_buy, job), deadline.clock, pause)
+    except NotOursError:
+        raise GenerationTimeoutError(
+            f"It could not be sent in {deadline.seconds:g} seconds: each time, before its first "
+            "byte, the ledger said that its time was over, or that every call which wanted it was "
+            "cancelled. Nothing was bought.",
+            cure="Run it again, on a machine and with a ledger that are less busy.",
+            billed=Billed.NO,
+        ) from None
 
 
 async def _claim_and_buy(job: Job) -> Decision | Attempt:
@@ -189,31 +206,13 @@ async def _claim_and_buy(job: Job) -> Decision | Attempt:
             raise
 
 
-def _pauses() -> Iterator[float]:
-    """How many seconds to wait before each further try."""
-    growing = (SHORTEST_PAUSE_SECONDS * 2 ** min(n, 4) for n in count())
-    return (min(LONGEST_PAUSE_SECONDS, each) for each in growing)
-
-
-async def _try_later(deadline: Deadline, seconds: float) -> None:
-    """Wait before the next claim: this one's attempt was void before a byte of it was sent.
-
-    Raises:
-        GenerationTimeoutError: There is no time left for another.
-    """
-    if deadline.passed:
-        raise GenerationTimeoutError(
-            f"It could not be sent in {deadline.seconds:g} seconds: each time, before its first "
-            "byte, the ledger said that its time was over, or that every call which wanted it was "
-            "cancelled. Nothing was bought.",
-            cure="Run it again, on a machine and with a ledger that are less busy.",
-            billed=Billed.NO,
-        )
-    await deadline.sleep(seconds)
+def _growing_seconds(attempt: int) -> float:
+    """How many seconds to wait after an attempt; the first is 0."""
+    return min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2.0 ** min(attempt, 4))
 
 
 async def _claim(job: Job) -> Decision:
-    """Claim, to the end: a claim that nobody heard of could not be taken back."""
+    """Claim, uninterrupted: a claim whose result is lost could not be taken back."""
     with anyio.CancelScope(shield=True):
         decision = await job.session.ledger.claims.claim(job.purchase)
     if isinstance(decision, Buy):
@@ -241,7 +240,7 @@ async def _prepare(job: Job, deadline: Deadline) -> None:
 
 
 def _give_way(job: Job) -> None:
-    """What is not bought needs no slot; were it to be bought later, it needs one again."""
+    """Give the slot back: nothing is bought now. A later purchase takes one again."""
     if job.slot.taken and not job.may_be_at_fal:
         job.slot.free()
         job.purchase = job.order.purchase(job.waiter)
@@ -309,7 +308,7 @@ def _was_limited(one: Attempt) -> bool:
 
 @contextmanager
 def _same_ledger(may_be_at_fal: bool = True) -> Iterator[None]:
-    """Let no fault of the ledger's say that nothing was bought, or that another ledger will do."""
+    """After a POST, let no ledger error say that nothing was bought, or advise another ledger."""
     try:
         yield
     except LedgerError as error:
@@ -328,7 +327,7 @@ def _may_cost(error: HailuoError) -> bool:
 
 
 async def _post(job: Job, mine: Attempt) -> Ticket:
-    """Send it, and leave the turn to the next."""
+    """Send the POST, and give its turn to the next."""
     session, request = job.session, job.order.request
 
     async def begin() -> None:
@@ -352,7 +351,7 @@ async def _post(job: Job, mine: Attempt) -> Ticket:
 
 
 async def _record(job: Job, mine: Attempt, ticket: Ticket) -> Attempt | None:
-    """Write a ticket down, whatever it takes: it is paid for.
+    """Write a ticket down: it is paid for.
 
     Returns:
         None where it was given to an equal attempt of another take meanwhile.
@@ -360,7 +359,7 @@ async def _record(job: Job, mine: Attempt, ticket: Ticket) -> Attempt | None:
     session = job.session
     ledger = session.ledger
     holder = await _accepted(job, mine, ticket)
-    session.emit(Submitted(ticket))  # whoever hears of it finds it in the ledger
+    session.emit(Submitted(ticket))  # only now, so that who hears of it finds it in the ledger
     if holder.key != mine.key:
         given = SubmitUnknownError(
             f"Its request was given to {shown_key(holder.key)}, an equal one."
@@ -378,18 +377,21 @@ async def _record(job: Job, mine: Attempt, ticket: Ticket) -> Attempt | None:
 async def _accepted(job: Job, mine: Attempt, ticket: Ticket) -> Attempt:
     """Write down that fal accepted it; try again for a while where the ledger is out of reach."""
     deadline = Deadline(RECORD_SECONDS, job.session.clock)
-    while True:
-        try:
-            return await job.session.ledger.records.accepted(mine, ticket)
-        except LedgerError as error:
-            if deadline.passed:
-                raise _unwritten(ticket, error) from error
-        await deadline.sleep(LONGEST_PAUSE_SECONDS)
+
+    def pause(attempt: int, error: Exception) -> float | None:
+        passes = isinstance(error, LedgerError)
+        return pause_until(deadline, LONGEST_PAUSE_SECONDS) if passes else None
+
+    write = partial(job.session.ledger.records.accepted, mine, ticket)
+    try:
+        return await retry(write, deadline.clock, pause)
+    except LedgerError as error:
+        raise _unwritten(ticket, error) from error
 
 
 async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
     """Wait until the owner has its ticket, or its lease has ended."""
-    pauses = _pauses()
+    looks = count()
     while await job.session.ledger.claims.still_open(other):
         if deadline.passed:
             raise GenerationTimeoutError(
@@ -397,14 +399,14 @@ async def _outwait(job: Job, other: Attempt, deadline: Deadline) -> None:
                 "seconds.",
                 billed=Billed.NO,
             )
-        await deadline.sleep(next(pauses))
+        await deadline.sleep(_growing_seconds(next(looks)))
 
 
 async def _reconcile(job: Job, one: Attempt, deadline: Deadline) -> None:
-    """Find out what became of an attempt; if nobody can tell, park it.
+    """Find out what became of an attempt; if that cannot be found out, park it.
 
-    A consent is to the purchase of what was looked for to the end and not found. fal may list only
-    what has begun, so the end is not before such a request has usually been made.
+    A consent covers only a request that was looked for to the end and not found. fal may list a
+    request only once it has begun, so the search lasts as long as such a request usually takes.
 
     Raises:
         ParkedError: It is parked, and the order does not allow another purchase.

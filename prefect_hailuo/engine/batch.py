@@ -53,14 +53,14 @@ REFUSALS = (BadKeyError, NoCreditError, RealmMismatchError)
 
 FIRST_AT_ONCE = 10
 MOST_AT_ONCE = 250
-"""How many may be on their way to a request. Claims are committed together, so that more is faster;
-but what a killed process had under way has to be looked for in fal's history."""
+"""How many generations may be between claim and ticket. Claims are committed together, so more is
+faster; but what a killed process had under way has to be looked for in fal's history."""
 
 TOLD_SECONDS = 1.0
-"""How often it is told how it goes."""
+"""How often progress is reported."""
 
 EVER_SECONDS = 30 * 86400.0
-"""How long one of many may take, as long as others go on: its turn may come late."""
+"""How long one of many may take while others make progress: its turn may come late."""
 
 
 class Batch:
@@ -210,7 +210,7 @@ class Batch:
         if generation.hindrance:
             return generation.hindrance
         return GenerationTimeoutError(
-            f"Nothing of the batch came any further for {self._patience_seconds:g} seconds.",
+            f"No video of the batch made any progress for {self._patience_seconds:g} seconds.",
             billed=None if generation.begun else Billed.NO,
             ticket=generation.ticket,
         )
@@ -257,7 +257,7 @@ class Permit:
 
 
 async def _concerns_all(error: HailuoError, place: Place) -> bool:
-    """Whether every other one would meet the same error."""
+    """Whether every other generation would meet the same error."""
     if isinstance(error, StorageError) and (error.billed is Billed.NO or error.untold):
         # Nothing was to be written yet: it may be one damaged file, or one that cannot be read.
         try:
@@ -270,7 +270,7 @@ async def _concerns_all(error: HailuoError, place: Place) -> bool:
 
 
 def _not_tried(error: HailuoError) -> HailuoError:
-    """The error of one that was not begun, because of another's that concerns all."""
+    """The error of a generation that was not begun, because of an error that concerns all."""
     return type(error)(
         f"Not tried, and nothing was bought for it, for another of the batch ended so: "
         f"{error.message}",
@@ -281,9 +281,9 @@ def _not_tried(error: HailuoError) -> HailuoError:
 
 
 def _unexpected(error: Exception) -> HailuoError:
-    """A mistake in a package; its own words might hold what is secret."""
+    """The error for a bug, without its own message, which might hold a secret."""
     return HailuoError(
-        f"It ended by an error that is not foreseen: {type(error).__name__}.",
+        f"It ended with an unexpected error: {type(error).__name__}.",
         cure="Run this input alone, with generate_video, to see all of it; and report it.",
         billed=Billed.UNKNOWN,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from prefect_hailuo.clock import Deadline
 from prefect_hailuo.engine.acquire import parked_error
@@ -27,6 +28,7 @@ from prefect_hailuo.errors import (
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Completed, File, Output
 from prefect_hailuo.fal.platform import PastRequest
+from prefect_hailuo.fal.retry import pause_until, retry
 from prefect_hailuo.ledger.attempt import Attempt, Fate, moment
 from prefect_hailuo.ticket import Ticket
 
@@ -48,10 +50,10 @@ RENEW_SECONDS = 30.0
 """How long fal is asked for a fresh link, each time."""
 
 FINAL = (InputRefusedError, RequestRefusedError, RequestCancelledError, FalFaultError)
-"""What a result may say that no later question will change, if it is fal that says it."""
+"""Errors that are final, if it is fal that answers with them."""
 
 OF_THE_MODEL = (InputRefusedError, RequestCancelledError)
-"""What only fal says: its shape is a model's, or the queue's."""
+"""Errors that only fal answers with: their shape is a model's, or the queue's."""
 
 
 class ForgottenError(Exception):
@@ -100,10 +102,10 @@ async def fresh_file(
         session: The account that the request belongs to.
         one: The attempt; it has a ticket.
         completed: How it completed, if that is known.
-        bad: The link that does not do.
+        bad: The link that does not work.
 
     Returns:
-        None where fal was asked, and names no other.
+        None if fal was asked, and names no other.
 
     Raises:
         HailuoError: fal cannot be asked, or not about this account's requests.
@@ -167,14 +169,14 @@ async def fetch_result(
         HailuoError: As `AsyncFalClient.result` does.
     """
     settling = Deadline(SETTLING_SECONDS if completed else 0.0, session.clock)
-    while True:
-        try:
-            return await _fetch(session, ticket, completed, timeout_seconds)
-        except (NotReadyError, RequestNotFoundError) as error:
-            gone = isinstance(error, RequestNotFoundError) and is_forgotten(ticket, error)
-            if gone or settling.passed:
-                raise
-        await settling.sleep(SETTLING_PAUSE_SECONDS)
+
+    def pause(attempt: int, error: Exception) -> float | None:
+        missing = isinstance(error, RequestNotFoundError) and not is_forgotten(ticket, error)
+        early = missing or isinstance(error, NotReadyError)
+        return pause_until(settling, SETTLING_PAUSE_SECONDS) if early else None
+
+    fetch = partial(_fetch, session, ticket, completed, timeout_seconds)
+    return await retry(fetch, settling.clock, pause)
 
 
 async def _fetch(
@@ -219,10 +221,10 @@ async def _result(
 
 
 async def _doubt(session: Session, one: Attempt, error: HailuoError) -> Output:
-    """What to make of odd answers, when fal has called the request completed and not failed.
+    """Decide about odd answers, after fal has called the request completed and not failed.
 
-    They may come from something between fal and here: the request history tells. Otherwise nothing
-    is written down, and a later call asks again.
+    They may come from a proxy: the request history tells. Otherwise nothing is written down, and a
+    later call asks again.
 
     Raises:
         FalError: The request failed, or that is not known.

@@ -20,9 +20,8 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempt import Attempt, Fate, is_parked, moment, was_cancelled
 from prefect_hailuo.ledger.beginning import move_imported
-from prefect_hailuo.ledger.search import likeness_of
+from prefect_hailuo.ledger.search import likeness_of, ticket_of
 from prefect_hailuo.ledger.tail import HISTORY_DAYS
-from prefect_hailuo.models.image import with_identities
 from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.ticket import Ticket
 
@@ -97,8 +96,8 @@ class Resolution:
             request_id: fal's id of it.
             access: The key of the attempt's account.
             connections: What the process shares.
-            force: Whether to take the person's word where fal's history does not show the
-                request's input.
+            force: Whether to believe the person if fal's history does not show the request's
+                input.
 
         Raises:
             RefusedError: fal knows no such request of this account, it is of another input, or
@@ -114,7 +113,7 @@ class Resolution:
                 f"credentials are of the account {access.account!r}.",
                 cure=f"Name that account's with --credentials. {NOTHING_DONE}",
             )
-        ticket = _ticket(one, request_id)
+        ticket = ticket_of(one, request_id)
         past = await _past_of(one, request_id, PlatformClient(access, connections.http))
         if past is not None and past.json_input is not None:
             _check_input(one, past)
@@ -171,18 +170,6 @@ class Resolution:
             f"The key {shown_key(self.key)} is no longer as you saw it: {how}.",
             cure=f"Look again: prefect-hailuo ledger show {shown_key(self.key)}. {NOTHING_DONE}",
         )
-
-
-def _ticket(one: Attempt, request_id: str) -> Ticket:
-    return Ticket(
-        endpoint=one.endpoint,
-        request_id=request_id,
-        realm=one.realm,
-        account=one.account,
-        input=one.body and with_identities(one.body),
-        take=one.take,
-        labels=one.labels,
-    )
 
 
 async def _past_of(one: Attempt, request_id: str, platform: PlatformClient) -> PastRequest | None:

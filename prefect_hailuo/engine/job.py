@@ -1,4 +1,4 @@
-"""One order on its way: its purchase, its slot, its store and its consents."""
+"""A job: one order being carried out, with its purchase, its slot, its store and its consents."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Job:
         note: Called with each error that is waited out; by default, the caller is told.
 
     Attributes:
-        waiter: This call's name in the ledger, which counts as alive for as long as the call does.
+        waiter: This call's name in the ledger.
         purchase: The order as the ledger takes it.
-        slot: The place among those at fal at once, where these are capped.
+        slot: Its place among the requests at fal, if their number is capped.
         store: The way into the order's place.
         name: The video's file name.
         may_resubmit: Whether one more purchase may take the place of one that was not found.
@@ -75,17 +75,17 @@ class Job:
         self.store = VideoStore(connections.downloads, order.place, session.clock, poster, hosts)
 
     def begin_again(self) -> None:
-        """What was found is no video: claim once more. A consent was to one more purchase."""
+        """Prepare another claim, because what was found is no video. A consent is used up."""
         self.may_replace = False
         self.may_be_at_fal = False
         self.purchase = self.order.purchase(self.waiter)
 
 
 class Slot:
-    """One purchase's place among those at fal at once: none at first, and none in the end.
+    """One purchase's place among the requests at fal, if their number is capped.
 
     Args:
-        gate: Where it comes from; None where nothing is capped.
+        gate: Hands out the places; None if nothing is capped.
     """
 
     __slots__ = ("_gate", "_taken")
@@ -100,7 +100,7 @@ class Slot:
         return self._taken
 
     async def take(self, seconds: float) -> None:
-        """Take one, unless it has one, or none is needed.
+        """Take a place, unless it has one, or none is needed.
 
         Args:
             seconds: How long to wait for one.
@@ -119,7 +119,7 @@ class Slot:
             self._gate.leave()
 
     def leave_to(self, watch: Coroutine[Any, Any, None]) -> None:
-        """Keep it for a request that was submitted, and that nobody waits for yet.
+        """Keep it for a request that was submitted, and that no caller waits for yet.
 
         Args:
             watch: Ends when the request has ended at fal, or is to be watched no longer.

@@ -1,7 +1,7 @@
-"""How a video gets to the place where it is wanted: it is there, it is copied, or downloaded.
+"""How a video gets to its place: it is there already, copied from another place, or downloaded.
 
-`keep` is for a result that fal has; `reuse` for a generation that the ledger calls stored. Neither
-buys anything. The ledger is told first, and then the run.
+`keep` is for a result at fal; `reuse` for a generation that the ledger calls stored. Neither buys
+anything. The ledger is written first, and then the run is told.
 """
 
 from __future__ import annotations
@@ -205,10 +205,10 @@ async def _find(
         one: The attempt that they are of.
         videos: Where the ledger says that it is stored.
         name: Its name here.
-        hidden: Takes a word for each place of which it cannot be told whether it has the video.
+        hidden: Gets a text for each place that cannot be read, so that it may have the video.
 
     Raises:
-        StorageError: That is this place: what is there must not be written over.
+        StorageError: This place cannot be read; what is there must not be written over.
     """
     for video in videos:
         known = video.storage == store.label
@@ -249,7 +249,7 @@ async def _copied(
 
 
 def _elsewhere(video: Video, place: Place) -> str | None:
-    """What to say where a place that has not the video is not the one that the ledger means."""
+    """The hint that a place without the video may not be the one that the ledger means."""
     if video.machine in (None, place.machine):
         return None
     machine, here = video.machine.split(":")[0], this_machine()
@@ -275,7 +275,7 @@ def _hidden(one: Attempt, hidden: Sequence[str], error: VideoExpiredError) -> St
 
 @contextmanager
 def _paid_for(ticket: Ticket) -> Iterator[None]:
-    """Let no fault of a place's say that no money was spent, when it was."""
+    """Let no error of a place say that no money was spent, when it was."""
     try:
         yield
     except StorageError as error:
@@ -318,7 +318,7 @@ async def _unrecorded(store: VideoStore, ticket: Ticket, name: str) -> Video | N
 
 
 def _is_new(one: Attempt) -> bool:
-    """Whether nobody can have kept the video before the caller began to wait for it.
+    """Whether the video cannot have been kept before the caller began to wait for it.
 
     A result is written down before its video is downloaded, and a process that died in between, or
     before the ledger heard of the kept video, left it so: such an attempt is not new. What has no

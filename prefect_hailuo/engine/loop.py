@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from prefect_hailuo.ledger.ledger import Ledgers
 
 YOUNG_OBJECTS = 20_000
-"""After how many new objects the collector looks for garbage while much is in flight. By default it
-does after 700, and what thousands of generations hold is no garbage: to look took a fifth of the
-processor's time of a batch of 1,000."""
+"""After how many new objects Python's garbage collector runs while much is in flight. By default it
+runs after 700, and finds no garbage in what thousands of generations hold: that took a fifth of the
+processor time of a batch of 1,000."""
 
 _users = 0
 _usual: tuple[int, int, int] = gc.get_threshold()
@@ -54,7 +54,7 @@ _usual: tuple[int, int, int] = gc.get_threshold()
 
 @contextmanager
 def seldom_collecting() -> Iterator[None]:
-    """Let the collector run more seldom for a while, if it runs at all.
+    """Run Python's garbage collector less often for a while, if it runs at all.
 
     Example:
         >>> with seldom_collecting():
@@ -279,8 +279,8 @@ class ProcessLoop:
         """Cancel the jobs, wait for them shortly, close the connections, end the thread.
 
         Args:
-            waking: Whether those who wait for a job are told, by `StoppedError`. At the
-                interpreter's exit only daemon threads are left, whose last words would be noise.
+            waking: Whether callers that wait for a job get a `StoppedError`. At the interpreter's
+                exit only daemon threads are left, whose errors would be noise.
         """
         self._waking = waking
         self._stopping = True
@@ -338,7 +338,7 @@ def is_uvloop_there() -> bool:
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Whether it came from outside, and not from the job, nor from what handles its events."""
+    """Whether an exception interrupted the caller, and is neither the job's nor its handler's."""
     return not isinstance(error, Exception | StoppedError)
 
 

@@ -1,8 +1,8 @@
 """What a caller wants, as a value; and the purchases that an approval allows.
 
-An order may name images by a path or a URL, which say nothing of what they lead to. So an order has
-no key until its images were looked at (`settle`). What is sent is made last (`body_to_send`), for
-large images are uploaded first.
+An order may name images by a path or a URL, which do not tell what the image is. So an order has no
+key until its images have been read (`settle`). The body to send is made last (`body_to_send`),
+because large images are uploaded first.
 """
 
 from __future__ import annotations
@@ -78,19 +78,19 @@ class Order:
         labels: The caller's own words for it, kept in the records.
         scope: Whose budget it is on.
         limits: That scope's limits, as the caller knows them; None: as the ledger knows them.
-        is_scope_named: Whether somebody named the scope: then it must have a limit.
+        is_scope_named: Whether the scope was named explicitly: then it must have a limit.
         credentials: The saved credentials block's name, if it is one.
-        run: Who asks.
+        run: The flow run that asks.
         on_ambiguous: What to do about an attempt that may have been bought and is not found:
             `park` it with an error, or `resubmit`, which may pay twice.
         on_lost: What to do about a stored video that is nowhere any more: `raise` an error, or
             `resubmit`, which pays again.
         reconcile_seconds: How long a lost request is looked for.
         find_place: Finds the places that the ledger names.
-        poster: Whether somebody will look at a poster of the video.
+        poster: Whether to make a poster of the video.
         download_connections: How many videos the process may download at once, from now on.
         webhook_url: Where fal is to tell of the end; None: nowhere, so that fal is asked.
-        images: What the images of the input are, by field, once they were looked at; the road
+        images: What the images of the input are, by field, once they have been read; the engine
             does that first.
         gate: Caps how many generations of the account are at fal at once; None: nothing does.
         approved: The names of all that may be bought, by each `buying_only` that holds; of none,
@@ -281,15 +281,15 @@ _allowed: ContextVar[tuple[frozenset[str], ...]] = ContextVar("hailuo_approved",
 
 @contextmanager
 def buying_only(names: Collection[str] | None) -> Iterator[None]:
-    """Let what is asked for meanwhile buy nothing but some purchases; None: nothing is forbidden.
+    """Within this block, let calls buy only some purchases; None: nothing is forbidden.
 
-    What is stored, or on its way, may be had all the same: it was bought before. It holds for
+    Videos that are stored or under way can still be used: they were bought before. It applies to
     tasks that are called, or submitted to Prefect's default task runner, which stays in this
-    process; those that run elsewhere know nothing of it. One inside of another, such as that of a
-    flow which is called as a subflow, forbids more, and allows nothing that the outer one forbids.
+    process. Tasks that run elsewhere do not know of it. A block within another, such as that of a
+    flow that is called as a subflow, forbids more, and allows nothing that the outer one forbids.
 
     Args:
-        names: The purchases of an `Estimate`, as a person was asked about them.
+        names: The purchases of an `Estimate`, which a person approved.
 
     Example:
         >>> from prefect_hailuo import Hailuo02ProTextToVideo, estimate, generate_video

@@ -1,4 +1,4 @@
-"""What became of a batch: each input's video or error, as a value; and how all of it stands.
+"""What became of a batch: each input's video or error, as a value; and its progress as a whole.
 
 `VideoOutcomes` is what a batch returns. `Generation` follows one of its generations by the events
 that it emits, and `count` adds all of them up.
@@ -91,7 +91,7 @@ class Failure(BaseModel):
         )
 
     def error(self) -> HailuoError:
-        """It as an error again."""
+        """The error itself."""
         error = described_error(self.model_dump(mode="json"), self.ticket)
         error.retryable = self.retryable
         error.retry_after = self.retry_after
@@ -150,7 +150,7 @@ class VideoOutcome(BaseModel):
 
 
 class VideoOutcomes(list[VideoOutcome]):
-    """The outcomes of a batch, in the inputs' order: a list that knows what people ask of it.
+    """The outcomes of a batch, in the inputs' order: a list with `videos` and `failed`.
 
     Example:
         >>> from prefect_hailuo import Hailuo02ProTextToVideo, generate_videos
@@ -164,7 +164,7 @@ class VideoOutcomes(list[VideoOutcome]):
 
     @property
     def videos(self) -> list[Video]:
-        """The videos that there are."""
+        """The stored videos."""
         return [each.video for each in self if each.video]
 
     @property
@@ -212,19 +212,19 @@ class Counts:
 
     Args:
         total: The videos of the batch.
-        done: Those that are there.
-        reused: Those of them that were there before.
-        failed: Those that ended by an error.
-        running: Those that fal is making.
-        queued: Those in fal's queue.
+        done: How many are stored.
+        reused: How many of these were stored before.
+        failed: How many ended with an error.
+        running: How many fal is making.
+        queued: How many are in fal's queue.
         bought: Requests that this run bought.
-        spent_usd: What those of them cost that have ended, by the catalogue.
-        reserved_usd: What those of them cost that are under way.
+        spent_usd: What the bought that have ended cost, by the catalogue.
+        reserved_usd: What the bought that are under way cost.
         last_position: The last known position in fal's queue.
         seconds: How long it has been going on.
         left_seconds: How long it may still take.
         realm: Whether it is fal, which costs money, or the emulator.
-        unpriced: How many of the bought have no known price, and so are in no figure.
+        unpriced: How many of the bought have no known price, and so are in neither sum.
     """
 
     total: int
@@ -244,12 +244,12 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """Those of which nothing more is to come."""
+        """How many have ended."""
         return self.done + self.failed
 
     @property
     def waiting(self) -> int:
-        """Those that are not at fal yet."""
+        """How many are not at fal yet."""
         return self.total - self.finished - self.running - self.queued
 
     @property
@@ -312,7 +312,7 @@ class Generation:
                 self.arrived()
 
     def hinder(self, error: HailuoError) -> None:
-        """Take note of what keeps it from being bought for now."""
+        """Note what keeps it from being bought for now."""
         self.hindrance = error
 
     def end(self, result: Video | Failure) -> None:
@@ -325,7 +325,7 @@ class Generation:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether it has ended."""
         return self.standing in ("done", "failed")
 
     @property

@@ -1,7 +1,7 @@
 """The steps of one generation in their order: find or buy, wait, collect, keep.
 
 `generate` is all of it: ask the ledger (and buy, where nothing else is left: `acquire`), wait and
-fetch (`collect`), keep (`keep`). The other functions here are its parts, for those who take the
+fetch (`collect`), keep (`keep`). The other functions here are its parts, for callers that take the
 steps one by one.
 """
 
@@ -127,7 +127,7 @@ async def find(job: Job) -> Attempt:
 
 
 async def _finish(job: Job, one: Attempt) -> Video | None:
-    """The video of an attempt; None where it is to be had in another way, by a new claim."""
+    """The video of an attempt; None if another claim is needed."""
     with _bought(one.open_ticket()):
         if one.fate is Fate.STORED:
             return await reuse(job, one)
@@ -161,7 +161,7 @@ async def wait_for(ticket: Ticket, session: Session, timeout_seconds: float) -> 
     one = await session.known(ticket)
     if one is not None and one.output is not None:
         return one.completed or Completed()
-    if one is None:  # this ledger will not hear of its end
+    if one is None:  # this ledger does not record its end
         ticket = ticket.model_copy(update={"webhook_url": None})
     return await wait(session, ticket, timeout_seconds)
 
@@ -212,8 +212,8 @@ async def cancel(ticket: Ticket, session: Session) -> Cancellation:
 async def withdraw(run: Run, session: Session) -> None:
     """Note that a flow run was cancelled, and cancel at fal what nobody wants any more.
 
-    Only requests of this account are cancelled; others are left to those who hold their keys. What
-    fal refuses to cancel is left to the next time.
+    Only requests of this account are cancelled: others need their own account's key. What fal
+    refuses to cancel is left to the next time.
     """
     waiters, access = session.ledger.waiters, session.access
     limiter = anyio.CapacityLimiter(CANCELLED_AT_ONCE)
@@ -234,14 +234,14 @@ async def withdraw(run: Run, session: Session) -> None:
 
 
 async def _watch(ticket: Ticket, job: Job) -> None:
-    """Wait until a request has ended at fal, for nobody but its slot."""
+    """Wait until a request has ended at fal, only to free its slot."""
     with suppress(Exception):  # the caller that wants the video is told
         await wait(job.session.unwatched(), ticket, job.order.timeout_seconds)
 
 
 @contextmanager
 def _bought(ticket: Ticket) -> Iterator[None]:
-    """Let no fault of the ledger's say that nothing was bought, when something was."""
+    """Let no error of the ledger say that nothing was bought, when something was."""
     try:
         yield
     except LedgerError as error:

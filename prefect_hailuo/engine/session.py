@@ -1,4 +1,4 @@
-"""One account at work on the package's loop: its client, its ledger, and what jobs share."""
+"""A session: one account's client and ledger, and what all jobs on the package's loop share."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Session:
         connections: What the process shares.
         emit: Called with each event, as `prefect_hailuo.engine.events` lists them.
         clock: What waiting is measured with.
-        watched: Whether somebody looks at each request by itself, and not at all of them together.
+        watched: Whether each request is shown by itself, and not as one of many.
     """
 
     __slots__ = (
@@ -75,7 +75,7 @@ class Session:
         return await self.ledger.records.of_request(ticket.realm, ticket.request_id)
 
     def unwatched(self) -> Session:
-        """The same at work for nobody: it tells nothing."""
+        """The same session without events."""
         other = copy(self)
         other.emit, other.watched = ignore, False
         return other

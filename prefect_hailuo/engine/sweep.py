@@ -1,6 +1,6 @@
-"""The sweep: it ends what nobody looks after any more. It never buys.
+"""The sweep: it looks after attempts that no process waits for any more. It never buys.
 
-It adopts what was lost, collects what is done, and cancels what nobody wants.
+It adopts lost requests, collects finished videos, and cancels requests that nobody wants.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from prefect_hailuo.ledger.ledger import Ledger
 
 AT_ONCE = 10
-"""Attempts that are looked after at the same time."""
+"""How many attempts are looked after at the same time."""
 
 ASK_SECONDS = 20.0
 """How long fal is asked how a request stands, or to cancel it."""
@@ -81,7 +81,7 @@ class SweepRow:
 
 
 class Sweep:
-    """Goes through a ledger's loose ends.
+    """Goes through a ledger's open attempts.
 
     Args:
         ledger: The ledger.
@@ -119,7 +119,7 @@ class Sweep:
         self._clock: Clock = clock or SystemClock()
 
     async def run(self, cancelled: Collection[str] = ()) -> list[SweepRow]:
-        """Adopt what is lost, collect what is done, cancel what nobody wants.
+        """Adopt lost requests, collect finished videos, cancel what nobody wants.
 
         Args:
             cancelled: The flow runs that Prefect says were cancelled.
@@ -134,7 +134,7 @@ class Sweep:
         """Cancel at fal what only cancelled flow runs wanted; collect what is done all the same.
 
         Args:
-            cancelled: Flow runs that were cancelled, beside those that the ledger knows of.
+            cancelled: Flow runs that were cancelled, besides those in the ledger.
         """
         if cancelled:
             await self._ledger.waiters.withdraw(cancelled)
@@ -239,7 +239,7 @@ class Sweep:
 
 
 def _to_ask_for(one: Attempt) -> Attempt:
-    """An attempt as one that fal tells nobody of: a sweep is there for calls that were lost."""
+    """An attempt without a webhook: a sweep is there for calls that were lost, so it asks fal."""
     return replace(one, ticket=one.open_ticket().model_copy(update={"webhook_url": None}))
 
 

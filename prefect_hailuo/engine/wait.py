@@ -1,7 +1,8 @@
 """Waiting for one request, and telling how it goes.
 
-`wait` follows a request as `fal.follow` does; or, where fal was asked to call, it listens to the
-ledger, which writes such calls down, and asks fal only now and then, for calls that were lost.
+`wait` follows a request as `fal.follow` does. Where fal was asked to call a webhook, it waits for
+the call to be recorded in the ledger instead, and asks fal only now and then, in case a call is
+lost.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ from prefect_hailuo.fal.messages import (
     LogLine,
     Status,
 )
-from prefect_hailuo.fal.retry import deadline_error
+from prefect_hailuo.fal.retry import deadline_error, pause_until, retry
 from prefect_hailuo.models.catalogue import expected_seconds_of
 from prefect_hailuo.ticket import Ticket
 
 UNTOLD_SECONDS = 600.0
-"""How long fal is not asked at first, where it will call: more than nearly all requests take."""
+"""How long fal is not asked at first, if it will call: nearly all requests take less."""
 
 LAST_SECONDS = 5.0
 """How long before the deadline fal is asked a last time."""
 
 PART_OF_AGE = 0.5
-"""After what part of its age a request is asked about again: calls are seldom lost."""
+"""After what part of its age a request is asked about again: calls are rarely lost."""
 
 PROGRESS_SECONDS = 5.0
-"""How often a waiting generation tells that it still waits; each the more seldom, the more wait."""
+"""How often a generation reports that it still waits; the more of them wait, the less often."""
 
 TOLD_A_SECOND = 10.0
-"""How often all of a process tell that, together."""
+"""How many of these reports all generations of a process make in a second."""
 
 FRESH_PAUSE_SECONDS = 2.0
 
@@ -61,8 +62,8 @@ async def wait(session: Session, ticket: Ticket, timeout_seconds: float) -> Comp
     """Wait until a request has completed, one way or another.
 
     Args:
-        session: The account that the request belongs to. What is not watched tells only changes of
-            its status: neither what the model logs, nor that nothing has changed.
+        session: The account that the request belongs to. If it is not watched, only changes of
+            its status are reported: neither the model's log, nor that nothing has changed.
         ticket: The request.
         timeout_seconds: How long to wait.
 
@@ -77,22 +78,26 @@ async def wait(session: Session, ticket: Ticket, timeout_seconds: float) -> Comp
     fresh = Deadline(_seconds_fresh(ticket), session.clock)
     supervisor = session.connections.supervisor
     news = _News(session, ticket, deadline)
-    # Not worth a task for each of a thousand, at whom nobody looks.
+
+    async def learn() -> Completed:
+        if ticket.webhook_url:
+            return await _listen(session, ticket, deadline, news.see)
+        await _learn(session, ticket)
+        return await follow(
+            session.client, ticket, deadline, news.see, supervisor, logs=session.watched
+        )
+
+    def pause(attempt: int, error: Exception) -> float | None:
+        if not isinstance(error, RequestNotFoundError) or is_forgotten(ticket, error):
+            return None
+        return None if deadline.passed else pause_until(fresh, FRESH_PAUSE_SECONDS)
+
+    # A task for each of a thousand requests would cost more than their progress is worth.
     with news.ticking() if session.watched and not supervisor.crowded else SILENCE:
-        while True:
-            try:
-                if ticket.webhook_url:
-                    return await _listen(session, ticket, deadline, news.see)
-                await _learn(session, ticket)
-                return await follow(
-                    session.client, ticket, deadline, news.see, supervisor, logs=session.watched
-                )
-            except RequestNotFoundError as error:
-                if is_forgotten(ticket, error) or fresh.passed or deadline.passed:
-                    raise about(ticket, error)  # noqa: B904 - it is the same error
-            except HailuoError as error:
-                raise about(ticket, error)  # noqa: B904 - it is the same error
-            await fresh.sleep(FRESH_PAUSE_SECONDS)
+        try:
+            return await retry(learn, session.clock, pause)
+        except HailuoError as error:
+            raise about(ticket, error)  # noqa: B904 - it is the same error
 
 
 def check_mine(session: Session, ticket: Ticket) -> None:
@@ -112,7 +117,7 @@ def check_mine(session: Session, ticket: Ticket) -> None:
 
 
 def is_forgotten(ticket: Ticket, error: RequestNotFoundError) -> bool:
-    """Whether an emulator does not know a request because another one took it."""
+    """Whether an emulator does not know a request because another emulator accepted it."""
     if error.answered_by is None:
         return False
     return not ticket.request_id.startswith(f"{EMULATOR_PREFIX}{error.answered_by}-")
@@ -149,7 +154,7 @@ def untold_seconds(age: float) -> float:
 
 
 async def _learn(session: Session, ticket: Ticket) -> None:
-    """The first who waits for an endpoint looks up how long it took; others do not wait."""
+    """Look up how long an endpoint's requests took, once for all that wait for it."""
     supervisor, access, clock = session.connections.supervisor, session.access, session.clock
     if not supervisor.is_news(access, ticket, clock) or access.realm != "fal":
         return  # an emulator's time may go faster
@@ -161,7 +166,7 @@ async def _learn(session: Session, ticket: Ticket) -> None:
 async def _listen(
     session: Session, ticket: Ticket, deadline: Deadline, see: Callable[[Status], None]
 ) -> Completed:
-    """Wait until the ledger says that a request is over; now and then ask fal, for lost calls."""
+    """Wait until the ledger says that a request is over; ask fal now and then, for lost calls."""
     with session.connections.supervisor.company():
         see(InQueue(queue_position=ticket.queue_position))
         while not deadline.passed:
@@ -178,7 +183,7 @@ async def _listen(
 
 
 async def _call_within(session: Session, ticket: Ticket, seconds: float) -> Completed | None:
-    """What fal's call told of a request, if it came within that time."""
+    """How a request completed, by fal's call, if it comes within that time."""
     heard: list[Completed] = []
     async with anyio.create_task_group() as tasks:
 
@@ -207,7 +212,7 @@ def _seconds_fresh(ticket: Ticket) -> float:
 
 
 class _News:
-    """Turns the statuses of a request into events, and tells now and then that it still waits."""
+    """Turns the statuses of a request into events, and reports now and then that it still waits."""
 
     __slots__ = ("_deadline", "_expected", "_known", "_session", "_status", "_ticket")
 
@@ -231,7 +236,7 @@ class _News:
 
     @contextmanager
     def ticking(self) -> Iterator[None]:
-        """Meanwhile, tell now and then that it still waits."""
+        """Meanwhile, report now and then that it still waits."""
         task = asyncio.create_task(self._tick())
         try:
             yield

@@ -1,6 +1,6 @@
-"""A call of fal's, checked and written into the ledger, where those who wait hear of it.
+"""fal's webhook calls: each is checked and recorded in the ledger, where waiting processes find it.
 
-Nothing here buys, and nothing asks fal but for the keys that its calls are signed with.
+Nothing here buys. fal is asked only for the keys that its calls are signed with.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ EARLY_PAUSE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class ReceivedCall:
-    """A call that was taken.
+    """A call that was accepted.
 
     Args:
         attempt: Whose request it is about.
-        news: Whether the ledger did not know yet.
+        news: Whether it was new to the ledger.
         runs: The flow runs that have waited for the video.
     """
 
@@ -54,7 +54,7 @@ class ReceivedCall:
 
 
 class CallReceiver:
-    """Takes calls.
+    """Checks and records calls.
 
     Args:
         realm: Whose requests they may be about.
@@ -75,7 +75,7 @@ class CallReceiver:
     async def take(
         self, headers: Mapping[str, str], body: bytes, connections: Connections
     ) -> ReceivedCall:
-        """Check a call, and write down what it tells; a second time, it changes nothing.
+        """Check a call, and record what it says. A repeated call changes nothing.
 
         Args:
             headers: Their names in lower case.
@@ -83,7 +83,7 @@ class CallReceiver:
             connections: What the process shares.
 
         Raises:
-            RefusedCallError: It is not fal's, or about no request that is written down here.
+            RefusedCallError: It is not fal's, or the ledger does not know its request.
             HailuoError: The keys or the ledger cannot be reached now.
         """
         signed = Signed.of(headers)
@@ -105,7 +105,7 @@ class CallReceiver:
     def _check_user(self, signed: Signed, one: Attempt) -> None:
         """Refuse a call of another account: fal signs the calls of all its customers.
 
-        The first that named a request of ours tells who the account is.
+        The first call about one of our requests tells who the account is.
         """
         if self._users.setdefault(one.account, signed.user_id) != signed.user_id:
             raise RefusedCallError("The call is not of the account that made the request.", 403)
@@ -121,9 +121,9 @@ class CallReceiver:
             await deadline.sleep(EARLY_PAUSE_SECONDS)
 
     async def _write(self, ledger: Ledger, one: Attempt, call: Call) -> None:
-        """Write a result down; of anything else, that it is there to be asked for.
+        """Record a result; or, for a failure, that the request is over, so that fal is asked.
 
-        What a failure cost only the headers of its result tell: a call has none.
+        Only the headers of a result tell what a failure cost: a call has none.
         """
         if call.output is not None:
             await ledger.records.succeeded(one, call.output, call.completed)

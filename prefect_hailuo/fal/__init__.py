@@ -1,1 +1,1 @@
-"""The wire between this package and fal, and nothing else."""
+"""fal's protocol: its messages and addresses, the clients, and the one POST that buys."""

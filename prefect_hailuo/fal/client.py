@@ -98,10 +98,10 @@ INITIATE = "/storage/upload/initiate"
 
 
 class AsyncFalClient:
-    """fal's queue, as it is. It submits once, and protects nothing else.
+    """fal's queue, as it is. It submits once, and prevents nothing else.
 
     Two submissions of the same input are two purchases. The tasks and jobs of this package prevent
-    that; this client is for what they cannot do. Reads and cancellations wait out transient faults
+    that; this client is for anything else. Reads and cancellations wait out transient faults
     (429 with its Retry-After, 5xx, network) until `timeout_seconds` have passed.
 
     Args:
@@ -234,7 +234,7 @@ class AsyncFalClient:
             timeout_seconds: How long transient faults are waited out.
 
         Raises:
-            GenerationTimeoutError: They lasted longer; it carries the ticket.
+            GenerationTimeoutError: The faults lasted longer; it carries the ticket.
             FalError: fal refused to say.
         """
         url = _with_logs(self.access.hosts.status_url(ticket), logs)

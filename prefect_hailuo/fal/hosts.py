@@ -1,7 +1,7 @@
 """Where fal is, which addresses may be given the API key, and errors that do not show it.
 
-httpx's errors show what came, and that may repeat what was sent: `without_key` and `concealed` take
-the key out of them.
+httpx's errors quote an answer, and an answer may quote the request: `without_key` and `concealed`
+take the key out of them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def is_loopback(url: httpx.URL) -> bool:
 
 
 def is_confidential(url: httpx.URL) -> bool:
-    """Whether nobody on the way can read along: it is https, or this machine's loopback."""
+    """Whether the connection is private: https, or this machine's loopback."""
     return bool(url.host) and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url)))
 
 
@@ -109,7 +109,7 @@ class Hosts:
         return _names_fal(self)
 
     def beyond(self, trusted: Collection[str] = ()) -> list[str]:
-        """Those that are neither fal's own nor named: what they are given, others than fal get.
+        """The hosts that are neither fal's own nor trusted by name: they would get the key.
 
         Args:
             trusted: Names of hosts, each with its port where that is not the usual one.
@@ -267,7 +267,7 @@ def _checked_endpoint(endpoint: str) -> str:
 
 
 async def without_key(sending: Awaitable[T], access: Access) -> T:
-    """The result of a call; an error that it raises does not show the key.
+    """The result of a call, whose errors do not show the key.
 
     httpx shows what it could not understand, and that may be the head of our request.
 
@@ -282,7 +282,7 @@ async def without_key(sending: Awaitable[T], access: Access) -> T:
 
 
 def concealed(error: httpx.HTTPError, access: Access) -> httpx.HTTPError:
-    """A new error that says the same without the key, and without what led to it.
+    """A new error that says the same without the key, and without its causes.
 
     Dask, for one, hands errors on with all their causes: what aiohttp raises holds the header that
     has the key, and cannot be pickled.

@@ -1,8 +1,8 @@
 """The statuses, results and other messages of fal's queue, as types: new status words go here.
 
 Every reply is parsed into one of these. fal adds fields now and then: unknown fields are ignored.
-Needed are a status, a request's id and a file's address; any other field that is wrong counts as
-left out, for nobody's paid video may hang on it.
+Only a status, a request's id and a file's address are required; any other field that is malformed
+counts as left out, because no paid video may be lost over it.
 Source: https://docs.fal.ai and recorded replies.
 """
 
@@ -71,7 +71,7 @@ def _or_none(given: Any, read: ValidatorFunctionWrapHandler) -> Any:
 
 
 Lenient = Annotated[T | None, WrapValidator(_or_none)]
-"""What helps and is not needed: of another type, it is as if fal had left it out."""
+"""A field that is useful and not required: of another type, it counts as left out."""
 
 
 class Accepted(Message):
@@ -142,7 +142,7 @@ class InQueue(Message):
 class InProgress(Message):
     """The model works on it. If fal retries, it goes back to the queue.
 
-    A word that is not known is taken for this: it is not over. `word` is that word.
+    An unknown status word is taken for this, because the request is not over. `word` is that word.
     """
 
     status: Literal["IN_PROGRESS"] = "IN_PROGRESS"
@@ -169,7 +169,7 @@ class Completed(Message):
 Status = InQueue | InProgress | Completed
 
 WORD = re.compile("[A-Za-z_ -]{1,40}")
-"""What may be a status that is not known yet: no secret that a server says back."""
+"""What an unknown status may look like, so that it is no secret that a server repeats."""
 
 STATUS_WORDS = ("IN_QUEUE", "IN_PROGRESS", "COMPLETED")
 

@@ -56,7 +56,7 @@ from prefect_hailuo.fal.retry import retry_read
 from prefect_hailuo.ticket import Realm
 
 DOCUMENT_TIMEOUT_SECONDS = 30.0
-"""How long a question about a model may take, repetitions included."""
+"""How long a question about a model may take, retries included."""
 
 GONE = (404, 410)
 
@@ -68,7 +68,7 @@ MOST_PAGES = 1000
 """How many pages one answer may have; an answer with more is taken to have no end."""
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
-"""How long a question may take, all pages and repetitions included."""
+"""How long a question may take, all pages and retries included."""
 
 PAGE_SIZE = 100
 """Items to a page: the most that fal gives, by its documentation as gathered 2026-08."""
@@ -366,7 +366,7 @@ def _written(moment: datetime) -> str:
 
 @contextmanager
 def _only_a_question() -> Iterator[None]:
-    """Mark every error as one by which nothing was bought."""
+    """Mark every error as one that cost nothing."""
     try:
         yield
     except HailuoError as error:

@@ -62,7 +62,7 @@ OUTPUT = TypeAdapter(Output)
 
 
 async def nothing() -> None:
-    """Nothing to do before sending."""
+    """Do nothing before sending."""
 
 
 class _Gate:
@@ -100,7 +100,7 @@ class _Gate:
             self.passed = True
 
     def _check_awake(self) -> None:
-        """Send no more once the time is over: while this machine slept, another may have bought."""
+        """Send nothing once the time is over: while this machine slept, another may have bought."""
         if self._time.elapsed > self._seconds:
             raise TimeoutError("the machine slept")
 
@@ -159,7 +159,7 @@ async def post_once(
 
 
 def _id_in(response: httpx.Response) -> str:
-    """The request's id in an answer that is no good otherwise."""
+    """The request's id in an answer that is otherwise unusable."""
     try:
         body = json.loads(response.text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""From an HTTP answer of fal's to a message, a typed error or a time."""
+"""fal's HTTP answers, read as a message, a typed error or a time."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def check_request_realm(request_id: str, access: Access) -> None:
 
 
 def _billed_by(realm: Realm) -> Billed:
-    """What a senseless answer may have cost: only the emulator surely charges nothing."""
+    """What an unusable answer may have cost: only the emulator certainly charges nothing."""
     return Billed.NO if realm == "emulator" else Billed.UNKNOWN
 
 
@@ -178,7 +178,7 @@ def error_of(response: httpx.Response, access: Access) -> FalError:
 
 
 def _in_fals_shape(body: Any) -> bool:
-    """Whether fal words its refusals so, and hardly anybody else does."""
+    """Whether an error answer has fal's own shape."""
     if not isinstance(body, dict):
         return False
     detail = body.get("detail")

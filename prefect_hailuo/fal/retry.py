@@ -54,7 +54,7 @@ LONGEST_READ_PAUSE_SECONDS = 60.0
 hour, and asking is free."""
 
 ODD_ANSWERS = 3
-"""How often a question that is about no request is asked where something else than fal answers."""
+"""How often a question that is about no request is repeated if a proxy may have answered."""
 
 QUICK_SUBMISSIONS = 6
 """After this many attempts to submit, pauses are longer: each attempt is a row in the ledger."""
@@ -159,8 +159,8 @@ async def retry_read(
 ) -> T:
     """Repeat a read until it succeeds, fails for good, or the deadline passes.
 
-    About a request, which is paid for, anything that is not fal's own final word is asked again
-    until the deadline. Of a question about none, a few odd answers are enough.
+    A question about a request, which is paid for, is repeated until fal's final answer or the
+    deadline. A question about none is given up after a few odd answers.
 
     Args:
         read: The read; it may be called any number of times.
@@ -217,17 +217,17 @@ def is_transient(error: Exception, *, of_result: bool = False) -> bool:
 
 
 def _is_odd(error: Exception, attempt: int) -> bool:
-    """Whether something else than fal may have answered, which is worth asking again."""
+    """Whether a proxy may have answered instead of fal, so that asking again may help."""
     odd = isinstance(error, MalformedReplyError)
     odd = odd or (isinstance(error, FalError) and not error.in_fals_shape)
     return odd and attempt + 1 < ODD_ANSWERS
 
 
 def is_final(error: Exception, *, of_result: bool = False) -> bool:
-    """Whether a read about a request that failed with this error is fal's own last word on it.
+    """Whether an error of a read about a request is fal's final answer about it.
 
-    A refusal of the question is none: a key is mended, an account is topped up, a proxy is gone in
-    a minute, and the video is paid for.
+    A refusal of the question is not final: a key may be corrected, an account topped up, a proxy
+    may recover in a minute, and the video is paid for.
 
     Args:
         error: How it failed.
@@ -274,7 +274,7 @@ Note = Callable[[HailuoError], object]
 
 
 class SubmissionRetry:
-    """Retries submissions while fal wants fewer, or, of a batch, cannot be reached for a while.
+    """Retries submissions while fal wants fewer, or, in a batch, cannot be reached for a while.
 
     Args:
         clock: What the pauses are spent with.
@@ -287,7 +287,7 @@ class SubmissionRetry:
         self._reached = False
 
     def note_reached(self) -> None:
-        """One submission got through: so fal's address is right, and an outage will pass."""
+        """Note that a submission got through: fal's address is right, and an outage will pass."""
         self._reached = True
 
     async def run(self, submit: Callable[[], Awaitable[T]], note: Note) -> T:

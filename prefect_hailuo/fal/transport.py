@@ -196,7 +196,7 @@ async def bounded_events(response: httpx.Response) -> AsyncGenerator[bytes, None
 
 
 class DirectClient(httpx.AsyncClient):
-    """A client that hands requests to its transport as they are, when it is their turn.
+    """A client that passes requests to its transport as they are, at its rate.
 
     Redirects, cookies and logins are not wanted, and looking for them would take as long as
     everything that aiohttp does.

@@ -48,8 +48,8 @@ AGAIN_SECONDS = 60.0
 but a sender of wrong signatures must not make us ask fal for each."""
 
 FAILED_SECONDS = 5.0
-"""How long a failure to fetch the keys is believed: while fal is down, its calls, which it repeats,
-do not each wait for an attempt."""
+"""How long after a failure the keys are not fetched again: while fal is down, its calls, which it
+repeats, do not each wait for an attempt."""
 
 FETCH_SECONDS = 10.0
 

@@ -25,14 +25,17 @@ from prefect_hailuo import (
     slot_take,
 )
 from prefect_hailuo.engine.order import buying_only
-from prefect_hailuo.errors import BatchError, ConfigurationError, NotApprovedError
+from prefect_hailuo.errors import ConfigurationError, NotApprovedError
 from prefect_hailuo.flows.command import (
     AnyModelName,
     ApprovalOptions,
     flow_app,
     run_flow_app,
     run_flow_command,
+    run_to_summary,
 )
+from prefect_hailuo.flows.manifest import Defaults, Manifest, make_manifest, rows_of
+from prefect_hailuo.flows.model_names import AnyModel
 from prefect_hailuo.flows.paths import check_path, check_pictures
 from prefect_hailuo.flows.plan import Plan, make_plan, not_approved, question_of
 from prefect_hailuo.flows.report import (
@@ -44,17 +47,7 @@ from prefect_hailuo.flows.report import (
     report_batch,
     sum_up,
 )
-from prefect_hailuo.flows.rows import (
-    AnyModel,
-    Defaults,
-    Format,
-    Manifest,
-    is_row_file,
-    make_manifest,
-    read_rows,
-    rows_of,
-    rows_of_list,
-)
+from prefect_hailuo.flows.row_files import Format, is_row_file, read_rows, rows_of_list
 from prefect_hailuo.flows.shards import run_shards, saved_name, split_parameters, tell_summary
 from prefect_hailuo.flows.sheet import entries_of_ledger, entries_of_outcomes
 from prefect_hailuo.tasks.approval import aapproved_in, aask_approval, arecord_approved
@@ -99,9 +92,9 @@ async def batch(
             must be below one of the setting `readable_paths`, and so must pictures' paths.
         rows: Rows instead, each with a `prompt`, and if wanted `model`, `take`, `labels`, and any
             field of its model's input.
-        model: Which model makes those that do not say.
-        prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
-        take: Which of several videos of the same prompt, for those that do not say; another take is
+        model: The model of rows that name none.
+        prompt_optimizer: Whether MiniMax may rewrite prompts, where a row does not say.
+        take: Which of several videos of the same prompt, for rows that do not say; another take is
             another purchase. In a schedule, `{date}` is one for each day, and `{time}` one for each
             slot; in rows, too.
         storage: A directory, or a storage block as `block:<type>/<name>`, which shards on several
@@ -116,8 +109,8 @@ async def batch(
         timeout_seconds: How long fal may let nothing come any further; by default half an hour.
         shards: How many runs of the deployment share the prompts; more, where Prefect would not
             take the parameters of so few. This run waits for them, and takes a worker's place.
-        deployment: Whose runs the shards are, as `flow name/deployment name`; by default, the one
-            that this run is of.
+        deployment: The deployment of the shards' runs, as `flow name/deployment name`; by default,
+            that of this run.
         approved_in: For shards, the flow run whose record says what may be bought, by a person's
             word or because it costs little: nothing else is bought, and nothing without a record.
         on_failed: Where some failed, `"raise"`: the run ends Failed, and says how many; its
@@ -289,21 +282,11 @@ def command(
             listed,
             named_file,
             model=model,
-            prompt_optimizer=options.prompt_optimizer,
-            take=options.take,
-            storage=options.output,
-            credentials=credentials,
-            budget=options.budget,
             budget_usd=budget_usd,
-            approve_above_usd=options.approve_above_usd,
             prompts_format=file_format,
+            **options.parameters(credentials),
         )
-        try:
-            return asyncio.run(made)
-        except BatchError as error:
-            if error.summary is None:
-                raise
-            return BatchSummary.model_validate(error.summary)
+        return run_to_summary(made, BatchSummary)
 
     summary = run_flow_command(options, run, _as_text)
     return 0 if summary and not summary.failed else 1

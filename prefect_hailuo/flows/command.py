@@ -6,25 +6,28 @@ for a wrong call.
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from json import dumps
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
 import httpx
 from cyclopts import App, CycloptsError, Parameter
 from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from prefect_hailuo.errors import ConfigurationError, HailuoError
+from prefect_hailuo.errors import BatchError, ConfigurationError, HailuoError
 from prefect_hailuo.fal.messages import EMULATOR_SPEED
-from prefect_hailuo.flows.rows import looks_like_file, text_models
+from prefect_hailuo.flows.model_names import text_models
+from prefect_hailuo.flows.row_files import looks_like_file
 from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 
 Result = TypeVar("Result")
+Summary = TypeVar("Summary", bound=BaseModel)
 
 PATIENCE = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120}
 """On a slow machine, the temporary server of a first run takes longer than Prefect's 20 s."""
@@ -81,11 +84,21 @@ class PurchaseOptions(FlowOptions):
     output: Annotated[str | None, Parameter(help="Where the videos and clips go.")] = None
     budget: Annotated[str | None, Parameter(help="The name of the scope that pays.")] = None
 
+    def parameters(self, credentials: FalCredentials) -> dict[str, Any]:
+        """The flow's parameters that these options are for."""
+        return {
+            "prompt_optimizer": self.prompt_optimizer,
+            "take": self.take,
+            "storage": self.output,
+            "budget": self.budget,
+            "credentials": credentials,
+        }
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ApprovalOptions(PurchaseOptions):
-    """The options of a command whose cost is worth a look before it is spent."""
+    """The options of a command that can plan a purchase, and ask for an approval."""
 
     plan: Annotated[
         bool,
@@ -103,9 +116,14 @@ class ApprovalOptions(PurchaseOptions):
         """Above which cost a person is asked, in US dollars; None: never."""
         return None if self.yes else self.approve_above
 
+    def parameters(self, credentials: FalCredentials) -> dict[str, Any]:
+        """The flow's parameters that these options are for."""
+        approval = {"approve_above_usd": self.approve_above_usd}
+        return super().parameters(credentials) | approval
+
 
 def flow_app(name: str) -> App:
-    """The command of a flow, as yet without what it does.
+    """The command of a flow, to which its function is added.
 
     Example:
         >>> app = flow_app("count")
@@ -197,11 +215,29 @@ def run_flow_command(
     return None
 
 
-def refuse_file_names(*prompts: str) -> None:
-    """Refuse words of a command that name a file: none of these commands reads it.
+def run_to_summary(run: Coroutine[Any, Any, Any], kind: type[Summary]) -> Summary:
+    """What a flow made; where some of its videos failed, the summary that its error has.
+
+    Args:
+        run: The flow's run.
+        kind: The summary's class.
 
     Raises:
-        ConfigurationError: One of them rather names a file than says what to show.
+        HailuoError: The flow failed, and there is no summary.
+    """
+    try:
+        return kind.model_validate(asyncio.run(run))
+    except BatchError as error:
+        if error.summary is None:
+            raise
+        return kind.model_validate(error.summary)
+
+
+def refuse_file_names(*prompts: str) -> None:
+    """Refuse prompts of a command that look like a file's name: these commands read no file.
+
+    Raises:
+        ConfigurationError: One of them looks like a file's name.
 
     Example:
         >>> refuse_file_names("A fox.", "prompts.txt")
@@ -226,8 +262,8 @@ def _is_without_server(error: Exception) -> bool:
 def say(line: str, stream: TextIO) -> None:
     """Print a line; what the stream's encoding has no character for is written as JSON does it.
 
-    A console of Windows, or a pipe, may know far fewer characters than a prompt has; what was
-    bought is told all the same.
+    A Windows console, or a pipe, may lack characters that a prompt has; the line is printed all
+    the same.
     """
     encoding = stream.encoding or "utf-8"
     try:

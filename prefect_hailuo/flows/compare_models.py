@@ -30,11 +30,12 @@ from prefect_hailuo.flows.command import (
     refuse_file_names,
     run_flow_app,
     run_flow_command,
+    run_to_summary,
 )
 from prefect_hailuo.flows.comparison import Comparison, name_of, publish_comparison
+from prefect_hailuo.flows.model_names import TextModel, text_models
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
 from prefect_hailuo.flows.report import ending, failed_state
-from prefect_hailuo.flows.rows import TextModel, text_models
 from prefect_hailuo.media.probe import require_media
 from prefect_hailuo.models.catalogue import VideoInput, find_input_class
 from prefect_hailuo.tasks.batch import OnFailed
@@ -161,22 +162,8 @@ def command(
         if options.plan:  # which needs none
             items = [BatchItem(input=each, take=options.take) for each in inputs]
             return asyncio.run(make_plan(items, credentials=credentials, budget=options.budget))
-        made = compare_models(
-            prompt,
-            names,
-            prompt_optimizer=options.prompt_optimizer,
-            take=options.take,
-            storage=options.output,
-            credentials=credentials,
-            budget=options.budget,
-            approve_above_usd=options.approve_above_usd,
-        )
-        try:
-            return asyncio.run(made)
-        except BatchError as error:
-            if error.summary is None:
-                raise
-            return Comparison.model_validate(error.summary)
+        made = compare_models(prompt, names, **options.parameters(credentials))
+        return run_to_summary(made, Comparison)
 
     comparison = run_flow_command(options, run, _as_text)
     failed = comparison.failed if isinstance(comparison, Comparison) else []
@@ -185,7 +172,7 @@ def command(
 
 def _as_text(comparison: Comparison | Plan) -> str:
     if isinstance(comparison, Plan):
-        return "\n".join([*comparison.lines(), comparison.table()])
+        return comparison.text()
     failed = [f"{name_of(each)}: {each.error}" for each in comparison.failed]
     lines = [*failed, *(each.place for each in comparison.videos)]
     return "\n".join([*lines, comparison.clip.place] if comparison.clip else lines)

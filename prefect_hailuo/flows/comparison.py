@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
 from datetime import timedelta
-from pathlib import Path
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from pydantic import BaseModel
 
 from prefect_hailuo.engine.outcome import VideoOutcome
-from prefect_hailuo.errors import HailuoError
-from prefect_hailuo.media.frames import MOST_PICTURES, filmstrip
+from prefect_hailuo.flows.cards import CardPublisher
 from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.cards import Publisher
 from prefect_hailuo.runs.markdown import escape, notice, table
-from prefect_hailuo.runs.settings import synchronously
-from prefect_hailuo.runs.storage import Storage, resolve_storage
-from prefect_hailuo.tasks.clips import Clip, local_files
+from prefect_hailuo.runs.storage import Storage
+from prefect_hailuo.tasks.clips import Clip
 
 CARD_KEY = "hailuo-comparison"
 POSTERS_KEY = "hailuo-comparison-posters"
@@ -125,41 +119,7 @@ def publish_comparison(comparison: Comparison, storage: Storage) -> None:
         comparison: The comparison.
         storage: Where its videos are.
     """
-    _Teller().tell(comparison, storage)
-
-
-class _Teller(Publisher):
-    def tell(self, comparison: Comparison, storage: Storage) -> None:
-        if not self._may_publish:
-            return
-        with self._letting_go("card"):
-            text = comparison_card(comparison)
-            synchronously(create_markdown_artifact, text, CARD_KEY, escape(comparison.prompt))
-        if self._may_publish and comparison.videos:
-            with self._letting_go("posters"):
-                names = [name_of(each) for each in comparison.outcomes]
-                videos = [each.video for each in comparison.outcomes]
-                posters = posters_of(videos, names, storage)
-                synchronously(
-                    create_image_artifact, posters, POSTERS_KEY, escape(comparison.prompt)
-                )
-
-
-def posters_of(videos: Sequence[Video | None], names: Sequence[str], storage: Storage) -> str:
-    """The posters of videos as one picture, in an address that holds it.
-
-    Args:
-        videos: The videos; None in place of one that is not there.
-        names: What to write above each.
-        storage: Where they are.
-    """
-    files: list[Path | None] = []
-    with ExitStack() as stack:
-        for video in videos[:MOST_PICTURES]:
-            file = None
-            if video is not None:
-                place = resolve_storage(storage, video.realm)
-                with suppress(HailuoError):  # a picture that lacks one is a picture all the same
-                    (file,) = stack.enter_context(local_files([video], place))
-            files.append(file)
-        return filmstrip(files, names[: len(files)])
+    named = [(name_of(each), each.video) for each in comparison.outcomes]
+    publisher = CardPublisher(escape(comparison.prompt))
+    publisher.publish(CARD_KEY, lambda: comparison_card(comparison))
+    publisher.publish_posters(POSTERS_KEY, named, storage)

@@ -1,4 +1,4 @@
-"""Drift: where fal's inputs, outputs and prices of today are not what this release knows.
+"""Drift: where fal's current inputs, outputs and prices differ from what this release knows.
 
 `watch_schemas` asks fal and returns a `DriftReport`. A difference matters when it touches buying: a
 request would be refused, a video would be charged and be of no use, or a result would not be
@@ -33,7 +33,7 @@ LOWER_LIMITS = ("minimum", "exclusiveMinimum", "minLength", "minItems")
 UPPER_LIMITS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 
 MOST_REFERENCES = 20
-"""References that are followed from one to the next: more go round in a circle."""
+"""How many references are followed in a row; a longer chain goes in a circle."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Difference(BaseModel):
         place: Where, such as `input.prompt`.
         ours: What this release knows.
         theirs: What fal says.
-        matters: Whether buying is touched by it.
+        matters: Whether it affects buying.
 
     Example:
         >>> Difference(model="m", place="price", ours="$1", theirs="$2", matters=True).matters
@@ -205,7 +205,7 @@ class DriftReport(BaseModel):
 
     @property
     def matters(self) -> bool:
-        """Whether buying is touched by any of it."""
+        """Whether any of it affects buying."""
         return any(each.matters for each in self.differences)
 
     @property
@@ -396,7 +396,7 @@ def _table(rows: list[Difference]) -> str:
 
 
 ASKED_AT_ONCE = 4
-"""Documents that are asked for at the same time."""
+"""How many documents are read at the same time."""
 
 Answer = ModelDocument | HailuoError | None
 """A model as fal describes it, None where it has it no more, or why that is not known."""
@@ -407,7 +407,7 @@ def watch_schemas(
 ) -> DriftReport:
     """Compare fal's OpenAPI documents and prices of today with what this release knows.
 
-    fal gives its documents to anybody; its prices it tells to those who have a key.
+    fal's documents are public; its prices need a key.
 
     Args:
         credentials: Whom to ask for prices, and where; as for `generate_video`.

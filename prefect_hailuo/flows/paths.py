@@ -1,8 +1,8 @@
 """Which files of a worker the parameters of a deployment's run may name.
 
-Whoever may start a run must not read the worker's files through it. So a deployment's run reads
-rows and pictures from folders that the worker's setting `readable_paths` names, and rows from
-buckets. A command and a program of one's own read what they like.
+A person who may start a run must not be able to read the worker's files through it. So a
+deployment's run reads rows and pictures only from the folders in the worker's setting
+`readable_paths`, and rows also from buckets. A command, or your own program, reads any file.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_path(text: str) -> None:
     """Refuse a file that this run's parameters name, and that its deployment does not allow.
 
     Raises:
-        ConfigurationError: It is refused. Whether there is such a file is not said.
+        ConfigurationError: It is refused. The message does not tell whether there is such a file.
     """
     if _of_deployment() and not may_name(text, current_settings().readable_paths):
         raise _refused(text)

@@ -34,7 +34,7 @@ from prefect_hailuo.flows.command import (
     run_flow_command,
     say,
 )
-from prefect_hailuo.flows.rows import TextModel
+from prefect_hailuo.flows.model_names import TextModel
 from prefect_hailuo.models.catalogue import find_input_class
 from prefect_hailuo.tasks.suspension import check_suspendable
 
@@ -111,16 +111,10 @@ def command(
     def run(credentials: FalCredentials) -> Video:
         refuse_file_names(prompt)
         find_input_class(model)(prompt=prompt)  # checked before a server is started
-        return patient_video(
-            prompt,
-            model=model,
-            prompt_optimizer=options.prompt_optimizer,
-            take=options.take,
-            storage=options.output,
-            credentials=credentials,
-            budget=options.budget,
-            suspend=False,
+        video: Video = patient_video(
+            prompt, model=model, suspend=False, **options.parameters(credentials)
         )
+        return video
 
     video = run_flow_command(options, run, lambda video: video.place)
     return 0 if video else 1

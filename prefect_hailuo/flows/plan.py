@@ -90,10 +90,10 @@ class Plan(BaseModel):
         models: Each model's part.
         repeated: How many rows ask for a video that another row asks for.
         scope: Whose budget it is on.
-        limits: That scope's limits.
-        notes: What else is to be known about prices.
-        prompts: The first of what is wanted, shortened: whether it is what was meant.
-        purchases: The names of those to buy, by which `approved.buying_only` knows them.
+        limits: The scope's limits.
+        notes: Remarks about the prices.
+        prompts: The first prompts, shortened, so that a person sees whether they are as meant.
+        purchases: The names of those to buy, for `buying_only`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -133,7 +133,7 @@ class Plan(BaseModel):
 
     @property
     def beyond(self) -> Limit | None:
-        """The tightest of the limits that it passes; None where the budget allows it all."""
+        """The tightest limit that the plan exceeds; None if the budget allows all of it."""
         passed = [each for each in self.limits if each.left_usd < self.cost_usd]
         return min(passed, key=lambda each: each.left_usd, default=None)
 
@@ -142,7 +142,7 @@ class Plan(BaseModel):
         return f"{self.to_buy:,} of {self.videos:,} to buy, for {money}"
 
     def lines(self) -> list[str]:
-        """What there is to say besides the counts: each a sentence."""
+        """The plan in sentences."""
         said = [f"{self}."]
         if self.repeated:
             said.append(f"Rows that repeat another: {self.repeated:,}; they are made once.")
@@ -163,14 +163,14 @@ class Plan(BaseModel):
         return [*said, *self.notes]
 
     def markdown(self) -> str:
-        """It as a page of Markdown, for Prefect's UI."""
+        """The plan as a page of Markdown, for Prefect's UI."""
         first = [f"> {number}. {escape(each)}" for number, each in enumerate(self.prompts, 1)]
         more = [f"> and {self.more:,} more"] if first and self.more else []
         page = [*(f"{each}\n" for each in self.lines()), self.table()]
         return "\n".join([*page, "", *first, *more])
 
     def text(self) -> str:
-        """It as lines of a terminal."""
+        """The plan as lines for a terminal."""
         first = [f"  {number}. {each!r}" for number, each in enumerate(self.prompts, 1)]
         more = [f"  and {self.more:,} more"] if first and self.more else []
         models = (f"  {_in_words(each)}" for each in self.models)
@@ -309,7 +309,7 @@ async def aapprove_plan(
     approve_above_usd: float | None = None,
     makes_pictures: bool = False,
 ) -> frozenset[str] | None:
-    """Say in the flow run's log what would be bought, and have it approved where it costs much.
+    """Log what would be bought, and have it approved by a person if it costs more than a bound.
 
     Returns:
         The names of what may be bought, for `buying_only`; None, for anything, where no cost has
@@ -325,7 +325,7 @@ async def aapprove_plan(
             a yes is to whatever pictures these will be.
 
     Raises:
-        NotApprovedError: Nobody did; nothing was bought.
+        NotApprovedError: Nobody approved it; nothing was bought.
     """
     plan = await make_plan(
         items, credentials=credentials, budget=budget, makes_pictures=makes_pictures
@@ -344,7 +344,7 @@ def question_of(plan: Plan, above_usd: float, subject: str) -> Question:
 
     Args:
         plan: The plan.
-        above_usd: Up to which cost nobody is asked, in US dollars.
+        above_usd: A person is asked above this cost, in US dollars.
         subject: Tells it from other questions of the same flow run.
     """
     return Question(
@@ -358,5 +358,5 @@ def question_of(plan: Plan, above_usd: float, subject: str) -> Question:
 
 
 def not_approved(error: NotApprovedError) -> Any:
-    """The state that a flow returns for what nobody approved: Cancelled, for nothing went wrong."""
+    """The state of a flow whose cost nobody approved: Cancelled, because nothing went wrong."""
     return Cancelled(message=f"{error.message} {error.cure}", data=error)

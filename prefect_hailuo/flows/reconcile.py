@@ -1,4 +1,4 @@
-"""The flow `reconcile`: a sweep that looks after paid work that nobody looks after.
+"""The flow `reconcile`: a sweep for paid requests that no process waits for any more.
 
 prefect-hailuo run reconcile --credentials my-fal
 """
@@ -11,6 +11,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from prefect_hailuo.flows.command import FlowOptions, flow_app, run_flow_app, run_flow_command
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.runs.blocks import FalCredentials, resolve_credentials
 from prefect_hailuo.tasks.schedule import skip_missed_slot
 from prefect_hailuo.tasks.sweep import SweepReport, sweep
@@ -21,7 +22,7 @@ def reconcile(
     credentials: list[FalCredentials | str] | None = None,
     realm: Literal["fal", "emulator"] | None = None,
 ) -> SweepReport:
-    """Adopt what is lost, collect what is done, cancel what nobody wants. **It never buys.**
+    """Adopt lost requests, collect finished videos, cancel what nobody wants. **It never buys.**
 
     Schedule it at least every half hour: fal keeps a result for an hour. Two runs at once do no
     harm. What it finds is in the table artifact `hailuo-reconcile-<realm>`; what it collects, and
@@ -29,7 +30,7 @@ def reconcile(
 
     Args:
         credentials: Names of saved `FalCredentials` blocks of the accounts to look after; by
-            default, the key in the environment. Those that the ledger names are used besides.
+            default, the key in the environment. Blocks that the ledger names are used as well.
         realm: Whose purchases; by default, those of the first credentials.
     """
     if skipped := skip_missed_slot():
@@ -38,7 +39,7 @@ def reconcile(
     create_table_artifact(
         table=report.table(),
         key=f"hailuo-reconcile-{report.realm}",
-        description=f"Attempts that had come to no end: {len(report.rows)}, ${report.cost_usd}.",
+        description=f"Attempts that had not ended: {len(report.rows)}, {dollars(report.cost_usd)}.",
     )
     return report
 
@@ -66,7 +67,7 @@ def command(
     ] = None,
     options: FlowOptions = FlowOptions(),
 ) -> int:
-    """Adopt what is lost, collect what is done, cancel what nobody wants. It never buys.
+    """Adopt lost requests, collect finished videos, cancel what nobody wants. It never buys.
 
     The exit code is 1 where the sweep could not be made, 2 for a wrong call.
     """

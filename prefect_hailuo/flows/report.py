@@ -1,4 +1,4 @@
-"""Writes the report of a batch: its summary, and the pages and the CSV that `sheet` makes.
+"""The report of a batch: its summary, its CSV and its contact sheet, written and shown.
 
 `BatchSummary` is what the flow run returns: it is small, however many videos there are. The
 artifacts have the same keys in every flow run: `hailuo-batch-plan` (Markdown), `hailuo-batch-table`
@@ -64,11 +64,11 @@ class BatchSummary(BaseModel):
 
     Args:
         videos: How many were asked for; equal prompts are one.
-        done: Those that are there.
-        new: Those of them that fal took on after the run had begun.
+        done: How many videos there are.
+        new: How many of these fal accepted after the run had begun.
         spent_usd: What the new ones cost, by the catalogue; an emulator's cost nothing.
-        failed: Those that are not there.
-        maybe_billed: Those of the failed that cost money, or may have.
+        failed: How many failed.
+        maybe_billed: How many of the failed cost money, or may have.
         failures: The first of the failed: the prompt and what happened.
         places: Where the videos are: a directory's path is one of the machine that made it.
         plan: What was to be bought, before anything was.
@@ -90,7 +90,7 @@ class BatchSummary(BaseModel):
 
     @property
     def ending(self) -> str:
-        """How many are there, and how many are not, in a few words."""
+        """How many videos there are, and how many failed, in a few words."""
         return ending(self.done, self.videos, self.failed)
 
     def __str__(self) -> str:
@@ -128,7 +128,7 @@ def batch_error(summary: BatchSummary) -> BatchError:
     """The error of a batch of which something failed; it carries the summary."""
     error = BatchError(
         f"{summary}. {' '.join(f'{each}' for each in summary.failures[:MOST_TOLD])}".rstrip(),
-        cure="What is there stays. Run it again as it is: only what failed is tried, and nothing "
+        cure="Stored videos stay. Run it again as it is: only what failed is tried, and nothing "
         "is bought twice.",
         billed=Billed.UNKNOWN if summary.maybe_billed else Billed.NO,
     )

@@ -1,7 +1,7 @@
 """A storyboard's scenes: how they are checked, made and shown.
 
-`Script` holds the scenes in order and checks them. `Shooting` makes their videos: those that stand
-alone at once, those that continue a scene after that scene. `Storyboard` is the result.
+`Script` holds the scenes in order and checks them. `Shooting` makes their videos: scenes that
+continue no other are made at once, the others one after another. `Storyboard` is the result.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prefect_hailuo.engine.outcome import VideoOutcome, VideoOutcomes
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError, HailuoError
-from prefect_hailuo.flows.comparison import posters_of
-from prefect_hailuo.flows.rows import AnyModel, needs_only_a_prompt
+from prefect_hailuo.flows.cards import CardPublisher
+from prefect_hailuo.flows.model_names import AnyModel, needs_only_a_prompt
 from prefect_hailuo.models.catalogue import (
     CATALOGUE,
     Duration,
@@ -30,11 +29,9 @@ from prefect_hailuo.models.catalogue import (
 )
 from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.models.video import Video
-from prefect_hailuo.runs.cards import Publisher
 from prefect_hailuo.runs.estimate import aestimate
 from prefect_hailuo.runs.markdown import escape, facts, notice, table
 from prefect_hailuo.runs.orders import BatchItem
-from prefect_hailuo.runs.settings import synchronously
 from prefect_hailuo.runs.storage import Storage
 from prefect_hailuo.tasks.batch import agenerate_videos, agenerate_videos_as_completed
 from prefect_hailuo.tasks.clips import Clip, alast_frame
@@ -86,9 +83,9 @@ class Script:
 
     Args:
         scenes: The scenes; a text is a prompt alone.
-        model: Which model makes those that do not say.
-        prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
-        take: The take of those that do not say.
+        model: The model of scenes that name none.
+        prompt_optimizer: Whether MiniMax may rewrite the prompts of scenes that do not say.
+        take: The take of scenes that do not say.
 
     Raises:
         ConfigurationError: One of them cannot be made; the message says which.
@@ -169,7 +166,7 @@ def _scene(number: int, given: str | Scene, default: dict[str, Any]) -> Scene:
 
 
 def _chains(scenes: Sequence[Scene]) -> list[list[int]]:
-    """The scenes' places, those that go on from each other together."""
+    """The scenes' indices, in groups: each scene of a group continues the one before it."""
     chains: list[list[int]] = []
     for index, scene in enumerate(scenes):
         if scene.continues:
@@ -327,7 +324,7 @@ class Shooting:
         return given, self._script.take(index)
 
     async def _follow(self, number: int, outcome: VideoOutcome) -> None:
-        """Take a scene's outcome, and make those that go on from it, one after the other."""
+        """Take a scene's outcome, and make the scenes that continue it, one after another."""
         await self._advance(number, outcome)
         while number in self._next:
             try:
@@ -419,18 +416,7 @@ def publish_storyboard(board: Storyboard, storage: Storage) -> None:
         board: The storyboard.
         storage: Where its videos are.
     """
-    _Teller().tell(board, storage)
-
-
-class _Teller(Publisher):
-    def tell(self, board: Storyboard, storage: Storage) -> None:
-        if not self._may_publish:
-            return
-        with self._letting_go("card"):
-            card = storyboard_card(board)
-            synchronously(create_markdown_artifact, card, CARD_KEY, escape(board.title))
-        if self._may_publish:
-            with self._letting_go("scenes"):
-                names = [str(number) for number in range(1, len(board.videos) + 1)]
-                posters = posters_of(board.videos, names, storage)
-                synchronously(create_image_artifact, posters, SCENES_KEY, escape(board.title))
+    numbered = [(str(number), video) for number, video in enumerate(board.videos, 1)]
+    publisher = CardPublisher(escape(board.title))
+    publisher.publish(CARD_KEY, lambda: storyboard_card(board))
+    publisher.publish_posters(SCENES_KEY, numbered, storage)

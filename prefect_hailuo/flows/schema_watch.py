@@ -20,7 +20,7 @@ from prefect_hailuo.flows.command import (
     run_flow_command,
 )
 from prefect_hailuo.flows.drift import DriftReport, watch_schemas
-from prefect_hailuo.flows.rows import AnyModel
+from prefect_hailuo.flows.model_names import AnyModel
 from prefect_hailuo.runs.events import tell_drift
 from prefect_hailuo.tasks.schedule import skip_missed_slot
 

@@ -1,6 +1,6 @@
-"""The shards of a batch: several runs of one deployment, on as many workers as there are.
+"""The shards of a batch: several runs of one deployment, spread over the workers.
 
-Shards that overlap, or are run again, buy nothing twice: the ledger sees to that.
+Shards that overlap, or are run again, buy nothing twice: the ledger prevents it.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ async def run_shards(
         all_parameters: Each shard's.
 
     Returns:
-        What each told, in order: one that is Failed because some of its videos failed, too.
+        Each shard's report, in order; also of a shard that is Failed because some videos failed.
 
     Raises:
         ConfigurationError: This flow run is of no deployment.
@@ -170,7 +170,7 @@ def _is_well(run: FlowRun) -> bool:
 
 
 def _has_said(run: FlowRun, told: dict[str, Any] | None) -> bool:
-    """Whether a shard came to its end, and said what became of its part.
+    """Whether a shard ended, and reported what became of its part.
 
     One that failed half-way may have said it in an earlier attempt: then its state says otherwise.
     """
@@ -191,7 +191,7 @@ async def _told_by(client: PrefectClient, run: FlowRun) -> dict[str, Any] | None
         return None
     if not found:
         raise HailuoError(
-            f"The shard {run.name} ({run.id}) told no summary.",
+            f"The shard {run.name} ({run.id}) left no summary.",
             cure="Pass a deployment of the same flow, in the same version.",
             billed=Billed.UNKNOWN,
         )

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio.to_thread import run_sync
 from cyclopts import Parameter
@@ -25,10 +25,11 @@ from prefect_hailuo.flows.command import (
     refuse_file_names,
     run_flow_app,
     run_flow_command,
+    run_to_summary,
 )
+from prefect_hailuo.flows.model_names import TextModel
 from prefect_hailuo.flows.plan import Plan, aapprove_plan, make_plan, not_approved
 from prefect_hailuo.flows.report import ending, failed_state
-from prefect_hailuo.flows.rows import TextModel
 from prefect_hailuo.flows.scenes import Scene, Script, Shooting, Storyboard, publish_storyboard
 from prefect_hailuo.media.probe import require_media
 
@@ -59,9 +60,9 @@ async def storyboard(
         scenes: The scenes, in order: each a prompt; or a prompt with a model, a duration, a take,
             and whether it continues the scene before, from its last picture.
         title: What the clip is called; its file's name begins with it.
-        model: Which model makes the scenes that do not say.
-        prompt_optimizer: Whether MiniMax may rewrite the prompts of those that do not say.
-        take: Which of several videos of the same prompts, for those that do not say; another take
+        model: The model of scenes that name none.
+        prompt_optimizer: Whether MiniMax may rewrite prompts, where a scene does not say.
+        take: Which of several videos of the same prompts, for scenes that do not say; another take
             is another purchase. In a schedule, `{date}` is one for each day, and `{time}` one for
             each slot.
         storage: A directory, or a storage block as `block:<type>/<name>`, for the videos and the
@@ -147,30 +148,21 @@ def command(
     def run(credentials: FalCredentials) -> Storyboard | Plan:
         refuse_file_names(*prompts)
         scenes = _scenes(prompts, file, continues)
-        named: dict[str, Any] = {"model": model, "take": options.take}
-        named["prompt_optimizer"] = options.prompt_optimizer
-        script = Script(scenes, **named)  # checked before a server is started
+        script = Script(
+            scenes, model=model, prompt_optimizer=options.prompt_optimizer, take=options.take
+        )  # checked before a server is started
         if options.plan:  # which needs none; what goes on from a scene counts as not there yet
             items = [script.expected(index) for index in range(len(script))]
             return asyncio.run(make_plan(items, credentials=credentials, budget=options.budget))
-        made = storyboard(
-            scenes,
-            title,
-            storage=options.output,
-            credentials=credentials,
-            budget=options.budget,
-            approve_above_usd=options.approve_above_usd,
-            **named,
-        )
-        board: Storyboard = asyncio.run(made)
-        return board
+        made = storyboard(scenes, title, model=model, **options.parameters(credentials))
+        return run_to_summary(made, Storyboard)
 
     return 0 if run_flow_command(options, run, _as_text) else 1
 
 
 def _as_text(board: Storyboard | Plan) -> str:
     if isinstance(board, Plan):
-        return "\n".join([*board.lines(), board.table()])
+        return board.text()
     return board.clip.place
 
 

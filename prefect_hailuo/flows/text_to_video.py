@@ -19,7 +19,7 @@ from prefect_hailuo.flows.command import (
     run_flow_app,
     run_flow_command,
 )
-from prefect_hailuo.flows.rows import TextModel
+from prefect_hailuo.flows.model_names import TextModel
 from prefect_hailuo.models.catalogue import VideoInput, find_input_class
 
 Seconds = Literal["6", "10"]
@@ -102,17 +102,14 @@ def command(
 
     The exit code is 0 with a video, 1 without one, 2 for a wrong call.
     """
-    asked = (prompt, model, options.prompt_optimizer, duration)
 
     def run(credentials: FalCredentials) -> Video:
         refuse_file_names(prompt)
-        _input(*asked)  # checked before a server is started
-        return text_to_video(
-            *asked,
-            take=options.take,
-            storage=options.output,
-            credentials=credentials,
-            budget=options.budget,
+        # Checked before a server is started.
+        _input(prompt, model, options.prompt_optimizer, duration)
+        video: Video = text_to_video(
+            prompt, model, duration=duration, **options.parameters(credentials)
         )
+        return video
 
     return 0 if run_flow_command(options, run, lambda video: video.place) else 1

@@ -1,4 +1,4 @@
-"""Where the ledger is: a file of SQLite's, or a PostgreSQL database. And which disks are fit."""
+"""Where the ledger is: a SQLite file or a PostgreSQL database; and which disks are safe for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 MOUNT_TABLE = Path("/proc/self/mountinfo")
-"""Linux's list of all that is mounted; see proc_pid_mountinfo(5)."""
+"""Linux's list of all mounts; see proc_pid_mountinfo(5)."""
 
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 """What Docker and Podman leave in every container."""
@@ -37,19 +37,18 @@ OF_SPREAD_SERVERS = {"ceph", "ceph-fuse", "mfs", "moosefs", "quobyte", "seaweedf
 OF_FUSED_HOSTS = {"grpcfuse", "vmhgfs-fuse"}
 
 SHARED_FUSE = SHARED | OF_BUCKETS | OF_SERVERS | OF_SPREAD_SERVERS | OF_FUSED_HOSTS
-"""The same among those that a program serves: each is called `fuse.` and one of these."""
+"""The same for file systems in user space: each is called `fuse.` and one of these."""
 
 IN_MEMORY = frozenset({"devtmpfs", "ramfs", "rootfs", "tmpfs"})
 
 ANONYMOUS_VOLUME = re.compile(r"(^|/)volumes/[0-9a-f]{64}/_data(/|$)")
-"""A volume that nobody named, of Docker's or Podman's: it goes with its container, or is not found
-again."""
+"""An anonymous volume of Docker's or Podman's: it is removed with its container, or lost."""
 
 OF_PODS = ("/kubernetes.io~empty-dir/", "/io.containerd.grpc.v1.cri/containers/")
 """What a pod's own directories have in their paths: an `emptyDir`, and a volume of its image's."""
 
 LAYERED = frozenset({"fuse.fuse-overlayfs", "overlay", "overlayfs"})
-"""What container engines lay over an image; it goes when the container does."""
+"""What container engines lay over an image; it is removed with the container."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Mount:
 
 
 def parse_mounts(text: str) -> list[Mount]:
-    r"""The lines of a mount table; what is none is passed over.
+    r"""The lines of a mount table; other lines are skipped.
 
     Example:
         >>> parse_mounts(r"36 35 98:0 / /my\040disk rw shared:1 - ext4 /dev/sda1 rw")
@@ -116,7 +115,7 @@ def is_shared(kind: str) -> bool:
 
 
 def is_fleeting(kind: str, *, contained: bool) -> bool:
-    """Whether what is written to a type of file system is gone one day.
+    """Whether what is written to a type of file system does not last.
 
     Args:
         kind: The type.
@@ -130,7 +129,7 @@ def is_fleeting(kind: str, *, contained: bool) -> bool:
 
 
 def is_throwaway(root: str) -> bool:
-    """Whether a directory that is mounted goes with its container or pod, whatever disk it is on.
+    """Whether a mounted directory is removed with its container or pod, whatever disk it is on.
 
     Args:
         root: Its path on its file system.
@@ -146,7 +145,7 @@ def is_throwaway(root: str) -> bool:
 
 
 def mounts_here() -> list[Mount]:
-    """All that this process sees mounted; nothing where that cannot be read, as on macOS."""
+    """All mounts that this process sees; none where they cannot be read, as on macOS."""
     try:
         return parse_mounts(MOUNT_TABLE.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError:
@@ -202,7 +201,7 @@ CURE = (
 
 @dataclass(frozen=True)
 class LedgerAddress:
-    """Where one realm's ledger is: a value, which may be a key and shows no password.
+    """Where one realm's ledger is. It can be a dictionary's key, and its `repr` shows no password.
 
     Args:
         url: SQLAlchemy's URL.
@@ -233,7 +232,7 @@ class LedgerAddress:
 
     @property
     def has_own_folder(self) -> bool:
-        """Whether the folder is this package's own, in Prefect's home, and not one that was set."""
+        """Whether the folder is this package's own, in Prefect's home, and not a configured one."""
         file = self.file
         return file is not None and file.parts[-3:] == ("hailuo", self.realm, "ledger.db")
 
@@ -282,9 +281,9 @@ def check_disk(
 
     Args:
         file: The ledger's, absolute and resolved.
-        mounts: All that is mounted; where that is unknown nothing is refused.
+        mounts: All mounts; if they are unknown, nothing is refused.
         contained: Whether this is a container.
-        allow: What is allowed all the same.
+        allow: Unsafe disks that are allowed all the same.
 
     Raises:
         LedgerError: The disk is a network's, or does not last, and that is not allowed.

@@ -38,7 +38,7 @@ MOST_ATTEMPTS = 3
 
 
 class FindingKind(Enum):
-    """What a look into the history came to. Only `NONE` is anything that a consent covers."""
+    """What a search of the history found. A consent covers only `NONE`."""
 
     ADOPTED = "the attempt has its request"
     NONE = "the history was read to its end, and shows no such request"
@@ -122,11 +122,11 @@ class Attempt:
         scope: Whose budget it is on.
         take: Which of several videos of the same input.
         body: The exact body sent; None once it was redacted.
-        body_digest: Tells equal bodies, also after that.
+        body_digest: The same for equal bodies; it stays after that.
         labels: The caller's own words.
         fate: How far it came.
         billed: Whether it cost money; None while that is open.
-        owner: Who may POST.
+        owner: The caller that may POST.
         lease_until: Until when the owner counts as alive; like all times here, in seconds since
             1970 on the database's clock.
         intended_at: When the intent was written.
@@ -137,15 +137,15 @@ class Attempt:
         ticket: The ticket.
         completed: How it completed.
         output: Its result.
-        error: The error that was recorded, as `describe` writes it.
+        error: The recorded error, as `describe` writes it.
         parked_at: When it was left to a person's decision.
         parked_because: Why.
         cancel_answer: What fal said to a cancellation.
         estimated_usd: What it was expected to cost; None where no price is known.
         cost_usd: What it is taken to have cost; None while that is open.
         cost_basis: `estimate`, or `unbilled`; `unknown` counts as spent.
-        duplicate: A second request on a key that has another.
-        adopted: Found in fal's history, not answered to a POST of ours.
+        duplicate: Whether the key has another request.
+        adopted: Whether it was found in fal's history, and is not the answer to a POST of ours.
     """
 
     key: str
@@ -184,7 +184,7 @@ class Attempt:
 
     @property
     def rerun(self) -> Rerun:
-        """What a call that finds it does, by the table."""
+        """What a call does that finds it, by the table."""
         return RERUN[self.fate, self.billed]
 
     @property
@@ -284,7 +284,7 @@ def _storable_problem(problem: Problem) -> list[Any]:
 def recorded_error(
     record: dict[str, Any], ticket: Ticket | None, cure: str | None = None
 ) -> HailuoError:
-    """The error of an earlier run, to be raised again; nothing was sent for it now.
+    """The error of an earlier run, to be raised again; nothing was sent this time.
 
     Args:
         record: What `describe` wrote.
@@ -394,7 +394,7 @@ class Run:
         return sorted({each for each in (self.flow_run_id, self.root_flow_run_id) if each})
 
     def among(self, flow_runs: Collection[str]) -> bool:
-        """Whether it, or the one that it is part of, is among some flow runs.
+        """Whether the flow run, or the one that it is part of, is among some flow runs.
 
         Example:
             >>> Run("subflow", "parent").among({"parent"})
@@ -403,7 +403,7 @@ class Run:
         return self.flow_run_id in flow_runs or self.root_flow_run_id in flow_runs
 
     def only(self, flow_runs: Collection[str]) -> Run:
-        """The same, without the ids that are not among some flow runs.
+        """The run, without the ids that are not among some flow runs.
 
         Example:
             >>> Run("subflow", "parent").only({"subflow"})
@@ -416,7 +416,7 @@ class Run:
 
 
 NOBODY = Run()
-"""A caller that is no flow run."""
+"""A caller outside of flow runs."""
 
 
 @dataclass(frozen=True)
@@ -434,10 +434,10 @@ class Purchase:
         place: The label of the place that the video is meant for.
         scope: Whose budget it is on.
         limits: The scope's limits as the caller knows them; None: as the ledger knows them.
-        is_scope_named: Whether somebody named the scope: then it must have a limit.
+        is_scope_named: Whether the scope was named explicitly: then it must have a limit.
         estimated_usd: What it will cost, in US dollars; None where no price is known.
         labels: The caller's own words for it.
-        run: Who asks.
+        run: The flow run that asks.
         waiter: This call's name in the ledger.
         is_ready: Whether the body can be sent as it is; if not, a picture must be uploaded first.
         is_approved: Whether it may be bought; if not, only an existing purchase may be used.
@@ -553,7 +553,7 @@ Decision = Buy | Wait | Reconcile | Attach | Reuse | Prepare
 
 
 def may_replace(attempts: Sequence[Attempt], consented: int) -> bool:
-    """Whether somebody allowed one more purchase, and it was not made yet.
+    """Whether a person allowed one more purchase, and it was not made yet.
 
     Attempts that cost nothing do not spend the consent, unless fal took too many of them.
     """
@@ -593,12 +593,12 @@ def raised(latest: Attempt, cure: str | None = None) -> HailuoError:
 
 
 def check_approved(purchase: Purchase) -> None:
-    """Refuse to buy what the person who approved was not shown."""
+    """Refuse to buy what was not shown to the person who approved."""
     if not purchase.is_approved:
         raise NotApprovedError(
             "It is not among what was approved, and was not bought: since it was asked about, its "
             "picture or its price has changed, or a video that was there or under way was lost.",
-            cure="Run it again: it is planned, and asked about, as it is now.",
+            cure="Run it again: it is planned and put to approval as it is now.",
         )
 
 

@@ -82,7 +82,7 @@ from prefect_hailuo.models.key import shown_key
 from prefect_hailuo.ticket import Realm
 
 WHOLE_SECONDS = timedelta(seconds=1)
-"""The precision with which fal's clock is known: its `Date` header has no fractions."""
+"""How precisely fal's clock is known: its `Date` header has whole seconds."""
 
 LATELY = timedelta(days=1)
 """An account that was used so shortly before the ledger began may have bought right before it."""
@@ -196,13 +196,14 @@ def _equal(purchase: Purchase, reading: Reading) -> list[PastRequest]:
 
 
 def _unread(why: FalError | GenerationTimeoutError) -> HailuoError:
-    """The same for each that asks: every purchase would meet it."""
+    """The same error for each caller: every purchase would meet it."""
     mend = why.cure if isinstance(why, BadKeyError | NoCreditError) else "Try again later"
     error = type(why)(
         "This ledger is new, so what the account bought before is looked for in fal's history, "
         f"which could not be read: {why.message} Nothing was bought.",
-        cure=f"{mend.rstrip('.')}; or take the history in once, with more patience: prefect-hailuo "
-        "ledger import; or, if nothing was bought before: prefect-hailuo ledger import --skip.",
+        cure=f"{mend.rstrip('.')}; or import the history once, which may take longer: "
+        "prefect-hailuo ledger import; or, if nothing was bought before: prefect-hailuo ledger "
+        "import --skip.",
         billed=Billed.NO,
         retryable=not isinstance(why, BadKeyError | NoCreditError | RealmMismatchError),
     )
@@ -308,7 +309,7 @@ def _held(connection: Connection, one: Attempt, request_id: str) -> RowMapping |
 def _move(connection: Connection, row: RowMapping, one: Attempt) -> Attempt:
     connection.execute(delete(attempt).where(is_attempt(attempt_of(row))))
     _promote(connection, row["key"])
-    ticket = {**row["ticket"], "take": one.take, "labels": one.labels}
+    ticket = {**row["ticket"], "take": one.take, "labels": one.labels, "key": one.key}
     values: dict[str, Any] = {name: row[name] for name in MOVED}
     moved = connection.execute(
         update(attempt)
@@ -409,7 +410,7 @@ class Beginnings(Part):
 
     @writes
     def skip(self, connection: Connection, realm: Realm, account: str) -> None:
-        """Note that a person said that an account's history does not matter."""
+        """Note that, by a person's word, an account's history does not matter."""
         which = {"realm": realm, "account": account}
         connection.execute(insert_once(connection, history).values(**which, read_at=NEVER))
         connection.execute(update(history).filter_by(**which).values(read_at=NEVER))
@@ -477,20 +478,12 @@ def _enter(
     one = add_attempt(connection, _unknown(purchase, sent))
     clear = len(sent) == len(free) == 1 and not free[0].has_more
     if clear and purchase.take == ORDINARY_TAKE:
-        adopt_request(connection, one, ticket_of(one, _as_past(purchase, free[0])))
+        adopt_request(connection, one, ticket_of(one, free[0].request_id, moment(free[0].sent_at)))
 
 
 def _is_skipped(connection: Connection, purchase: Purchase) -> bool:
     read_at = _read_at(connection, [purchase.account])
     return read_at.get((purchase.realm, purchase.account)) == NEVER
-
-
-def _as_past(purchase: Purchase, found: Stray) -> PastRequest:
-    return PastRequest(
-        request_id=found.request_id,
-        endpoint_id=purchase.endpoint,
-        sent_at=moment(found.sent_at),
-    )
 
 
 def _free(connection: Connection, purchase: Purchase, equal: Sequence[Stray]) -> list[Stray]:

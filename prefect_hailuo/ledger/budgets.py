@@ -28,6 +28,7 @@ from prefect_hailuo.ledger.attempt import (
 )
 from prefect_hailuo.ledger.database import Part, reads, writes
 from prefect_hailuo.ledger.tables import attempt, budget, database_now, insert_once, now_in
+from prefect_hailuo.models.money import dollars
 from prefect_hailuo.ticket import Realm
 
 LIMITS = (budget.c.per_day_usd, budget.c.per_month_usd, budget.c.total_usd)
@@ -222,7 +223,7 @@ OpenBudgets = dict[tuple[Realm, str], OpenBudget]
 def open_budgets(connection: Connection, purchases: Iterable[Purchase], now: float) -> OpenBudgets:
     """Lock the scopes of some purchases, in their order, and add up what is spent.
 
-    A scope without limits is locked too, but for those only who would set some.
+    A scope without limits is locked too, but only for claims that would set some.
     """
     asked: dict[tuple[Realm, str], list[Limits]] = {}
     for purchase in purchases:
@@ -254,9 +255,9 @@ def _open(
 
 
 def _locked_limits(connection: Connection, realm: Realm, scope: str, *, for_update: bool) -> Limits:
-    """A scope's limits, its row locked, which is made if need be.
+    """A scope's limits. Its row is locked, and made first if need be.
 
-    Where there are none, many claims may share the lock: they have nothing to share out.
+    Without limits, many claims may hold the lock at once: there is nothing to divide.
     """
     question = limits_of(realm, scope)
     found = connection.execute(question).mappings().first()
@@ -295,15 +296,16 @@ def _check(purchase: Purchase, allowance: Allowance) -> None:
             cure="Use an endpoint with a price, or another scope.",
         )
     if purchase.estimated_usd > allowance.left_usd:
-        raise BudgetError(_figures(purchase, allowance))
+        raise BudgetError(_figures(purchase.estimated_usd, purchase.scope, allowance))
 
 
-def _figures(purchase: Purchase, allowance: Allowance) -> str:
+def _figures(price_usd: Decimal, scope: str, allowance: Allowance) -> str:
     period = "in all" if allowance.period == "total" else f"a {allowance.period}"
     return (
-        f"This video costs about ${purchase.estimated_usd}, and the scope {purchase.scope!r} has "
-        f"${allowance.left_usd} left: its limit is ${allowance.limit_usd} {period}, of which "
-        f"${allowance.spent_usd} is spent or reserved. Nothing was bought."
+        f"This video costs about {dollars(price_usd)}, and the scope {scope!r} has "
+        f"{dollars(allowance.left_usd)} left: its limit is {dollars(allowance.limit_usd)} "
+        f"{period}, of which {dollars(allowance.spent_usd)} is spent or reserved. Nothing was "
+        "bought."
     )
 
 

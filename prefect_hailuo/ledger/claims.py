@@ -131,7 +131,7 @@ class Claims(Part):
 
     @writes_together
     def _begin(self, connection: Connection, those: Sequence[Sending]) -> Answers[bool]:
-        """Mark as sending those whose attempts are still theirs, and still wanted."""
+        """Mark the attempts as sending that are still their owners', and still wanted."""
         keys = {each.mine.key for each in those}
         # A claim that finds the lease ended must not void an attempt that is being changed here.
         lock_keys(connection, keys)
@@ -164,7 +164,7 @@ class Claims(Part):
 
     @reads_together
     def still_open(self, connection: Connection, seen: Sequence[Attempt]) -> Answers[bool]:
-        """Whether an attempt is still being submitted by somebody alive."""
+        """Whether a process that is alive is still submitting an attempt."""
         found = connection.execute(
             select(attempt.c.key, attempt.c.number)
             .where(among(connection, attempt.c.key, {one.key for one in seen}))
@@ -198,19 +198,15 @@ class Claims(Part):
             return False
         if unfound and latest.request_id is not None:
             return False
-        connection.execute(
-            update(generation)
-            .where(generation.c.key == key)
-            .values(consented=generation.c.attempts)
-        )
+        _note_consent(connection, key)
         return True
 
     @writes
     def replace_lost(self, connection: Connection, key: str, number: int) -> bool:
         """Allow one more purchase in place of a stored video that is nowhere any more.
 
-        It is a caller's standing order and no person's decision, so it counts towards the limit of
-        attempts.
+        A caller's `on_lost` asks for it, and no person's decision, so it counts towards the limit
+        of attempts.
 
         Args:
             key: The generation's key.
@@ -226,12 +222,14 @@ class Claims(Part):
             return True  # somebody else has replaced it: the next claim finds that
         if accepted_among(attempts) >= MOST_ATTEMPTS:
             return False
-        connection.execute(
-            update(generation)
-            .where(generation.c.key == key)
-            .values(consented=generation.c.attempts)
-        )
+        _note_consent(connection, key)
         return True
+
+
+def _note_consent(connection: Connection, key: str) -> None:
+    """Write down that one more purchase is allowed, in place of the latest attempt."""
+    consented = {"consented": generation.c.attempts}
+    connection.execute(update(generation).where(generation.c.key == key).values(consented))
 
 
 _BEING_SUBMITTED = (Rerun.WAIT_OR_BUY, Rerun.WAIT_OR_RECONCILE)
@@ -243,7 +241,7 @@ class _Deciding:
 
     Args:
         keys: Their keys, locked.
-        budgets: The scopes of those that are to be bought, locked.
+        budgets: The scopes of the purchases that are to be bought, locked.
         cancelled: The flow runs that are known to be cancelled.
         now: When the keys were locked: whether a lease had ended by then decides what is bought.
         intended_at: When the scopes were locked too.
@@ -335,7 +333,7 @@ def _decided(
 
 @dataclass
 class LockedKey:
-    """A key whose row is locked: its attempts, with those that are about to be written.
+    """A key whose row is locked: its attempts, and the attempts that are about to be written.
 
     Args:
         attempts: Its attempts in their order.
@@ -365,7 +363,7 @@ class LockedKeys:
 
     Args:
         by_key: Each by its key.
-        made: The keys that nobody had asked for before.
+        made: The keys that are new.
     """
 
     by_key: Mapping[str, LockedKey]
@@ -484,7 +482,7 @@ def was_cancelled(run: Run) -> RunCancelledError:
 
 
 def _still_needed(connection: Connection, those: Sequence[Sending]) -> list[Sending]:
-    """Those whose keys have got no request by another attempt since they were claimed.
+    """The owners whose keys have no request by another attempt since the claim.
 
     A consent to replace a request that was not found is void once the request has turned up.
     """
@@ -512,7 +510,7 @@ def _got(keys: Texts) -> Any:
 
 
 def _mark_sending(connection: Connection, those: Sequence[Sending]) -> set[str | None]:
-    """Write it down; returns the owners whose attempts were still theirs."""
+    """Write it; returns the owners whose attempts were still theirs."""
     begun: set[str | None] = set()
     for seconds in {each.lease_seconds for each in those}:
         mine = [each.mine for each in those if each.lease_seconds == seconds]

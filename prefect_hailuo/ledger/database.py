@@ -62,7 +62,7 @@ BUSY_SECONDS = 60.0
 LOCKED_PAUSE_SECONDS = 0.05
 
 SQLITE_CONNECTIONS = 1
-"""So that a process never competes with itself for the one writer that SQLite allows."""
+"""One, so that a process never competes with itself: SQLite allows one writer."""
 
 POSTGRESQL_CONNECTIONS = 5
 
@@ -71,8 +71,8 @@ LOCK_SECONDS = 50.0
 take half a minute one after another. Nobody holds one for long: see `IDLE_SECONDS`."""
 
 IDLE_SECONDS = 15.0
-"""After how long PostgreSQL ends a transaction whose client says nothing: it may be frozen, and
-those who wait for its locks then go on."""
+"""After how long PostgreSQL ends a transaction whose client is silent: it may be frozen, and hold
+locks that others wait for."""
 
 DEADLOCKED = ("40P01", "40001")
 """PostgreSQL's codes for a deadlock, and for a transaction that cannot be ordered with others."""
@@ -372,10 +372,10 @@ def _wait_for_others(connection: Connection, seconds: float) -> None:
 
 
 class _Thread:
-    """A thread that does one thing after another, as long as this object is there.
+    """A thread that does one thing after another, as long as this object exists.
 
-    It is a daemon of our own: a pool's threads take no more work once the interpreter begins to
-    exit, and then a ticket may still have to be written down.
+    It is a daemon thread of our own: a pool's threads take no more work once the interpreter
+    begins to exit, and a ticket may still have to be written down then.
     """
 
     def __init__(self) -> None:
@@ -386,7 +386,7 @@ class _Thread:
         weakref.finalize(self, self._calls.put, None).atexit = False
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Do something there, and wait for its end, also where the caller is cancelled."""
+        """Do something there, and wait for its end, even if the caller is cancelled."""
         future: Future[T] = Future()
         self._calls.put(lambda: _settle(future, call))
         ended = asyncio.wrap_future(future)
@@ -463,7 +463,7 @@ def _prepare_postgresql(connection: Any, _: object) -> None:
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:
-    """What tells a file from another one of the same name; None where there is none."""
+    """What tells a file from another one of the same name; None if there is no file."""
     try:
         found = file.stat() if file is not None else None
     except FileNotFoundError:
@@ -472,14 +472,14 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
 
 
 class Turns:
-    """Lets so many in at once.
+    """Lets a number of callers in at once, and the others wait.
 
-    A connection pool's own patience is too short for thousands who wait in line, each of which is
-    served soon: here, all wait for as long as others come through.
+    A connection pool's own timeout is too short for thousands of waiting callers: here, all wait
+    for as long as others are served.
 
     Args:
         places: How many may be in.
-        patience_seconds: How long nobody comes through before those who wait give up.
+        patience_seconds: After how long without anybody being served the waiting callers give up.
     """
 
     def __init__(self, places: int, patience_seconds: float) -> None:
@@ -492,7 +492,7 @@ class Turns:
         """A turn, once it is the caller's.
 
         Raises:
-            TimeoutError: Nobody came through for too long.
+            TimeoutError: Nobody was served for too long.
         """
         await self._wait()
         try:
@@ -516,7 +516,7 @@ REVISIONS = ("0001", "0002")
 """Every revision that this release knows, the newest last."""
 
 ADVISORY_LOCK = 0x4841494C554F
-"""PostgreSQL's lock for those who migrate: the name, in ASCII."""
+"""PostgreSQL's advisory lock for migrations: a name in ASCII."""
 
 PAUSE_SECONDS = 0.01
 """Between two looks whether another migration of this process is over."""
@@ -599,7 +599,7 @@ def _upgrade(connection: Connection, name: str) -> None:
 
 
 class Answers(list[Answer | Exception]):
-    """What many callers get who are served together: an answer or an error for each."""
+    """The answers of callers that are served together: an answer or an error for each."""
 
 
 class Part:
@@ -675,7 +675,7 @@ Serve = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 raises means that nothing was done: a LedgerError is for all of them, and any other may be one's."""
 
 MOST = 250
-"""How many are served at once: while these wait for a lock, so many others wait for them."""
+"""How many are served at once: while these wait for a lock, the next ones wait for them."""
 
 TRIES = 3
 """How often a group is tried that others locked out, or that a row which just came in stopped."""
@@ -699,8 +699,8 @@ class _Call(Generic[Item, Answer]):
 class Group(Generic[Item, Answer]):
     """Serves calls together that come at once.
 
-    While one group is served, the next one gathers: nobody waits for a timer, and who comes alone
-    is served at once. A caller that is cancelled meanwhile takes nothing from the others.
+    While one group is served, the next one gathers: nobody waits for a timer, and a single caller
+    is served at once. A caller that is cancelled meanwhile does not affect the others.
 
     Args:
         serve: Serves a group; items that are alike may be in one.

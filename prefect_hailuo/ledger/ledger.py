@@ -103,7 +103,7 @@ class Ledger:
         await self.database.write(lambda connection: connection.execute(nothing))
 
     def reconciling(self, platform: PlatformClient, clock: Clock) -> Reconciling:
-        """What looks for lost requests of this ledger's in an account's history.
+        """The search for this ledger's lost requests in an account's history.
 
         Args:
             platform: The account's history.
@@ -133,7 +133,7 @@ class Ledgers:
         return self._open[address]
 
     async def close(self) -> None:
-        """Close those that are open; one that is asked for again is opened anew."""
+        """Close all open ledgers; one that is asked for again is opened anew."""
         while self._open:
             _, ledger = self._open.popitem()
             await ledger.close()

@@ -77,7 +77,7 @@ from prefect_hailuo.models.video import Video
 from prefect_hailuo.ticket import Realm, Ticket
 
 LATEST = 50
-"""How many durations are read: older ones are from times when fal was slower, or quicker."""
+"""How many durations are read: fal may have been slower or quicker before."""
 
 
 BASES = {Billed.NO: "unbilled", Billed.YES: "estimate", Billed.UNKNOWN: "unknown"}
@@ -169,7 +169,7 @@ class Files(Part):
 
     @writes
     def add(self, connection: Connection, one: Attempt, video: Video) -> None:
-        """Write down another place that holds a copy."""
+        """Record another place that holds a copy."""
         # First, as `stored` does: a new row of a file locks its key's row anyway, but late.
         lock_key(connection, one.key)
         put_files(connection, [StoredVideo(one, video)])
@@ -595,7 +595,7 @@ LOOKED_FOR_A_SECOND = 2_000
 
 
 class Completions(Part):
-    """Completions of requests, which another process may have recorded: nobody has to ask fal.
+    """Completions of requests that another process may have recorded, so that fal is not asked.
 
     Args:
         database: The ledger's.
@@ -651,7 +651,7 @@ class Completions(Part):
         return {each: ended[each] for each in wanted if each in ended}
 
     async def hear(self, request: Request) -> Completed:
-        """Wait until the ledger says that a request is over; one query serves all who wait."""
+        """Wait until the ledger says that a request is over; one query serves all callers."""
         mine: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
         self._waited[request].add(mine)
         if self._looking is None:

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from prefect_hailuo.clock import Clock, Deadline, SystemClock
-from prefect_hailuo.errors import HailuoError, UnknownEndpointError
+from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
 from prefect_hailuo.fal.platform import History, PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempt import (
@@ -37,7 +36,7 @@ from prefect_hailuo.ledger.tables import (
     now_in,
     owned_requests,
 )
-from prefect_hailuo.models.catalogue import find_input_class
+from prefect_hailuo.models.catalogue import read_request
 from prefect_hailuo.models.image import with_identities
 from prefect_hailuo.ticket import Ticket
 
@@ -55,10 +54,10 @@ LONGEST_PAUSE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What a look into the history gave.
+    """What a search of the history found.
 
     Args:
-        kind: What it came to.
+        kind: What was found.
         because: Why the attempt has no request, for people.
     """
 
@@ -95,7 +94,7 @@ class Reconciling:
         Args:
             one: An ambiguous attempt.
             seconds: How long, counted from its POST; there is always at least one look.
-            within: When the caller has no more time.
+            within: The caller's own deadline.
         """
         age = await self._database.read(now_in) - (one.sent_at or one.intended_at)
         # Never longer than that, also if the database's clock was set back meanwhile.
@@ -147,7 +146,7 @@ class Reconciling:
                 return []
             found = _candidates(connection, sent, history, ahead)
             equal = [each for each in found if likeness_of(each) == Likeness(last.body_digest)]
-            return [ticket_of(last, each) for each in equal]
+            return [ticket_of(last, each.request_id, each.sent_at) for each in equal]
 
         return await self._database.read(pick)
 
@@ -156,8 +155,8 @@ class Reconciling:
     ) -> Finding:
         """Give the group what the history shows, with all its keys locked.
 
-        An attempt that joined the group while the locks were waited for is locked too: in another
-        transaction, for all who lock several keys do so in one order, or they lock each other out.
+        An attempt that joined the group while the locks were waited for is locked too, in another
+        transaction: keys are always locked in one order, so that no two transactions deadlock.
         """
         keys = {each.key for each in group}
 
@@ -196,11 +195,11 @@ class Window:
     end: datetime
 
     def meets(self, other: Window) -> bool:
-        """Whether they overlap."""
+        """Whether two windows overlap."""
         return self.start <= other.end and other.start <= self.end
 
     def holds(self, when: datetime) -> bool:
-        """Whether a moment is in it."""
+        """Whether a moment is in the window."""
         return self.start <= when <= self.end
 
 
@@ -271,7 +270,7 @@ def _pair_off(
         kind = FindingKind.SEVERAL if equal else FindingKind.NONE
         return Finding(kind, _unclear(len(equal), len(group)))
     for missing, request in pairs:
-        adopt_request(connection, missing, ticket_of(missing, request))
+        adopt_request(connection, missing, ticket_of(missing, request.request_id, request.sent_at))
     return Finding(FindingKind.ADOPTED)
 
 
@@ -297,7 +296,7 @@ class Likeness:
     Args:
         digest: The digest of its input, with the defaults that were left out filled in, and without
             fields that its endpoint's typed input has not; None if the history does not show it.
-        has_more: Whether there are such fields: then it may be an equal request, or another one.
+        has_more: Whether there are such fields: then it may be another request.
     """
 
     digest: str | None
@@ -309,13 +308,11 @@ def likeness_of(request: PastRequest) -> Likeness:
     given = request.json_input
     if given is None:
         return Likeness(None)
-    try:
-        input_class = find_input_class(request.endpoint_id)
-        sent = {name: each for name, each in given.items() if name in input_class.model_fields}
-        digest = digest_of(input_class.model_validate(sent).body())
-        return Likeness(digest, has_more=sent.keys() != given.keys())
-    except (ValidationError, UnknownEndpointError):
+    read = read_request(request.endpoint_id, given)
+    if read is None:
         return Likeness(digest_of(given))
+    asked, more = read
+    return Likeness(digest_of(asked.body), has_more=bool(more))
 
 
 def _pair(
@@ -339,15 +336,23 @@ def _unclear(requests: int, attempts: int) -> str:
     )
 
 
-def ticket_of(one: Attempt, request: PastRequest) -> Ticket:
-    """The ticket of a request that was found for an attempt."""
+def ticket_of(one: Attempt, request_id: str, sent_at: datetime | None = None) -> Ticket:
+    """The ticket of a request that was found for an attempt.
+
+    Args:
+        one: The attempt.
+        request_id: fal's id of the request.
+        sent_at: When it was sent, if that is known.
+    """
     return Ticket(
         endpoint=one.endpoint,
-        request_id=request.request_id,
+        request_id=request_id,
         realm=one.realm,
         account=one.account,
-        submitted_at=request.sent_at,
+        submitted_at=sent_at,
         input=one.body and with_identities(one.body),
         take=one.take,
         labels=one.labels,
+        key=one.key,
+        price_usd=one.estimated_usd,
     )

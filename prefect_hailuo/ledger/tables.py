@@ -261,14 +261,14 @@ class Texts:
         return column.in_(select(self.table().c.value))
 
     def table(self) -> TableValuedAlias:
-        """They as a table, with a column `value`."""
+        """The texts as a table, with a column `value`."""
         if self.postgresql:
             array = bindparam(self.name, type_=ARRAY(String))
             return func.unnest(array).table_valued("value").render_derived()
         return func.json_each(bindparam(self.name, type_=Text)).table_valued("value")
 
     def named(self, name: str) -> Texts:
-        """Other texts, as a parameter of their own."""
+        """Other texts, as another parameter."""
         return Texts(self.postgresql, name)
 
     def sorting(self, column: Column[str]) -> ColumnElement[str]:
@@ -453,7 +453,7 @@ def lock_key(connection: Connection, key: str) -> None:
 
 
 def lock_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Counts]:
-    """Lock the rows of some generations, those that there are."""
+    """Lock the rows of some generations; keys without a row are skipped."""
     found = _locking(connection, keys)
     return {key: Counts(attempts, consented) for key, attempts, consented in found}
 

@@ -2,10 +2,11 @@
 
 A ledger may be an older copy of itself: put back from a backup, a replica that was promoted, the
 file of a worker that was meant for another ledger. What was bought since is in fal's history alone.
-Once in a process, account and endpoint, before the first purchase of a key that the ledger has not,
-that history is read. Requests that no attempt has are written down as strays, for all processes:
-the next one would find the ledger's newest row to be its own purchase. A stray is nobody's until
-somebody asks for the very same; then it is adopted, or the key is closed, and nothing is bought.
+That history is read once for each process, account and endpoint, before the first purchase of a key
+that the ledger does not have. Requests without an attempt are written down as strays, for all
+processes: the next one would take its own first purchase for the ledger's newest row. A stray has
+no attempt until a call asks for the same video; then it is adopted, or the key is closed, and
+nothing is bought.
 """
 
 from __future__ import annotations
@@ -253,16 +254,16 @@ def strays_like(connection: Connection, purchases: Sequence[Purchase]) -> list[l
 
 
 def forget_strays(connection: Connection, realm: Realm, account: str) -> None:
-    """Let an account's strays be nobody's for good: a person said that they do not matter."""
+    """Drop an account's strays for good, because a person said that they do not matter."""
     which = (stray.c.realm == realm) & (stray.c.account == account)
     connection.execute(delete(stray).where(which))
 
 
 def _unread(why: str) -> GenerationTimeoutError:
     return GenerationTimeoutError(
-        "Whether this ledger is an older copy is looked for in fal's history since its newest row, "
+        "Whether this ledger is an older copy of itself, fal's history since its newest row tells, "
         f"which could not be read: {why} Nothing was bought.",
-        cure="Try again later; or take the history in once, with more patience: prefect-hailuo "
+        cure="Try again later; or import the history once, which may take longer: prefect-hailuo "
         "ledger import; or, if this ledger has lost nothing: prefect-hailuo ledger import --skip.",
         billed=Billed.NO,
         retryable=True,

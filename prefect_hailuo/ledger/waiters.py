@@ -44,7 +44,7 @@ WAITER_LEASE_SECONDS = 120.0
 """How long a waiting call counts as alive; its process extends it."""
 
 RENEWED_AT_ONCE = 1_000
-"""How many leases are extended in one transaction: others want the ledger, too."""
+"""How many leases are extended in one transaction, so that others can use the ledger, too."""
 
 
 UNDER_WAY = (Fate.INTENDED, Fate.SENDING, Fate.SUBMITTED)
@@ -171,7 +171,7 @@ def _given_up(keys: Texts) -> Any:
 
 
 class Waiters(Part):
-    """The calls that wait for a video, and what becomes of it when none does.
+    """The calls that wait for a video, and the requests that none of them wants any more.
 
     A waiter wants its video until that is stored, or until its flow run is cancelled. One that
     failed, crashed or vanished still wants it.

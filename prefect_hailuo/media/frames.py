@@ -1,6 +1,6 @@
 """Pictures of videos: the last frame, to go on from, and a filmstrip of several posters.
 
-A generation from a picture is keyed by its content, so the same video must give the same bytes.
+The key of a generation covers its picture's bytes, so the same video must give the same bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every endpoint that has a type, and what is known of it; without one, see `request`.
+"""Every endpoint that has a typed input, and what is known of it. For any other, see `request`.
 
 To add an endpoint, declare its input class in `models/hailuo.py`, and write its task in
 `prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation follow
@@ -68,6 +68,7 @@ __all__ = [
     "model_name",
     "model_title",
     "price_of",
+    "read_request",
     "request_of",
 ]
 
@@ -92,6 +93,34 @@ def request_of(endpoint: str, body: Mapping[str, Any]) -> Request:
         except ValidationError:
             pass  # of another release, or not ours: as it stands
     return Request(endpoint, dict(body))
+
+
+def read_request(endpoint: str, body: Mapping[str, Any]) -> tuple[Request, tuple[str, ...]] | None:
+    """A request as fal's history shows it, compared on the fields that this package sends.
+
+    Args:
+        endpoint: fal's endpoint id.
+        body: Its input, as fal shows it.
+
+    Returns:
+        The request, with the defaults that were left out filled in, and the names of the fields
+        that its typed input does not have. None if there is no such type, or it refuses the input.
+
+    Example:
+        >>> endpoint = "fal-ai/minimax/hailuo-02/pro/text-to-video"
+        >>> asked, more = read_request(endpoint, {"prompt": "An owl.", "seed": 3})
+        >>> asked.body, more
+        ({'prompt': 'An owl.', 'prompt_optimizer': True}, ('seed',))
+    """
+    known = CATALOGUE.get(endpoint)
+    if known is None:
+        return None
+    sent = {name: each for name, each in body.items() if name in known.model_fields}
+    more = tuple(name for name in body if name not in sent)
+    try:
+        return known.model_validate(sent).request(), more
+    except ValidationError:
+        return None
 
 
 def price_of(ticket: Ticket) -> Decimal | None:

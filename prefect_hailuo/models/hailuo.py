@@ -1,4 +1,4 @@
-"""The Hailuo endpoints, one input class each: videos of a text, and of a picture with a text.
+"""The Hailuo endpoints, one input class each: text to video, and image to video.
 
 The catalogue has the order of this file.
 """

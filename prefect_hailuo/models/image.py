@@ -54,7 +54,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{64,}=*\s*", re.ASCII)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 SHOWN_CHARACTERS = 200
-"""How much of a picture's name is shown: what was to be bytes may come as a text of megabytes."""
+"""How many characters of a picture's name are shown: bytes may come as a text of megabytes."""
 
 PATH_CHARACTERS = 4096
 """No system opens a longer path (Linux's `PATH_MAX`)."""

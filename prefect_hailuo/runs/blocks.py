@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/74778219?s=200&v=4")
-"""fal's own mark, a square of 200 pixels."""
+"""fal's logo, a square of 200 pixels."""
 
 DOCUMENTATION_URL = "https://docs.fal.ai"
 
@@ -443,7 +443,7 @@ def _has_limit(scope: str, realm: Realm) -> bool:
 
 
 _limited: set[tuple[LedgerAddress, str]] = set()
-"""Scopes that were seen to have limits: none is ever without any again."""
+"""Scopes that were seen to have limits: a scope never loses all of them."""
 
 
 def _left(allowances: list[Allowance]) -> dict[str, Decimal]:
@@ -451,10 +451,10 @@ def _left(allowances: list[Allowance]) -> dict[str, Decimal]:
 
 
 class FalClient:
-    """The synchronous face of `AsyncFalClient`: it sends once, and protects nothing else.
+    """The synchronous twin of `AsyncFalClient`: it sends once, and prevents nothing else.
 
     Two submissions of the same input are two purchases. The tasks and jobs of this package guard
-    against that; this client is for what they do not do.
+    against that; this client is for anything else.
 
     Args:
         access: The key, and where it is good.

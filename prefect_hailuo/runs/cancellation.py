@@ -1,19 +1,15 @@
-"""Noticing that a flow run was cancelled, also where its tasks see nothing of it.
+"""Cancelled flow runs: how the package notices one, and how its tasks then end.
 
-A task that is called directly is interrupted, but so it is when its worker is evicted: only
-Prefect's API tells the two apart. A task that was started with `.submit()` or `.map()` is told
-nothing at all. So while flow runs wait for videos, a thread asks the API about them; and it alone
-asks, and alone tells fal, so that a thousand tasks that are interrupted at once ask but once.
+A task that is called directly is interrupted when its flow run is cancelled, but also when its
+worker is evicted: only Prefect's API tells the two apart. A task that was started with `.submit()`
+or `.map()` is not interrupted at all. So while flow runs wait for videos, one thread (`Watcher`)
+asks the API about them, and cancels at fal what they wanted. A thousand tasks that are interrupted
+at once lead to one question.
 
-Which flow run asks, and whether Prefect has it cancelled.
-
-How a cancelled flow run's task ends, so that Prefect calls the run Cancelled.
-
-A cancelled run's job ends in many ways: it is given up, fal says that the request was cancelled,
-the ledger refuses to buy. As an ordinary error, Prefect would retry the task. As an error of any
-kind, Prefect would call the flow run Failed or Crashed, and an automation may start it once more,
-unless the signal by which the runner ends a cancelled run has arrived. So the task that waited for
-such a job waits for that signal too.
+A cancelled run's job may end in several ways: it is given up, fal says that the request was
+cancelled, or the ledger refuses to buy. If the task raised that as an ordinary error, Prefect would
+retry the task, or call the flow run Failed or Crashed, and an automation might start it again. So
+the task first waits for the signal by which Prefect's runner ends a cancelled run.
 """
 
 from __future__ import annotations
@@ -71,7 +67,7 @@ def is_in_a_run() -> bool:
 
 
 def name_of_run() -> str:
-    """What tells this flow run from others; outside of any, this task run.
+    """A name for this flow run; outside of any, for this task run.
 
     Example:
         >>> name_of_run()
@@ -82,7 +78,7 @@ def name_of_run() -> str:
 
 
 def is_supervised() -> bool:
-    """Whether somebody is there to end this process when its flow run is cancelled.
+    """Whether a runner will end this process when its flow run is cancelled.
 
     Example:
         >>> is_supervised()
@@ -92,7 +88,7 @@ def is_supervised() -> bool:
 
 
 def cancelled_runs(flow_runs: Collection[str]) -> set[str]:
-    """Those of some flow runs that Prefect's API calls cancelled, or about to be.
+    """Which of some flow runs Prefect's API calls cancelled, or about to be cancelled.
 
     A run that the API does not know is not among them: its video is still wanted.
 
@@ -150,7 +146,7 @@ class Watched(Watch):
         self.cancels.append(cancel)
 
     def interrupted(self, at: float) -> None:
-        """Cancel at fal what the flow run wanted, if it is that which was cancelled."""
+        """Cancel at fal what the flow run wanted, if the flow run was cancelled."""
         watcher().ask(self.run, at)
 
     def give_up(self) -> None:
@@ -203,15 +199,15 @@ class Watcher:
     def ask(self, run: Run, at: float) -> frozenset[str] | None:
         """Which of a run's ids Prefect has cancelled, and has had at an instant or later.
 
-        What they wanted is then withdrawn. An answer from before that instant does not count: a
-        run is cancelled and its process interrupted within less than the time between questions.
+        What they wanted is then withdrawn. An answer from before that instant does not count: less
+        time lies between a cancellation and the interruption than between two questions.
 
         Args:
             run: A run of which a job is being watched.
             at: The instant, on the machine's monotonic clock.
 
         Returns:
-            None where Prefect cannot be asked: who is not known to be cancelled wants its video.
+            None if Prefect cannot be asked: a run not known to be cancelled wants its video.
         """
         if not run.ids:
             return NOT_CANCELLED
@@ -317,11 +313,11 @@ if hasattr(os, "register_at_fork"):
 
 
 SIGNAL_SECONDS = 15.0
-"""How long the signal is waited for where it arrives: in the main thread, which it interrupts.
-A runner that gets no events asks every 10 s whether runs were cancelled."""
+"""How long the main thread waits for the signal, which interrupts it. A runner that gets no events
+asks every 10 s whether runs were cancelled."""
 
 OTHERS_SIGNAL_SECONDS = 3.0
-"""The same in other threads, which are never interrupted, and which the main thread waits for."""
+"""How long other threads wait: they are never interrupted, and the main thread waits for them."""
 
 
 def was_cancelled(run: Run, error: BaseException) -> bool:

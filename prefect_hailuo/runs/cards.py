@@ -92,7 +92,7 @@ BATCH_PROGRESS_SECONDS = 5.0
 SEEN_PERCENT = 2.0
 
 FIRST_SECONDS = 4.0
-"""After how long a batch is told of first, though nothing has ended: who bought wants to know."""
+"""After how long a batch reports first, even if nothing has ended."""
 
 STANDSTILL_SECONDS = 60.0
 """How often the progress is updated and logged even if little has changed."""
@@ -158,10 +158,10 @@ def _run_logger() -> LoggerOrAdapter:
 
 
 class Teller(Publisher):
-    """Tells a run what its generation does; made and called on the caller's side.
+    """Reports a generation to its run; made and called on the caller's side.
 
-    Where many videos are made at once, none has artifacts of its own: a card takes Prefect's client
-    and server longer than all that this package does for a video.
+    If many videos are made at once, none has artifacts of its own: a card costs Prefect's client
+    and server more time than this package needs for a video.
 
     Args:
         subject: The generation, as far as it is known beforehand.
@@ -175,7 +175,7 @@ class Teller(Publisher):
         self._status: str | None = None
 
     def tell(self, event: Event) -> None:
-        """Tell of an event of the road."""
+        """Report an event of the generation."""
         match event:
             case Reused():
                 self._tell_reused(event.video)
@@ -215,8 +215,8 @@ class Teller(Publisher):
         return self._may_publish
 
     def _say(self, message: str, *arguments: object) -> None:
-        """Log it: at DEBUG for one of many videos, because a line takes Prefect a millisecond or
-        more."""
+        """Log a line: at DEBUG for one of many videos, because a line takes Prefect a millisecond
+        or more."""
         level = logging.DEBUG if process_loop().crowded else logging.INFO
         self._logger.log(level, message, *arguments)
 
@@ -255,7 +255,7 @@ class Teller(Publisher):
             tell_submitted((self._subject or found).known_as(found.key), ticket)
 
     def _caution(self, warnings: Sequence[str]) -> None:
-        """Say each of the warnings, but once in a flow run."""
+        """Log each warning once in a flow run."""
         run = current_run()
         for warning in warnings:
             if (run, warning) not in _cautioned:
@@ -304,7 +304,7 @@ class Teller(Publisher):
 
 
 def _say_why(logger: LoggerOrAdapter) -> None:
-    """Say once in a flow run why there are no more artifacts."""
+    """Log once in a flow run why there are no more artifacts."""
     run = current_run()
     if run not in _told_why:
         _told_why.append(run)
@@ -383,7 +383,7 @@ def _time(moment: datetime | None) -> str:
 
 
 class BatchTeller(Publisher):
-    """Tells a run how its batch goes; made and called on the caller's side.
+    """Reports a batch to its run; made and called on the caller's side.
 
     Args:
         orders: The batch's.
@@ -407,7 +407,7 @@ class BatchTeller(Publisher):
         self._caution(orders)
 
     def tell(self, event: BatchProgress) -> None:
-        """Tell how it goes, and of what has ended."""
+        """Report the progress, and what has ended."""
         for outcome in self._note(event):
             if self._on_outcome:
                 self._on_outcome(outcome)
@@ -471,7 +471,7 @@ class BatchTeller(Publisher):
             self._logger.info("%s", describe_counts(counts))
 
     def _is_all_bought(self, counts: Counts) -> bool:
-        """Whether nothing is to be bought any more, as is said once: then it is only waited."""
+        """Whether everything is bought, so that the batch only waits; true once."""
         first = not (self._all_bought or counts.waiting)
         self._all_bought |= first
         return first
@@ -509,10 +509,10 @@ class Handover:
 
 
 class _Last:
-    """What was said last, and when.
+    """What was reported last, and when.
 
     Args:
-        first_seconds: After how long something is said the first time, whatever has happened.
+        first_seconds: After how long there is a first report, whatever has happened.
     """
 
     def __init__(self, first_seconds: float = STANDSTILL_SECONDS) -> None:
@@ -520,7 +520,7 @@ class _Last:
         self._at = time.monotonic() - STANDSTILL_SECONDS + first_seconds
 
     def is_due(self, percent: float, step: float, pause_seconds: float = 0.0) -> bool:
-        """Whether it is time to say something again; if so, this counts as said."""
+        """Whether it is time for another report; if so, this counts as one."""
         since = time.monotonic() - self._at
         moved = percent - self._percent >= step and since >= pause_seconds
         if moved or since >= STANDSTILL_SECONDS:

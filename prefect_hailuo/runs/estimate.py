@@ -26,7 +26,7 @@ from prefect_hailuo.models.camera import camera_warnings
 from prefect_hailuo.models.catalogue import Endpoint, Variant, VideoInput, find_input_class
 from prefect_hailuo.models.image import image_sources
 from prefect_hailuo.models.key import canonical_take, generation_key, purchase_name
-from prefect_hailuo.models.money import told_usd
+from prefect_hailuo.models.money import dollars, told_usd
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
 from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.storage.pictures import Pictures
@@ -47,7 +47,7 @@ Offer = tuple[Endpoint, Variant]
 
 @dataclass(frozen=True)
 class Line:
-    """One of the videos that an estimate is about.
+    """One video of an estimate.
 
     Args:
         input: What would be generated.
@@ -69,7 +69,7 @@ class Estimate:
     """What videos would cost, were they bought now.
 
     Args:
-        lines: One a video, in the order in which they were asked about.
+        lines: One for each video, in the order in which they were asked about.
         quotes: The prices, one for each endpoint and its settings.
         realm: `fal`, or `emulator`, which charges nothing of all this.
 
@@ -96,23 +96,23 @@ class Estimate:
 
     @property
     def unpriced(self) -> int:
-        """How many that cost something have no known price, and are not in the total."""
+        """How many videos to buy have no known price, and are not in the total."""
         return sum(line.cost_usd is None for line in self.lines)
 
     @property
     def purchases(self) -> frozenset[str]:
-        """The names of all that costs something: of `Question.purchases` and `buying_only`."""
+        """The names of all purchases that cost something, for `Question` and `buying_only`."""
         costly = (line for line in self.lines if line.cost_usd != 0)
         return frozenset(purchase_name(line.key, line.cost_usd) for line in costly)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What else is to be known about the prices."""
+        """Remarks about the prices."""
         return tuple(dict.fromkeys(note for quote in self.quotes for note in quote.notes))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What MiniMax may not understand of the prompts' camera commands; each thing once."""
+        """What MiniMax may not understand in the prompts' camera commands; each warning once."""
         return tuple(camera_warnings(line.input.prompt for line in self.lines))
 
     def __str__(self) -> str:
@@ -132,7 +132,7 @@ def estimate(
     Args:
         inputs: One input, or many: each an input, an `(input, take)`, or an order.
         takes: The takes of each input that comes without one.
-        credentials: Whose videos, and whom to ask: a `FalCredentials` block or a saved block's
+        credentials: The account, and where to ask: a `FalCredentials` block or a saved block's
             name. By default, as for the tasks; without `live`, no key is needed.
         live: Whether to ask fal for today's prices, instead of taking the catalogue's.
 
@@ -302,9 +302,9 @@ class Quote:
         endpoint: fal's endpoint id.
         settings: The settings that decide the price, such as the duration.
         price_usd: US dollars a video; None where no price is known.
-        source: Where that was read.
+        source: Where the price was read.
         seen: When, as an ISO date or month.
-        notes: What else is to be known about it.
+        notes: Remarks about it.
     """
 
     endpoint: str
@@ -328,7 +328,7 @@ def quote(
         model: fal's endpoint id, or the short name.
         settings: The settings that decide the price, such as `{"duration": 10}`; those left out
             have their defaults.
-        credentials: Whom to ask for a live price.
+        credentials: The account that asks for a live price.
         live: Whether to ask fal.
 
     Raises:
@@ -377,7 +377,7 @@ def describe_settings(settings: Mapping[str, str]) -> str:
 async def quotes_of(
     connections: Connections, offers: Sequence[Offer], access: Access | None
 ) -> list[Quote]:
-    """What videos cost: by fal's word if there is a key to ask with, else by the catalogue.
+    """What videos cost: as fal says, if there is a key to ask with, else by the catalogue.
 
     Args:
         connections: What the process shares.
@@ -432,12 +432,12 @@ def _of_another(offer: Offer, live: LivePrice) -> tuple[str, ...]:
     endpoint, variant = offer
     default = endpoint.default
     usd = _usd_a_video(default, live)
-    if usd == default.price_usd:
+    if usd == default.price_usd or usd is None:
         return ()
     usual, other = describe_settings(default.settings), describe_settings(variant.settings)
     return (
-        f"fal says that {endpoint.name} costs ${usd} with {usual}, the catalogue "
-        f"${default.price_usd}; the price with {other}, which fal does not name, may have "
+        f"fal says that {endpoint.name} costs {dollars(usd)} with {usual}, the catalogue "
+        f"{_known(default.price_usd)}; the price with {other}, which fal does not name, may have "
         "changed too.",
     )
 
@@ -449,6 +449,10 @@ def _difference(offer: Offer, usd: Decimal) -> tuple[str, ...]:
     if variant.price is None:
         return (f"The catalogue knows no price of {endpoint.name}; budgets refuse it.",)
     return (
-        f"fal says that {endpoint.name} costs ${usd}, the catalogue ${variant.price_usd} (seen "
-        f"{variant.price.seen}); budgets count by the catalogue.",
+        f"fal says that {endpoint.name} costs {dollars(usd)}, the catalogue "
+        f"{_known(variant.price_usd)} (seen {variant.price.seen}); budgets count by the catalogue.",
     )
+
+
+def _known(usd: Decimal | None) -> str:
+    return "names no price" if usd is None else dollars(usd)

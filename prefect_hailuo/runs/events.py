@@ -67,7 +67,7 @@ MESSAGE_CHARACTERS = 500
 MATERIALIZED_BY = "prefect-hailuo"
 
 BUCKETS = {"s3-bucket": ("s3", "bucket_name"), "gcs-bucket": ("gs", "bucket")}
-"""By a block type's slug: how addresses in it begin, and where it keeps the bucket's name."""
+"""By a block type's slug: how its addresses begin, and which field has the bucket's name."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Subject:
         realm: Whether fal or the emulator makes it.
         key: The generation's key, where it is known.
         request_id: fal's id of the request, where there is one.
-        scope: The budget scope that pays, where it is known.
+        scope: The budget scope that pays, if it is known.
         prompt: What to show, where it is known.
     """
 
@@ -92,7 +92,7 @@ class Subject:
 
     @classmethod
     def of_order(cls, order: Order) -> Subject:
-        """The generation that somebody wants; without a key, as long as its pictures are unread."""
+        """The generation of an order; without a key, as long as its pictures are unread."""
         endpoint, realm = order.request.endpoint, order.access.realm
         key = order.key if order.is_settled else None
         return cls(endpoint, realm, key, None, order.scope, order.request.prompt)
@@ -111,12 +111,12 @@ class Subject:
         return cls(video.endpoint, video.realm, video.key, video.request_id, prompt=video.prompt)
 
     def known_as(self, key: str | None) -> Subject:
-        """The same, by a key that has been found since."""
+        """The same subject, with its key."""
         return self if self.key is not None else replace(self, key=key)
 
     @property
     def resource(self) -> dict[str, str]:
-        """It as Prefect's events name it: the same in every run and every attempt."""
+        """Its resource in Prefect's events: the same in every run and every attempt."""
         name = f"prefect-hailuo.video.{self.key}"
         if self.key is None:
             name = f"prefect-hailuo.request.{self.request_id or 'none'}"
@@ -162,7 +162,7 @@ def tell_error(subject: Subject, error: HailuoError, *, crowded: bool = False) -
     Args:
         subject: Which video.
         error: Why not.
-        crowded: Whether it is one of many, of which the first failures alone are told.
+        crowded: Whether it is one of many, of which only the first failures are sent.
     """
     if isinstance(error, RunCancelledError):
         return  # of the run's end, Prefect tells by itself
@@ -209,7 +209,7 @@ def tell_drift(realm: Realm, matters: bool, payload: Mapping[str, Any]) -> None:
 
     Args:
         realm: Who was asked.
-        matters: Whether buying is touched by it.
+        matters: Whether it affects buying.
         payload: What has drifted.
     """
     resource = {
@@ -222,7 +222,7 @@ def tell_drift(realm: Realm, matters: bool, payload: Mapping[str, Any]) -> None:
 
 
 def _tell_budget(subject: Subject, error: BudgetError) -> None:
-    """Once for a scope in a flow run: all its videos meet the same limit."""
+    """Send the event of a reached budget, once for a scope in a flow run."""
     scope = subject.scope or "default"
     if _count(name_of_run(), subject.realm, scope) > 1:
         return
@@ -292,7 +292,7 @@ _told: LRUCache[tuple[str, ...], int] = LRUCache(MOST_REMEMBERED)
 
 
 def _count(*what: str) -> int:
-    """How often this run has told of it, this time included."""
+    """How often this run has sent it, this time included."""
     with _lock:
         _told[what] = _told.get(what, 0) + 1
         return _told[what]
@@ -304,7 +304,7 @@ def materialize(video: Video, place: Place | None = None, *, alone: bool = True)
     Args:
         video: The video.
         place: Where it is kept.
-        alone: Whether the task makes this one: it is then the task's asset, told when the task
+        alone: Whether the task makes only this one. It is then the task's asset, sent when the task
             has completed, and Prefect knows it as a source of what later tasks make of it.
     """
     if not (current_settings().assets and is_in_a_run()):
@@ -317,7 +317,7 @@ def materialize(video: Video, place: Place | None = None, *, alone: bool = True)
         else:
             _emit_asset(asset, video)
     except Exception as error:  # a paid video is not lost over an event
-        get_logger("hailuo").warning("The video could not be told as an asset: %s", error)
+        get_logger("hailuo").warning("The video could not be sent as an asset: %s", error)
 
 
 def asset_key(video: Video, place: Place | None = None) -> str:
@@ -391,7 +391,7 @@ def _address(video: Video, place: Place | None) -> str:
 
 
 def _address_of(place: StorageBlock) -> str:
-    """The address of what a block keeps: the bucket's, where it is known what block it is."""
+    """The address of what a block keeps: the bucket's, if the block's type is known."""
     block, slug = place.block, place.block.get_block_type_slug()
     if isinstance(block, RemoteFileSystem):
         scheme, _, rest = block.basepath.partition("://")

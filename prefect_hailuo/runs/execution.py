@@ -1,4 +1,4 @@
-"""How a Prefect run performs a job on the package's loop: it waits, and is told what happens."""
+"""How a Prefect run performs a job on the package's loop: it waits, and gets the job's events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class Tells(Protocol):
-    """Tells a run of a job's events, on the caller's side."""
+    """Reports a job's events to its run, on the caller's side."""
 
     def tell(self, event: Any) -> None:
         """Tell of an event."""
@@ -56,12 +56,12 @@ class Tells(Protocol):
 
 @dataclass(frozen=True)
 class Step(Generic[T]):
-    """What a run asks of the engine, and who is told of it.
+    """What a run asks of the engine, and what reports on it.
 
     Args:
         job: What to do on the loop.
         account: The account and its ledger; None for a step that needs no key.
-        teller: Makes what tells the run of the job's events.
+        teller: Makes what reports the job's events to the run.
         subject: The generation that it is about, if it is one.
     """
 
@@ -72,7 +72,7 @@ class Step(Generic[T]):
 
 
 def perform(step: Step[T]) -> T:
-    """Do a step on the package's loop and wait for it, telling the run what it does.
+    """Do a step on the package's loop and wait for it, reporting its events to the run.
 
     Raises:
         StoppedError: The flow run was cancelled, or the process is stopping.
@@ -120,7 +120,7 @@ def _reinstate(watched: Watched, error: RunCancelledError) -> None:
     """Let a flow run buy again that was cancelled and has been started once more.
 
     Raises:
-        RunCancelledError: It still is cancelled, for all that is known.
+        RunCancelledError: It is still cancelled, as far as is known.
     """
     if watcher().ask(watched.run, time.monotonic()) != NOT_CANCELLED:
         raise error
@@ -163,17 +163,17 @@ def _of_ticket(ticket: Ticket, access: Access, do: Callable[[Session], Awaitable
 
 
 def generating(order: Order) -> Step[Video]:
-    """The whole road."""
+    """All steps of a generation: the video is stored in the end."""
     return _of_order(order, partial(generate, order))
 
 
 def acquiring(order: Order) -> Step[Ticket]:
-    """The request alone: the one that there is, or a new one."""
+    """Only the request: the existing one, or a new one."""
     return _of_order(order, partial(acquire, order))
 
 
 def triggering(order: Order) -> Step[Ticket]:
-    """The request alone, of a video whose place is known to take it."""
+    """Only the request, after its place was checked."""
 
     async def do(session: Session) -> Ticket:
         await order.place.check()
@@ -185,11 +185,11 @@ def triggering(order: Order) -> Step[Ticket]:
 def batching(
     orders: Sequence[Order], teller: Callable[[], Tells] | None = None
 ) -> Step[VideoOutcomes]:
-    """The whole road of any number of orders of one account, side by side.
+    """All steps of any number of orders of one account, side by side.
 
     Args:
         orders: In the order of the outcomes; at least one.
-        teller: Makes what tells the run of `BatchProgress`; by default, as every batch is told of.
+        teller: Makes what reports `BatchProgress` to the run; by default, a `BatchTeller`.
     """
 
     async def do(session: Session) -> VideoOutcomes:

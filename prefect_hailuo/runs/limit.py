@@ -39,25 +39,25 @@ RENEW_SECONDS = 100.0
 FIRST_PAUSE_SECONDS = 1.0
 
 LONGEST_PAUSE_SECONDS = 10.0
-"""How often a limit that is full is asked for a slot, by all who wait in a process together."""
+"""How often a process asks a full limit for a slot, however many purchases wait."""
 
 WHOLE_SECONDS = 60.0
-"""How often it is asked when this process has all of it: it may have been raised."""
+"""How often it asks when it has the whole limit: the limit may have been raised."""
 
 PATIENCE_SECONDS = 30.0
-"""How long Prefect may be unreachable before those who wait for a slot are refused."""
+"""How long Prefect may be unreachable before waiting purchases are refused."""
 
 TURN_SECONDS = 600.0
-"""How long slots are handed on within a process, before others get a chance."""
+"""How long a process hands its slots on to itself, before other processes get a chance."""
 
 CHANCE_SECONDS = 12.0
-"""How long others have that chance. They ask at least as often."""
+"""How long other processes have that chance. They ask at least as often."""
 
 PARTS = 4
 """Into how many leases a whole limit is divided at least. A lease is given back as a whole."""
 
 IDLE_SECONDS = 1.0
-"""How long slots that nobody uses are kept after somebody had to wait: many come and go at once."""
+"""How long unused slots are kept after a purchase had to wait: more may come."""
 
 TICK_SECONDS = 1.0
 
@@ -149,14 +149,14 @@ class AccountLimit:
             raise
 
     def leave(self) -> None:
-        """Give a slot back: to the next who waits, or to Prefect."""
+        """Give a slot back: to the next waiting purchase, or to Prefect."""
         with self._news:
             self._used -= 1
             self._hand_out()
             self._tell()
 
     def settle(self, seconds: float = EXIT_SECONDS) -> None:
-        """Wait until what nobody uses was given back."""
+        """Wait until unused slots were given back."""
         with self._news:
             self._busy_at = -inf
             self._tell()
@@ -265,7 +265,7 @@ class AccountLimit:
             self._hand_out()
 
     def _spare(self) -> Lease | None:
-        """A lease to give back: one that nobody needs, or one that was held for long enough."""
+        """A lease to give back: an unused one, or one that was held for long enough."""
         with self._news:
             if self._waiting and self._closing is None:
                 self._closing = self._leases.older_than(TURN_SECONDS)
@@ -282,7 +282,7 @@ class AccountLimit:
         return spare
 
     def _note_failure(self, error: Exception, began: float) -> None:
-        """Wait through a short outage. After a long one, refuse all who wait: none of them buys."""
+        """Wait out a short outage. After a long one, refuse all waiting purchases."""
         self._leases.drop_overdue()
         self._count()
         self._failing_since = self._failing_since or began
@@ -396,7 +396,7 @@ def _age(moment: float) -> float:
 
 
 def unknown_limit(name: str) -> ConcurrencyLimitError:
-    """There is no such limit."""
+    """The error for a limit that Prefect does not know."""
     return ConcurrencyLimitError(
         f"Prefect knows no global concurrency limit {name!r}, so nothing was bought.",
         cure=f"Make it: prefect gcl create {name} --limit 40; or take the setting away.",
@@ -406,7 +406,7 @@ def unknown_limit(name: str) -> ConcurrencyLimitError:
 
 
 def no_answer(name: str, error: Exception) -> ConcurrencyLimitError:
-    """Prefect cannot be asked."""
+    """The error for a Prefect that cannot be asked."""
     return ConcurrencyLimitError(
         f"Prefect could not be asked for a slot of the concurrency limit {name!r}, so nothing was "
         f"bought: {error}",
@@ -415,7 +415,7 @@ def no_answer(name: str, error: Exception) -> ConcurrencyLimitError:
 
 
 def no_slot(name: str, seconds: float) -> GenerationTimeoutError:
-    """The limit was full for too long."""
+    """The error for a limit that was full for too long."""
     return GenerationTimeoutError(
         f"No slot of the concurrency limit {name!r} was free for {seconds:g} seconds.",
         cure="Raise the limit, or timeout_seconds; nothing was bought.",

@@ -22,7 +22,7 @@ _MARKS = r"[\\`*_{}\[\]()#+!|<>~&-]|:(?=//)"
 
 
 def quote(text: str) -> str:
-    """A text whose signs mean nothing in Markdown; `unquote` gives it back as it was."""
+    """A text without special characters of Markdown; `unquote` restores it."""
     return re.sub(f"({_MARKS})", r"\\\1", text)
 
 

@@ -88,7 +88,7 @@ DEFAULTS: PurchaseOptions = {
 
 
 def with_defaults(options: PurchaseOptions) -> PurchaseOptions:
-    """All options: those that are given, and the defaults of the others.
+    """All options: the given ones, and the defaults of the others.
 
     Raises:
         TypeError: There is no such option; the message names the nearest.

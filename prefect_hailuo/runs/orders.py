@@ -1,8 +1,8 @@
-"""From what a caller of a task or a job says to an order.
+"""Orders made of a caller's arguments, and what Prefect is told about repeating a task.
 
-When Prefect may answer from its cache, and when a failed task may be run again.
-
-From what a caller wants of a batch to orders: everything checked before anything is bought.
+`make_order` and `make_orders` find credentials and storage, and check everything before anything is
+bought. `GenerationCachePolicy` says when Prefect may answer from its cache; `repeat_if_free` and
+`repeat_if_useful` say when Prefect may run a failed task again.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def check_input(name: str, input: object) -> None:
 
 
 def check_texts(name: str, *texts: str) -> None:
-    """Refuse, before anything is bought, what could not be written down after it.
+    """Refuse, before anything is bought, texts that could not be recorded afterwards.
 
     Args:
         name: The argument that holds them.
@@ -221,8 +221,8 @@ def timeout_or_default(seconds: float | None) -> float:
 
 
 LOOP_SECONDS = 1.0
-"""How long a caller's event loop may stand still while a picture is read: Prefect asks for cache
-keys there. A key that takes longer is none: the task runs, and finds the video by itself."""
+"""How long a caller's event loop may be blocked while a picture is read for a cache key. Beyond it,
+there is no cache key: the task runs, and finds the video by itself."""
 
 
 @dataclass
@@ -296,9 +296,9 @@ def _is_on_event_loop() -> bool:
 
 
 def repeat_if_free(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Prefect's `retry_condition_fn` for tasks that may buy: repeat only what buys nothing twice.
+    """Prefect's `retry_condition_fn` for tasks that may buy: repeat if nothing is bought twice.
 
-    That is what bought nothing, and what has a request, to which the next run attaches.
+    That is so if nothing was bought, or if there is a request, to which the next run attaches.
 
     Example:
         >>> from prefect_hailuo import generate_video
@@ -317,7 +317,7 @@ def _is_free(error: object) -> bool:
 
 
 def repeat_if_useful(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Prefect's `retry_condition_fn` for tasks that only read: repeat what may pass.
+    """Prefect's `retry_condition_fn` for tasks that only read: repeat what may work next time.
 
     Within a task, faults that pass are waited out already. What is left is a result asked for too
     early, a deadline that has passed, and a download that broke off again and again.
@@ -333,9 +333,9 @@ def _error_of(state: State[Any]) -> object:
 
 
 def _forget_if_gone(store: ResultStore, key: str, order: Order) -> None:
-    """Let a record expire whose video is not there any more.
+    """Let a record of Prefect's cache expire if its video is gone.
 
-    An expiry is the one thing that Prefect looks at before it calls a record a hit.
+    An expiry is all that Prefect looks at before it calls a record a hit.
     """
     if not store.exists(key):
         return
@@ -362,7 +362,7 @@ def _is_there(video: object, order: Order) -> bool:
 
 
 class BatchItem(BaseModel):
-    """One line of a catalogue: an input, and what is to be said of this one alone.
+    """One input of a batch, with its own take and labels.
 
     As a flow's parameter, it is written as JSON, such as
     `{"input": {"endpoint": "hailuo-2.3-pro", "prompt": "A fox."}, "labels": {"sku": "F-1"}}`.
@@ -444,7 +444,7 @@ def _order(index: int, item: BatchItem, base: Order) -> Order:
 
 @contextmanager
 def _naming(index: int) -> Iterator[None]:
-    """Let an error say which of the inputs it is about."""
+    """Name the input in an error that is about it."""
     try:
         yield
     except TypeError as error:

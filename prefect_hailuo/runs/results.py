@@ -1,8 +1,8 @@
 """How the tasks' results are written down, so that an error is the same in every process.
 
-Prefect's own JSON keeps of an error its class and its text: read by another process it has no
-ticket, and says again what its class says of money. Here an error is written with all that it
-knows; everything else is written as Prefect does it, and what Prefect wrote can still be read.
+Prefect's own JSON keeps only an error's class and text: another process reads it without its
+ticket, and with the class's defaults for what it cost. Here an error is written with all its
+fields. Everything else is written as Prefect does it, and what Prefect wrote can still be read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ERROR = "__hailuo_error__"
 
 
 def encode(value: Any) -> Any:
-    """What JSON has no form for, as a form that it has.
+    """A value that JSON has no form for, as one that it has.
 
     Args:
         value: An error, or anything that Prefect's own encoder takes.

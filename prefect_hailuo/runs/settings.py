@@ -136,7 +136,7 @@ class HailuoSettings(PrefectBaseSettings):
         return None if url is None else checked_webhook_url(url)
 
     def videos_of(self, realm: Realm) -> Path:
-        """The default output directory of a realm: what is real and what is not stay apart."""
+        """The default output directory of a realm; each has its own."""
         base = self.output_directory or get_current_settings().home / "hailuo"
         return base / realm / "videos"
 
@@ -144,7 +144,7 @@ class HailuoSettings(PrefectBaseSettings):
         """Where a realm's purchases are written down.
 
         Raises:
-            LedgerError: What is set is no place for a ledger.
+            LedgerError: The setting names no place for a ledger.
         """
         url = self.ledger_url.get_secret_value() if self.ledger_url else None
         return _address(url, realm, get_current_settings().home / "hailuo", self.ledger_allow)

@@ -101,7 +101,7 @@ def _find(storage: Storage, realm: Realm) -> Place:
 
 
 def _lasting(path: Path, realm: Realm) -> Path:
-    """A directory that outlives the run.
+    """A directory that lasts longer than the run.
 
     A worker or a runner makes a temporary directory for a run, puts the deployment's code there,
     and removes it when the run has ended, with all that was paid for in it. So there a relative
@@ -304,7 +304,7 @@ class _BlockFiles:
         return answer[0] if answer else None
 
     def holds(self, name: str, sha256: str) -> bool:
-        """Whether the block holds the file, unharmed. It is read: blocks offer nothing less."""
+        """Whether the block holds the file, unharmed. It is read: blocks offer no cheaper check."""
         if _has(self._block, DOWNLOAD):
             with TemporaryDirectory() as folder:
                 return self.fetch(name, sha256, Path(folder) / "file")

@@ -1,7 +1,7 @@
 """Downloads: from fal's link to a verified file on this machine, a few at a time.
 
-A file is written under a temporary name and verified in worker threads. Unless it is moved away, it
-is removed at the end.
+A file is written under a temporary name and verified in worker threads. It is removed at the end,
+unless it was moved to its place.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SMALL_BYTES = 64 * 1024
 T = TypeVar("T")
 
 DOWNLOAD_SECONDS = 15 * 60.0
-"""How long a failing download is repeated, however late the video came: it is paid for."""
+"""How long a failing download is repeated, also after the order's deadline: it is paid for."""
 
 MOST_ATTEMPTS = 6
 
@@ -64,7 +64,7 @@ STALL_SECONDS, STALL_BYTES = 60.0, 16 << 10
 """A file server that sends fewer bytes in this time has stalled, even if it is not silent."""
 
 MOST_BYTES = 4 << 30
-"""The largest file that is written to the disk, where nobody announced its length."""
+"""The largest file that is written to the disk, if its length was not announced."""
 
 LEAST_BOUND_BYTES = 64 << 20
 """What a file may have at least, however small fal called it."""
@@ -72,10 +72,10 @@ LEAST_BOUND_BYTES = 64 << 20
 AS_IT_IS = {"Accept-Encoding": "identity"}
 
 REFUSED = frozenset({401, 403, 404, 410})
-"""What file servers answer for a file that has gone, or is not there yet, and a proxy for any."""
+"""What file servers answer for a file that is gone or not there yet, and a proxy for any file."""
 
 GONE = frozenset({404, 410})
-"""What says that a file has gone, once fal has kept it for as long as it promises."""
+"""Statuses that mean that a file is gone, once fal has kept it for as long as it promises."""
 
 KEPT_SECONDS = 7 * 86400.0
 """How long fal keeps a file at least (fal's FAQ, as seen 2026-11-20)."""
@@ -336,7 +336,7 @@ class _Link:
         return seconds if seconds < deadline.remaining else None
 
     def verdict(self, error: BadLinkError) -> DownloadError:
-        """The error that it ends with: expired is what has had its time, and has no other link."""
+        """The error that it ends with: expired, if its time is over and there is no other link."""
         if error.status is None:
             return DownloadError(error.message, retryable=False)
         if error.status in GONE and self._is_old and self._is_last:

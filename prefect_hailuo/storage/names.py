@@ -1,6 +1,6 @@
 """What a video's files are called: by the user's template, or by default by prompt and key.
 
-A name works on every platform, and leads nowhere but into its place.
+A name works on every platform, and never leads out of its place.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ from prefect_hailuo.storage.place import on_disk
 from prefect_hailuo.ticket import Realm
 
 FETCH_SECONDS = 60.0
-"""How long a URL is tried, repetitions included."""
+"""How long a URL is tried, retries included."""
 
 MOST_ATTEMPTS = 4
 
@@ -68,7 +68,7 @@ MOST_KNOWN = 20_000
 """How many files, how many URLs, and how many uploads a process remembers."""
 
 MOST_INLINE_KNOWN = 32
-"""How many of those that were passed as bytes: their names are as long as their contents."""
+"""How many pictures that were passed as bytes it remembers: their names are as long as they are."""
 
 URL_SECONDS = 300.0
 """How long a URL is taken to serve the same picture as before."""

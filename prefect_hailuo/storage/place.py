@@ -1,9 +1,9 @@
 """Where videos are kept: places, and directories as places.
 
 A file in a directory is complete or not there, and it is on the disk when the work on it is over.
-Work on files runs in worker threads of its own, so that nobody else waits for the disk. Each system
-call that may wait gives up the interpreter, and a busy loop does not give it back for milliseconds;
-dozens of calls made a tenth of a second a file. So there are no more of them than needed.
+Work on files runs in its own worker threads, so that nothing else waits for the disk. Each system
+call that may wait releases the interpreter's lock, and a busy loop takes milliseconds to give it
+back: with dozens of calls, a file took a tenth of a second. So there are as few as possible.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 DISK_THREADS = 32
-"""Many, because they mostly wait, and a disk writes at once what they write at the same time."""
+"""Many, because they mostly wait, and a disk writes together what they write at the same time."""
 
 _limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.storage.place")
 
@@ -80,7 +80,7 @@ class Place(ABC):
 
     @property
     def machine(self) -> str | None:
-        """What tells this place from others of the same label; None where the label is enough."""
+        """What distinguishes this place from others of the same label; None if the label does."""
         return None
 
     @property
@@ -173,7 +173,7 @@ class Directory(Place):
 
     @property
     def machine(self) -> str | None:
-        """The machine, and the directory's own number there: a disk that is away has another.
+        """The machine, and the directory's number there: without its disk, it has another.
 
         It is as it was when the directory was last used, for a disk may go away during a run.
         """

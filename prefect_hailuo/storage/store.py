@@ -1,6 +1,6 @@
-"""Downloads, verifies and writes one video, with the record of its provenance beside it.
+"""The store: downloads, verifies and keeps a video, with the record of its provenance beside it.
 
-A place knows by these records what it holds.
+By these records, a place knows what it holds.
 """
 
 from __future__ import annotations
@@ -396,7 +396,7 @@ def _look(see: Callable[[Path], T], path: Path) -> T | None:
 
 
 def _paid_for(ticket: Ticket, error: HailuoError) -> HailuoError:
-    """The error of a video that is paid for, whatever the place knows of that."""
+    """An error about a video that is paid for."""
     if isinstance(error, StorageError):
         error.billed = Billed.YES
     return about(ticket, error)

@@ -61,7 +61,7 @@ class Question(BaseModel):
     Args:
         cost_usd: What it costs, in US dollars.
         unpriced: How many of it have no known price, besides.
-        above_usd: Up to which cost nobody is asked.
+        above_usd: A person is asked above this cost.
         plan: What would be bought, in Markdown.
         subject: Tells it from other questions of the same flow run.
         purchases: The names of all that would be bought, if it is known: then a yes is to these
@@ -81,7 +81,7 @@ class Question(BaseModel):
 
     @property
     def is_due(self) -> bool:
-        """Whether it has to be asked: the cost passes the bound, or is not known."""
+        """Whether a person has to be asked: the cost exceeds the bound, or is not known."""
         return self.cost_usd > self.above_usd or self.unpriced > 0
 
     @property
@@ -116,10 +116,10 @@ class Question(BaseModel):
 
 
 def ask_approval(question: Question, within_seconds: int = DAY_SECONDS) -> None:
-    """Have the flow run pause until a person said whether to spend money. It spends nothing.
+    """Pause the flow run until a person has said whether to spend money. It spends nothing.
 
-    It returns at once where the cost is within the bound, or where as much was approved in this
-    flow run already. Else the run is Paused, and a person resumes it in Prefect's UI, where a form
+    It returns at once if the cost is within the bound, or if as much was approved in this flow run
+    before. Otherwise the run is Paused, and a person resumes it in Prefect's UI, where a form
     shows the plan and asks.
 
     Args:
@@ -172,7 +172,7 @@ async def aask_approval(question: Question, within_seconds: int = DAY_SECONDS) -
 
 
 async def arecord_approved(question: Question) -> None:
-    """Write down what this flow run may buy, for others to read with `aapproved_in`.
+    """Record what this flow run may buy, for other runs to read with `aapproved_in`.
 
     A person need not have been asked: what costs no more than the bound is approved by it.
 

@@ -1,16 +1,14 @@
-"""The task that carries a batch: one task run for any number of videos.
+"""Batches: any number of videos in one task run, all at the end or each as soon as it is known.
 
 A task run for each of ten thousand videos is more than Prefect's server records: above some
-thousands in a burst it drops their states, without a word. Here there is one, and it says little.
+thousands in a burst, it drops their states without a message. So a batch is one task run.
 
-The outcomes of a batch as they come.
-
-These are no generator tasks of Prefect's, though that would be the obvious form. As Prefect 3.8
-runs those, whatever the caller does between two outcomes runs as part of the task: a task called
-there is nested in it, and its result is committed only when the batch ends. Where an asynchronous
-one is left early, its task run fails by a mistake of the engine's, the rest of the flow goes on
-inside of it, and it cannot be submitted at all. So the batch is an ordinary task run, beside its
-caller: in a thread, or as a task of the caller's loop.
+`generate_videos_as_completed` is no generator task of Prefect's, though that would be the obvious
+form. In Prefect 3.8, everything that the caller does between two outcomes would run as part of such
+a task: a task called there is nested in it, and its result is committed only when the batch ends.
+If an asynchronous generator task is left early, a bug in Prefect's engine fails its task run, and
+the rest of the flow goes on inside of it; and it cannot be submitted at all. So the batch is an
+ordinary task run beside its caller: in a thread, or as a task of the caller's loop.
 """
 
 from __future__ import annotations
@@ -61,14 +59,14 @@ def generate_videos(
 
     Each is bought once, as by `generate_video`, however often it is asked for: a batch that was
     killed is run again as it is, and goes on. Equal inputs of the same take are one video. One
-    that fails does not stop the others; only where all would fail alike (a bad key, no credit, no
-    ledger, no place to store) no more are begun, and the rest say that they were not tried.
-    That fal wants fewer submissions for now (429), or is out of reach for a while, is waited out.
+    that fails does not stop the others. Only an error that would meet all of them (a bad key, no
+    credit, no ledger, no place to store) ends the batch: the rest fail as not tried.
+    While fal wants fewer submissions (429), or cannot be reached for a while, the batch waits.
 
     Args:
         inputs: What to generate, of any models: inputs, `(input, take)`, or `BatchItem`s with
             labels of their own. All are checked before anything is bought.
-        take: The take of those that come without one.
+        take: The take of inputs that come without one.
         timeout_seconds: How long, in seconds, fal may let nothing of the batch come any further;
             by default half an hour. What waits for its turn behind others does not time out.
         on_failed: Where some failed, `"return"` the outcomes, the task run being Completed, or
@@ -149,7 +147,7 @@ async def agenerate_videos(
 
 
 class _SomeCancelledError(RequestCancelledError):
-    """Somebody cancelled requests of the batch at fal: maybe because its flow run was cancelled.
+    """Requests of the batch were cancelled at fal, maybe because its flow run was cancelled.
 
     The step is performed with it as its end, for it is then found out whether that is so.
     """
@@ -195,9 +193,9 @@ class _End:
 def generate_videos_as_completed(
     inputs: Iterable[Wanted], **options: Unpack[PurchaseOptions]
 ) -> Generator[VideoOutcome, None, None]:
-    """Generate videos as `generate_videos` does, and give each outcome when it is known.
+    """Generate videos as `generate_videos` does, and yield each outcome when it is known.
 
-    To stop listening (`break`, an error) ends the batch: nothing more is bought, and
+    Leaving the loop (`break`, an error) ends the batch: nothing more is bought, and
     nothing is cancelled. What was bought stays bought, and is found by a rerun.
 
     Args:

@@ -44,7 +44,7 @@ from prefect_hailuo.ticket import Realm
 T = TypeVar("T")
 
 VERSION = 1
-"""Of how clips are made; it goes into their names, so that what is made otherwise is another."""
+"""The version of how clips are made. It is in their names: another version makes other files."""
 
 LAST = "last.png"
 
@@ -322,7 +322,7 @@ def local_files(videos: Sequence[Video], place: Place) -> Iterator[list[Path]]:
 
     Args:
         videos: The videos.
-        place: A place that may hold them, besides those that their labels name.
+        place: A place that may hold them, besides the places that they name.
 
     Raises:
         StorageError: One is not where it was stored, or is not as it was.
@@ -372,7 +372,7 @@ def _keep(kept: Files, file: Path, clip: Clip) -> None:
 
 @contextmanager
 def _draft(place: Place, name: str) -> Iterator[Path]:
-    """A file that nobody sees yet."""
+    """A temporary file."""
     draft = place.workspace / temporary_name(name)
     try:
         yield draft
@@ -388,7 +388,7 @@ def _in_place(place: Place, job: Callable[[Files], T]) -> T:
 
 
 def _usable(storage: Storage, realm: Realm) -> Place:
-    """A place that was tried out: a block tells a missing file from a fault only after that."""
+    """A place that was checked: only then does a block tell a missing file from a fault."""
     place = resolve_storage(storage, realm)
 
     async def check(connections: Connections, emit: Emit) -> None:

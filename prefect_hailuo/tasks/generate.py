@@ -1,4 +1,4 @@
-"""The task that every other one stands on: it takes any input."""
+"""The task `generate_video`, which takes any input; the models' own tasks are made of it."""
 
 from __future__ import annotations
 

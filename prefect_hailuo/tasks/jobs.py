@@ -36,8 +36,8 @@ class HailuoVideoRun(JobRun[Video]):
     Every method has an asynchronous twin, named with an `a` in front.
 
     Args:
-        ticket: The request; keep it, and `HailuoVideoRun(ticket, credentials)` goes on from it.
-        credentials: Those of the account that submitted it.
+        ticket: The request; with it, `HailuoVideoRun(ticket, credentials)` goes on in any process.
+        credentials: Of the account that submitted it.
         storage: Where the video is to be kept; as for `generate_video`.
         timeout_seconds: How long to wait, in seconds; None: as the settings say.
 
@@ -130,7 +130,7 @@ class HailuoVideoRun(JobRun[Video]):
         self._completed = await aperform(job)
 
     def fetch_result(self) -> Video:  # type: ignore[override]
-        """Fetch, download, verify and keep the video; it waits first if nobody has.
+        """Fetch, download, verify and keep the video; wait for it first, if need be.
 
         Raises:
             HailuoError: By kind, as `prefect_hailuo.errors` draws them.
@@ -153,7 +153,7 @@ class HailuoVideoRun(JobRun[Video]):
         return await aperform(job)
 
     def cancel(self) -> Cancellation:
-        """Ask fal to cancel the request, and say what fal said.
+        """Ask fal to cancel the request, and return fal's answer.
 
         A running model may complete all the same, and whether that is charged is not known.
 

@@ -35,16 +35,16 @@ PAGE = 200
 JUST_AFTER = timedelta(milliseconds=1)
 
 SKIPPED = "Skipped"
-"""What the state of a run is called that bought nothing."""
+"""The name of the state of a run that was skipped."""
 
 
 def skip_missed_slot(late_seconds: float | None = None) -> Any:
-    """Whether this flow run is one of a schedule's that came too late, and so should buy nothing.
+    """Whether this scheduled flow run comes too late, and so should buy nothing.
 
     Of several slots that were missed, only the last is made up for: a run is skipped where a later
     slot of its schedule is due already. A run that somebody started is never skipped, nor one that
-    had begun once and is run again: what it bought is waited for. To have a skipped one made all
-    the same, retry it in Prefect's UI.
+    had begun once and is run again: what it bought is waited for. To run a skipped one all the
+    same, retry it in Prefect's UI.
 
     Args:
         late_seconds: How many seconds after its time a run is skipped though no later slot is due;

@@ -1,6 +1,6 @@
-"""The small steps as tasks, for flows that compose their own road.
+"""The small steps as tasks, for flows that put them together themselves: submit, wait, fetch, keep.
 
-`submit_video` buys; the others only read, and repeat themselves where that can help. Each has an
+`submit_video` buys; the others only read, and are retried where that can help. Each has an
 asynchronous twin, named with an `a` in front.
 """
 
@@ -119,7 +119,7 @@ async def await_for_video(
 def fetch_video(
     ticket: Ticket, completed: Completed | None = None, *, credentials: Credentials = None
 ) -> Output:
-    """The result of a completed request: fal's link to the video, which dies some day.
+    """The result of a completed request: fal's link to the video, which expires.
 
     fal keeps results for an hour, so fetch and download at once.
 

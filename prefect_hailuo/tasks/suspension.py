@@ -1,7 +1,7 @@
 """Suspending a flow run until a video is done: no process waits, and fal's call resumes the run.
 
-`suspend_for_video` suspends it. `webhook_app` takes fal's calls, writes into the ledger what they
-tell, and resumes the runs that wait for it. What a lost call missed, the sweep resumes.
+`suspend_for_video` suspends it. `webhook_app` receives fal's calls, records them in the ledger, and
+resumes the runs that wait. If a call is lost, the sweep resumes the run.
 """
 
 from __future__ import annotations
@@ -170,9 +170,9 @@ def webhook_app(credentials: Credentials = None) -> Starlette:
     nothing, and asks fal for its public keys only. A call that comes twice does no harm. Flow runs
     that `suspend_for_video` has suspended are resumed; for that, `PREFECT_API_URL` must be set.
 
-    It answers 200 to what it has written down; 404 where the ledger does not know the request yet,
-    and 503 where the ledger, fal's keys or Prefect's API are out of reach, so that fal calls again;
-    400, 401 or 413 to what is no call of fal's.
+    It answers 200 to a call that it recorded; 404 if the ledger does not know the request yet, and
+    503 if the ledger, fal's keys or Prefect's API are out of reach, so that fal calls again; 400,
+    401 or 413 to anything that is no call of fal's.
 
     Args:
         credentials: A block, or a saved block's name: tells the realm, and where its keys are. By
@@ -259,7 +259,7 @@ async def _body_of(request: Request) -> bytes:
 
 
 def resume(flow_runs: Collection[str], request: RequestName) -> list[str]:
-    """Resume those of some flow runs that are suspended for a request; a second time, none is.
+    """Resume the flow runs that are suspended for a request. Repeating it does nothing.
 
     Args:
         flow_runs: Ids of flow runs.
@@ -279,7 +279,7 @@ def resume(flow_runs: Collection[str], request: RequestName) -> list[str]:
 def resume_over(realm: Realm, ledger: LedgerAddress) -> list[str]:
     """Resume every flow run that is suspended for a request which is over, by the ledger.
 
-    For calls that were lost, and for those that came when Prefect's API was out of reach.
+    For calls that were lost, or came while Prefect's API was out of reach.
 
     Raises:
         Exception: Prefect's API could not be asked; of what kind, Prefect does not say.
@@ -331,7 +331,7 @@ def _read(client: SyncPrefectClient, flow_run: str) -> FlowRun | None:
 
 
 def _resume(client: SyncPrefectClient, flow_run: UUID) -> bool:
-    """Whether it was this call that resumed it."""
+    """Resume it; whether this call did so."""
     return client.resume_flow_run(flow_run).status is SetStateStatus.ACCEPT
 
 

@@ -1,7 +1,7 @@
-"""The sweep as a function and as a hook, around `engine.sweep`; suspended runs are resumed.
+"""The sweep, as a function (`sweep`) and as a hook for cancelled flows (`cancel_generations`).
 
 It uses the keys of this process and of saved blocks, and asks Prefect which flow runs were
-cancelled. `cancel_generations` does its part for one cancelled flow run, as a hook of the flow.
+cancelled; `engine.sweep` does the work. Suspended runs whose video is done are resumed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SweepReport:
 
     Args:
         realm: Whose purchases.
-        rows: One for each attempt that had no end.
+        rows: One for each attempt that was open.
         resumed: The flow runs that were suspended until a video is done, and were resumed.
 
     Example:
@@ -99,11 +99,11 @@ class SweepReport:
 def sweep(
     realm: Realm | None = None, credentials: Sequence[FalCredentials | str] = ()
 ) -> SweepReport:
-    """Look after every attempt that has no end and that no process waits for. It never buys.
+    """Look after every open attempt that no process waits for. It never buys.
 
-    What is lost is looked for in fal's history and adopted, what is done is collected before fal
-    drops it, and what only cancelled flow runs wanted is cancelled. Flow runs that are suspended
-    until a video is done are resumed once it is, where fal's call did not do it.
+    Lost requests are looked for in fal's history and adopted, finished videos are collected before
+    fal drops them, and requests that only cancelled flow runs wanted are cancelled. Suspended flow
+    runs are resumed when their video is done, if fal's call did not do so.
 
     Args:
         realm: Whose purchases; by default, those of the first credentials.
@@ -151,11 +151,11 @@ async def asweep(
 def cancel_generations(flow: Any, flow_run: FlowRun, state: Any) -> None:
     """For `@flow(on_cancellation=[cancel_generations])`: cancel at fal what the flow run wanted.
 
-    A cancelled run usually does so itself, before it ends. Where it was killed before that,
-    this does it from the ledger, in the process that runs the hook: with the saved
-    credentials blocks that the ledger names, and the key in that process's environment. What is
-    wanted by another flow run goes on; what completed all the same is collected. What goes wrong is
-    logged, and left to the next sweep.
+    A cancelled run usually cancels its requests itself, before it ends. If it was killed before
+    that, this hook does so from the ledger, in the process that runs the hook: with the saved
+    credentials blocks that the ledger names, and the key in that process's environment. Requests
+    that another flow run wants go on; videos that completed all the same are collected. Failures
+    are logged, and left to the next sweep.
 
     Args:
         flow: The flow.
@@ -263,7 +263,7 @@ def _tell_stored(event: Event) -> None:
 
 
 def _tell_lost(realm: Realm, row: SweepRow) -> None:
-    """Tell, once, of what waits for a decision now, or has failed."""
+    """Send an event, once, for each attempt that now waits for a decision, or has failed."""
     kinds: dict[str, type[HailuoError]] = {"parked": ParkedError, "failed": HailuoError}
     if row.outcome in kinds:
         error = kinds[row.outcome](row.detail, billed=Billed.UNKNOWN)

@@ -28,6 +28,7 @@ from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.fal.retry import ODD_ANSWERS
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.ledger.attempt import Attempt
+from prefect_hailuo.models.key import generation_key
 from prefect_hailuo.runs.execution import acquiring, perform
 
 COMPOSED = Hailuo23ProTextToVideo(prompt="A caf\u00e9.")
@@ -226,6 +227,12 @@ def test_an_imported_request_is_adopted_for_its_take(
         perform(acquiring(order))
     ordinary = perform(acquiring(order_of(fal, tmp_path, COMPOSED))).request_id
     adopt(order, ordinary)
+    found = perform(acquiring(order))
+    assert (found.request_id, found.key, found.price_usd) == (
+        ordinary,
+        generation_key(COMPOSED, realm="fal", take=TAKE),
+        COMPOSED.price_usd,
+    )
     assert generate(fal, tmp_path, COMPOSED, take=TAKE).request_id == ordinary
     assert generate(fal, tmp_path, COMPOSED).request_id == (planted - {ordinary}).pop()
     assert fal.submissions == []

@@ -30,7 +30,7 @@ from prefect_hailuo.flows.comparison import (
     name_of,
     seconds_taken,
 )
-from prefect_hailuo.flows.rows import text_models
+from prefect_hailuo.flows.model_names import text_models
 from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
 
 

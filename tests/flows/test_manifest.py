@@ -13,15 +13,9 @@ import pytest
 from picture_ground import Served, Shot, plain_picture, serving_pictures
 
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.flows import rows
-from prefect_hailuo.flows.rows import (
-    Defaults,
-    Manifest,
-    make_manifest,
-    read_rows,
-    rows_of,
-    rows_of_list,
-)
+from prefect_hailuo.flows import row_files
+from prefect_hailuo.flows.manifest import Defaults, Manifest, make_manifest, rows_of
+from prefect_hailuo.flows.row_files import read_rows, rows_of_list
 from prefect_hailuo.models.catalogue import CATALOGUE
 
 DEFAULTS = Defaults("hailuo-2.3-pro")
@@ -205,7 +199,7 @@ def test_a_packed_file_is_not_unpacked_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few bytes may stand for very many."""
-    monkeypatch.setattr(rows, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(row_files, "MOST_BYTES", 1_000)
     path = tmp_path / "rows.txt.gz"
     path.write_bytes(gzip.compress(b"A fox.\n" * 200))
     with pytest.raises(ConfigurationError, match="more than 1,000 bytes, unpacked"):

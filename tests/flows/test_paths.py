@@ -14,8 +14,8 @@ from prefect.context import FlowRunContext
 
 from prefect_hailuo.errors import Billed, ConfigurationError
 from prefect_hailuo.flows.batch import DEFAULT_MODEL, _read, batch
+from prefect_hailuo.flows.manifest import Defaults, Manifest
 from prefect_hailuo.flows.paths import may_name
-from prefect_hailuo.flows.rows import Defaults, Manifest
 
 SETTING = "PREFECT_INTEGRATIONS_HAILUO_READABLE_PATHS"
 IMAGE_MODEL = "hailuo-2.3-pro-image"

@@ -16,7 +16,7 @@ from test_joining import RED, packets, shot
 from flows.storyboard import main, storyboard
 from prefect_hailuo.emulator import FalEmulator, refuse_content
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
-from prefect_hailuo.flows.rows import text_models
+from prefect_hailuo.flows.model_names import text_models
 from prefect_hailuo.flows.scenes import (
     CARD_KEY,
     SCENES_KEY,

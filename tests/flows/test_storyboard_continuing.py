@@ -13,8 +13,8 @@ from test_storyboard import film
 
 from prefect_hailuo.emulator import FalEmulator, refuse_content
 from prefect_hailuo.errors import BatchError, Billed, ConfigurationError
+from prefect_hailuo.flows.model_names import text_models
 from prefect_hailuo.flows.plan import Plan, make_plan
-from prefect_hailuo.flows.rows import text_models
 from prefect_hailuo.flows.scenes import Scene, Script, Shooting
 from prefect_hailuo.media.frames import last_picture
 from prefect_hailuo.models.catalogue import CATALOGUE

@@ -16,7 +16,7 @@ from prefect.utilities.callables import parameter_schema
 from flows.text_to_video import main, text_to_video
 from prefect_hailuo import Budget, Video
 from prefect_hailuo.emulator import FalEmulator
-from prefect_hailuo.flows.rows import text_models
+from prefect_hailuo.flows.model_names import text_models
 from prefect_hailuo.models.catalogue import CATALOGUE
 
 MODELS = text_models()

@@ -72,7 +72,7 @@ async def test_going_over_raises_with_the_figures(each_ledger: str) -> None:
         with pytest.raises(BudgetError) as caught:
             await ledger.claims.claim(purchase("owl", scope="trailer"))
     assert "$0.49" in caught.value.message and "'trailer'" in caught.value.message
-    assert "$0 left" in caught.value.message and "in all" in caught.value.message
+    assert "$0.00 left" in caught.value.message and "in all" in caught.value.message
     assert attempts_of(each_ledger, "owl") == []
 
 

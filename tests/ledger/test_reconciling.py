@@ -106,6 +106,7 @@ async def test_exactly_one_request_is_adopted(scene: Scene) -> None:
     assert (one.fate, one.adopted, one.request_id) == (Fate.SUBMITTED, True, scene.submitted[0])
     assert one.open_ticket().input == FOX.body()
     assert one.open_ticket().account == scene.access.account
+    assert (one.open_ticket().key, one.open_ticket().price_usd) == (one.key, one.estimated_usd)
     assert await decided(scene.ledger, scene.purchase("fox")) == "Attach"
 
 

@@ -221,4 +221,4 @@ def test_fals_one_price_says_nothing_of_another_length(tiny: FalEmulator) -> Non
     tiny.faults.add(edit("pricing", dearer, count=None))
     told = quote("hailuo-2.3-standard", longer, **mine)
     assert told.price_usd == Decimal("0.56")
-    assert "costs $0.3 with duration 6, the catalogue $0.28" in told.notes[0]
+    assert "costs $0.30 with duration 6, the catalogue $0.28" in told.notes[0]

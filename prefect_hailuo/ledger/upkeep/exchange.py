@@ -1,6 +1,6 @@
-"""The ledger as lines of JSON: written out, and taken in again without a purchase lost.
+"""Export and import: the ledger written as lines of JSON, and merged into another ledger.
 
-An export holds what the tables hold, without any key or password, and can be merged into a ledger.
+An export holds what the tables hold, and no key or password. A merge loses no purchase.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ TABLES = (generation, attempt, file, waiter, cancelled_run, budget, history, ori
 """In the order in which they can be filled."""
 
 NOT_MERGED = (history, origin)
-"""A ledger knows better when it began, and whose history it accounts for: what was bought since the
-export is not in it."""
+"""These are not merged: a ledger knows itself when it began, and whose history it accounts for. The
+export lacks what was bought since."""
 
 ROWS_AT_ONCE = 1_000
-"""So many are in memory at once when a table is written out."""
+"""How many rows are in memory at once when a table is exported."""
 
 Row = dict[str, Any]
 

@@ -1,7 +1,7 @@
-"""The deletion of what no longer matters.
+"""Pruning: the deletion of rows that no longer matter.
 
-Nothing is deleted that cost money, or may have: budgets, the overview of spending and the promise
-to buy once depend on it. Nothing is deleted that is under way or waits for a decision.
+A row that cost money, or may have, is never deleted: budgets, the overview of spending and the
+promise to buy once depend on it. Nor is one that is under way or waits for a decision.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ REDACTED = "(redacted)"
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was dropped, in rows; or would be.
+    """How many rows were deleted, or would be.
 
     Args:
         attempts: Attempts that cost nothing.
@@ -109,7 +109,7 @@ def _ended_at() -> ColumnElement[float]:
 
 
 def _worthless(realm: Realm, before: float) -> list[ColumnElement[bool]]:
-    """Attempts that ended and cost nothing, but for those that stop a key from being tried more."""
+    """Attempts that ended and cost nothing, except those that stop a key from being tried again."""
     accepted = attempt.alias()
     tried_enough = (
         select(accepted.c.key)
@@ -162,7 +162,7 @@ def _is_open() -> ColumnElement[bool]:
 
 
 def _redact(connection: Connection, realm: Realm, before: float) -> int:
-    """Remove what was asked for from what ended; digests, money and places stay."""
+    """Remove prompts and labels of attempts that ended; digests, money and places stay."""
     question: Select[Any] = select(attempt).where(
         attempt.c.realm == realm, ~_is_open(), _ended_at() < before, attempt.c.body.is_not(None)
     )

@@ -1,4 +1,4 @@
-"""The ledger as people and sweeps look at it: lists, the story of one key, unfinished attempts."""
+"""The ledger for people and sweeps to read: lists, the history of one key, unfinished attempts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Choice:
     Args:
         realm: Of this realm.
         fates: Of one of these fates; empty: of any.
-        parked: Only those that wait for a person's decision.
+        parked: Only attempts that wait for a person's decision.
         scope: On this scope's budget; None: on any.
         endpoint: Of this endpoint, by fal's id; None: of any.
         limit: So many at most, the newest first.
@@ -195,7 +195,7 @@ class Reading(Part):
         return {key: _state_of(connection, key, now) for key in keys}
 
 
-LIST = "See those that there are: prefect-hailuo ledger list"
+LIST = "See all attempts: prefect-hailuo ledger list"
 
 
 def _parked() -> ColumnElement[bool]:

@@ -14,7 +14,6 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any, Literal
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, select
 
 from prefect_hailuo.errors import (
@@ -22,7 +21,6 @@ from prefect_hailuo.errors import (
     HailuoError,
     ParkedError,
     RequestCancelledError,
-    UnknownEndpointError,
 )
 from prefect_hailuo.fal.platform import PastRequest, PlatformClient
 from prefect_hailuo.ledger.attempt import Fate, Rerun, describe, digest_of, moment
@@ -37,9 +35,10 @@ from prefect_hailuo.ledger.tables import (
     owned_requests,
 )
 from prefect_hailuo.ledger.tail import HISTORY_DAYS
-from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput, find_input_class
+from prefect_hailuo.models.catalogue import CATALOGUE, read_request
 from prefect_hailuo.models.image import with_identities
 from prefect_hailuo.models.key import generation_key
+from prefect_hailuo.models.request import Request
 from prefect_hailuo.ticket import Realm, Ticket
 
 RESULT, SUCCESS, UNDER_WAY, FAILED = range(4)
@@ -52,12 +51,12 @@ class Past:
 
     Args:
         request: The request.
-        input: Its input, with the defaults filled in.
+        asked: What it asked for, with the defaults filled in.
         more: The fields that it has besides, which this package does not send.
     """
 
     request: PastRequest
-    input: VideoInput
+    asked: Request
     more: tuple[str, ...] = ()
 
     @property
@@ -81,7 +80,7 @@ def became(past: Past) -> dict[str, Any]:
             "fate": Fate.SUCCEEDED,
             "billed": Billed.YES,
             "output": output.model_dump(mode="json"),
-            "cost_usd": past.input.price_usd,
+            "cost_usd": past.asked.price_usd,
             "cost_basis": "estimate",
         }
     if past.rank < FAILED:
@@ -188,13 +187,13 @@ class _Entering:
 
     def enter(self, connection: Connection, requests: Sequence[PastRequest]) -> list[Rebuilt]:
         readable, others = _sorted_out(requests)
-        for _, group in groupby(readable, key=lambda past: digest_of(past.input.body())):
+        for _, group in groupby(readable, key=lambda past: digest_of(past.asked.body)):
             others += self._enter_equal(connection, list(group))
         return sorted(others, key=lambda each: each.sent_at)
 
     def _enter_equal(self, connection: Connection, equal: list[Past]) -> list[Rebuilt]:
         """Enter the requests of one input."""
-        key = generation_key(equal[0].input, realm=self.realm, take=ORDINARY_TAKE)
+        key = generation_key(equal[0].asked, realm=self.realm, take=ORDINARY_TAKE)
         lock_or_make_key(connection, key)
         # Before the next question: meanwhile an attempt of another take may get its ticket, and
         # then it misses none any more, and owns what is asked for.
@@ -215,7 +214,7 @@ class _Entering:
         found = connection.execute(
             select(attempt.c.key).where(
                 attempt.c.realm == self.realm,
-                attempt.c.body_digest == digest_of(past.input.body()),
+                attempt.c.body_digest == digest_of(past.asked.body),
                 attempt.c.request_id.is_(None),
                 attempt.c.fate.in_(UNENTERED),
             )
@@ -246,7 +245,7 @@ class _Entering:
         return _rebuilt(past, "duplicate" if duplicate else "attempt", row)
 
     def _asked(self, key: str, past: Past) -> dict[str, Any]:
-        body, sent_at = past.input.body(), past.request.sent_at
+        body, sent_at = dict(past.asked.body), past.request.sent_at
         ticket = Ticket(
             endpoint=past.request.endpoint_id,
             request_id=past.request.request_id,
@@ -255,6 +254,9 @@ class _Entering:
             submitted_at=sent_at,
             input=with_identities(body),
             take=ORDINARY_TAKE,
+            key=key,
+            price_usd=past.asked.price_usd,
+            expected_seconds=past.asked.expected_seconds,
         )
         return {
             "key": key,
@@ -271,7 +273,7 @@ class _Entering:
             **dict.fromkeys(("intended_at", "sent_at", "submitted_at"), sent_at.timestamp()),
             "request_id": ticket.request_id,
             "ticket": ticket.model_dump(mode="json"),
-            "estimated_usd": past.input.price_usd,
+            "estimated_usd": past.asked.price_usd,
         }
 
 
@@ -283,18 +285,12 @@ def _sorted_out(requests: Sequence[PastRequest]) -> tuple[list[Past], list[Rebui
         if request.json_input is None:
             others.append(_rebuilt(request, "unreadable"))
             continue
-        try:
-            input_class = find_input_class(request.endpoint_id)
-            more = tuple(
-                name for name in request.json_input if name not in input_class.model_fields
-            )
-            sent = {name: each for name, each in request.json_input.items() if name not in more}
-            given = input_class.model_validate(sent)
-        except (ValidationError, UnknownEndpointError):
+        read = read_request(request.endpoint_id, request.json_input)
+        if read is None:
             others.append(_rebuilt(request, "foreign"))
         else:
-            readable.append(Past(request, given, more))
-    readable.sort(key=lambda past: (digest_of(past.input.body()), past.request.sent_at))
+            readable.append(Past(request, *read))
+    readable.sort(key=lambda past: (digest_of(past.asked.body), past.request.sent_at))
     return readable, others
 
 

@@ -1,18 +1,14 @@
-"""The rows of a batch: read from a file or a list, and checked all at once.
+"""Files of rows: which columns a row may have, and how rows are read from a file or a list.
 
 `read_rows` reads CSV, JSON Lines, JSON, YAML, or a prompt on each line. A column is a field of a
-model's input, `model`, `take`, or a word of your own (`labels.sku`). `make_manifest` checks all
-rows, names each wrong one by its line, and takes equal rows for one. What may be no prompt, such as
-a file's name or the header of a table, is refused: it would be bought. `AnyModel` and `TextModel`
-are the types of flow parameters that name a model: a form offers the names.
+model's input, `model`, `take`, or a word of your own (`labels.sku`). What may be no prompt, such as
+a file's name or the header of a table, is refused: it would be bought.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,57 +17,15 @@ from datetime import date
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import fsspec  # type: ignore[import-untyped]
 import yaml  # type: ignore[import-untyped]
-from pydantic import AfterValidator, Field, ValidationError
 
-from prefect_hailuo.errors import ConfigurationError, UnknownEndpointError
-from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput, find_input_class
-from prefect_hailuo.models.image import image_fields, is_path
-from prefect_hailuo.models.key import canonical_take, generation_key
+from prefect_hailuo.errors import ConfigurationError
+from prefect_hailuo.models.catalogue import CATALOGUE
 from prefect_hailuo.runs.events import presentable
-from prefect_hailuo.runs.orders import BatchItem, check_texts
-
-
-def needs_only_a_prompt(input_class: type[VideoInput]) -> bool:
-    """Whether a model makes a video of a prompt alone."""
-    return input_class.endpoint.category == "text-to-video"
-
-
-def text_models() -> list[str]:
-    """The names of the models that make a video of a prompt alone.
-
-    Example:
-        >>> text_models()[0]
-        'hailuo-2.3-pro'
-    """
-    return [each.endpoint.name for each in CATALOGUE.values() if needs_only_a_prompt(each)]
-
-
-def _text_model(name: str) -> str:
-    found = find_input_class(name)
-    if not needs_only_a_prompt(found):
-        raise ValueError(f"{found.endpoint.name} needs a picture; use one of {text_models()}")
-    return found.endpoint.name
-
-
-def _names(*names: str) -> Any:
-    return Field(json_schema_extra={"enum": list(names)})
-
-
-AnyModel = Annotated[
-    str,
-    AfterValidator(lambda name: find_input_class(name).endpoint.name),
-    _names(*(each.endpoint.name for each in CATALOGUE.values())),
-]
-"""The name of any model; a form offers all of them."""
-
-TextModel = Annotated[str, AfterValidator(_text_model), _names(*text_models())]
-"""The name of a model that makes a video of a prompt alone; a form offers all of them."""
-
 
 LABELS = "labels"
 
@@ -88,7 +42,7 @@ def _fields() -> set[str]:
 
 
 def column_of(name: str) -> str | None:
-    """A column's own name, however it is written; None: there is none such.
+    """A column's name, however it is written; None if there is no such column.
 
     Example:
         >>> column_of("Prompt Optimizer"), column_of("labels.SKU"), column_of("promt")
@@ -101,7 +55,7 @@ def column_of(name: str) -> str | None:
 
 
 def unknown_column(name: str) -> str:
-    """What is to be said of a column that there is not, with the nearest that there is.
+    """The error about an unknown column, with the nearest known name.
 
     Example:
         >>> unknown_column("promt")[:58]
@@ -172,7 +126,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[^\S\r\n]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 """Excel's own first line, which names the delimiter and is no header."""
 
-_WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
+WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 """A whole number as pandas writes it once a cell of its column is empty."""
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
@@ -276,7 +230,7 @@ def is_row_file(text: str) -> bool:
 
 
 def looks_like_file(text: str) -> bool:
-    """Whether a text is rather the name or the address of a file than a prompt.
+    """Whether a text looks like the name or the address of a file, and not like a prompt.
 
     Example:
         >>> looks_like_file("rows.xlsx"), looks_like_file("A red fox."), looks_like_file("Mr. Fox")
@@ -292,8 +246,9 @@ def read_rows(address: str, written_as: Format | None = None) -> RawRows:
     """The rows of a file.
 
     Its ending tells how they are written: `.csv`, `.tsv`, `.tab`, `.jsonl`, `.ndjson`, `.json`,
-    `.yaml`, `.yml`; `.gz` and the like may follow. For another one, or none, what a web server says
-    of it does, or the file itself: a table by its header. Otherwise there is a prompt on each line.
+    `.yaml`, `.yml`; `.gz` and the like may follow. Without such an ending, the media type that a
+    web server names tells it, or the file itself: a table has a header. Anything else has a prompt
+    on each line.
 
     Args:
         address: A path, or an address that fsspec opens, such as `s3://bucket/rows.csv`.
@@ -650,7 +605,7 @@ def _wrong_record(header: Sequence[str], cells: Sequence[str]) -> str:
 
 
 def _cell_of(name: str, cell: str) -> str:
-    whole = _WHOLE_FLOAT.fullmatch(cell) if column_of(name) == "take" else None
+    whole = WHOLE_FLOAT.fullmatch(cell) if column_of(name) == "take" else None
     return whole[1] if whole else cell
 
 
@@ -691,280 +646,3 @@ READERS: dict[Format, Callable[[str, RawRows], None]] = {
     "text": _read_lines,
 }
 """How rows are read, by their format."""
-
-
-MOST_PROBLEMS = 200
-"""How many wrong rows are named; a file of the wrong kind has as many as it has lines."""
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What holds for the rows that do not say.
-
-    Args:
-        model: The model's name.
-        take: Which of several videos of the same input.
-        fields: Fields of the input, for the models that have them.
-        read_take: What makes a take of what is written as one, such as `slot_take`.
-    """
-
-    model: str
-    take: int | str = 0
-    fields: Mapping[str, Any] | None = None
-    read_take: Callable[[Any], Any] = field(default=lambda written: written)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What is wanted.
-
-    Args:
-        items: The rows, in order: each that asks for another video, or has other labels. Their
-            numbers, from 1, are those of the log, the card, the table, the sheet and the CSV.
-        purchases: The videos, each once: the first of its rows.
-        places: Where each row is, such as `line 3`.
-        repeated: How many rows ask for a video that another row asks for.
-        digest: Tells it from other manifests, in whatever order they are written.
-    """
-
-    items: tuple[BatchItem, ...]
-    purchases: tuple[BatchItem, ...]
-    places: tuple[str, ...]
-    repeated: int
-    digest: str
-
-
-class _RowError(Exception):
-    """What is wrong with a row, one line each."""
-
-
-def make_manifest(raw: RawRows, defaults: Defaults) -> Manifest:
-    """Check all rows, and take equal ones for one. It spends nothing.
-
-    Rows that differ in their labels alone are one purchase, and a row each of what is told of it.
-
-    A column is a field of a model's input (`prompt`, `prompt_optimizer`, …), `model`, `take`, or
-    `labels.` and a name of your own; in JSON and YAML, `labels` may be a mapping. An empty cell
-    says nothing, and so the default holds.
-
-    Args:
-        raw: What `read_rows` or `rows_of_list` found.
-        defaults: What holds for the rows that do not say.
-
-    Raises:
-        ConfigurationError: Rows are wrong: the message names each with its line and its cure.
-
-    Example:
-        >>> from prefect_hailuo.flows.rows import rows_of_list
-        >>> rows = [{"prompt": "A fox.", "take": 2}, "An owl.", "An owl."]
-        >>> manifest = make_manifest(rows_of_list(rows), Defaults("hailuo-02-pro"))
-        >>> [(each.input.prompt, each.take) for each in manifest.items], manifest.repeated
-        ([('A fox.', '2'), ('An owl.', '0')], 1)
-    """
-    problems = [*raw.problems, *((raw.header_line, each) for each in _wrong_header(raw.header))]
-    headed = bool(raw.header)
-    readable = not headed or "prompt" in map(column_of, raw.header)
-    found: dict[str, BatchItem] = {}
-    rows: dict[tuple[str, frozenset[tuple[str, str]]], tuple[str, BatchItem]] = {}
-    for row in raw.rows if readable else ():
-        try:
-            item = _item(row, defaults, headed, raw.folder)
-        except _RowError as error:
-            problems += [(row.number, each) for each in error.args]
-        else:
-            key = generation_key(item.input, realm="fal", take=item.take or 0)
-            found.setdefault(key, item)
-            own = (key, frozenset(item.labels.items()))
-            rows.setdefault(own, (raw.place(row.number), item))
-    if problems or not raw.rows:
-        raise _refusal([_say(raw, *each) for each in sorted(problems)])
-    places, items = zip(*rows.values(), strict=True)
-    purchases = tuple(found.values())
-    digest = hashlib.sha256("".join(sorted(found)).encode()).hexdigest()
-    return Manifest(items, purchases, places, len(raw.rows) - len(purchases), digest)
-
-
-def rows_of(items: Iterable[BatchItem], model: str) -> list[dict[str, Any]]:
-    """Items as rows again, as small as can be: what `make_manifest` makes the same items of.
-
-    Args:
-        items: What a manifest holds.
-        model: The model of the defaults that they will be read with, its take being 0, and its
-            fields none.
-
-    Example:
-        >>> from prefect_hailuo import Hailuo02ProTextToVideo
-        >>> rows_of([BatchItem(input=Hailuo02ProTextToVideo(prompt="A fox."), take="2")], "x")
-        [{'prompt': 'A fox.', 'model': 'hailuo-02-pro', 'take': '2'}]
-    """
-    return [_row(each, model) for each in items]
-
-
-def _row(item: BatchItem, model: str) -> dict[str, Any]:
-    row = item.input.model_dump(mode="json", exclude_defaults=True)
-    if item.input.endpoint.name != model:
-        row["model"] = item.input.endpoint.name
-    if item.take not in (None, "0"):
-        row["take"] = item.take
-    return {**row, LABELS: item.labels} if item.labels else row
-
-
-def _say(raw: RawRows, number: int, why: str) -> str:
-    return f"{raw.place(number)}: {why}" if number else why
-
-
-def _refusal(problems: Sequence[str]) -> ConfigurationError:
-    if not problems:
-        return ConfigurationError("There are no rows.", cure="Write a prompt on each.")
-    more = len(problems) - MOST_PROBLEMS
-    lines = [*problems[:MOST_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])]
-    return ConfigurationError(
-        "Nothing was bought, for these rows are wrong:\n  " + "\n  ".join(lines) + "\n",
-        cure="Correct them, and run the batch again.",
-    )
-
-
-def _wrong_header(header: Sequence[str]) -> list[str]:
-    named = [column_of(each) for each in header]
-    wrong = [unknown_column(each) for each in header if each and column_of(each) is None]
-    twice = sorted({each for each in named if each and named.count(each) > 1})
-    wrong += [f"there are several columns {each!r}; leave one" for each in twice]
-    if header and "prompt" not in named and not wrong:
-        wrong.append(
-            "there is no column 'prompt'; begin the file with a line of the columns' names"
-        )
-    return wrong
-
-
-def _item(row: RawRow, defaults: Defaults, headed: bool, folder: Path | None) -> BatchItem:
-    cells, labels = _sorted_out(row, headed)
-    input_class = _input_class(str(cells.pop("model", defaults.model)))
-    take = _take(defaults.read_take(cells.pop("take", defaults.take)))
-    given = {
-        name: each
-        for name, each in (defaults.fields or {}).items()
-        if name in input_class.model_fields
-    }
-    if foreign := [_foreign(each, input_class) for each in cells if not _has(input_class, each)]:
-        raise _RowError(*foreign)
-    pictures = {name: cells[name] for name in image_fields(input_class) if name in cells}
-    beside = {name: _beside(folder, each) for name, each in pictures.items()}
-    fields = {**given, **cells, **beside}
-    item = BatchItem(input=_input(input_class, fields), take=take, labels=labels)
-    if item.input.impossible:
-        raise _RowError(f"{item.input.impossible}; change one of the two")
-    _check_texts(item)
-    return item
-
-
-def _beside(folder: Path | None, picture: Any) -> Any:
-    """A picture's path that is meant from where the rows are; any other as it is."""
-    if folder is None or not isinstance(picture, str) or not is_path(picture):
-        return picture
-    # ~somebody, who has no home here, or what is too long for a path: the input says so.
-    with suppress(RuntimeError, OSError, ValueError):
-        path = folder / Path(picture).expanduser()
-        return str(path) if path.exists() else picture
-    return picture
-
-
-def _sorted_out(row: RawRow, headed: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    """A row's cells by their columns' own names, and its labels."""
-    cells: dict[str, Any] = {}
-    labels: dict[str, str] = {}
-    wrong: list[str] = []
-    for name, each in row.cells.items():
-        column = column_of(name)
-        if _is_empty(each) or (column is None and headed):
-            continue  # said once, of the header
-        if column is None:
-            wrong.append(unknown_column(name))
-        elif column == LABELS and isinstance(each, Mapping):
-            named = {str(key): str(value) for key, value in each.items() if not _is_empty(value)}
-            wrong += [f"{LABEL_PREFIX}{key} is there twice" for key in named.keys() & labels.keys()]
-            labels |= named
-        elif column == LABELS:
-            wrong.append(f"labels: write a mapping, or a column '{LABEL_PREFIX}<name>'")
-        elif column.startswith(LABEL_PREFIX) and column.removeprefix(LABEL_PREFIX) in labels:
-            wrong.append(f"{column} is there twice; leave one")
-        elif column.startswith(LABEL_PREFIX):
-            labels[column.removeprefix(LABEL_PREFIX)] = str(each)
-        else:
-            cells[column] = each
-    if wrong:
-        raise _RowError(*wrong)
-    return cells, labels
-
-
-def _is_empty(cell: Any) -> bool:
-    """Whether a cell says nothing: pandas writes an empty one as NaN."""
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
-
-
-def _input_class(model: str) -> type[VideoInput]:
-    try:
-        return find_input_class(model)
-    except UnknownEndpointError as error:
-        names = [each.endpoint.name for each in CATALOGUE.values()]
-        near = get_close_matches(model.lower(), names, 1)
-        cure = f"Did you mean {near[0]!r}?" if near else error.cure
-        raise _RowError(f"model: {error.message} {cure}") from error
-
-
-def _take(given: Any) -> str:
-    if isinstance(given, float) and math.isfinite(given):  # pandas' 1.0 is 1
-        given = int(given) if given.is_integer() else str(given)
-    try:
-        return canonical_take(given)
-    except TypeError as error:
-        raise _RowError(f"take: {error}") from error
-
-
-def _has(input_class: type[VideoInput], name: str) -> bool:
-    return name in input_class.model_fields
-
-
-def _foreign(name: str, input_class: type[VideoInput]) -> str:
-    takers = [each.endpoint.name for each in CATALOGUE.values() if _has(each, name)]
-    return (
-        f"{name}: {input_class.endpoint.name} has no such field; leave it empty, or take a model "
-        f"that has it: {', '.join(takers)}"
-    )
-
-
-def _input(input_class: type[VideoInput], fields: Mapping[str, Any]) -> VideoInput:
-    try:
-        return input_class(**fields)
-    except ValidationError as error:
-        wrong = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
-        other = {name: _otherwise(fields[name]) for name in wrong if name in fields}
-        if any(each is not fields[name] for name, each in other.items()):
-            try:
-                return input_class(**{**fields, **other})
-            except ValidationError:  # the first complaint is about what was written
-                pass
-        raise _RowError(*(_complaint(each) for each in error.errors())) from error
-
-
-def _otherwise(given: Any) -> Any:
-    """A number as a text, and a text of digits as a number: a file's kind decides which it is."""
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return str(int(given) if isinstance(given, float) and given.is_integer() else given)
-    plain = _WHOLE_FLOAT.sub(r"\1", given) if isinstance(given, str) else ""
-    return int(plain) if plain.isdecimal() else given
-
-
-def _complaint(error: Any) -> str:
-    where = ".".join(str(each) for each in error["loc"])
-    if error["type"] == "missing":
-        return f"the {where} is missing; fill it in"
-    return f"{where}: {error['msg']}" if where else str(error["msg"])
-
-
-def _check_texts(item: BatchItem) -> None:
-    try:
-        check_texts("take", str(item.take))
-        check_texts("labels", *item.labels, *item.labels.values())
-        check_texts("prompt", item.input.prompt)
-    except ConfigurationError as error:
-        raise _RowError(f"{error.message} {error.cure}") from error
