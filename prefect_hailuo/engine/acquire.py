@@ -336,6 +336,7 @@ async def _post(job: Job, mine: Attempt) -> Ticket:
         )
     finally:
         session.connections.posts.release()
+    session.witness.reach.answered()
     return job.order.named(bare)
 
 

@@ -36,6 +36,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.messages import Cancellation, Completed, Output
+from prefect_hailuo.fal.outage import SILENT_SECONDS
 from prefect_hailuo.fal.retry import Note, SubmissionRetry
 from prefect_hailuo.ledger.attempt import Attempt, Fate, Rerun, Run
 from prefect_hailuo.models.video import Video
@@ -43,9 +44,6 @@ from prefect_hailuo.ticket import Ticket
 
 CANCELLED_AT_ONCE = 20
 """A process that was cancelled has little time, and may have hundreds of requests."""
-
-SILENT_SECONDS = 3.0
-"""How long something may take before it is said what is waited for."""
 
 CANCEL_SECONDS = 20.0
 """How long fal is asked to cancel what nobody wants any more."""
@@ -251,7 +249,8 @@ def _telling_late(session: Session, event: LookingBack) -> Iterator[None]:
 
     async def tell() -> None:
         await session.clock.sleep(SILENT_SECONDS)
-        session.emit(event)
+        if session.witness.reach.outage is None:  # which is told by itself
+            session.emit(event)
 
     task = asyncio.create_task(tell())
     try:
