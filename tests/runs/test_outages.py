@@ -97,7 +97,7 @@ def test_a_run_says_since_when_and_what_is_bought(lines: Lines, tmp_path: Path) 
 
         @flow
         def clips() -> list[str]:
-            options = {name: unmapped(each) for name, each in mine.items()}
+            options: Any = {name: unmapped(each) for name, each in mine.items()}
             made = hailuo_02_pro_text_to_video.map(["A fox.", "An owl."], **options)
             return [each.place for each in made.result()]
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from prefect_hailuo import FalCredentials, ahailuo_02_pro_text_to_video, hailuo_02_pro_text_to_video
 from prefect_hailuo.errors import HailuoError, UnreachableError
@@ -58,7 +58,7 @@ def check_log(caplog: pytest.LogCaptureFixture, state: State[Any]) -> None:
 def test_a_failed_run_ends_with_its_cure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One line in the state's message, the same at the end of the log; what led to it is kept."""
     caplog.set_level(logging.INFO)
-    state = failing(tmp_path, return_state=True)
+    state: Any = failing(tmp_path, return_state=True)
     check_log(caplog, state)
     error = state.result(raise_on_failure=False)
     assert isinstance(error, UnreachableError)
