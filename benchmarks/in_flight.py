@@ -1,6 +1,7 @@
 """Thousands of generations in flight at once: this package against what people do today.
 
     python -m benchmarks.in_flight
+    python -m benchmarks.in_flight --check     # fails where a document says something else
 
 For fal stands a server that is lean enough not to be what is measured (`benchmarks/lean_fal`), in
 a process of its own; it measures its own share of a core. Every run of every contender is a
@@ -43,7 +44,7 @@ from benchmarks.flights.flying import Airfield, fly_row
 from benchmarks.flights.importing import import_times
 from benchmarks.flights.prefect_server import PrefectServer, prefect_server
 from benchmarks.flights.rows import ROWS, SINGLE, Figured, Row
-from benchmarks.flights.telling import as_json, is_met, table
+from benchmarks.flights.telling import as_json, is_met, misstatements, table
 from benchmarks.lean_fal.process import LeanFal, lean_fal
 from benchmarks.staying_inside import stay_inside, without_accounts
 
@@ -53,8 +54,8 @@ SHOWN = ("prefect-hailuo", "prefect", "fal-client", "aiohttp", "httpx", "uvloop"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit code is 0 if every row that was run reached its goal, 1 if not, 2 for
-    a wrong call."""
+    """The command; its exit code is 0 if every row that was run reached its goal, or, with
+    `--check`, if it did where the documents say so; 1 if not, 2 for a wrong call."""
     options = _parser().parse_args(arguments)
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -71,6 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         told = [as_json(row, figured) for row, figured in done.items()]
         sys.stdout.write(json.dumps(told) + "\n")
+    if options.check:
+        wrong = misstatements(done)
+        for each in wrong:
+            console.print(each)
+        return 1 if wrong else 0
     return 0 if all(is_met(row, figured) for row, figured in done.items()) else 1
 
 
@@ -148,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     listed = f"only these, of: {', '.join(names)}"
     add("--rows", type=_row_names, default=names, metavar="NAME,…", help=listed)
     add("--json", action="store_true", help="print all figures as the last line of the output")
+    add("--check", action="store_true", help="fail where a document says something else of a goal")
     add("--url", help="a running `python -m benchmarks.lean_fal`; by default, one of its own")
     add("--api-url", help="a Prefect server; its CPU is then not measured; by default, a new one")
     add("--repeats", type=int, help="how often each flies; by default 3, once where it is long")

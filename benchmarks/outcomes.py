@@ -9,6 +9,7 @@ from typing import Any, get_args
 from rich.table import Table
 
 from benchmarks.ground import Contender
+from benchmarks.published import differences, published
 from benchmarks.rows import Row
 
 CONTENDERS: tuple[Contender, ...] = get_args(Contender)
@@ -88,6 +89,33 @@ def met(row: Row, played: Played) -> bool | None:
     return (ours.charged, ours.videos, ours.ended_well) == (1, 1, True)
 
 
+def misstatements(rows: Sequence[Row], played: Played) -> list[str]:
+    """Where the documents' tables do not say what came of the rows that were run, a line each.
+
+    A row that was not hit is said of none: its line in a document is not so.
+    """
+    everything = len({name for name, _ in played}) == len(rows)
+    run = [row for row in rows if any((row.name, each) in played for each in CONTENDERS)]
+    printed = {
+        row.title: tuple(in_words(played.get((row.name, c))) for c in CONTENDERS) for row in run
+    }
+    charged = {
+        row.title: tuple(_charged(played.get((row.name, c))) for c in CONTENDERS) for row in run
+    }
+    if everything:
+        printed[_wanted(played)] = tuple(_total(played, each) for each in CONTENDERS)
+    found: list[str] = []
+    for document, heading, is_so in (
+        ("benchmarks/README.md", "What happened, once", printed),
+        ("docs/exactly-once.md", "what happened, once", charged),
+    ):
+        said = published(document, heading)
+        if not everything:
+            said = {title: cells for title, cells in said.items() if title in is_so}
+        found += differences(document, said, is_so)
+    return found
+
+
 def in_words(outcome: Outcome | NotHit | None) -> str:
     """An outcome, for people."""
     if outcome is None:
@@ -96,6 +124,13 @@ def in_words(outcome: Outcome | NotHit | None) -> str:
         return f"not hit: {outcome.because}"
     failed = "" if outcome.ended_well else ", the flow failed"
     return f"{_bill(outcome.charged, outcome.videos)}{failed}"
+
+
+def _charged(outcome: Outcome | NotHit | None) -> str:
+    """The same where one video arrived, as was wanted, and the flow ended well."""
+    if isinstance(outcome, Outcome) and outcome.videos == 1 and outcome.ended_well:
+        return f"{outcome.charged} charged"
+    return in_words(outcome)
 
 
 def _figures(outcome: Outcome | NotHit | None) -> dict[str, Any] | str:

@@ -18,7 +18,7 @@ from prefect_hailuo.emulator import (
     refuse,
     stop_when_cancelled,
 )
-from prefect_hailuo.models.catalogue import Hailuo02ProTextToVideo
+from prefect_hailuo.models.catalogue import Hailuo23ProTextToVideo
 
 FOR_EVER = 3600.0
 LONG_DOWNLOAD_BYTES = 64 * 2**20
@@ -122,9 +122,13 @@ def _follows(ground: Ground) -> bool:
 
 
 def _keep_busy(ground: Ground) -> str:
-    """Give fal's only runner work that costs nothing; returns how to end it."""
+    """Give fal's only runner work that costs nothing; returns how to end it.
+
+    It is another model's. An unknown request to the contender's own model might be the very one
+    that is wanted, bought before its ledger began: this package would look again for a minute.
+    """
     ground.emulator.faults.add(stop_when_cancelled(prompt=OTHERS_PROMPT))
-    url = f"{ground.emulator.url}/{Hailuo02ProTextToVideo.endpoint.id}"
+    url = f"{ground.emulator.url}/{Hailuo23ProTextToVideo.endpoint.id}"
     return str(_ask(ground, "POST", url, {"prompt": OTHERS_PROMPT})["cancel_url"])
 
 

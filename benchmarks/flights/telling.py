@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
 from benchmarks.flights.rows import OURS, Figured, Figures, Row
+from benchmarks.published import Cells, differences, published
 
 BUSY_SHARE = 0.7
 """From here on the server itself may have been what a contender waited for."""
@@ -51,6 +53,37 @@ def is_met(row: Row, figured: Figured) -> bool:
     if not all(label in figured and is_whole(figured[label]) for label in needed):
         return False
     return row.met(figured)
+
+
+DOCUMENTS = {"README.md": "on two cores", "docs/at-scale.md": "what, on one machine"}
+"""Those that publish the table, and how its heading begins."""
+
+
+MET, MISSED = ("met",), ("missed",)
+
+
+def said_of_goals(document: str) -> dict[str, Cells]:
+    """Whether a document says that a row reached its goal, by the rows' titles."""
+    rows = published(document, DOCUMENTS[document])
+    measured = {title: cells[1] for title, cells in rows.items()}
+    return {title: MISSED if "missed" in each else MET for title, each in measured.items()}
+
+
+def misstatements(done: Mapping[Row, Figured]) -> list[str]:
+    """Where the documents say of a goal that it was met, or missed, and it was not."""
+    found: list[str] = []
+    for document in DOCUMENTS:
+        said = said_of_goals(document)
+        is_so = {row.title: _verdict(row, figured) for row, figured in done.items()}
+        told = {title: said[title] for title in is_so if title in said}
+        found += differences(document, told, is_so)
+    return found
+
+
+def _verdict(row: Row, figured: Figured) -> Cells:
+    if lost := [_wrong(each) for each in figured.values() if not is_whole(each)]:
+        return tuple(lost)  # it says nothing of the goal
+    return MET if is_met(row, figured) else MISSED
 
 
 def as_json(row: Row, figured: Figured) -> dict[str, Any]:

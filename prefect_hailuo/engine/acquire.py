@@ -41,6 +41,7 @@ from prefect_hailuo.errors import (
     SubmitUnknownError,
 )
 from prefect_hailuo.fal.client import SUBMIT_SECONDS
+from prefect_hailuo.fal.outage import SILENT_SECONDS
 from prefect_hailuo.fal.retry import pause_until, retry
 from prefect_hailuo.ledger.attempt import (
     NEVER_SENT,
@@ -111,9 +112,6 @@ RECORD_SECONDS = 30.0
 
 LOOK_SECONDS = 10.0
 """How long fal's history is looked into after a second 429, which a proxy may have answered."""
-
-SILENT_SECONDS = 3.0
-"""How long something may take before it is said what is waited for."""
 
 UNKNOWN_SECONDS = 300.0
 """How long a request is assumed to take, if that is not known."""
@@ -347,6 +345,7 @@ async def _post(job: Job, mine: Attempt) -> Ticket:
         )
     finally:
         session.connections.posts.release()
+    session.witness.reach.answered()
     return job.order.named(bare)
 
 
@@ -466,7 +465,8 @@ def _telling_late(session: Session, event: LookingBack) -> Iterator[None]:
 
     async def tell() -> None:
         await session.clock.sleep(SILENT_SECONDS)
-        session.emit(event)
+        if session.witness.reach.outage is None:  # which is told by itself
+            session.emit(event)
 
     task = asyncio.create_task(tell())
     try:

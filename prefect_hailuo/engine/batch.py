@@ -189,7 +189,8 @@ class Batch:
     def _tell(self) -> None:
         counts = count(self._generations, self._clock.now() - self._started_at)
         news, self._news = self._news, []
-        self._emit(BatchProgress(counts, news))
+        reach = self._connections.reach(self._orders[0].access.hosts)
+        self._emit(BatchProgress(counts, news, reach.outage))
 
     def _note_movement(self) -> None:
         self._moved_at = self._clock.now()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from prefect_hailuo.errors import HailuoError
 from prefect_hailuo.fal.messages import LogLine, Status
+from prefect_hailuo.fal.outage import Outage
 from prefect_hailuo.models.video import Video
 from prefect_hailuo.ticket import Ticket
 
@@ -33,10 +34,7 @@ class Searching:
 
 @dataclass(frozen=True)
 class LookingBack:
-    """Before the first purchase of this ledger, fal's history is read, which takes a while.
-
-    Something of the account is under way at fal, and might be this video.
-    """
+    """Before the first purchase of this ledger, fal's history is read, which takes a while."""
 
     account: str
     most_seconds: float
@@ -61,6 +59,13 @@ class Hindered:
     """fal takes no more requests for now; it is tried again, and nothing was bought."""
 
     error: HailuoError
+
+
+@dataclass(frozen=True)
+class OutOfReach:
+    """fal cannot be asked, and is asked again; or it answers again."""
+
+    outage: Outage
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ Event = (
     | Adopted
     | Cautioned
     | Hindered
+    | OutOfReach
     | Submitted
     | Progress
     | Logged

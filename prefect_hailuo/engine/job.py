@@ -14,6 +14,7 @@ from prefect_hailuo.clock import Deadline
 from prefect_hailuo.engine.events import Hindered
 from prefect_hailuo.engine.order import Gate, Order
 from prefect_hailuo.engine.session import Session
+from prefect_hailuo.errors import HailuoError, UnreachableError
 from prefect_hailuo.fal.retry import Note, SubmissionRetry
 from prefect_hailuo.ledger.attempt import Purchase
 from prefect_hailuo.storage.names import video_name
@@ -43,7 +44,7 @@ class Job:
 
     __slots__ = (
         *("cautioned", "may_be_at_fal", "may_replace", "may_resubmit", "name", "order"),
-        *("note", "purchase", "retry", "session", "slot", "store", "waiter"),
+        *("_note", "purchase", "retry", "session", "slot", "store", "waiter"),
     )
 
     def __init__(
@@ -58,7 +59,7 @@ class Job:
         self.retry = retry or SubmissionRetry(
             session.clock, Deadline(order.timeout_seconds, session.clock)
         )
-        self.note = note or (lambda error: session.emit(Hindered(error)))
+        self._note = note or (lambda error: session.emit(Hindered(error)))
         self.waiter = uuid4().hex
         self.purchase: Purchase = order.purchase(self.waiter)
         self.slot = Slot(order.gate)
@@ -73,6 +74,12 @@ class Job:
         poster = order.poster and not connections.supervisor.crowded
         hosts = session.access.hosts
         self.store = VideoStore(connections.downloads, order.place, session.clock, poster, hosts)
+
+    def note(self, error: HailuoError) -> None:
+        """Take note of what keeps it from being bought for now."""
+        if isinstance(error, UnreachableError):
+            self.session.witness.reach.failed(error)
+        self._note(error)
 
     def begin_again(self) -> None:
         """Prepare another claim, because what was found is no video. A consent is used up."""

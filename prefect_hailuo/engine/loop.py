@@ -23,7 +23,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,7 +35,8 @@ from anyio.from_thread import BlockingPortal
 from prefect_hailuo.clock import Clock
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.follow import Supervisor
-from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.hosts import Access, Hosts
+from prefect_hailuo.fal.outage import UNWITNESSED, Reach, Witness
 from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading, open_transport
 from prefect_hailuo.storage.download import Downloads
 from prefect_hailuo.storage.pictures import Pictures
@@ -107,10 +108,18 @@ class Connections:
     """Counts the POSTs that may still be sent at once."""
     ledgers: Ledgers
     """The ledgers that were opened."""
+    reaches: dict[Hosts, Reach] = field(default_factory=dict)
+    """Whether fal can be asked, by its hosts."""
 
-    def client(self, access: Access, clock: Clock | None = None) -> AsyncFalClient:
+    def client(
+        self, access: Access, clock: Clock | None = None, witness: Witness = UNWITNESSED
+    ) -> AsyncFalClient:
         """An account's client on these connections."""
-        return AsyncFalClient(access, self.http, clock, self.purchases)
+        return AsyncFalClient(access, self.http, clock, self.purchases, witness)
+
+    def reach(self, hosts: Hosts) -> Reach:
+        """Whether these hosts can be asked."""
+        return self.reaches.setdefault(hosts, Reach())
 
 
 @asynccontextmanager

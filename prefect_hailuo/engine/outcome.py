@@ -18,6 +18,7 @@ from prefect_hailuo.engine.events import Adopted, Attached, Progress, Reused, Su
 from prefect_hailuo.engine.order import Order
 from prefect_hailuo.errors import BatchError, Billed, HailuoError, ParkedError
 from prefect_hailuo.fal.messages import InQueue
+from prefect_hailuo.fal.outage import Outage
 from prefect_hailuo.ledger.attempt import describe, described_error
 from prefect_hailuo.models.catalogue import VideoInput, find_input_class
 from prefect_hailuo.models.video import Video
@@ -260,10 +261,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class BatchProgress:
-    """How a batch stands, and what has ended since that was last told."""
+    """How a batch stands, what has ended since that was last told, and whether fal can be asked."""
 
     counts: Counts
     news: Sequence[VideoOutcome]
+    outage: Outage | None = None
 
 
 @dataclass(eq=False, slots=True)

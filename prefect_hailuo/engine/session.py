@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prefect_hailuo.clock import Clock, SystemClock
+from prefect_hailuo.engine.events import OutOfReach
 from prefect_hailuo.engine.loop import Connections, Emit, ignore
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.hosts import Access
+from prefect_hailuo.fal.outage import Witness
 from prefect_hailuo.fal.platform import PlatformClient
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ticket import Ticket
@@ -48,7 +50,7 @@ class Session:
 
     __slots__ = (
         *("access", "client", "clock", "connections", "emit"),
-        *("ledger", "platform", "watched"),
+        *("ledger", "platform", "watched", "witness"),
     )
 
     def __init__(
@@ -67,8 +69,10 @@ class Session:
         self.clock: Clock = clock or SystemClock()
         self.watched = watched
         self.ledger: Ledger = connections.ledgers.at(ledger)
-        self.client: AsyncFalClient = connections.client(access, self.clock)
-        self.platform = PlatformClient(access, connections.http, self.clock)
+        reach = connections.reach(access.hosts)
+        self.witness = Witness(reach, lambda outage: emit(OutOfReach(outage)))
+        self.client: AsyncFalClient = connections.client(access, self.clock, self.witness)
+        self.platform = PlatformClient(access, connections.http, self.clock, self.witness)
 
     async def known(self, ticket: Ticket) -> Attempt | None:
         """The attempt that a request belongs to, if the ledger knows it."""
@@ -78,4 +82,5 @@ class Session:
         """The same session without events."""
         other = copy(self)
         other.emit, other.watched = ignore, False
+        other.client = self.connections.client(self.access, self.clock)
         return other

@@ -40,6 +40,7 @@ from prefect_hailuo.fal.messages import (
     Status,
     SynchronousReply,
 )
+from prefect_hailuo.fal.outage import UNWITNESSED, Witness
 from prefect_hailuo.fal.post import (
     OUTPUT,
     BeforeSending,
@@ -110,6 +111,7 @@ class AsyncFalClient:
         clock: What waiting is measured with.
         purchases: The transport for submissions, which must be httpx's own; by default, they go
             through `http`.
+        witness: Told while fal cannot be asked.
 
     Example:
         >>> async def buy(access: Access, prompt: str) -> Output:
@@ -127,8 +129,10 @@ class AsyncFalClient:
         http: httpx.AsyncClient | None = None,
         clock: Clock | None = None,
         purchases: httpx.AsyncBaseTransport | None = None,
+        witness: Witness = UNWITNESSED,
     ) -> None:
         self.access = access
+        self._witness = witness
         self.clock: Clock = clock or SystemClock()
         self._given = (http, purchases or (ClientTransport(http) if http else None))
         self._http, self._purchases = self._given
@@ -360,7 +364,12 @@ class AsyncFalClient:
     ) -> T:
         deadline = Deadline(timeout_seconds, self.clock)
         return await retry_read(
-            read, deadline, ticket, of_result=of_result, of_cancelling=of_cancelling
+            read,
+            deadline,
+            ticket,
+            of_result=of_result,
+            of_cancelling=of_cancelling,
+            witness=self._witness,
         )
 
     @property

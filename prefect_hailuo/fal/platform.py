@@ -44,6 +44,7 @@ from prefect_hailuo.fal.messages import (
     RequestId,
     storable_json,
 )
+from prefect_hailuo.fal.outage import UNWITNESSED, Witness
 from prefect_hailuo.fal.replies import (
     answered_at,
     check_realm,
@@ -226,6 +227,7 @@ class PlatformClient:
         access: The key and the hosts that it is for.
         http: The HTTP client to use.
         clock: What waiting is measured with.
+        witness: Told while fal cannot be asked.
 
     Example:
         >>> async def spent(access: Access, http: httpx.AsyncClient, since: datetime) -> int:
@@ -235,8 +237,15 @@ class PlatformClient:
         ...     return sum(past.status_code == 200 for past in history.requests)
     """
 
-    def __init__(self, access: Access, http: httpx.AsyncClient, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        access: Access,
+        http: httpx.AsyncClient,
+        clock: Clock | None = None,
+        witness: Witness = UNWITNESSED,
+    ) -> None:
         self.access = access
+        self._witness = witness
         self.http = http
         self.clock: Clock = clock or SystemClock()
 
@@ -337,7 +346,9 @@ class PlatformClient:
         cursors: list[str] = []
         while True:
             asked = {**params, "cursor": cursors[-1]} if cursors else params
-            page, fal_now = await retry_read(partial(self._page, path, asked, adapter), deadline)
+            page, fal_now = await retry_read(
+                partial(self._page, path, asked, adapter), deadline, witness=self._witness
+            )
             pages.append(page)
             if not page.has_more:
                 return pages, fal_now

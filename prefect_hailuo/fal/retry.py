@@ -42,6 +42,7 @@ from prefect_hailuo.errors import (
     UnreachableError,
     about,
 )
+from prefect_hailuo.fal.outage import UNWITNESSED, Witness
 from prefect_hailuo.ticket import Ticket
 
 T = TypeVar("T")
@@ -156,6 +157,7 @@ async def retry_read(
     *,
     of_result: bool = False,
     of_cancelling: bool = False,
+    witness: Witness = UNWITNESSED,
 ) -> T:
     """Repeat a read until it succeeds, fails for good, or the deadline passes.
 
@@ -169,6 +171,7 @@ async def retry_read(
         of_result: Whether it reads a result.
         of_cancelling: Whether it asks fal to cancel: no paid video hangs on the answer, so that a
             refusal is told at once.
+        witness: Told of each failure, and of the answer after one.
 
     Raises:
         GenerationTimeoutError: The deadline passed; its cause is the last fault.
@@ -186,12 +189,16 @@ async def retry_read(
                 return None
         last = error
         seconds = min(LONGEST_READ_PAUSE_SECONDS, pause_seconds(attempt, error))
+        witness.failed(error, seconds)
         return pause_until(deadline, seconds)
 
     async def read_in_time() -> T:
         if last and deadline.passed:
             raise last
-        return await read()
+        answer = await read()
+        if last:
+            witness.answered()
+        return answer
 
     # The scope ends an answer that trickles in for ever.
     with anyio.move_on_after(deadline.remaining):

@@ -12,14 +12,16 @@ import inspect
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from textwrap import shorten
 from uuid import UUID
 
 import anyio.to_thread
+from cachetools import LRUCache
 from prefect.artifacts import (
     create_image_artifact,
     create_markdown_artifact,
@@ -40,6 +42,7 @@ from prefect_hailuo.engine.events import (
     Hindered,
     Logged,
     LookingBack,
+    OutOfReach,
     Progress,
     Reused,
     Searching,
@@ -52,6 +55,7 @@ from prefect_hailuo.engine.outcome import BatchProgress, Counts, Failure, VideoO
 from prefect_hailuo.engine.wait import PROGRESS_SECONDS, describe_status
 from prefect_hailuo.fal.follow import CROWD
 from prefect_hailuo.fal.messages import Completed, LogLine
+from prefect_hailuo.fal.outage import SILENT_SECONDS, Outage
 from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.media.probe import poster_data_uri
 from prefect_hailuo.models.camera import camera_warnings
@@ -89,6 +93,9 @@ LEVELS = {
 BATCH_PROGRESS_SECONDS = 5.0
 """How often the progress may be updated, if it has changed enough to be seen."""
 
+FIRST_SILENCE_SECONDS = 30.0
+"""After how long an outage is told of again; then after twice as long, and so on."""
+
 SEEN_PERCENT = 2.0
 
 FIRST_SECONDS = 4.0
@@ -103,7 +110,7 @@ SUMMARY_SECONDS = 600.0
 LOGGED_PERCENT = 10.0
 
 MOST_FAILURES = 10
-"""How many failures are logged one by one, and shown in the summary."""
+"""How many failures are logged one by one, each for another reason, and shown in the summary."""
 
 MOST_CAUTIONS = 10
 """How many warnings about the inputs are logged one by one."""
@@ -118,6 +125,38 @@ OnOutcome = Callable[[VideoOutcome], object]
 _cautioned: deque[tuple[Run, str]] = deque(maxlen=256)
 
 _told_why: deque[Run] = deque(maxlen=64)
+
+
+class _Outages:
+    """Says when an outage is told in a flow run, whoever meets it: soon, then ever more seldom."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next: LRUCache[Run, float] = LRUCache(maxsize=64)
+
+    def is_due(self, outage: Outage) -> bool:
+        """Whether it is time to tell of it in this flow run; if so, this counts as told."""
+        run = current_run()
+        with self._lock:
+            if outage.is_over:
+                return self._next.pop(run, None) is not None
+            if outage.seconds < self._next.get(run, 0.0):
+                return False
+            self._next[run] = max(FIRST_SILENCE_SECONDS, 2 * outage.seconds)
+            return True
+
+
+_outages = _Outages()
+
+
+def _tell_outage(logger: LoggerOrAdapter, outage: Outage, standing: str) -> None:
+    """Say that fal cannot be asked, or can again, and how things stand, where it is time to."""
+    if not _outages.is_due(outage):
+        return
+    if outage.is_over:
+        logger.info("%s %s", outage, standing)
+    else:
+        logger.warning("%s It is asked again and again. %s", outage, standing)
 
 
 class Publisher:
@@ -173,6 +212,7 @@ class Teller(Publisher):
         self._subject = subject
         self._place = place
         self._status: str | None = None
+        self._standing = "Nothing is bought yet."
 
     def tell(self, event: Event) -> None:
         """Report an event of the generation."""
@@ -180,10 +220,12 @@ class Teller(Publisher):
             case Reused():
                 self._tell_reused(event.video)
             case Attached():
+                self._standing = _at_fal(event.ticket)
                 self._say("Going on with request %s.", event.ticket.request_id)
-            case Searching() | LookingBack() | Hindered():
+            case Searching() | LookingBack() | Hindered() | OutOfReach():
                 self._warn(event)
             case Adopted():
+                self._standing = _at_fal(event.ticket)
                 self._logger.info("Found as request %s.", event.ticket.request_id)
             case Cautioned():
                 self._caution(event.warnings)
@@ -220,23 +262,25 @@ class Teller(Publisher):
         level = logging.DEBUG if process_loop().crowded else logging.INFO
         self._logger.log(level, message, *arguments)
 
-    def _warn(self, event: Searching | LookingBack | Hindered) -> None:
+    def _warn(self, event: Searching | LookingBack | Hindered | OutOfReach) -> None:
         match event:
             case Searching():
+                self._standing = "It may have been bought."
                 self._logger.warning(
                     "Generation %s may have been bought: looking for it in fal's request history.",
                     event.key[:KEY_CHARACTERS_IN_NAME],
                 )
             case LookingBack():
                 self._logger.warning(
-                    "Nothing is bought yet: this ledger is new, and the account %s has requests "
-                    "under way at fal, one of which may be this video. They are looked at for up "
-                    "to %g s.",
-                    event.account,
+                    "Nothing is bought yet: this ledger is new, and fal's history is read first, "
+                    "for up to %g s: a request of the account %s may be this video.",
                     event.most_seconds,
+                    event.account,
                 )
             case Hindered():
                 self._logger.warning("%s It is tried again.", event.error.message)
+            case OutOfReach():
+                _tell_outage(self._logger, event.outage, self._standing)
 
     def _tell_reused(self, video: Video) -> None:
         self._say("Already stored at %s; nothing was bought.", video.place)
@@ -247,6 +291,7 @@ class Teller(Publisher):
         self._publish_video(video, poster)
 
     def _tell_submitted(self, ticket: Ticket) -> None:
+        self._standing = _at_fal(ticket)
         cost = told_usd(price_of(ticket), ticket.realm)
         model = model_name(ticket.endpoint)
         self._say("Submitted to %s as %s. Cost: %s.", model, ticket.request_id, cost)
@@ -268,6 +313,7 @@ class Teller(Publisher):
 
     def _tell_progress(self, event: Progress) -> None:
         status = describe_status(event.status)
+        self._standing = f"{_at_fal(event.ticket)} {describe_progress(event)[1]}"
         if status != self._status:
             self._say("%s: %s.", event.ticket.request_id, status)
         self._status = status
@@ -301,6 +347,11 @@ class Teller(Publisher):
             with self._letting_go("poster"):
                 key = f"hailuo-{name}-poster"
                 synchronously(create_image_artifact, poster, key, _caption(video))
+
+
+def _at_fal(ticket: Ticket) -> str:
+    """That a request is paid for, and goes on whether or not fal can be asked."""
+    return f"{ticket.request_id} is bought for {told_usd(price_of(ticket), ticket.realm)}."
 
 
 def _say_why(logger: LoggerOrAdapter) -> None:
@@ -399,9 +450,12 @@ class BatchTeller(Publisher):
         self._over = False
         self._told: set[int] = set()
         self._failures: list[VideoOutcome] = []
+        self._reasons: dict[str, int] = {}
+        self._has_more = False
         self._published = _Last()
         self._logged = _Last(FIRST_SECONDS)
         self._all_bought = False
+        self._outage: Outage | None = None
         self._summed_up_at = time.monotonic()
         self._logger.info("A batch of %s.", _counted(len(orders), "input"))
         self._caution(orders)
@@ -428,7 +482,8 @@ class BatchTeller(Publisher):
         self._told.update(each.index for each in news)
         for outcome in news:
             self._note_outcome(outcome)
-        self._log(event.counts)
+        self._log_failures([each for each in news if each.error])
+        self._log(event.counts, event.outage)
         if self._may_publish:
             self._publish(event.counts)
         if _is_over(event.counts) and not self._over:
@@ -440,7 +495,7 @@ class BatchTeller(Publisher):
         order, video, error = self._orders[outcome.index], outcome.video, outcome.error
         subject = Subject.of_order(order).known_as(outcome.key)
         if error:
-            self._note_failure(outcome)
+            self._failures.append(outcome)
             tell_error(subject, error, crowded=True)
         elif video and video.stored_at >= self._begun_at:  # what was there before is no news
             materialize(video, order.place, alone=False)
@@ -455,20 +510,38 @@ class BatchTeller(Publisher):
         if len(warnings) > MOST_CAUTIONS:
             self._logger.warning("And %s more of the kind.", len(warnings) - MOST_CAUTIONS)
 
-    def _note_failure(self, outcome: VideoOutcome) -> None:
-        self._failures.append(outcome)
-        if len(self._failures) <= MOST_FAILURES:
-            prompt = shorten(outcome.input.prompt, CAPTION_CHARACTERS, placeholder="…")
-            number = outcome.index + 1  # as in the tables, the sheet and the CSV of a batch
-            self._logger.warning("Input %s failed, %r: %s", number, prompt, outcome.error)
-        elif len(self._failures) == MOST_FAILURES + 1:
-            self._logger.warning("More inputs failed; the outcomes name each.")
+    def _log_failures(self, failed: Sequence[VideoOutcome]) -> None:
+        """Log what failed, and once what failed of many in the same way."""
+        alike: Counter[str] = Counter()
+        for outcome in failed:
+            why = str(outcome.error)
+            if why in self._reasons:
+                alike[why] += 1
+            elif len(self._reasons) < MOST_FAILURES:
+                number = outcome.index + 1  # as in the tables, the sheet and the CSV of a batch
+                self._reasons[why] = number
+                prompt = shorten(outcome.input.prompt, CAPTION_CHARACTERS, placeholder="…")
+                self._logger.warning("Input %s failed, %r: %s", number, prompt, why)
+            elif not self._has_more:
+                self._has_more = True
+                self._logger.warning("More inputs failed; the outcomes name each.")
+        for why, number in alike.items():
+            many = _counted(number, "more input")
+            self._logger.warning("%s failed in the same way as %s.", many, self._reasons[why])
 
-    def _log(self, counts: Counts) -> None:
+    def _log(self, counts: Counts, outage: Outage | None = None) -> None:
         if _is_over(counts):
             self._logger.info("The batch has ended: %s", describe_counts(counts))
+        elif outage is not None and outage.seconds >= SILENT_SECONDS:
+            self._tell_outage(outage, counts)
+        elif self._outage is not None and outage is None:
+            self._tell_outage(replace(self._outage, is_over=True), counts)
         elif self._is_all_bought(counts) or self._logged.is_due(counts.percent, LOGGED_PERCENT):
             self._logger.info("%s", describe_counts(counts))
+
+    def _tell_outage(self, outage: Outage, counts: Counts) -> None:
+        self._outage = None if outage.is_over else outage
+        _tell_outage(self._logger, outage, describe_counts(counts))
 
     def _is_all_bought(self, counts: Counts) -> bool:
         """Whether everything is bought, so that the batch only waits; true once."""

@@ -37,11 +37,18 @@ from prefect_hailuo.runs.cards import BatchTeller, Teller
 from prefect_hailuo.runs.events import Subject, tell_error
 from prefect_hailuo.runs.orders import find_place
 from prefect_hailuo.runs.settings import current_settings
+from prefect_hailuo.runs.tracebacks import (
+    log_what_led_to,
+    shorten_tracebacks,
+    without_frames,
+)
 from prefect_hailuo.storage.place import Place
 from prefect_hailuo.storage.store import VideoStore
 from prefect_hailuo.ticket import Ticket
 
 T = TypeVar("T")
+
+shorten_tracebacks()
 
 
 class Tells(Protocol):
@@ -87,8 +94,7 @@ def perform(step: Step[T]) -> T:
                 return process_loop().run(step.job, step.teller().tell, watched)
         except (HailuoError, StoppedError) as error:
             if not was_cancelled(watched.run, error):
-                _tell_error(step, error)
-                raise
+                raise _told(step, error) from error.__cause__
             threading.Event().wait(seconds_to_signal(watched.run))
             raise StoppedError("The flow run was cancelled.") from error
 
@@ -105,15 +111,19 @@ async def aperform(step: Step[T]) -> T:
                 return await process_loop().arun(step.job, step.teller().atell, watched)
         except (HailuoError, StoppedError) as error:
             if not await run_sync(was_cancelled, watched.run, error):
-                await run_sync(_tell_error, step, error)
-                raise
+                raise await run_sync(_told, step, error) from error.__cause__
             await anyio.sleep(seconds_to_signal(watched.run))
             raise StoppedError("The flow run was cancelled.") from error
 
 
-def _tell_error(step: Step[T], error: BaseException) -> None:
-    if step.subject and isinstance(error, HailuoError):
+def _told(step: Step[T], error: HailuoError | StoppedError) -> HailuoError | StoppedError:
+    """The error to raise, of which the run is told."""
+    if not isinstance(error, HailuoError):
+        return error
+    if step.subject:
         tell_error(step.subject, error, crowded=process_loop().crowded)
+    log_what_led_to(error)
+    return without_frames(error)
 
 
 def _reinstate(watched: Watched, error: RunCancelledError) -> None:

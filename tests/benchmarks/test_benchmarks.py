@@ -1,7 +1,4 @@
-"""The benchmark against fal's own client: it runs, it is honest, and it cannot leave this machine.
-
-Two rows are run here; all of them: `python -m benchmarks.bought_once`.
-"""
+"""The benchmark against fal's own client: honest, published as it is, and only on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +12,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from benchmarks.bought_once import main
-from benchmarks.outcomes import NotHit, Outcome, Played, as_json
+from benchmarks.outcomes import CONTENDERS, NotHit, Outcome, Played, as_json, misstatements
+from benchmarks.published import published
 from benchmarks.rows import ROWS
 from benchmarks.surroundings import WORTHLESS_KEY, Surroundings
 
@@ -24,21 +22,49 @@ KEPT = Outcome(charged=1, videos=1, runs=1, ended_well=True, proof="")
 
 
 @pytest.mark.campaign
-def test_two_rows(prefect_server: None) -> None:
-    """Where fal's client in a task with retries pays twice, this package pays once."""
-    run = ("dropped", "killed-running")
-    options = ["--rows", ",".join(run), "--json", "--api-url", str(PREFECT_API_URL.value())]
+@pytest.mark.timeout(1200)
+def test_what_the_documents_publish_is_so(prefect_server: None) -> None:
+    """Every row is hit, and what was charged and arrived is what the documents say of it."""
+    options = ["--check", "--json", "--api-url", str(PREFECT_API_URL.value())]
     command = [sys.executable, "-m", "benchmarks.bought_once", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    table, _, last_line = done.stdout.strip().rpartition("\n")
-    told = {each["row"]: each for each in json.loads(last_line)}
-    for name in run:
-        theirs, ours = told[name]["figures"].values()
-        assert (ours["charged"], ours["videos"], told[name]["met"]) == (1, 1, True)
-        assert (theirs["charged"], theirs["videos"]) == (2, 1)
-    assert "4 charged, 2 arrived" in table
-    assert "2 charged, 2 arrived" in table
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout.strip().rpartition("\n")[2])
+    assert [(each["row"], each["met"]) for each in told] == [(row.name, True) for row in ROWS]
+
+
+def as_published() -> Played:
+    """What came of the rows where all is as the documents say."""
+    counted = published("docs/exactly-once.md", "what happened, once")
+    return {
+        (row.name, contender): Outcome(int(cell.split()[0]), 1, 1, ended_well=True, proof="")
+        for row in ROWS
+        for contender, cell in zip(CONTENDERS, counted[row.title], strict=True)
+    }
+
+
+def test_documents_that_say_what_came_of_it_pass() -> None:
+    """All of it, the sums too; and of a few rows, what is said of these."""
+    played = as_published()
+    assert misstatements(ROWS, played) == []
+    few = {at: each for at, each in played.items() if at[0] in ("dropped", "undisturbed")}
+    assert misstatements(ROWS, few) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        NotHit("it was not killed while queued"),
+        Outcome(charged=2, videos=1, runs=2, ended_well=True, proof=""),
+        Outcome(charged=1, videos=0, runs=4, ended_well=False, proof=""),
+    ],
+    ids=["not hit", "charged twice", "nothing arrived"],
+)
+def test_documents_that_say_something_else_fail(other: Outcome | NotHit) -> None:
+    """Each that does: what it says, and what is so."""
+    wrong = misstatements(ROWS, as_published() | {("killed-queued", "prefect_hailuo"): other})
+    for document in ("benchmarks/README.md", "docs/exactly-once.md"):
+        assert any(line.startswith(f"{document}: 'killed while queued'") for line in wrong), wrong
 
 
 def test_a_row_that_was_not_run_says_so() -> None:
@@ -87,10 +113,11 @@ def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no row druck" in capsys.readouterr().err
 
 
-def test_the_measured_table_has_every_row() -> None:
-    """The table that was printed once is in the benchmark's README, row by row."""
-    measured = (ROOT / "benchmarks" / "README.md").read_text()
-    assert [row.title for row in ROWS if row.title not in measured] == []
+def test_the_published_tables_have_every_row() -> None:
+    """In their order, and no others but the sums."""
+    titles = [row.title for row in ROWS]
+    assert list(published("docs/exactly-once.md", "what happened, once")) == titles
+    assert list(published("benchmarks/README.md", "What happened, once"))[:-1] == titles
 
 
 def test_no_flow_gets_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from benchmarks.flights.rows import (
     Row,
 )
 from benchmarks.flights.sampling import Sampler
-from benchmarks.flights.telling import as_json, table
+from benchmarks.flights.telling import DOCUMENTS, MET, as_json, misstatements, said_of_goals, table
 from benchmarks.in_flight import main
 from benchmarks.lean_fal.process import lean_fal
 
@@ -180,6 +180,25 @@ def be_busy(seconds: float) -> None:
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_published_tables_have_every_row(document: str) -> None:
+    """In their order, and no others; each with its verdict."""
+    assert list(said_of_goals(document)) == [row.title for row in ROWS]
+
+
+def test_a_document_that_says_something_else_of_a_goal_fails() -> None:
+    """A goal that was reached and is called missed, or the other way round; and a video lost."""
+    row = next(each for each in ROWS if each.name == "single")
+    counts = dict.fromkeys(("videos", "arrived", "bought", "bought_differing"), 1)
+    few = {OURS: {**counts, "requests": 4, "seen_worst_s": 0.0}}
+    many = {OURS: {**counts, "requests": 40, "seen_worst_s": 0.0}}
+    lost = {OURS: {**few[OURS], "arrived": 0}}
+    assert all(said_of_goals(document)[row.title] == MET for document in DOCUMENTS)
+    assert misstatements({row: few}) == []
+    assert [line.partition(":")[0] for line in misstatements({row: many})] == list(DOCUMENTS)
+    assert all("0 arrived" in line for line in misstatements({row: lost}))
 
 
 def test_a_busy_server_is_told() -> None:

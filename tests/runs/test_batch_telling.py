@@ -79,13 +79,14 @@ def test_artifacts_can_be_switched_off(
 def test_failures_are_logged_up_to_a_bound(
     tiny: FalEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A hundred of them are no hundred lines; the outcomes have them all."""
+    """A hundred of them are no hundred lines, nor are ten alike; the outcomes have them all."""
     tiny.faults.add(refuse_without_credit(count=None))
     with caplog.at_level(logging.INFO, "prefect.task_runs"):
         outcomes, _ = run_batch(tiny, tmp_path, shots(100))
     lines = [each.getMessage() for each in caplog.records if each.name == "prefect.task_runs"]
     assert len(outcomes.failed) == 100
-    assert sum(line.startswith("Input ") for line in lines) == MOST_FAILURES
+    assert 1 <= sum(line.startswith("Input ") for line in lines) <= MOST_FAILURES
+    assert any("failed in the same way as" in line for line in lines)
     assert lines[0] == "A batch of 100 inputs."
     assert any(line.startswith("The batch has ended: 0 of 100 done, 100 failed") for line in lines)
     assert len(lines) < MOST_FAILURES + 10
