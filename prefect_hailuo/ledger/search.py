@@ -263,7 +263,10 @@ def _pair_off(
     mine = group[0].body_digest
     if perhaps := [each for each, how in like if how.digest == mine and how.has_more]:
         ids = ", ".join(each.request_id for each in perhaps)
-        because = f"fal's history shows this input with more fields than were sent ({ids})."
+        because = (
+            "fal's history shows what may be it: this input with more fields than were sent, or "
+            f"without an id that can be read ({ids})."
+        )
         return Finding(FindingKind.SEVERAL, because)
     equal = [each for each, how in like if how.digest == mine]
     pairs = _pair(group, equal, ahead)
@@ -297,7 +300,8 @@ class Likeness:
     Args:
         digest: The digest of its input, with the defaults that were left out filled in, and without
             fields that its endpoint's typed input has not; None if the history does not show it.
-        has_more: Whether there are such fields: then it may be an equal request, or another one.
+        has_more: Whether there are such fields, or its id cannot be read: then it may be an equal
+            request, or another one, and is not adopted.
     """
 
     digest: str | None
@@ -309,13 +313,14 @@ def likeness_of(request: PastRequest) -> Likeness:
     given = request.json_input
     if given is None:
         return Likeness(None)
+    nameless = not request.is_named
     try:
         input_class = find_input_class(request.endpoint_id)
         sent = {name: each for name, each in given.items() if name in input_class.model_fields}
         digest = digest_of(input_class.model_validate(sent).body())
-        return Likeness(digest, has_more=sent.keys() != given.keys())
+        return Likeness(digest, has_more=nameless or sent.keys() != given.keys())
     except (ValidationError, UnknownEndpointError):
-        return Likeness(digest_of(given))
+        return Likeness(digest_of(given), has_more=nameless)
 
 
 def _pair(
