@@ -157,6 +157,9 @@ DOCUMENTS = frozenset(
 
 COMPRESSED = {".gz", ".bz2", ".xz", ".zip"}
 
+MOST_ROW_BYTES = 64 << 20
+"""The largest file of rows, unpacked: a hundred thousand prompts have a tenth of it."""
+
 DELIMITERS = ",;\t"
 """Of CSV: a spreadsheet takes the semicolon where the comma divides decimals."""
 
@@ -297,7 +300,8 @@ def read_rows(address: str, written_as: Format | None = None) -> RawRows:
         written_as: How they are written, whatever the file is called.
 
     Raises:
-        ConfigurationError: It cannot be read, is not UTF-8, or may be a table as well as prompts.
+        ConfigurationError: It cannot be read, is not UTF-8, has more than 64 MiB, or may be a table
+            as well as prompts.
 
     Example:
         >>> import tempfile
@@ -330,7 +334,14 @@ def _text_of(address: str, asking: bool) -> tuple[str, str]:
     try:
         opened = fsspec.open(address, "rb", compression="infer")
         with opened as file:
-            content: bytes = file.read()
+            content: bytes = file.read(MOST_ROW_BYTES + 1)
+        if len(content) > MOST_ROW_BYTES:
+            raise ConfigurationError(
+                f"The file {_shown(address)!r} has more than {MOST_ROW_BYTES:,} bytes, which no "
+                "table of prompts has; nothing was bought.",
+                cure="See whether it is the right file. If it is, split it, and run each part: "
+                "rows that are in two of them are bought once.",
+            )
         if asking and "://" in address:
             media_type = _media_type(opened)
         _refuse_workbook(content, address)

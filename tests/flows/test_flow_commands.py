@@ -138,7 +138,9 @@ assert {{*{flows.__all__!r}}} <= {{*dir(sys.modules["prefect_hailuo.flows"])}}
         assert done.returncode == 0, (order, done.stderr)
 
 
-@pytest.mark.parametrize("name", ["batch", "compare_models", "storyboard", "text_to_video"])
+@pytest.mark.parametrize(
+    "name", ["batch", "compare_models", "patient_video", "storyboard", "text_to_video"]
+)
 def test_no_command_buys_a_files_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever names a file means what is in it."""
     main: Any = importlib.import_module(f"flows.{name}").main

@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import traceback
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from picture_ground import Served, Shot, plain_picture, serving_pictures
 
 from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.flows.rows import (
+    MOST_ROW_BYTES,
     Defaults,
     Manifest,
     make_manifest,
@@ -167,6 +169,23 @@ def test_a_workbook_is_refused_with_its_cure(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is a workbook") as caught:
         read_rows(str(tmp_path / "rows.csv"))
     assert "CSV UTF-8" in caught.value.cure
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_without_an_end_is_refused(tmp_path: Path, packed: bool) -> None:
+    """A backup that was named by mistake, or a few packed kilobytes, do not fill the memory."""
+    path, piece = tmp_path / ("rows.csv.gz" if packed else "rows.csv"), bytes(1 << 20)
+    with gzip.open(path, "wb", 1) if packed else path.open("wb") as file:
+        for _ in range(300):
+            file.write(piece)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigurationError, match="more than 67,108,864 bytes") as caught:
+            read_rows(str(path))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "split it" in caught.value.cure and peak < 3 * MOST_ROW_BYTES
 
 
 def test_one_video_for_two_articles_is_two_rows() -> None:
