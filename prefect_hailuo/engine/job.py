@@ -70,6 +70,7 @@ class Job:
         self.cautioned = False
         connections = session.connections
         connections.downloads.allow(order.download_connections)
+        connections.downloads.trust(order.file_hosts)
         # Nobody is shown the poster of one of many, and it takes longer than all the rest.
         poster = order.poster and not connections.supervisor.crowded
         hosts = session.access.hosts

@@ -89,6 +89,7 @@ class Order:
         find_place: Finds the places that the ledger names.
         poster: Whether to make a poster of the video.
         download_connections: How many videos the process may download at once, from now on.
+        file_hosts: Hosts and networks, by the environment, to which fal's links may lead besides.
         webhook_url: Where fal is to tell of the end; None: nowhere, so that fal is asked.
         images: What the images of the input are, by field, once they have been read; the engine
             does that first.
@@ -115,6 +116,7 @@ class Order:
     find_place: FindPlace = find_directory
     poster: bool = True
     download_connections: int = MOST_DOWNLOADS
+    file_hosts: frozenset[str] = frozenset()
     webhook_url: str | None = None
     images: Mapping[str, Image] = field(default_factory=dict)
     gate: Gate | None = None

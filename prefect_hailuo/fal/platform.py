@@ -6,6 +6,7 @@ right, but the addresses in it are not and must not be used.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.hosts import Access, Hosts, without_key
 from prefect_hailuo.fal.messages import (
+    LONGEST_REQUEST_ID,
     Lenient,
     Message,
     Output,
@@ -84,11 +86,19 @@ MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 Params = Mapping[str, str | Sequence[str]]
 
 
+NAMELESS = "unreadable-id-"
+"""How the id begins that stands for one that cannot be read."""
+
+
+def _is_id(given: object) -> bool:
+    return isinstance(given, str) and 0 < len(given) <= LONGEST_REQUEST_ID and given.isprintable()
+
+
 class PastRequest(Message):
     """One request of an account's history.
 
     Args:
-        request_id: fal's id of it.
+        request_id: fal's id of it; where that cannot be read, one that stands for it here.
         endpoint_id: The endpoint that it was sent to.
         sent_at: When fal received it, by fal's clock, UTC.
         started_at: When work on it began.
@@ -113,6 +123,21 @@ class PastRequest(Message):
     duration: Lenient[float] = None
     json_input: dict[str, Any] | None = None
     json_output: Any = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether fal's id of it can be read: another can neither be adopted nor asked about."""
+        return not self.request_id.startswith(NAMELESS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_if_need_be(cls, given: Any) -> Any:
+        # It must not hide all other requests, and may have been bought all the same.
+        if not isinstance(given, dict) or _is_id(given.get("request_id")):
+            return given
+        known = [given.get(name) for name in ("endpoint_id", "sent_at", "json_input")]
+        digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
+        return {**given, "request_id": f"{NAMELESS}{digest.hexdigest()[:16]}"}
 
     @model_validator(mode="before")
     @classmethod
@@ -334,8 +359,9 @@ class PlatformClient:
         path = "models/requests/by-endpoint"
         pages, fal_now = await self._pages(path, params, HISTORY_PAGE, deadline)
         reading = {past.request_id: past for page in pages for past in page.items}
-        for request_id in reading:
-            check_request_realm(request_id, self.access)
+        for past in reading.values():
+            if past.is_named:
+                check_request_realm(past.request_id, self.access)
         return reading, fal_now, len(pages) == 1
 
     async def _pages(

@@ -111,8 +111,8 @@ DOCUMENTS = frozenset(
 
 COMPRESSED = {".gz", ".bz2", ".xz", ".zip"}
 
-MOST_BYTES = 256 << 20
-"""Of a file, unpacked: a few kilobytes that are packed may stand for gigabytes."""
+MOST_BYTES = 64 << 20
+"""The largest file of rows, unpacked: a hundred thousand prompts have a tenth of it."""
 
 DELIMITERS = ",;\t"
 """Of CSV: a spreadsheet takes the semicolon where the comma divides decimals."""
@@ -255,7 +255,8 @@ def read_rows(address: str, written_as: Format | None = None) -> RawRows:
         written_as: How they are written, whatever the file is called.
 
     Raises:
-        ConfigurationError: It cannot be read, is not UTF-8, or may be a table as well as prompts.
+        ConfigurationError: It cannot be read, is not UTF-8, has more than 64 MiB, or may be a table
+            as well as prompts.
 
     Example:
         >>> import tempfile
@@ -313,8 +314,10 @@ def _text_of(address: str, asking: bool) -> tuple[str, str]:
 def _check_size(content: bytes, address: str) -> None:
     if len(content) > MOST_BYTES:
         raise ConfigurationError(
-            f"{_shown(address)!r} holds more than {MOST_BYTES:,} bytes, unpacked.",
-            cure="Split it, and pass pictures by their URLs.",
+            f"The file {_shown(address)!r} has more than {MOST_BYTES:,} bytes, unpacked, which no "
+            "table of prompts has; nothing was bought.",
+            cure="See whether it is the right file. If it is, pass pictures by their URLs, "
+            "or split it, and run each part: rows that are in two of them are bought once.",
         )
 
 

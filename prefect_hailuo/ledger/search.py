@@ -262,7 +262,10 @@ def _pair_off(
     mine = group[0].body_digest
     if perhaps := [each for each, how in like if how.digest == mine and how.has_more]:
         ids = ", ".join(each.request_id for each in perhaps)
-        because = f"fal's history shows this input with more fields than were sent ({ids})."
+        because = (
+            "fal's history shows what may be it: this input with more fields than were sent, or "
+            f"without an id that can be read ({ids})."
+        )
         return Finding(FindingKind.SEVERAL, because)
     equal = [each for each, how in like if how.digest == mine]
     pairs = _pair(group, equal, ahead)
@@ -296,7 +299,8 @@ class Likeness:
     Args:
         digest: The digest of its input, with the defaults that were left out filled in, and without
             fields that its endpoint's typed input has not; None if the history does not show it.
-        has_more: Whether there are such fields: then it may be another request.
+        has_more: Whether there are such fields, or its id cannot be read: then it may be an equal
+            request, or another one, and is not adopted.
     """
 
     digest: str | None
@@ -310,9 +314,9 @@ def likeness_of(request: PastRequest) -> Likeness:
         return Likeness(None)
     read = read_request(request.endpoint_id, given)
     if read is None:
-        return Likeness(digest_of(given))
+        return Likeness(digest_of(given), has_more=not request.is_named)
     asked, more = read
-    return Likeness(digest_of(asked.body), has_more=bool(more))
+    return Likeness(digest_of(asked.body), has_more=bool(more) or not request.is_named)
 
 
 def _pair(

@@ -241,10 +241,12 @@ def storing(
 ) -> Step[Video]:
     """The result, downloaded, verified and kept. No key is needed."""
 
-    address = current_settings().ledger_of(ticket.realm)
+    settings = current_settings()
+    address = settings.ledger_of(ticket.realm)
 
     async def job(connections: Connections, emit: Emit) -> Video:
         ledger = connections.ledgers.at(address)
+        connections.downloads.trust(settings.file_hosts)
         store = VideoStore(connections.downloads, place, hosts=hosts)
         return await keep(ledger, store, find_place, emit, ticket, output, completed)
 

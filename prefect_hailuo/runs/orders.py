@@ -141,6 +141,7 @@ def make_order(input: VideoInput, **options: Unpack[PurchaseOptions]) -> Order:
         find_place=find_place,
         poster=settings.artifacts,
         download_connections=settings.download_connections,
+        file_hosts=settings.file_hosts,
         gate=account_limit(settings.concurrency_limit),
         webhook_url=settings.webhook_url,
         approved=allowed_purchases(),

@@ -18,6 +18,7 @@ from prefect_hailuo.fal.client import DEFAULT_TIMEOUT_SECONDS
 from prefect_hailuo.fal.webhooks import checked_webhook_url
 from prefect_hailuo.ledger.address import Allowance, LedgerAddress, ledger_address
 from prefect_hailuo.ledger.attempt import RECONCILE_SECONDS
+from prefect_hailuo.storage.addresses import checked_file_host
 from prefect_hailuo.storage.download import MOST_DOWNLOADS
 from prefect_hailuo.storage.names import DEFAULT_TEMPLATE
 from prefect_hailuo.ticket import Realm
@@ -64,6 +65,12 @@ class HailuoSettings(PrefectBaseSettings):
         description="Other hosts than fal's own that may be given the environment's `FAL_KEY`, "
         'such as a gateway: `["gateway.example.com"]`, each with its port where that is not the '
         "usual one. Credentials with a key of their own need none.",
+    )
+    file_hosts: frozenset[str] = Field(
+        default=frozenset(),
+        description="Hosts and networks to which fal's links may lead besides public ones: a "
+        'private endpoint of a bucket, `["files.example.internal", "10.20.0.0/16"]`. What answers '
+        "there by https is read; where clouds tell a machine's secrets, nothing ever is.",
     )
     ledger_url: SecretStr | None = Field(
         default=None,
@@ -129,6 +136,11 @@ class HailuoSettings(PrefectBaseSettings):
         description="Whether each video that a run stores is a Prefect asset, keyed by the "
         "address of its file.",
     )
+
+    @field_validator("file_hosts")
+    @classmethod
+    def _check_file_hosts(cls, given: frozenset[str]) -> frozenset[str]:
+        return frozenset(map(checked_file_host, given))
 
     @field_validator("webhook_url")
     @classmethod

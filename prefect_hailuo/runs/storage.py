@@ -12,15 +12,17 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 from prefect.blocks.core import Block
-from prefect.filesystems import LocalFileSystem
+from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 
 from prefect_hailuo.errors import ConfigurationError, StorageError
 from prefect_hailuo.runs.cancellation import STARTED_FOR
@@ -56,6 +58,11 @@ DOWNLOAD = "download_object_to_path"
 MARKER = "prefect-hailuo.txt"
 
 MARKER_TEXT = b"Videos of prefect-hailuo are kept here.\n"
+
+TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+"""What S3 answers where an object is there, or somebody else is just making it."""
+
+UNKNOWN_CONDITION = frozenset({"NotImplemented", "501"})
 
 _limiters: RunVar[anyio.CapacityLimiter] = RunVar("prefect_hailuo.runs.storage")
 
@@ -282,16 +289,36 @@ class _BlockFiles:
         self._block = block
         self._label = label
 
-    def keep(self, file: Path, name: str) -> None:
+    def keep(self, file: Path, name: str, *, over: bool = True) -> bool:
         """Hand a file to the block."""
+        if not over:
+            with file.open("rb") as content:
+                created = self._create(name, content)
+            if created is not None:
+                return created
         if _has(self._block, "upload_from_path"):
             self._call("upload_from_path", str(file), name)
-        else:
-            self.write(name, file.read_bytes())
+            return True
+        return self.write(name, file.read_bytes())
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, over: bool = True) -> bool:
         """Hand a small file to the block."""
+        if not over:
+            created = self._create(name, BytesIO(content))
+            if created is not None:
+                return created
         self._call("write_path", name, content)
+        return True
+
+    def _create(self, name: str, content: BinaryIO) -> bool | None:
+        """Make a file where there is none; None where the block has no way to do so in one step."""
+        create = _creating(self._block)
+        if create is None:
+            return None
+        try:
+            return create(name, content)
+        except Exception as error:
+            raise self._unusable("creation", name, error) from error
 
     def read(self, name: str) -> bytes | None:
         """A file's content; None if there is no such file.
@@ -303,26 +330,33 @@ class _BlockFiles:
         answer = self._attempt("read_path", name)
         return answer[0] if answer else None
 
-    def holds(self, name: str, sha256: str) -> bool:
-        """Whether the block holds the file, unharmed. It is read: blocks offer no cheaper check."""
+    def sha256(self, name: str) -> str | None:
+        """The file's SHA-256; None if there is none. It is read: blocks offer no cheaper check."""
         if _has(self._block, DOWNLOAD):
             with TemporaryDirectory() as folder:
-                return self.fetch(name, sha256, Path(folder) / "file")
+                to = Path(folder) / "file"
+                return file_sha256(to) if self._fetch(name, to) else None
         content = self.read(name)
-        return content is not None and hashlib.sha256(content).hexdigest() == sha256
+        return None if content is None else hashlib.sha256(content).hexdigest()
+
+    def holds(self, name: str, sha256: str) -> bool:
+        """Whether the block holds the file, unharmed."""
+        return self.sha256(name) == sha256
 
     def fetch(self, name: str, sha256: str, to: Path) -> bool:
         """Copy a file, if it is here unharmed, to a path, without holding all of it in memory.
 
         Only a block that offers no such way is read as a whole.
         """
-        if not _has(self._block, DOWNLOAD):
-            content = self.read(name)
-            if content is not None:
-                to.write_bytes(content)
-        elif not self._attempt(DOWNLOAD, name, str(to)):
-            return False
-        return to.exists() and file_sha256(to) == sha256
+        return self._fetch(name, to) and file_sha256(to) == sha256
+
+    def _fetch(self, name: str, to: Path) -> bool:
+        if _has(self._block, DOWNLOAD):
+            return self._attempt(DOWNLOAD, name, str(to)) is not None and to.exists()
+        content = self.read(name)
+        if content is not None:
+            to.write_bytes(content)
+        return content is not None
 
     def check(self) -> None:
         """Write a small file and read it back."""
@@ -361,7 +395,53 @@ class _BlockFiles:
         try:
             return _call_block(self._block, method, arguments)
         except Exception as error:
-            raise StorageError(
-                f"{self._label} is not usable: {method} of {arguments[0]!r} failed "
-                f"({type(error).__name__}: {error})."
-            ) from error
+            raise self._unusable(method, arguments[0], error) from error
+
+    def _unusable(self, method: str, name: object, error: Exception) -> StorageError:
+        return StorageError(
+            f"{self._label} is not usable: {method} of {name!r} failed "
+            f"({type(error).__name__}: {error})."
+        )
+
+
+Create = Callable[[str, BinaryIO], bool | None]
+"""Makes a file where there is none; False if there is one, None if the store cannot do that."""
+
+
+def _creating(block: Block) -> Create | None:
+    """A block's way to make a file only where there is none, in one step; None if it has none."""
+    if isinstance(block, RemoteFileSystem):
+        return partial(_create_by_fsspec, block)
+    credentials = getattr(block, "credentials", None)
+    if hasattr(block, "bucket_folder") and hasattr(credentials, "get_s3_client"):
+        return partial(_create_in_s3, block)
+    return None
+
+
+def _create_by_fsspec(block: RemoteFileSystem, name: str, content: BinaryIO) -> bool | None:
+    path = f"{block.basepath.rstrip('/')}/{name}"
+    block.filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+    try:
+        with block.filesystem.open(path, "xb") as made:
+            shutil.copyfileobj(content, made)
+    except FileExistsError:
+        return False
+    except (NotImplementedError, ValueError):  # a file system that knows no such mode
+        return None
+    return True
+
+
+def _create_in_s3(block: Any, name: str, content: BinaryIO) -> bool | None:
+    # Neither the block's own methods nor boto3's uploads hand the condition on.
+    key = (PurePosixPath(block.bucket_folder) / name).as_posix()
+    put = block.credentials.get_s3_client().put_object
+    try:
+        put(Bucket=block.bucket_name, Key=key, Body=content, IfNoneMatch="*")
+    except Exception as error:
+        if (code := _code_of(error)) in TAKEN:
+            return False
+        if code in UNKNOWN_CONDITION:  # by some makers' stores that speak S3
+            content.seek(0)
+            return None
+        raise
+    return True

@@ -7,7 +7,7 @@ that changes right then still leads elsewhere, but nothing that is no video or p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -104,16 +104,58 @@ def _parts(text: str) -> list[IPv4Address | IPv6Address]:
 
 async def find_reach(url: httpx.URL) -> Reach:
     """The reach of a URL's host. One that cannot be resolved, which a proxy may know, is public."""
+    return reach_of(await _addresses(url))
+
+
+async def _addresses(url: httpx.URL) -> list[str]:
+    """The addresses of a URL's host; none if it cannot be resolved."""
     host = url.raw_host.decode()
     if literal := _literal(host):
-        return reach_of([literal])
+        return [literal]
     if f".{host.rstrip('.')}".endswith(".localhost"):  # by RFC 6761, whatever resolves it
-        return Reach.LOOPBACK
+        return ["127.0.0.1"]
     try:
         found = await anyio.getaddrinfo(host, None)
     except (OSError, UnicodeError):
-        return Reach.PUBLIC
-    return reach_of(str(address[0]) for *_, address in found)
+        return []
+    return [str(address[0]) for *_, address in found]
+
+
+def checked_file_host(text: str) -> str:
+    """The name of a host, or a network such as `10.0.0.0/8`, that the environment names.
+
+    Raises:
+        ValueError: It is neither.
+
+    Example:
+        >>> checked_file_host(" Files.example.internal "), checked_file_host("10.1.0.0/16")
+        ('files.example.internal', '10.1.0.0/16')
+    """
+    text = text.strip().lower()
+    if "/" in text:
+        return str(ip_network(text))
+    if not text or text != httpx.URL(f"https://{text}").host:
+        raise ValueError(f"{text!r} is no host's name alone, nor a network such as 10.0.0.0/8")
+    return text
+
+
+async def is_named(url: httpx.URL, file_hosts: Collection[str]) -> bool:
+    """Whether the environment names a URL's host or its networks, and no secrets are there."""
+    if not file_hosts:
+        return False
+    addresses = await _addresses(url)
+    return reach_of(addresses) is not Reach.NEVER and _is_named(url, addresses, file_hosts)
+
+
+def _is_named(url: httpx.URL, addresses: Iterable[str], file_hosts: Collection[str]) -> bool:
+    """Whether the environment names a URL's host, or the networks of all its addresses."""
+    if url.host in file_hosts:
+        return True
+    networks = [ip_network(each) for each in file_hosts if "/" in each]
+    parts = [part for each in addresses for part in _parts(each.partition("%")[0])]
+    return bool(parts) and all(
+        any(part in net for net in networks if net.version == part.version) for part in parts
+    )
 
 
 def _literal(host: str) -> str | None:
@@ -125,7 +167,12 @@ def _literal(host: str) -> str | None:
     return None
 
 
-async def refusal_of(url: httpx.URL, realm: Realm = "fal", hosts: Hosts = FAL_HOSTS) -> str | None:
+async def refusal_of(
+    url: httpx.URL,
+    realm: Realm = "fal",
+    hosts: Hosts = FAL_HOSTS,
+    file_hosts: Collection[str] = (),
+) -> str | None:
     """Why a link to a file is refused; None if it may be followed.
 
     Where the realm is fal, it leads to a public host, or to a configured one, or to this machine
@@ -135,6 +182,8 @@ async def refusal_of(url: httpx.URL, realm: Realm = "fal", hosts: Hosts = FAL_HO
         url: The link, or where it was redirected to.
         realm: Whether it is from fal or from an emulator.
         hosts: The configured hosts.
+        file_hosts: Hosts and networks that the environment names: there, it may be anywhere but
+            where clouds tell a machine's secrets.
 
     Example:
         >>> import asyncio
@@ -147,8 +196,10 @@ async def refusal_of(url: httpx.URL, realm: Realm = "fal", hosts: Hosts = FAL_HO
         return "is not https, so what it serves could be anything"
     if url.scheme == "https" and url.host in FILE_HOSTS:
         return None
-    reach = await find_reach(url)
-    configured = realm == "emulator" or hosts.trusts(str(url))
+    addresses = await _addresses(url)
+    reach = reach_of(addresses)
+    named = _is_named(url, addresses, file_hosts)
+    configured = named or realm == "emulator" or hosts.trusts(str(url))
     if reach is Reach.PUBLIC or (reach is not Reach.NEVER and configured):
         return None
     if reach is Reach.LOOPBACK and hosts.are_local():

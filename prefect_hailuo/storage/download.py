@@ -7,7 +7,7 @@ unless it was moved to its place.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -32,7 +32,7 @@ from prefect_hailuo.fal.messages import File
 from prefect_hailuo.fal.replies import compression, retry_after
 from prefect_hailuo.fal.retry import pause_seconds, pause_within, retry
 from prefect_hailuo.media.mp4 import Probe, examine_mp4
-from prefect_hailuo.storage.addresses import Reach, find_reach, refusal_of
+from prefect_hailuo.storage.addresses import Reach, find_reach, is_named, refusal_of
 from prefect_hailuo.storage.pictures import MOST_REDIRECTS
 from prefect_hailuo.storage.place import (
     CHUNK_BYTES,
@@ -147,11 +147,16 @@ class Downloads:
         self._http = http
         self._memory_bytes = memory_bytes
         self._turns = anyio.CapacityLimiter(connections)
+        self._file_hosts: Collection[str] = ()
 
     @property
     def connections(self) -> int:
         """How many downloads there may be at once."""
         return int(self._turns.total_tokens)
+
+    def trust(self, file_hosts: Collection[str]) -> None:
+        """Let links lead to hosts and networks that the environment names: see `refusal_of`."""
+        self._file_hosts = file_hosts
 
     def allow(self, connections: int) -> None:
         """Change how many downloads there may be at once. Those under way go on."""
@@ -251,7 +256,7 @@ class Downloads:
     ) -> ReceivedFile:
         url = _media_url(file)
         for _ in range(MOST_REDIRECTS + 1):
-            if why := await refusal_of(url, realm, hosts):
+            if why := await refusal_of(url, realm, hosts, self._file_hosts):
                 raise BadLinkError(f"fal's link {why}; nothing was sent there.")
             try:
                 async with self._http.stream("GET", url, headers=AS_IT_IS) as response:
@@ -271,7 +276,7 @@ class Downloads:
             except httpx.HTTPError as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise DownloadError(f"The download broke off ({reason}).") from error
-            await check_reach(url, there)
+            await check_reach(url, there, self._file_hosts)
             url = there
         raise DownloadError(f"fal's link was redirected more than {MOST_REDIRECTS} times.")
 
@@ -397,15 +402,17 @@ def _next(response: httpx.Response, at: httpx.URL) -> httpx.URL:
     return there
 
 
-async def check_reach(at: httpx.URL, there: httpx.URL) -> None:
-    """Refuse a redirect into a private network, unless it comes from there.
+async def check_reach(at: httpx.URL, there: httpx.URL, file_hosts: Collection[str] = ()) -> None:
+    """Refuse a redirect into a private network, unless it comes from there, or that is named.
 
     Raises:
         BadLinkError: It leads there.
     """
     reach = await find_reach(there)
-    if reach is Reach.PUBLIC or (
-        reach is not Reach.NEVER and await find_reach(at) is not Reach.PUBLIC
+    if (
+        reach is Reach.PUBLIC
+        or await is_named(there, file_hosts)
+        or (reach is not Reach.NEVER and await find_reach(at) is not Reach.PUBLIC)
     ):
         return
     raise BadLinkError(f"fal's link was redirected to {there.host!r}, which is no public host.")

@@ -8,6 +8,7 @@ back: with dozens of calls, a file took a tenth of a second. So there are as few
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import socket
@@ -43,6 +44,9 @@ CHUNK_BYTES = 1 << 20
 TEMPORARY_NAME_CHARACTERS = 50
 """How much of a file's name its temporary file's name has, so that it is not too long."""
 
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL}
+"""What file systems say that know no second name for a file."""
+
 CURE_BEFORE_BUYING = "Make it usable, or pass another storage; nothing was bought."
 
 DIRECTORY_PREFIX = "directory:"
@@ -51,14 +55,17 @@ DIRECTORY_PREFIX = "directory:"
 class Files(Protocol):
     """A place's files, for a worker thread: each call blocks, and does what `Place` says."""
 
-    def keep(self, file: Path, name: str) -> None:
-        """Take over a complete file."""
+    def keep(self, file: Path, name: str, *, over: bool = True) -> bool:
+        """Take over a complete file; False where there is one, which is not to be written over."""
 
-    def write(self, name: str, content: bytes) -> None:
-        """Keep a small file."""
+    def write(self, name: str, content: bytes, *, over: bool = True) -> bool:
+        """Keep a small file; False where there is one, which is not to be written over."""
 
     def read(self, name: str) -> bytes | None:
         """A small file's content."""
+
+    def sha256(self, name: str) -> str | None:
+        """A file's hash; None if there is no such file."""
 
     def holds(self, name: str, sha256: str) -> bool:
         """Whether a file is here, unharmed."""
@@ -100,21 +107,37 @@ class Place(ABC):
     async def work(self, job: Callable[[Files], T]) -> T:
         """Do several things with the place's files in one worker thread; they run to their end."""
 
-    async def keep(self, file: Path, name: str) -> None:
+    async def keep(self, file: Path, name: str, *, over: bool = True) -> bool:
         """Take over a complete file. Afterwards it is here whole, or not at all.
 
+        Args:
+            file: The file.
+            name: Its name here.
+            over: Whether it takes the place of another of this name.
+
+        Returns:
+            Whether it was taken.
+
         Raises:
             StorageError: The place does not take it.
         """
-        await self.work(lambda files: files.keep(file, name))
+        return await self.work(lambda files: files.keep(file, name, over=over))
 
-    async def write(self, name: str, content: bytes) -> None:
+    async def write(self, name: str, content: bytes, *, over: bool = True) -> bool:
         """Keep a small file, in one step.
 
+        Args:
+            name: Its name here.
+            content: What is in it.
+            over: Whether it takes the place of another of this name.
+
+        Returns:
+            Whether it was written.
+
         Raises:
             StorageError: The place does not take it.
         """
-        await self.work(lambda files: files.write(name, content))
+        return await self.work(lambda files: files.write(name, content, over=over))
 
     async def read(self, name: str) -> bytes | None:
         """A small file's content; None if there is no such file.
@@ -239,15 +262,15 @@ class DirectoryFiles:
         self._root = root
         self._changed: dict[Path, None] = {}
 
-    def keep(self, file: Path, name: str) -> None:
+    def keep(self, file: Path, name: str, *, over: bool = True) -> bool:
         """Move a file into place, in one step."""
         target = self._root / name
         with _storage_errors(target):
             _flush(file)
             self._make_folders(target)
-            self._move(file, target)
+            return self._move(file, target, over)
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, over: bool = True) -> bool:
         """Write a small file, in one step."""
         make_directory(self._root)
         target = self._root / name
@@ -258,7 +281,10 @@ class DirectoryFiles:
                 write_whole(made, content)
                 os.fsync(made.fileno())
             self._make_folders(target)
-            self._move(temporary, target)
+            moved = self._move(temporary, target, over)
+            if not moved:
+                temporary.unlink()
+            return moved
 
     def finish(self) -> None:
         """Make sure that all new names are on the disk, each directory's at once."""
@@ -276,10 +302,14 @@ class DirectoryFiles:
         except OSError as error:
             raise untold(str(self._root / name), error) from error
 
+    def sha256(self, name: str) -> str | None:
+        """A file's hash; None if there is no such file."""
+        digest = hashlib.sha256()
+        return digest.hexdigest() if self._read(name, digest.update) else None
+
     def holds(self, name: str, sha256: str) -> bool:
         """Whether the file is here and has that hash."""
-        digest = hashlib.sha256()
-        return self._read(name, digest.update) and digest.hexdigest() == sha256
+        return self.sha256(name) == sha256
 
     def fetch(self, name: str, sha256: str, to: Path) -> bool:
         """Copy a file, if it is here and has that hash, to another path."""
@@ -306,10 +336,14 @@ class DirectoryFiles:
             make_directory(self._root / folder)
             self._changed[(self._root / folder).parent] = None
 
-    def _move(self, source: Path, target: Path) -> None:
-        """Give a file that is on the disk its name."""
-        source.replace(target)
+    def _move(self, source: Path, target: Path, over: bool) -> bool:
+        """Give a file that is on the disk its name; whether that was free, or may be taken."""
+        if over:
+            source.replace(target)
+        elif not _move_to_free_name(source, target):
+            return False
         self._changed[target.parent] = None
+        return True
 
 
 def refused_place(message: str) -> StorageError:
@@ -410,6 +444,24 @@ def write_whole(file: FileIO, content: bytes | bytearray) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[file.write(rest) :]
+
+
+def _move_to_free_name(source: Path, target: Path) -> bool:
+    """Give a file a name that no other has; of two who try at once, one gets it."""
+    try:
+        os.link(source, target)
+        source.unlink()
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        try:
+            target.open("xb").close()  # it is empty until the file is moved there
+        except FileExistsError:
+            return False
+        source.replace(target)
+    return True
 
 
 @contextmanager

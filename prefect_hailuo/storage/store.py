@@ -81,29 +81,45 @@ def find_record(files: Files, template: NameTemplate, name: str) -> Video | None
         ) from error
 
 
-def free_name(files: Files, template: NameTemplate, name: str, request_id: str) -> str:
-    """A name for a request's video that is not another request's: that one is paid for, too."""
-    try:
-        there = _read(files, template, name)
-    except _DamagedError:
-        return name  # a damaged record is written anew, with its file
-    if there is None or there.request_id == request_id or not is_of(there.key, name):
-        return name
-    held = files.holds(there.storage_key, there.sha256)
-    return name_apart(name, request_id) if held else name
+def write_records(
+    files: Files, template: NameTemplate, name: str, video: Video, *, over: bool = True
+) -> bool:
+    """Keep a video's record beside it, and with a template also where its default name leads.
 
+    Args:
+        files: The place's files.
+        template: How it names them.
+        name: The video's name by the default template.
+        video: The video, as it is in the place.
+        over: Whether that takes the place of another record, by which the name is found.
 
-def write_records(files: Files, template: NameTemplate, name: str, video: Video) -> None:
-    """Keep a video's record beside it, and with a template also where its default name leads."""
+    Returns:
+        Whether it was written.
+    """
     record = video.model_dump_json(indent=2).encode()
-    if not template.is_default:
-        files.write(index_name(name), record)
-    files.write(record_name(video.storage_key), record)
+    beside = record_name(video.storage_key)
+    found_by = beside if template.is_default else index_name(name)
+    if not files.write(found_by, record, over=over):
+        return False
+    if found_by != beside:
+        files.write(beside, record)
+    return True
 
 
 def relocated(template: NameTemplate, video: Video, name: str) -> str:
     """The name under which a video is kept in its place."""
     return name if template.is_default else location_of(template, video, name)
+
+
+def _record_there(files: Files, template: NameTemplate, name: str) -> tuple[Video | None, bool]:
+    """The record of a name; and, where there is none, whether what is there may be replaced."""
+    try:
+        there = _read(files, template, name)
+    except _DamagedError:
+        return None, True  # a damaged record is written anew
+    if there is not None and not is_of(there.key, name):
+        return None, True  # it says itself that it is of something else
+    return there, False
 
 
 def _read(files: Files, template: NameTemplate, name: str) -> Video | None:
@@ -341,19 +357,48 @@ class VideoStore:
         )
 
     def _keep(self, files: Files, file: Path, video: Video) -> Video:
-        """Put a complete file in its place, under its name or, if that is taken, another.
+        """Put a complete file in its place, under its name or, if that is taken, another."""
+        name = video.storage_key
+        for own in (name, name_apart(name, video.request_id)):
+            if kept := self._keep_as(files, file, video, own):
+                return kept
+        raise StorageError(f"{video.storage} has another file of the name {own}, and of {name}.")
+
+    def _keep_as(self, files: Files, file: Path, video: Video, name: str) -> Video | None:
+        """Put a complete file in its place under a name; None if that is taken.
 
         The record is written first. With a record and no file, the file is downloaded again; with a
-        file and no record, the video would be bought again.
+        file and no record, the video would be bought again. What is there, and is not this
+        request's, is not written over: neither another's video, which is paid for, too, nor what
+        somebody else put there. Others may write at the same time: each name is given once.
         """
         template = self._place.template
-        name = free_name(files, template, video.storage_key, video.request_id)
         video = self.here(video, relocated(template, video, name))
-        # What is there and cannot be read is not written over: it may be another that was paid for.
-        files.holds(video.storage_key, video.sha256)
-        write_records(files, template, name, video)
-        files.keep(file, video.storage_key)
-        return video
+        there, may_replace = _record_there(files, template, name)
+        is_mine = there is not None and there.request_id == video.request_id
+        found = files.sha256(video.storage_key)
+        if there is not None and not is_mine:
+            if files.holds(there.storage_key, there.sha256):
+                return None
+            # Its file has gone, or is on its way: whose comes first has the name.
+            if not self._put(files, file, video, found):
+                return None
+            write_records(files, template, name, video)
+            return video
+        if not is_mine and found not in (None, video.sha256):
+            return None
+        if not write_records(files, template, name, video, over=is_mine or may_replace):
+            return None
+        if is_mine and found not in (None, video.sha256):  # this video, damaged
+            files.keep(file, video.storage_key)
+            return video
+        return video if self._put(files, file, video, found) else None
+
+    def _put(self, files: Files, file: Path, video: Video, found: str | None) -> bool:
+        """Put a file where there is none, or the same; whether it is there then."""
+        if found is None and files.keep(file, video.storage_key, over=False):
+            return True
+        return (found or files.sha256(video.storage_key)) == video.sha256
 
     def _describe(
         self,

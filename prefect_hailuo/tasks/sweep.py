@@ -202,6 +202,7 @@ def _sweeping(
     default_place = resolve_storage(None, realm)
 
     async def job(connections: Connections, emit: Emit) -> T:
+        connections.downloads.trust(settings.file_hosts)
         return await act(
             Sweep(
                 connections.ledgers.at(address),

@@ -14,7 +14,7 @@ import pytest
 from batches import carry, kinds, shots
 from databases import holding, run_sql
 from ledger_ground import latest, ledger_at
-from roads import Hundredfold, generate, order_of, timed
+from roads import OWL, Hundredfold, generate, order_of, timed
 from test_reconciling import Scene
 
 from prefect_hailuo import Hailuo23ProTextToVideo, Video
@@ -63,6 +63,65 @@ def test_half_a_character_hides_no_other_request(fal: FalEmulator, tmp_path: Pat
     fal.plant(COMPOSED.endpoint.id, {"prompt": "A fox \ud83e"}, seconds_ago=60)
     planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
     assert perform(acquiring(order_of(fal, tmp_path, COMPOSED))).request_id == planted
+
+
+def nameless(request_id: str) -> Fault:
+    """A history in which one request's id cannot be read."""
+
+    def without(page: Any) -> Any:
+        items = [
+            {**each, "request_id": None} if each["request_id"] == request_id else each
+            for each in page["items"]
+        ]
+        return {**page, "items": items}
+
+    return edit("history", without, count=None)
+
+
+@pytest.mark.usefixtures("each_ledger")
+def test_a_request_without_an_id_closes_its_own_key_alone(fal: FalEmulator, tmp_path: Path) -> None:
+    """It may be what is asked for, and cannot be adopted; what differs from it is bought."""
+    planted = fal.plant(COMPOSED.endpoint.id, COMPOSED.body(), seconds_ago=60)
+    fal.faults.add(nameless(planted))
+    generate(fal, tmp_path, OWL)
+    for _ in range(2):
+        with pytest.raises(ParkedError, match="unreadable-id-") as caught:
+            generate(fal, tmp_path, COMPOSED)
+        assert caught.value.billed is Billed.UNKNOWN
+    assert len(fal.submissions) == 1
+
+
+def test_a_lost_request_without_an_id_is_not_bought_again(
+    fal: FalEmulator, tmp_path: Path, each_ledger: str
+) -> None:
+    """It is parked: looked for to the end and not found is something else."""
+    generate(fal, tmp_path, OWL)
+    fal.faults.add(drop_after_accepting("submit"))
+
+    def without(page: Any) -> Any:
+        found = [each for each in page["items"] if each["json_input"] == COMPOSED.body()]
+        rest = [each for each in page["items"] if each not in found]
+        return {**page, "items": [*rest, *({**each, "request_id": 7} for each in found)]}
+
+    fal.faults.add(edit("history", without, count=None))
+    for _ in range(2):
+        with pytest.raises(ParkedError, match="may be it"):
+            generate(fal, tmp_path, COMPOSED)
+    assert fal.charged == 2
+
+
+def test_a_page_that_is_too_long_buys_nothing_and_says_so(
+    fal: FalEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked, what came, and how to go on: it costs nothing."""
+    fal.plant(OWL.endpoint.id, {"prompt": "x" * 5000}, seconds_ago=60)
+    monkeypatch.setattr("prefect_hailuo.fal.transport.MOST_ANSWER_BYTES", 4000)
+    with pytest.raises(GenerationTimeoutError, match="longer than 4,000 bytes") as caught:
+        process_loop().run(timed(order_of(fal, tmp_path, OWL), Hundredfold()))
+    assert "fal's history" in caught.value.message
+    assert "ledger import --skip" in caught.value.cure
+    assert (caught.value.billed, fal.charged) == (Billed.NO, 0)
+    monkeypatch.undo()
 
 
 def patiently(fal: FalEmulator, place: Path, input: Hailuo23ProTextToVideo) -> Video:

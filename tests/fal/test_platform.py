@@ -97,6 +97,20 @@ async def test_requests_that_end_between_two_pages_hide_no_others() -> None:
     assert sorted(ids(history)) == sorted(ticket.request_id for ticket in tickets)
 
 
+NO_IDS: list[Any] = ["", None, 7, ["r1"], "r" * 513, "r\x001", "r\ud83e"]
+
+
+@pytest.mark.parametrize("odd", NO_IDS, ids=lambda odd: repr(odd)[:12])
+async def test_an_item_without_an_id_hides_no_other(odd: Any) -> None:
+    """It stays one item, under an id that stands for it, the same in each reading."""
+    items = [item("r1"), item(odd, json_input={"prompt": "A fox."})]
+    with RawServer(page(items)) as server:
+        first, again = await history_of(server), await history_of(server)
+    assert ids(first) == ids(again)
+    assert [past.is_named for past in first.requests] == [True, False]
+    assert first.requests[1].json_input == {"prompt": "A fox."}
+
+
 async def test_a_history_that_never_rests_is_read_four_times() -> None:
     """Whatever was listed in any of four readings exists, and is handed back."""
     readings = [[page([item(f"a{n}")], "Mg=="), page([item("b")])] for n in range(6)]

@@ -96,7 +96,6 @@ GARBAGE: dict[str, tuple[Any, str]] = {
     "no items": ({"has_more": False}, "items Field required"),
     "no end": ({"items": []}, "has_more Field required"),
     "no object": ({"items": ["r1"], "has_more": False}, "items.0 "),
-    "no id": ({"items": [item("")], "has_more": False}, "items.0.request_id "),
     "no time": ({"items": [item("r1", sent_at="soon")], "has_more": False}, "items.0.sent_at "),
     "end of time": (
         {"items": [item("r1", sent_at="0001-01-01T00:00:00+14:00")], "has_more": False},

@@ -141,7 +141,9 @@ def test_a_flow_is_found_by_its_name_however_it_is_imported() -> None:
     run_forked(before, [order + FOUND for order in ORDERS])
 
 
-@pytest.mark.parametrize("name", ["batch", "compare_models", "storyboard", "text_to_video"])
+@pytest.mark.parametrize(
+    "name", ["batch", "compare_models", "patient_video", "storyboard", "text_to_video"]
+)
 def test_no_command_buys_a_files_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever names a file means what is in it."""
     main: Any = importlib.import_module(f"flows.{name}").main

@@ -24,6 +24,7 @@ from prefect_hailuo.ledger.attempt import (
     Buy,
     Decision,
     Fate,
+    FindingKind,
     Prepare,
     Purchase,
     Reconcile,
@@ -143,7 +144,7 @@ class Worker(Actor):
         yield f"looked for attempt {one.number}: {finding.adopted} {finding.because}"
         if finding.adopted:
             return
-        if self.resubmits:
+        if self.resubmits and finding.kind is FindingKind.NONE:
             self.resubmits = False  # the consent was to one more purchase
             await ground.consent(one)
             return

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 from uuid import uuid4
 
 import pytest
@@ -293,6 +295,60 @@ async def test_a_limit_waits_for_claims_that_are_being_decided(postgresql_url: s
             assert not (await asyncio.wait({setting}, timeout=0.5))[0]
         await setting
         assert await decided(ledger, purchase("elk")) == "BudgetError"
+
+
+RACERS, ROUNDS, EACH = 6, 8, 4
+
+
+def race_for(url: str, scopes: list[str], started: Barrier, name: int) -> list[str]:
+    """Ask for some purchases in each scope, from a thread with a loop and an engine of its own."""
+
+    async def ask() -> list[str]:
+        decisions: list[str] = []
+        async with ledger_at(url) as ledger:
+            for scope in scopes:
+                started.wait(60)
+                keys = [f"{scope}-{name}-{number}" for number in range(EACH)]
+                asked = (purchase(key, scope=scope) for key in keys)
+                decisions += await asyncio.gather(*(decided(ledger, each) for each in asked))
+        return decisions
+
+    return asyncio.run(ask())
+
+
+def limit_in(url: str, scopes: list[str], started: Barrier) -> list[tuple[Decimal, Decimal]]:
+    """Set a limit in each scope meanwhile; what it is, and what was spent once it was set."""
+
+    async def limit() -> list[tuple[Decimal, Decimal]]:
+        seen: list[tuple[Decimal, Decimal]] = []
+        async with ledger_at(url) as ledger:
+            for number, scope in enumerate(scopes):
+                usd = PRICE * (number % 4 * 3 + 1)
+                started.wait(60)
+                await asyncio.sleep(number % 3 * 0.005)
+                await ledger.budgets.put("fal", scope, Limits(total_usd=usd))
+                [allowance] = await ledger.budgets.allowances("fal", scope)
+                seen.append((usd, allowance.spent_usd))
+        return seen
+
+    return asyncio.run(limit())
+
+
+def test_a_limit_that_is_set_in_a_race_is_not_overrun(each_ledger: str) -> None:
+    """Whoever did not know of it had bought before it was set; whoever comes later knows it."""
+    scopes, started = [f"scope-{number}" for number in range(ROUNDS)], Barrier(RACERS + 1)
+    with ThreadPoolExecutor(RACERS + 1) as pool:
+        limits = pool.submit(limit_in, each_ledger, scopes, started)
+        racing = [
+            pool.submit(race_for, each_ledger, scopes, started, name) for name in range(RACERS)
+        ]
+        decisions = [each for one in racing for each in one.result()]
+    assert set(decisions) <= {"Buy", "BudgetError"} and "BudgetError" in decisions
+    rows = run_sql(each_ledger, "SELECT scope, count(*) AS many FROM hailuo_attempt GROUP BY scope")
+    bought = {row["scope"]: row["many"] * PRICE for row in rows}
+    assert sum(bought.values()) == decisions.count("Buy") * PRICE
+    for scope, (usd, spent) in zip(scopes, limits.result(), strict=True):
+        assert bought.get(scope, 0) <= max(usd, spent), (scope, usd, spent)
 
 
 async def test_claims_lock_the_scope_that_a_limit_is_set_for(postgresql_url: str) -> None:

@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from file_server import smallest_video
 from prefect import flow
@@ -178,6 +179,27 @@ def test_names_follow_the_template(
     assert video.storage_key.startswith("hailuo-02-pro/a-red-fox")
     assert bucket.names()[f"clips/{video.storage_key}"] == video.size
     assert generate(credentials, bucket.block(folder="clips")) == video
+
+
+async def test_of_many_writers_one_gets_the_name(bucket: Bucket, tmp_path: Path) -> None:
+    """The put is on the condition that there is no such object, in a folder, too."""
+    place, written = StorageBlock(bucket.block(folder="clips")), list[bytes]()
+
+    async def write(number: int) -> None:
+        content, file = bytes([number]) * 1000, tmp_path / str(number)
+        file.write_bytes(content)
+        if number % 2:
+            done = await place.keep(file, "a/fox.mp4", over=False)
+        else:
+            done = await place.write("a/fox.mp4", content, over=False)
+        if done:
+            written.append(content)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(write, number)
+    assert len(written) == 1 and await place.read("a/fox.mp4") == written[0]
+    assert bucket.names() == {"clips/a/fox.mp4": 1000}
 
 
 async def test_a_large_video_is_never_in_memory_as_a_whole(bucket: Bucket, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from children import run_python
 from file_server import serving_long_video, smallest_video
+from pydantic import SecretStr
 from raw_server import (
     HTML,
     TICKET,
@@ -33,7 +35,10 @@ from prefect_hailuo.fal.hosts import Hosts
 from prefect_hailuo.fal.messages import File, Output
 from prefect_hailuo.fal.transport import open_http, open_reading
 from prefect_hailuo.models.video import Video
+from prefect_hailuo.runs.orders import make_order
+from prefect_hailuo.runs.settings import current_settings
 from prefect_hailuo.storage import download
+from prefect_hailuo.storage.addresses import refusal_of
 from prefect_hailuo.storage.download import (
     DOWNLOAD_SECONDS,
     MOST_ATTEMPTS,
@@ -466,6 +471,49 @@ async def test_a_redirect_from_outside_into_this_network_is_refused() -> None:
     with pytest.raises(BadLinkError, match="no public host"):
         await check_reach(httpx.URL("https://93.184.216.34/video.mp4"), here)
     await check_reach(here, here)
+
+
+@pytest.mark.parametrize(
+    ("named", "url", "said"),
+    [
+        ((), "https://10.20.0.1/v.mp4", "a private network"),
+        (("10.20.0.0/16",), "https://10.20.0.1/v.mp4", None),
+        (("10.20.0.0/16",), "https://[::ffff:10.20.0.1]/v.mp4", None),
+        (("10.20.0.0/16",), "https://10.21.0.1/v.mp4", "a private network"),
+        (("10.20.0.0/16",), "http://10.20.0.1/v.mp4", "is not https"),
+        (("10.20.0.0/16",), "https://me:word@10.20.0.1/v.mp4", "carries a user name"),
+        (("127.0.0.0/8",), "https://127.0.0.1/v.mp4", None),
+        (("localhost",), "https://localhost/v.mp4", None),
+        (("localhost",), "https://127.0.0.1/v.mp4", "this machine"),
+        (("0.0.0.0/0",), "https://169.254.169.254/v.mp4", "nowhere that holds files"),
+        (("169.254.169.254",), "https://169.254.169.254/v.mp4", "nowhere that holds files"),
+    ],
+)
+async def test_the_environment_may_name_hosts_in_a_private_network(
+    named: tuple[str, ...], url: str, said: str | None
+) -> None:
+    """A link, or a redirect, leads to just these; never to where clouds keep secrets."""
+    refusal = await refusal_of(httpx.URL(url), "fal", file_hosts=named)
+    assert (refusal is None) if said is None else (refusal is not None and said in refusal)
+    outside = httpx.URL("https://93.184.216.34/video.mp4")
+    if said is None:
+        await check_reach(outside, httpx.URL(url), named)
+    elif said in ("a private network", "this machine", "nowhere that holds files"):
+        with pytest.raises(BadLinkError, match="no public host"):
+            await check_reach(outside, httpx.URL(url), named)
+
+
+def test_file_hosts_are_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order takes them from there, however they are written; what is no host is refused."""
+    name = "PREFECT_INTEGRATIONS_HAILUO_FILE_HOSTS"
+    monkeypatch.setenv(name, '[" Files.example.internal", "10.20.0.0/16"]')
+    fox = Hailuo02ProTextToVideo(prompt="A red fox.")
+    order = make_order(fox, credentials=FalCredentials(api_key=SecretStr("a:b")))
+    assert order.file_hosts == {"files.example.internal", "10.20.0.0/16"}
+    for wrong in ("https://files.example", "files.example/path", "10.20.0.1/16", "a:8443", ""):
+        monkeypatch.setenv(name, json.dumps([wrong]))
+        with pytest.raises(ValueError, match="file_hosts"):
+            current_settings()
 
 
 async def test_the_file_server_learns_nothing(tmp_path: Path) -> None:

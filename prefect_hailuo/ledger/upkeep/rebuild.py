@@ -118,7 +118,8 @@ HISTORY_SECONDS = 600.0
 
 Outcome = Literal["attempt", "duplicate", "known", "searched", "unreadable", "foreign"]
 """Entered as its key's attempt; or as a duplicate; already in the ledger; left to reconciling, for
-an attempt misses a request like it; without an input; or with one that no task could send."""
+an attempt misses a request like it; without an input or an id that can be read; or with an input
+that no task could send."""
 
 UNENTERED = (Fate.INTENDED, Fate.SENDING, Fate.AMBIGUOUS)
 
@@ -282,7 +283,7 @@ def _sorted_out(requests: Sequence[PastRequest]) -> tuple[list[Past], list[Rebui
     readable: list[Past] = []
     others: list[Rebuilt] = []
     for request in requests:
-        if request.json_input is None:
+        if request.json_input is None or not request.is_named:
             others.append(_rebuilt(request, "unreadable"))
             continue
         read = read_request(request.endpoint_id, request.json_input)
