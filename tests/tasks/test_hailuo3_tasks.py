@@ -14,11 +14,12 @@ from typing import Any
 import httpx
 import pytest
 from commands import run
-from picture_ground import plain_picture
+from picture_ground import noisy_picture, plain_picture
 from prefect.utilities.callables import parameter_schema
 
 from flows.text_to_video import main, text_to_video
 from prefect_hailuo import (
+    Budget,
     H3MaxImageToVideo,
     H3MaxReferenceToVideo,
     H3MaxTextToVideo,
@@ -31,8 +32,9 @@ from prefect_hailuo import (
     h3_max_reference_to_video,
     join_videos,
 )
-from prefect_hailuo.emulator import EMULATOR_KEY, FalEmulator
-from prefect_hailuo.errors import ImageError
+from prefect_hailuo.emulator import EMULATOR_KEY, FalEmulator, drop_after_accepting
+from prefect_hailuo.emulator.clip import render
+from prefect_hailuo.errors import HailuoError, ImageError
 from prefect_hailuo.flows.batch import batch
 from prefect_hailuo.flows.sheet import Entry, as_csv
 from prefect_hailuo.models.image import data_uri
@@ -114,6 +116,38 @@ def test_media_are_keyed_by_content_and_bought_once(plain: FalEmulator, tmp_path
     [sent] = plain.submissions
     assert sent.body["reference_audio_urls"][0].startswith(plain.url)  # too large for the body
     assert sent.body["reference_image_urls"][0].startswith("data:image/png")
+
+
+def test_a_lost_answer_is_found_by_its_references(plain: FalEmulator, tmp_path: Path) -> None:
+    """fal's history shows uploads by other addresses; the request is found by their content."""
+    plain.faults.add(drop_after_accepting("submit"))
+    shot = H3ReferenceToVideo(
+        prompt="A fox.",
+        resolution="480P",
+        seed=2**40,
+        reference_image_urls=[noisy_picture(), plain_picture()],
+    )
+    video = generate_video(shot, **mine(plain, tmp_path))
+    assert (plain.charged, video.price_usd) == (1, Decimal("0.25"))
+
+
+def test_what_reference_videos_cost_is_not_guessed(plain: FalEmulator, tmp_path: Path) -> None:
+    """A budget refuses it; without a limit, it is bought, and its price is not known."""
+    clip = render(H3MaxTextToVideo.endpoint, "A guide.")
+    guide = saved(tmp_path, clip)
+    shot = H3ReferenceToVideo(prompt="A fox.", resolution="480P", reference_video_urls=[guide])
+    with pytest.raises(HailuoError, match="price"):
+        budget = Budget(scope="tight", total_usd=Decimal(50))
+        generate_video(shot, budget=budget, **mine(plain, tmp_path))
+    assert plain.charged == 0
+    assert generate_video(shot, **mine(plain, tmp_path)).price_usd is None
+
+
+def saved(folder: Path, content: bytes) -> str:
+    """The path of a video of these bytes."""
+    path = folder / "guide.mp4"
+    path.write_bytes(content)
+    return str(path)
 
 
 def test_a_file_of_another_kind_is_refused_before_money(plain: FalEmulator, tmp_path: Path) -> None:
