@@ -39,6 +39,7 @@ from prefect_hailuo.flows.batch import batch
 from prefect_hailuo.flows.sheet import Entry, as_csv
 from prefect_hailuo.models.image import data_uri
 from prefect_hailuo.runs.cards import card
+from prefect_hailuo.runs.estimate import quote
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -158,6 +159,13 @@ def test_a_file_of_another_kind_is_refused_before_money(plain: FalEmulator, tmp_
     with pytest.raises(ImageError, match="no sound in a format of WAV, MP3; nothing was bought"):
         generate_video(shot, **mine(plain, tmp_path))
     assert plain.charged == 0
+
+
+def test_fals_price_of_today_is_that_of_480p(plain: FalEmulator) -> None:
+    """Dearer seconds are billed as more units of it."""
+    told = quote("h3-max", {"resolution": "1080P"}, credentials=plain.credentials(), live=True)
+    assert (told.price_usd, told.source) == (Decimal("0.80"), "fal's pricing API")
+    assert told.notes == ()
 
 
 def test_two_seeds_are_two_purchases(plain: FalEmulator, tmp_path: Path) -> None:
