@@ -89,11 +89,11 @@ class VideoInput(BaseModel):
             >>> Hailuo23ProTextToVideo(prompt="A red fox.").request().expected_seconds
             110
         """
-        body, fields = self.body(), type(self).model_fields
+        fields = type(self).model_fields
         return Request(
             endpoint=self.endpoint.id,
-            body=body,
-            price_usd=self.endpoint.price_usd(body),
+            body=self.body(),
+            price_usd=self.price_usd,
             expected_seconds=self.endpoint.expected_seconds,
             media=media_of(self),
             picture=self.picture,
