@@ -328,7 +328,7 @@ class MissingExtraError(ConfigurationError):
 
 
 class ImageError(ConfigurationError):
-    """A picture cannot be read, or the models do not take it; nothing was bought."""
+    """A picture, video or sound cannot be read, or is not what models take; nothing was bought."""
 
     default_cure = (
         "Pass a JPEG, PNG or WebP under 20 MB, with its shorter side over 300 pixels and its sides "

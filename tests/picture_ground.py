@@ -19,11 +19,12 @@ from zlib import crc32
 
 from PIL import Image
 
-from prefect_hailuo.models.catalogue import CATALOGUE, Endpoint, Hailuo02ProTextToVideo, VideoInput
+from prefect_hailuo.models.catalogue import CATALOGUE, Endpoint, Hailuo02ProTextToVideo
 from prefect_hailuo.models.image import ImageSource
+from prefect_hailuo.models.inputs import OptimizedInput
 
 
-class Shot(VideoInput):
+class Shot(OptimizedInput):
     """An input with a picture, and maybe another."""
 
     endpoint: ClassVar[Endpoint] = replace(

@@ -9,7 +9,8 @@ from cyclopts import Parameter, validators
 
 from prefect_hailuo.cli.output import JsonOption, say, say_json, usd
 from prefect_hailuo.models.camera import check_camera_commands
-from prefect_hailuo.models.catalogue import model_name
+from prefect_hailuo.models.catalogue import find_input_class, model_name
+from prefect_hailuo.models.hailuo import HailuoInput
 from prefect_hailuo.runs.estimate import Quote, describe_settings, quote
 
 
@@ -21,10 +22,11 @@ def estimate(
         int, Parameter(help="How many videos.", validator=validators.Number(gte=1))
     ] = 1,
     duration: Annotated[
-        int | None, Parameter(help="Seconds, 6 or 10, of a model that has a choice.")
+        int | None,
+        Parameter(help="Seconds, of a model that has a choice: 6 or 10; 5 to 15 of Hailuo 3."),
     ] = None,
     resolution: Annotated[
-        str | None, Parameter(help="512P or 768P, of a model that has a choice.")
+        str | None, Parameter(help="Such as 768P, of a model that has a choice.")
     ] = None,
     prompt: Annotated[
         str | None, Parameter(help="A prompt whose camera commands are to be looked at.")
@@ -46,7 +48,8 @@ def estimate(
     settings = {name: value for name, value in asked.items() if value is not None}
     quoted = quote(model, settings, credentials=credentials, live=live)
     total = None if quoted.price_usd is None else quoted.price_usd * count
-    warnings = check_camera_commands(prompt or "")
+    reads = issubclass(find_input_class(model), HailuoInput)
+    warnings = check_camera_commands(prompt or "") if reads else []
     if json:
         told = {"count": count, "total_usd": total, "warnings": warnings}
         say_json({**asdict(quoted), **told})

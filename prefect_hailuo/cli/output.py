@@ -142,5 +142,7 @@ def iso(seconds: float | None) -> str | None:
     return None if seconds is None else moment(seconds).isoformat()
 
 
-def _written(value: Any) -> str:
+def _written(value: Any) -> str | list[int]:
+    if isinstance(value, range):
+        return list(value)
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, Strict, ValidationError, create_model
 
 from prefect_hailuo.models.catalogue import VideoInput
 
@@ -171,7 +171,10 @@ def model_of_fal(input_class: type[VideoInput]) -> type[BaseModel]:
     """
     schema = input_class.model_json_schema()
     fields: dict[str, Any] = {
-        name: (_type_of(schema["properties"][name]), field.get_default(call_default_factory=True))
+        name: (
+            _type_of(schema["properties"][name], input_class.endpoint.exact_types),
+            field.get_default(call_default_factory=True),
+        )
         for name, field in input_class.model_fields.items()
     }
     model: type[BaseModel] = create_model(
@@ -180,18 +183,25 @@ def model_of_fal(input_class: type[VideoInput]) -> type[BaseModel]:
     return model
 
 
-def _type_of(schema: Mapping[str, Any]) -> Any:
-    """The type that a JSON schema describes; anything where it describes none."""
+def _type_of(schema: Mapping[str, Any], exact: bool) -> Any:
+    """The type that a JSON schema describes; anything where it describes none.
+
+    Args:
+        schema: The schema.
+        exact: Whether a text is no number and no boolean, whatever it says.
+    """
     if "enum" in schema:
         return Literal[tuple(schema["enum"])]
     if "const" in schema:
         return Literal[schema["const"]]
     if "anyOf" in schema:
-        return Union[tuple(_type_of(each) for each in schema["anyOf"])]  # noqa: UP007 (at run time)
+        return Union[tuple(_type_of(each, exact) for each in schema["anyOf"])]  # noqa: UP007 (at run time)
     if schema.get("type") == "array":
-        kind: Any = list[_type_of(schema.get("items", {}))]  # type: ignore[misc]  # made at run time
+        kind: Any = list[_type_of(schema.get("items", {}), exact)]  # type: ignore[misc]  # made at run time
     else:
         kind = TYPES.get(schema.get("type", ""), Any)
+        if exact and kind in (int, float, bool):
+            kind = Annotated[kind, Strict()]
     limits: dict[str, Any] = {LIMITS[name]: schema[name] for name in LIMITS if name in schema}
     # Only where there are any: pydantic knows an optional field by a bare None.
     return Annotated[kind, Field(**limits)] if limits else kind

@@ -126,7 +126,7 @@ async def pricing(account: Account, chosen: Chosen) -> Response:
             "currency": "USD",
         }
         for cls in chosen
-        if (price := cls.endpoint.default.price) is not None
+        if (price := cls.endpoint.unit_price) is not None
     ]
     return JSON({"prices": prices, "next_cursor": None, "has_more": False})
 
@@ -437,6 +437,14 @@ def _input_schema(input_class: type[VideoInput]) -> Schema:
     }
 
 
+_OUTPUT_FIELDS: dict[str, Schema] = {
+    "expanded_prompt": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    "seed": {"type": "integer"},
+    "timings": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+}
+"""What Hailuo 3 puts beside the video."""
+
+
 def _output_schema(endpoint: Endpoint) -> Schema:
     return {
         "title": endpoint.output_schema,
@@ -446,9 +454,10 @@ def _output_schema(endpoint: Endpoint) -> Schema:
                 "title": "Video",
                 "description": "The generated video",
                 "allOf": [_reference("File")],
-            }
+            },
+            **{name: _OUTPUT_FIELDS[name] for name in endpoint.output_fields},
         },
-        "x-fal-order-properties": ["video"],
+        "x-fal-order-properties": ["video", *endpoint.output_fields],
         "required": ["video"],
     }
 

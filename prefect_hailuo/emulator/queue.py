@@ -142,7 +142,7 @@ class Generation:
     @property
     def picture(self) -> Picture:
         """What its video looks like; for a body that the model refuses, what its defaults give."""
-        return (self.endpoint.variant(self.body) or self.endpoint.default).picture
+        return self.endpoint.picture(self.body)
 
     @property
     def billable_units(self) -> Decimal:
@@ -151,7 +151,7 @@ class Generation:
         fal has one price a unit for an endpoint: where a setting makes a video dearer by other
         rules, it is taken to be more units.
         """
-        unit = self.endpoint.default.price
+        unit = self.endpoint.unit_price
         if not self.outcome.charged:
             return Decimal(0)
         if unit is None or self.price_usd is None:

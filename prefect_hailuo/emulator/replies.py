@@ -26,6 +26,9 @@ COMMENT_SECONDS = 15.0
 
 VIDEO_FILE_NAME = "output.mp4"
 
+SEED_BASE = 2_128_986_866
+"""About as large as the seeds that fal chooses."""
+
 _MARK = "Made by the emulator of prefect_hailuo: no model is asked, nothing is charged"
 
 _LINES = (
@@ -169,7 +172,21 @@ async def video_output(generation: Generation, emulation: Emulation) -> dict[str
         "file_name": VIDEO_FILE_NAME,
         "file_size": size,
     }
-    return {"video": video}
+    extra = {name: _output_field(name, generation) for name in generation.endpoint.output_fields}
+    return {"video": video, **extra}
+
+
+def _output_field(name: str, generation: Generation) -> Any:
+    """What Hailuo 3 tells besides the video."""
+    body = generation.body
+    if name == "seed":
+        given = body.get("seed")
+        return SEED_BASE + generation.number if given is None else given
+    if name == "timings":
+        return {"inference": generation.worked_seconds()}
+    if body.get("prompt_expansion_mode") == "disabled":
+        return None
+    return f"{generation.prompt} (expanded by the emulator)"
 
 
 def video_url(generation: Generation, url: str) -> str:

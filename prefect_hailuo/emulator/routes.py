@@ -70,8 +70,15 @@ TheEmulation = Annotated[Emulation, Depends(_emulation)]
 async def _account(request: Request, emulation: TheEmulation) -> str:
     key = _key_of(request)
     if key not in emulation.setup.keys and key != emulation.setup.locked_key:
-        raise HTTPException(401, "invalid key credentials")
+        raise HTTPException(401, _locked(request) if not key else "invalid key credentials")
     return key
+
+
+def _locked(request: Request) -> str:
+    """What fal says to a submission without a key, of an app that answers under another name."""
+    called = CATALOGUE.get(request.path_params.get("endpoint_id", ""))
+    served_as = called.endpoint.served_as if called else None
+    return f'Cannot access application "{served_as}"' if served_as else "invalid key credentials"
 
 
 def _key_of(request: Request) -> str:
@@ -102,6 +109,8 @@ async def _input_class(endpoint_id: str) -> type[VideoInput]:
 def _unknown(endpoint_id: str) -> str:
     parts = endpoint_id.split("/")
     app = "/".join(parts[:2])
+    if parts[0] == "minimax":  # as fal answers about ids below a known owner, seen 2026-09
+        return f'Application "{"/".join(parts[1:2])}" not found'
     if any(cls.endpoint.app == app for cls in CATALOGUE.values()):
         return f"Path /{'/'.join(parts[2:])} not found"
     return f"Application '{app}' not found"

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from prefect_hailuo.emulator.clip import Stills
 from prefect_hailuo.emulator.outcome import Outcome, model_failure
 from prefect_hailuo.models.catalogue import VideoInput
-from prefect_hailuo.models.image import DATA, decode_data_uri, image_fields, media_type_of
+from prefect_hailuo.models.image import DATA, decode_data_uri, media_fields
+from prefect_hailuo.models.media import Rules, media_type_of
 
 if TYPE_CHECKING:
     pass
@@ -138,27 +139,34 @@ class PictureReader:
             body: Its input.
             url: The emulator's address.
         """
-        named = {name: body.get(name) for name in image_fields(kind)}
+        named = {name: body.get(name) for name in media_fields(kind)}
         return Stills(*(self._read(named.get(name), url) for name in (FIRST, LAST)))
 
     def flaw(self, kind: type[VideoInput], body: Mapping[str, Any], url: str) -> Outcome | None:
-        """How a request fails because of a picture; None if its pictures are good.
+        """How a request fails because of a picture, video or sound; None if they are good.
 
         Args:
             kind: Its endpoint's input class.
             body: Its input.
             url: The emulator's address.
         """
-        for name in image_fields(kind):
-            source = body.get(name)
-            content = self._read(source, url)
-            if content is None and self._is_here(source, url):
-                text = "Failed to download the file. Please check if the URL is accessible."
-                return model_failure(422, text, "file_download_error", field=name)
-            if content is not None and media_type_of(content) is None:
-                text = "Failed to load the image. Please ensure the image file is not corrupted."
-                return model_failure(422, text, "image_load_error", field=name)
+        for name, rules in media_fields(kind).items():
+            given = body.get(name)
+            for source in given if isinstance(given, list) else [given]:
+                if flaw := self._flaw(name, rules, source, url):
+                    return flaw
         return None
+
+    def _flaw(self, name: str, rules: Rules, source: object, url: str) -> Outcome | None:
+        content = self._read(source, url)
+        if content is None and self._is_here(source, url):
+            text = "Failed to download the file. Please check if the URL is accessible."
+            return model_failure(422, text, "file_download_error", field=name)
+        if content is None or media_type_of(content) in rules.media_types.values():
+            return None
+        word = {"picture": "image", "sound": "audio"}.get(rules.kind, rules.kind)
+        text = f"Failed to load the {word}. Please ensure the {word} file is not corrupted."
+        return model_failure(422, text, f"{word}_load_error", field=name)
 
     def _read(self, source: object, url: str) -> bytes | None:
         if not isinstance(source, str):

@@ -1,8 +1,8 @@
 """What a caller wants, as a value; and the purchases that an approval allows.
 
-An order may name images by a path or a URL, which do not tell what the image is. So an order has no
-key until its images have been read (`settle`). The body to send is made last (`body_to_send`),
-because large images are uploaded first.
+An order may name media (pictures, videos, sounds) by a path or a URL, which do not tell what they
+hold. So an order has no key until its media have been read (`settle`). The body to send is made
+last (`body_to_send`), because large media are uploaded first.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempt import NOBODY, RECONCILE_SECONDS, Limits, Purchase, Run
 from prefect_hailuo.models.catalogue import VideoInput
-from prefect_hailuo.models.image import Image
+from prefect_hailuo.models.image import Image, with_sources
 from prefect_hailuo.models.key import (
     canonical_take,
     generation_key,
     name_of_any_picture,
     purchase_name,
 )
+from prefect_hailuo.models.media import Medium
 from prefect_hailuo.models.request import Request
 from prefect_hailuo.storage.download import MOST_DOWNLOADS
 from prefect_hailuo.storage.pictures import Pictures
@@ -91,7 +92,7 @@ class Order:
         download_connections: How many videos the process may download at once, from now on.
         file_hosts: Hosts and networks, by the environment, to which fal's links may lead besides.
         webhook_url: Where fal is to tell of the end; None: nowhere, so that fal is asked.
-        images: What the images of the input are, by field, once they have been read; the engine
+        media: What the media of the input are, by place, once they have been read; the engine
             does that first.
         gate: Caps how many generations of the account are at fal at once; None: nothing does.
         approved: The names of all that may be bought, by each `buying_only` that holds; of none,
@@ -118,24 +119,24 @@ class Order:
     download_connections: int = MOST_DOWNLOADS
     file_hosts: frozenset[str] = frozenset()
     webhook_url: str | None = None
-    images: Mapping[str, Image] = field(default_factory=dict)
+    media: Mapping[str, Image] = field(default_factory=dict)
     gate: Gate | None = None
     approved: tuple[frozenset[str], ...] = ()
 
     @cached_property
     def request(self) -> Request:
-        """What is asked of fal, its images as the caller named them."""
+        """What is asked of fal, its media as the caller named them."""
         return self.input.request()
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is known what all its images are; without that, it has no key."""
-        return self.images.keys() == self.request.images.keys()
+        """Whether it is known what all its media are; without that, it has no key."""
+        return self.media.keys() == self.request.media.keys()
 
     @cached_property
     def settled(self) -> Request:
-        """The request as it is recorded: its images named by their content."""
-        return self.request.with_images({name: each.identity for name, each in self.images.items()})
+        """The request as it is recorded: its media named by their content."""
+        return self.request.with_media({name: each.identity for name, each in self.media.items()})
 
     @cached_property
     def key(self) -> str:
@@ -159,16 +160,16 @@ class Order:
         Args:
             waiter: The call's name in the ledger.
             body: The exact body to send; None: the order's own, which cannot be sent before its
-                images were brought to fal, and a slot was taken, where that is capped.
+                media were brought to fal, and a slot was taken, where that is capped.
         """
         if not self.is_settled:
-            raise ValueError("Its images were not looked at, so nobody knows what is wanted.")
+            raise ValueError("Its media were not looked at, so nobody knows what is wanted.")
         return Purchase(
             key=self.key,
             realm=self.access.realm,
             endpoint=self.request.endpoint,
             body=self.settled.body if body is None else body,
-            is_ready=body is not None or not (self.images or self.gate),
+            is_ready=body is not None or not (self.media or self.gate),
             take=canonical_take(self.take),
             account=self.access.account,
             waiter=waiter,
@@ -199,67 +200,67 @@ class Order:
 
 
 async def look_at(request: Request, pictures: Pictures) -> dict[str, Image]:
-    """What the images of a request are, by field.
+    """What the media of a request are, by their place.
 
     Raises:
         ImageError: One of them cannot be had, or the models do not take it.
     """
-    return {name: await pictures.look(source) for name, source in request.images.items()}
+    return {place: await pictures.look(each) for place, each in request.media.items()}
 
 
 async def settle_request(request: Request, pictures: Pictures) -> Request:
-    """The request with its images named by their content.
+    """The request with its media named by their content.
 
     Raises:
         ImageError: One of them cannot be had, or the models do not take it.
     """
-    images = await look_at(request, pictures)
-    return request.with_images({name: image.identity for name, image in images.items()})
+    media = await look_at(request, pictures)
+    return request.with_media({place: each.identity for place, each in media.items()})
 
 
 async def settle(order: Order, pictures: Pictures) -> Order:
-    """The order, with its images looked at.
+    """The order, with its media looked at.
 
     Raises:
         ImageError: One of them cannot be had, or the models do not take it.
     """
     if order.is_settled:
         return order
-    return replace(order, images=await look_at(order.request, pictures))
+    return replace(order, media=await look_at(order.request, pictures))
 
 
 async def settle_all(
     orders: Sequence[Order], pictures: Pictures
 ) -> list[tuple[Order, ImageError | None]]:
-    """Each order with its images looked at; or with what is wrong with one of them."""
-    sources = {source for order in orders for source in order.request.images.values()}
-    found: dict[str, Image] = {}
-    flaws: dict[str, ImageError] = {}
+    """Each order with its media looked at; or with what is wrong with one of them."""
+    named = {medium for order in orders for medium in order.request.media.values()}
+    found: dict[Medium, Image] = {}
+    flaws: dict[Medium, ImageError] = {}
 
-    async def look(source: str) -> None:
+    async def look(medium: Medium) -> None:
         try:
-            found[source] = await pictures.look(source)
+            found[medium] = await pictures.look(medium)
         except ImageError as error:
-            flaws[source] = error
+            flaws[medium] = error
 
     async with anyio.create_task_group() as tasks:
-        for source in sources:
-            tasks.start_soon(look, source)
+        for medium in named:
+            tasks.start_soon(look, medium)
     return [_settled(order, found, flaws) for order in orders]
 
 
 def _settled(
-    order: Order, found: Mapping[str, Image], flaws: Mapping[str, ImageError]
+    order: Order, found: Mapping[Medium, Image], flaws: Mapping[Medium, ImageError]
 ) -> tuple[Order, ImageError | None]:
-    sources = order.request.images
-    flaw = next((flaws[source] for source in sources.values() if source in flaws), None)
+    media = order.request.media
+    flaw = next((flaws[each] for each in media.values() if each in flaws), None)
     if flaw is not None or order.is_settled:
         return order, flaw
-    return replace(order, images={name: found[each] for name, each in sources.items()}), None
+    return replace(order, media={place: found[each] for place, each in media.items()}), None
 
 
 async def body_to_send(order: Order, pictures: Pictures) -> Mapping[str, Any]:
-    """The exact body to send for a settled order, its images uploaded where they are large.
+    """The exact body to send for a settled order, its media uploaded where they are large.
 
     Raises:
         ConfigurationError: The model makes no such video; nothing was bought.
@@ -270,12 +271,12 @@ async def body_to_send(order: Order, pictures: Pictures) -> Mapping[str, Any]:
             f"{order.request.impossible}; nothing was bought.",
             cure="Ask for another resolution, such as 768P, or leave the end picture out.",
         )
-    sources = order.request.images
+    media = order.request.media
     sent = {
-        name: await pictures.sendable(sources[name], image, order.access)
-        for name, image in order.images.items()
+        place: await pictures.sendable(media[place], image, order.access)
+        for place, image in order.media.items()
     }
-    return {**order.request.body, **sent}
+    return with_sources(order.request.body, sent)
 
 
 _allowed: ContextVar[tuple[frozenset[str], ...]] = ContextVar("hailuo_approved", default=())

@@ -25,21 +25,23 @@ from prefect_hailuo.models.video import Video
 from prefect_hailuo.ticket import Realm, Ticket
 
 
-def _typed(given: Any) -> Any:
+def typed_input(given: Any) -> Any:
+    """The input that a mapping is of, by the `endpoint` in it; anything else as it is."""
     if not isinstance(given, dict):
         return given
     fields = {name: value for name, value in given.items() if name != "endpoint"}
     return find_input_class(str(given.get("endpoint"))).model_validate(fields)
 
 
-def _named(given: VideoInput) -> dict[str, Any]:
+def named_input(given: VideoInput) -> dict[str, Any]:
+    """An input as a mapping, with its `endpoint`."""
     return {"endpoint": given.endpoint.name, **given.body()}
 
 
 AnyInput = Annotated[
     VideoInput,
-    BeforeValidator(_typed),
-    PlainSerializer(_named),
+    BeforeValidator(typed_input),
+    PlainSerializer(named_input),
     Field(description="The model's input; in JSON, with the model's name as its `endpoint`."),
 ]
 """Any model's input; in JSON it has the model's name as its `endpoint`."""

@@ -439,8 +439,8 @@ async def upload(
         return await retry_read(send, Deadline(UPLOAD_SECONDS, clock or SystemClock()))
     except GenerationTimeoutError as error:
         raise ImageError(
-            f"The picture could not be uploaded to fal's storage; nothing was bought. "
-            f"{error.message}",
+            "A file that the request names could not be uploaded to fal's storage; nothing was "
+            f"bought. {error.message}",
             cure="Try again later; https://status.fal.ai may know more.",
             retryable=True,
         ) from error

@@ -206,9 +206,16 @@ class File(Message):
 
 
 class Output(Message):
-    """The result of every Hailuo endpoint."""
+    """The result of every Hailuo endpoint. What else fal tells is kept as it is."""
+
+    model_config = ConfigDict(extra="allow")
 
     video: File
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What fal told besides the file, such as `seed` and `expanded_prompt`."""
+        return dict(self.model_extra or {})
 
 
 @dataclass(frozen=True)

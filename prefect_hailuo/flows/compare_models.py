@@ -127,7 +127,7 @@ def _inputs(prompt: str, models: Sequence[str], prompt_optimizer: bool) -> list[
             "It takes two models to compare; nothing was bought.",
             cure=f"Pass two or more of {', '.join(text_models())}.",
         )
-    return [each(prompt=prompt, prompt_optimizer=prompt_optimizer) for each in classes]
+    return [each(prompt=prompt, **each.rewriting(prompt_optimizer)) for each in classes]
 
 
 app = flow_app("compare-models")

@@ -253,7 +253,8 @@ def compare(input_class: type[VideoInput], theirs: ModelDocument | None) -> list
     ours = input_class.model_json_schema()
     _compare_input(told, fields_of(ours, ours), fields_of(_input_of(document), document))
     outputs = fields_of(_output_of(document, endpoint.id), document)
-    _compare_output(told, "output", VIDEO, outputs)
+    expected = {**VIDEO, **{name: Facts() for name in endpoint.output_fields}}
+    _compare_output(told, "output", expected, outputs)
     if "video" in outputs:
         file = {
             name: each for name, each in outputs["video"].fields.items() if name not in AT_TIMES
@@ -298,7 +299,8 @@ def _compare_field(told: _Telling, place: str, mine: Facts, yours: Facts) -> Non
         told.that(place, _must(mine), _must(yours), unsent)
     if mine.types != yours.types:
         # To take nothing in particular is to take anything.
-        narrower = bool(yours.types) and not mine.types <= yours.types
+        taken = yours.types | ({"integer"} if "number" in yours.types else set())
+        narrower = bool(yours.types) and not mine.types <= taken
         told.that(place, f"type {_list(mine.types)}", f"type {_list(yours.types)}", narrower)
     if mine.choices != yours.choices:
         told.that(place, _list(mine.choices), _list(yours.choices), _lost_choice(mine, yours))
@@ -323,7 +325,7 @@ def _compare_output(
         else:
             if mine.required and not yours.required:
                 told.that(where, "always there", "may be missing", True)
-            if yours.types and mine.types != yours.types:
+            if mine.types and yours.types and mine.types != yours.types:
                 ours_of, theirs_of = _list(mine.types), _list(yours.types)
                 told.that(where, f"type {ours_of}", f"type {theirs_of}", mine.required)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -27,7 +28,7 @@ from prefect_hailuo.flows.row_files import (
     unknown_column,
 )
 from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput, find_input_class
-from prefect_hailuo.models.image import image_fields, is_path
+from prefect_hailuo.models.image import DATA, is_path, many_fields, media_fields
 from prefect_hailuo.models.key import canonical_take, generation_key
 from prefect_hailuo.runs.orders import BatchItem, check_texts
 
@@ -83,7 +84,8 @@ def make_manifest(raw: RawRows, defaults: Defaults) -> Manifest:
 
     A column is a field of a model's input (`prompt`, `prompt_optimizer`, …), `model`, `take`, or
     `labels.` and a name of your own; in JSON and YAML, `labels` may be a mapping. An empty cell
-    means the default.
+    means the default. A cell with several values, such as of `reference_image_urls`, is a JSON
+    list, or separated by semicolons.
 
     Args:
         raw: What `read_rows` or `rows_of_list` found.
@@ -183,10 +185,13 @@ def _item(row: RawRow, defaults: Defaults, headed: bool, folder: Path | None) ->
         for name, each in (defaults.fields or {}).items()
         if name in input_class.model_fields
     }
+    if "prompt_optimizer" in (defaults.fields or {}):
+        given |= input_class.rewriting((defaults.fields or {})["prompt_optimizer"])
     if foreign := [_foreign(each, input_class) for each in cells if not _has(input_class, each)]:
         raise _RowError(*foreign)
-    pictures = {name: cells[name] for name in image_fields(input_class) if name in cells}
-    beside = {name: _beside(folder, each) for name, each in pictures.items()}
+    cells |= {name: _listed(cells[name]) for name in many_fields(input_class) if name in cells}
+    media = {name: cells[name] for name in media_fields(input_class) if name in cells}
+    beside = {name: _beside(folder, each) for name, each in media.items()}
     fields = {**given, **cells, **beside}
     item = BatchItem(input=_input(input_class, fields), take=take, labels=labels)
     if item.input.impossible:
@@ -195,8 +200,22 @@ def _item(row: RawRow, defaults: Defaults, headed: bool, folder: Path | None) ->
     return item
 
 
+def _listed(cell: Any) -> Any:
+    """A cell with several values: JSON, or separated by semicolons."""
+    if not isinstance(cell, str):
+        return cell
+    if cell.lstrip().startswith("["):
+        with suppress(ValueError):  # the input says what is wrong with it
+            return json.loads(cell)
+    if cell.lstrip()[: len(DATA)].lower() == DATA:  # which has semicolons of its own
+        return [cell]
+    return [each.strip() for each in cell.split(";") if each.strip()]
+
+
 def _beside(folder: Path | None, picture: Any) -> Any:
     """A picture's path that is meant from where the rows are; any other as it is."""
+    if isinstance(picture, list):
+        return [_beside(folder, each) for each in picture]
     if folder is None or not isinstance(picture, str) or not is_path(picture):
         return picture
     # ~somebody, who has no home here, or what is too long for a path: the input says so.

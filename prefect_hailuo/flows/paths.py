@@ -15,7 +15,7 @@ from pathlib import Path
 from prefect.context import FlowRunContext
 
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.models.image import DATA, image_fields, is_identity, is_url
+from prefect_hailuo.models.image import DATA, is_identity, is_url, media_of
 from prefect_hailuo.models.inputs import VideoInput
 from prefect_hailuo.runs.settings import PREFIX, current_settings
 
@@ -61,7 +61,7 @@ def check_path(text: str) -> None:
 
 
 def check_pictures(inputs: Iterable[VideoInput]) -> None:
-    """The same for the files that some inputs name as their pictures.
+    """The same for the files that some inputs name as their pictures, videos or sounds.
 
     Raises:
         ConfigurationError: One is refused.
@@ -70,9 +70,8 @@ def check_pictures(inputs: Iterable[VideoInput]) -> None:
         return
     readable = current_settings().readable_paths
     for each in inputs:
-        for name in image_fields(type(each)):
-            source = getattr(each, name)
-            if isinstance(source, str) and _is_path(source) and not may_name(source, readable):
+        for source, _ in media_of(each).values():
+            if _is_path(source) and not may_name(source, readable):
                 raise _refused(source)
 
 

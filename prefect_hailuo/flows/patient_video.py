@@ -80,7 +80,8 @@ def patient_video(
         return skipped  # type: ignore[no-any-return]
     if suspend:
         check_suspendable()  # before anything is bought
-    asked = find_input_class(model)(prompt=prompt, prompt_optimizer=prompt_optimizer)
+    kind = find_input_class(model)
+    asked = kind(prompt=prompt, **kind.rewriting(prompt_optimizer))
     ticket = submit(asked, credentials=credentials, take=slot_take(take), budget=budget)
     if suspend:
         suspend_for_video(ticket)

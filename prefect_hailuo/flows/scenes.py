@@ -22,7 +22,6 @@ from prefect_hailuo.flows.cards import CardPublisher
 from prefect_hailuo.flows.model_names import AnyModel, needs_only_a_prompt
 from prefect_hailuo.models.catalogue import (
     CATALOGUE,
-    Duration,
     VideoInput,
     find_input_class,
     model_name,
@@ -65,8 +64,13 @@ class Scene(BaseModel):
     model: AnyModel | None = Field(
         default=None, description="Which model makes it; by default, the storyboard's."
     )
-    duration: Duration | None = Field(
-        default=None, description="Seconds, for a standard model; a pro one always makes 6."
+    duration: int | None = Field(
+        default=None,
+        description="Seconds, for a model that has a choice: 6 or 10 for a standard one, 5 to 15 "
+        "for Hailuo 3.",
+    )
+    resolution: str | None = Field(
+        default=None, description="Such as 768P, for a model that has a choice."
     )
     take: int | str | None = Field(
         default=None,
@@ -128,10 +132,12 @@ class Script:
         scene = self.scenes[index]
         with _naming(index + 1, scene):
             fields: dict[str, Any] = {"prompt": scene.prompt}
-            fields["prompt_optimizer"] = scene.prompt_optimizer
             input_class = _class_of(scene)
+            fields |= input_class.rewriting(scene.prompt_optimizer is not False)
             if scene.duration is not None and not _lasts_so(input_class, scene.duration):
                 fields["duration"] = scene.duration
+            if scene.resolution is not None:
+                fields["resolution"] = scene.resolution
             if scene.continues:
                 fields[PICTURE] = picture
             return input_class.model_validate(fields)
@@ -182,8 +188,10 @@ def _class_of(scene: Scene) -> type[VideoInput]:
     if scene.continues is not needs_only_a_prompt(named):
         return named
     other = "image-to-video" if scene.continues else "text-to-video"
-    start = named.endpoint.id.rpartition("/")[0]
-    found = CATALOGUE.get(f"{start}/{other}")
+    start, _, last = named.endpoint.id.rpartition("/")
+    if not last.endswith("-to-video"):  # of video-01, a text's has no ending
+        start = named.endpoint.id
+    found = CATALOGUE.get(f"{start}/{other}") or (None if scene.continues else CATALOGUE.get(start))
     if found is None:
         raise ConfigurationError(
             f"{named.endpoint.name} has no {other} endpoint.", cure="Give it another model."

@@ -281,14 +281,27 @@ def _cells(entry: Entry) -> dict[str, Any]:
         "error": entry.error,
         "cure": entry.cure,
         **asked,
+        **_answered(video),
         **{f"labels.{name}": each for name, each in entry.labels.items()},
     }
 
 
+def _answered(video: Video | None) -> dict[str, Any]:
+    """What fal told besides the file, and what in the file is not as it was asked for."""
+    if video is None:
+        return {}
+    noted = {"notes": "; ".join(video.notes)} if video.notes else {}
+    return {**noted, **{f"output.{name}": _told(each) for name, each in video.output.items()}}
+
+
 def _told(value: object) -> object:
-    """A field of an input: of a picture, no signature and none of its bytes."""
+    """A field of an input or output: of a picture, no signature and none of its bytes."""
     if isinstance(value, Source):
         return shown(value)
+    if isinstance(value, tuple):
+        return "; ".join(str(_told(each)) for each in value)
+    if value is None:
+        return ""
     text = str(value)
     return value if len(text) <= FIELD_CHARACTERS else f"{text[:FIELD_CHARACTERS]}…"
 

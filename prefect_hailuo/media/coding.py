@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prefect_hailuo.errors import DownloadError, StorageError
+from prefect_hailuo.media.filters import chain, pulled
 from prefect_hailuo.media.probe import BT709, UNSPECIFIED, opened, require_media
+from prefect_hailuo.media.sound import sound_track
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -50,7 +52,10 @@ PAPER, INK = (18, 20, 28), (238, 238, 232)
 
 
 def join_files(parts: Sequence[Path], target: Path) -> str | None:
-    """Join MP4 files into one. Sound is left out: Hailuo makes none.
+    """Join MP4 files into one, with their sound.
+
+    Where none of them has sound, the new one has none. Where all are coded alike, it is copied;
+    else it is coded once more, in AAC, with silence for those that have none.
 
     The coded pictures are copied as they are where codec, its parameters, size, rate and time base
     agree, as they do for videos of one model. Otherwise all are coded once more, in H.264, with the
@@ -152,14 +157,25 @@ def _check_forms(parts: Sequence[Path]) -> None:
 def _copy(parts: Sequence[Path], target: Path) -> None:
     with opened(parts[0]) as (source, model), written(target, _comment(source)) as output:
         track = output.add_stream_from_template(model)
-        for packet in _in_a_row(parts):
-            packet.stream = track
+        sound = sound_track(output, parts, one_by_one=True)
+        tick, end = float(model.time_base or 0), 0
+        for packet, begins in _in_a_row(parts):
             with storage_errors(target):
+                if sound and begins is not None:
+                    sound.play([begins], end * tick)
+                end = max(end, (packet.pts or 0) + (packet.duration or 0))
+                if sound:
+                    sound.write_until((packet.dts or 0) * tick)
+                packet.stream = track
                 output.mux(packet)
+        with storage_errors(target):
+            if sound:
+                sound.finish(end * tick)
 
 
-def _in_a_row(parts: Sequence[Path]) -> Iterator[Packet[VideoStream]]:
-    """The parts' coded pictures; the times of each part go on from the part before."""
+def _in_a_row(parts: Sequence[Path]) -> Iterator[tuple[Packet[VideoStream], Path | None]]:
+    """The parts' coded pictures; the times of each part go on from the part before. With the first
+    of a part comes its path."""
     end, last = 0, None
     for path in parts:
         begin = end
@@ -171,7 +187,7 @@ def _in_a_row(parts: Sequence[Path]) -> Iterator[Packet[VideoStream]]:
                 raise UncopyableError(f"{path.name} would be decoded before what it follows")
             last = packet.dts
             end = max(end, packet.pts + (packet.duration or 0))
-            yield packet
+            yield packet, None if number else path
 
 
 def _packets(path: Path) -> Iterator[tuple[Packet[VideoStream], int, int]]:
@@ -192,12 +208,19 @@ def _code(parts: Sequence[Path], target: Path) -> None:
         canvas, comment = Canvas.like(stream), _comment(source)
     with written(target, comment) as output:
         coder = Coder(output, canvas)
+        sound = sound_track(output, parts, one_by_one=True)
         for path in parts:
+            if sound:
+                sound.play([path], coder.seconds)
             for frame in fitted(path, canvas):
                 with storage_errors(target):
                     coder.add(frame)
+                    if sound:
+                        sound.write_until(coder.seconds)
         with storage_errors(target):
             coder.finish()
+            if sound:
+                sound.finish(coder.seconds)
 
 
 def _comment(source: InputContainer) -> str | None:
@@ -209,8 +232,8 @@ def place_side_by_side(parts: Sequence[Path], names: Sequence[str], target: Path
     """Make one video that plays MP4 files beside each other, in one row or several.
 
     All cells have one size; a video of another shape gets bars. The rate is that of the quickest
-    one, the length that of the longest; the others keep showing their last picture. Sound is left
-    out: Hailuo makes none.
+    one, the length that of the longest; the others keep showing their last picture. Their sounds
+    are heard all at once, in AAC.
 
     Args:
         parts: The files, from left to right; at least two.
@@ -242,11 +265,18 @@ def place_side_by_side(parts: Sequence[Path], names: Sequence[str], target: Path
         screen = _Screen([stream for _, stream in opens], names)
         with written(target, opens[0][0].metadata.get("comment")) as output:
             coder = Coder(output, screen.canvas)
+            sound = sound_track(output, parts, one_by_one=False)
+            if sound:
+                sound.play(parts, 0.0)
             for frame in screen.show([container for container, _ in opens]):
                 with storage_errors(target):
                     coder.add(frame)
+                    if sound:
+                        sound.write_until(coder.seconds)
             with storage_errors(target):
                 coder.finish()
+                if sound:
+                    sound.finish(coder.seconds)
 
 
 def columns_for(number: int) -> int:
@@ -435,6 +465,11 @@ class Coder:
             context.colorspace = context.color_primaries = context.color_trc = BT709
         self._count = 0
 
+    @property
+    def seconds(self) -> float:
+        """How long it is by now."""
+        return float(self._count * self._tick)
+
     def add(self, frame: VideoFrame) -> None:
         """Code the next picture."""
         frame.pts, frame.time_base = self._count, self._tick
@@ -489,24 +524,6 @@ def fit(graph: Graph, begin: FilterContext, canvas: Canvas) -> FilterContext:
         ("setsar", "1"),
         ("format", "yuv420p"),
     )
-
-
-def chain(graph: Graph, begin: FilterContext, *filters: tuple[str, str]) -> FilterContext:
-    """Link filters one behind the other, and return the last."""
-    for name, arguments in filters:
-        following = graph.add(name, arguments)
-        begin.link_to(following)
-        begin = following
-    return begin
-
-
-def pulled(sink: FilterContext) -> Iterator[VideoFrame]:
-    """The pictures that have come out of a graph by now."""
-    import av
-
-    with suppress(av.BlockingIOError, av.EOFError):
-        while True:
-            yield sink.pull()  # type: ignore[misc]
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_hailuo.errors import DownloadError
-from prefect_hailuo.media.coding import chain, columns_for, draw_name, is_hd, pulled
+from prefect_hailuo.media.coding import columns_for, draw_name, is_hd
+from prefect_hailuo.media.filters import chain, pulled
 from prefect_hailuo.media.mp4 import MICROSECONDS
 from prefect_hailuo.media.probe import opened, poster, require_media, small_jpeg
 from prefect_hailuo.models.image import data_uri

@@ -18,9 +18,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice, pairwise, repeat
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from prefect_hailuo.errors import DownloadError
 
@@ -43,6 +43,17 @@ CODECS = {
 }
 """Codecs as a file names them, and as FFmpeg does."""
 
+AUDIO_CODECS = {"mp4a": "aac", "ac-3": "ac3", "ec-3": "eac3", "Opus": "opus", "fLaC": "flac"}
+"""The same of sound. MP4 has other sound by the name `mp4a`, too; no model makes that."""
+
+C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+"""How the `uuid` box of a C2PA manifest begins, which tells where a file comes from (C2PA
+specification 2.1, section A.5)."""
+
+CHANNELS_AT, RATE_AT = 24, 32
+"""Where the entry of `stsd` holds a sound's channels and rate, in bytes (ISO/IEC 14496-12, section
+12.2.3)."""
+
 WIDTH_AT, HEIGHT_AT = 32, 34
 """Where the entry of `stsd` holds a picture's size, in bytes (ISO/IEC 14496-12, section 12.1.3)."""
 
@@ -63,6 +74,10 @@ class Probe:
         duration_seconds: Seconds; 0 when the file does not say.
         frames_per_second: Frames per second, on average; 0 when the file does not say.
         codec: How the pictures are coded, in FFmpeg's words: `h264`, `hevc`, `av1`.
+        audio_codec: The same of the sound: `aac`; None without a sound track.
+        audio_channels: Its channels; 0 without a sound track.
+        audio_hz: Its samples a second; 0 without a sound track.
+        frames: How many pictures there are; 0 when the file does not say.
 
     Example:
         >>> Probe(1920, 1080, 6.0, 24.0, "h264").codec
@@ -74,6 +89,21 @@ class Probe:
     duration_seconds: float
     frames_per_second: float
     codec: str
+    audio_codec: str | None = None
+    audio_channels: int = 0
+    audio_hz: int = 0
+    frames: int = field(default=0, compare=False, repr=False)
+
+
+def measures(probe: Probe) -> dict[str, Any]:
+    """A video's measures as they are recorded.
+
+    Example:
+        >>> measures(Probe(1920, 1080, 6.0, 24.0, "h264"))["audio_channels"] is None
+        True
+    """
+    told = {name: each for name, each in vars(probe).items() if name != "frames"}
+    return told | {name: told[name] or None for name in ("audio_channels", "audio_hz")}
 
 
 def examine_mp4(file: BinaryIO) -> Probe | None:
@@ -109,6 +139,24 @@ def examine_mp4(file: BinaryIO) -> Probe | None:
     moov = contents.complete_moov()
     _check_movie(reader, moov, fragmented=contents.fragmented)
     return None if contents.fragmented else read_measures(reader, moov)
+
+
+def has_manifest(file: BinaryIO) -> bool:
+    """Whether a file carries a C2PA manifest. What the manifest says is not looked at.
+
+    Args:
+        file: The open file, an MP4.
+
+    Raises:
+        DownloadError: It is no MP4, or part of it is missing.
+        OSError: The file cannot be read.
+    """
+    reader = Reader(file, file.seek(0, os.SEEK_END))
+    top = boxes(reader, Box("", 0, 0, reader.size))
+    return any(
+        box.type == "uuid" and box.end - box.body >= 16 and reader.read(box.body, 16) == C2PA
+        for box in top
+    )
 
 
 def _check_beginning(reader: Reader) -> None:
@@ -264,12 +312,31 @@ def _read_measures(reader: Reader, moov: Box) -> Probe | None:
     if any(part.type == "mvex" for part in parts):
         return None  # only the fragments tell its length
     movie = _times(reader, find(moov, parts, "mvhd"))
+    tracks: dict[bytes, tuple[Box, Box]] = {}
     for part in parts:
         if part.type == "trak":
             mdia = child(reader, part, "mdia")
-            if reader.read(child(reader, mdia, "hdlr").body + 8, 4) == b"vide":
-                return _measures(reader, mdia, movie, _shown(reader, part))
-    return None
+            handler = reader.read(child(reader, mdia, "hdlr").body + 8, 4)
+            tracks.setdefault(handler, (part, mdia))
+    if b"vide" not in tracks:
+        return None
+    track, mdia = tracks[b"vide"]
+    seen = _measures(reader, mdia, movie, _shown(reader, track))
+    if seen is None or b"soun" not in tracks:
+        return seen
+    return replace(seen, **_sound(reader, tracks[b"soun"][1]))
+
+
+def _sound(reader: Reader, mdia: Box) -> dict[str, Any]:
+    """How a track's sound is coded."""
+    stsd = child(reader, child(reader, child(reader, mdia, "minf"), "stbl"), "stsd")
+    entry = stsd.body + 8
+    name = reader.read(entry + 4, 4).decode("latin-1")
+    return {
+        "audio_codec": AUDIO_CODECS.get(name, name),
+        "audio_channels": reader.number(stsd, entry + CHANNELS_AT, 2),
+        "audio_hz": reader.number(stsd, entry + RATE_AT, 4) >> 16,
+    }
 
 
 def _measures(reader: Reader, mdia: Box, movie: _Times, shown: int | None) -> Probe | None:
@@ -286,7 +353,8 @@ def _measures(reader: Reader, mdia: Box, movie: _Times, shown: int | None) -> Pr
         return None
     most = ticks if shown is None else shown * timescale // movie.timescale
     seconds = _seconds(movie, _Times(timescale, ticks), most)
-    return Probe(width, height, seconds, timescale * frames / ticks, codec)
+    rate = timescale * frames / ticks
+    return Probe(width, height, seconds, rate, codec, frames=frames)
 
 
 class _Times(NamedTuple):

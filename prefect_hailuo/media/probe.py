@@ -78,6 +78,8 @@ def probe(path: Path) -> Probe:
     _require("av")
     with opened(path) as (container, stream):
         codec = stream.codec_context.codec
+        sounds = container.streams.audio
+        sound = sounds[0].codec_context if sounds else None
         return Probe(
             width=stream.width,
             height=stream.height,
@@ -85,6 +87,10 @@ def probe(path: Path) -> Probe:
             frames_per_second=float(stream.average_rate or stream.guessed_rate or 0),
             # A decoder has its own name (libdav1d for av1); older PyAV knows only that one.
             codec=getattr(codec, "canonical_name", codec.name),
+            audio_codec=sound.name if sound else None,
+            audio_channels=sound.channels if sound else 0,
+            audio_hz=sound.sample_rate if sound else 0,
+            frames=stream.frames,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from textwrap import shorten
 
@@ -53,16 +53,6 @@ def check_camera_commands(prompt: str) -> list[str]:
     """
     brackets = [_commands(inside) for inside in _BRACKETS.findall(prompt)]
     return list(dict.fromkeys(warning for each in brackets for warning in _warnings(each)))
-
-
-def camera_warnings(prompts: Iterable[str]) -> list[str]:
-    """The warnings of `check_camera_commands` about many prompts, each once.
-
-    Example:
-        >>> len(camera_warnings(["[Pan lef] A fox.", "[Pan lef] An owl."]))
-        1
-    """
-    return list(dict.fromkeys(text for each in prompts for text in check_camera_commands(each)))
 
 
 def _commands(inside: str) -> list[str]:

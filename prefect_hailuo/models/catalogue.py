@@ -1,6 +1,6 @@
 """Every endpoint that has a typed input, and what is known of it. For any other, see `request`.
 
-To add an endpoint, declare its input class in `models/hailuo.py`, and write its task in
+To add an endpoint, declare its input class in the module of its family, and write its task in
 `prefect_hailuo.tasks`. The catalogue, the emulator, the command line and the documentation follow
 from the declaration.
 """
@@ -28,6 +28,24 @@ from prefect_hailuo.models.hailuo import (
     Hailuo23StandardTextToVideo,
     Resolution,
 )
+from prefect_hailuo.models.hailuo3 import (
+    AdaptiveRatio,
+    AspectRatio,
+    ExpansionMode,
+    H3ImageToVideo,
+    H3MaxImageToVideo,
+    H3MaxReferenceToVideo,
+    H3MaxResolution,
+    H3MaxTextToVideo,
+    H3MaxTurboImageToVideo,
+    H3MaxTurboTextToVideo,
+    H3ReferenceToVideo,
+    H3Resolution,
+    H3TextToVideo,
+    ReferenceImages,
+    ReferenceSounds,
+    ReferenceVideos,
+)
 from prefect_hailuo.models.inputs import (
     CATALOGUE,
     PROMPT_MAX_CHARACTERS,
@@ -38,14 +56,36 @@ from prefect_hailuo.models.inputs import (
     model_name,
 )
 from prefect_hailuo.models.request import Request
+from prefect_hailuo.models.video01 import (
+    Video01DirectorImageToVideo,
+    Video01DirectorTextToVideo,
+    Video01ImageToVideo,
+    Video01LiveImageToVideo,
+    Video01LiveTextToVideo,
+    Video01SubjectReference,
+    Video01TextToVideo,
+)
 from prefect_hailuo.ticket import Ticket
 
 __all__ = [
     "CATALOGUE",
     "PICTURE_1080P",
     "PROMPT_MAX_CHARACTERS",
+    "AdaptiveRatio",
+    "AspectRatio",
     "Duration",
     "Endpoint",
+    "ExpansionMode",
+    "H3ImageToVideo",
+    "H3MaxImageToVideo",
+    "H3MaxReferenceToVideo",
+    "H3MaxResolution",
+    "H3MaxTextToVideo",
+    "H3MaxTurboImageToVideo",
+    "H3MaxTurboTextToVideo",
+    "H3ReferenceToVideo",
+    "H3Resolution",
+    "H3TextToVideo",
     "Hailuo02FastImageToVideo",
     "Hailuo02ProImageToVideo",
     "Hailuo02ProTextToVideo",
@@ -60,13 +100,24 @@ __all__ = [
     "Picture",
     "Price",
     "Prompt",
+    "ReferenceImages",
+    "ReferenceSounds",
+    "ReferenceVideos",
     "Resolution",
     "Variant",
+    "Video01DirectorImageToVideo",
+    "Video01DirectorTextToVideo",
+    "Video01ImageToVideo",
+    "Video01LiveImageToVideo",
+    "Video01LiveTextToVideo",
+    "Video01SubjectReference",
+    "Video01TextToVideo",
     "VideoInput",
     "expected_seconds_of",
     "find_input_class",
     "model_name",
     "model_title",
+    "picture_of",
     "price_of",
     "read_request",
     "request_of",
@@ -132,6 +183,12 @@ def price_of(ticket: Ticket) -> Decimal | None:
     if ticket.price_usd is not None or known is None:
         return ticket.price_usd
     return known.endpoint.price_usd(ticket.input)
+
+
+def picture_of(ticket: Ticket) -> Picture | None:
+    """What the video of a request is expected to look like; None where that is not known."""
+    known = CATALOGUE.get(ticket.endpoint)
+    return known.endpoint.picture(ticket.input or {}) if known and ticket.input else None
 
 
 def expected_seconds_of(ticket: Ticket) -> float | None:

@@ -1,4 +1,4 @@
-"""The Hailuo endpoints, one input class each: text to video, and image to video.
+"""The endpoints of Hailuo 2.3 and 02, one input class each: text to video, and image to video.
 
 The catalogue has the order of this file.
 """
@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from prefect_hailuo.models.camera import check_camera_commands
 from prefect_hailuo.models.endpoint import (
     PAGE,
     SECONDS_OF_02,
@@ -20,7 +21,7 @@ from prefect_hailuo.models.endpoint import (
     fixed,
 )
 from prefect_hailuo.models.image import ImageSource
-from prefect_hailuo.models.inputs import Duration, VideoInput
+from prefect_hailuo.models.inputs import Duration, OptimizedInput
 
 SNOWBOARDER = (
     "The camera follows the snowboarder as they carve down the mountain through deep powder, each "
@@ -42,7 +43,16 @@ SAMURAI = {
 }
 
 
-class Hailuo23ProTextToVideo(VideoInput):
+class HailuoInput(OptimizedInput):
+    """The base of the inputs of 2.3 and 02: their prompts may hold MiniMax's camera commands."""
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What MiniMax may not understand of the prompt's camera commands."""
+        return tuple(check_camera_commands(self.prompt))
+
+
+class Hailuo23ProTextToVideo(HailuoInput):
     """Input of MiniMax Hailuo 2.3 Pro, text to video, 1080p, 6 s, $0.49 a video.
 
     Args:
@@ -74,7 +84,7 @@ class Hailuo23ProTextToVideo(VideoInput):
     )
 
 
-class Hailuo23StandardTextToVideo(VideoInput):
+class Hailuo23StandardTextToVideo(HailuoInput):
     """Input of MiniMax Hailuo 2.3 Standard, text to video, 768p: $0.28 for 6 s, $0.56 for 10 s.
 
     Args:
@@ -109,7 +119,7 @@ class Hailuo23StandardTextToVideo(VideoInput):
     duration: Duration = "6"
 
 
-class Hailuo02ProTextToVideo(VideoInput):
+class Hailuo02ProTextToVideo(HailuoInput):
     """Input of MiniMax Hailuo 02 Pro, text to video, 1080p, 6 s, $0.08 a second.
 
     Args:
@@ -141,7 +151,7 @@ class Hailuo02ProTextToVideo(VideoInput):
     )
 
 
-class Hailuo02StandardTextToVideo(VideoInput):
+class Hailuo02StandardTextToVideo(HailuoInput):
     """Input of MiniMax Hailuo 02 Standard, text to video, 768p, 6 or 10 s, $0.045 a second.
 
     Args:
@@ -175,7 +185,7 @@ class Hailuo02StandardTextToVideo(VideoInput):
     duration: Duration = "6"
 
 
-class ImageInput(VideoInput):
+class ImageInput(HailuoInput):
     """The base of the inputs that begin with a picture."""
 
     image_url: ImageSource

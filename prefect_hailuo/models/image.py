@@ -1,13 +1,11 @@
-"""Pictures in inputs: how a caller may name one, and what a picture must be.
+"""Pictures in inputs, and videos and sound: how a caller may name one, and what it must be.
 
 A picture is identified by the SHA-256 of its content, written `sha256:` and 64 hexadecimal digits.
 That identity stands in keys, tickets and records. Two texts that fal may be sent tell it too: a
 `data:` URI, and the URL of our own upload, as long as fal leaves the file's name in it.
 
-A picture is checked before anything is sent or bought, because a 422 of fal may cost money. MiniMax
-takes JPG, JPEG, PNG or WebP under 20 MB, with the shorter side over 300 pixels and the ratio of the
-sides between 2:5 and 5:2 (https://platform.minimax.io/docs/api-reference/video-generation-i2v, the
-fields `first_frame_image` and `last_frame_image`, as seen 2026-11-20).
+A picture is checked before anything is sent or bought, because a 422 of fal may cost money. What
+the models take is in `models/media.py`. Videos and sound are named, keyed and sent as pictures are.
 """
 
 from __future__ import annotations
@@ -16,34 +14,38 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from types import MappingProxyType
+from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import urlsplit
 
 import imagesize
-from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator
 
 from prefect_hailuo.errors import ImageError
+from prefect_hailuo.models.media import (
+    ENDINGS,
+    H3_PICTURE,
+    H3_SOUND,
+    H3_VIDEO,
+    MEDIA_TYPES,
+    PICTURE,
+    Medium,
+    Rules,
+    media_type_of,
+)
 
 DATA = "data:"
 
 SHA256 = "sha256:"
 
-MEDIA_TYPES = {
-    "JPEG": "image/jpeg",
-    "PNG": "image/png",
-    "WebP": "image/webp",
-}
-"""The formats that MiniMax takes, by https://platform.minimax.io/docs/api-reference/
-video-generation-i2v (field `first_frame_image`: "JPG, JPEG, PNG, WebP"), as seen 2026-11-20."""
-
-_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
-
-_UPLOADED = re.compile(r"https?://[^?#]*hailuo-([0-9a-f]{64})\.(?:jpg|png|webp)(?:[?#].*)?")
+_UPLOADED = re.compile(
+    rf"https?://[^?#]*hailuo-([0-9a-f]{{64}})\.(?:{'|'.join(ENDINGS.values())})(?:[?#].*)?"
+)
 
 _IDENTITY = re.compile(SHA256 + r"[0-9a-f]{64}")
 
@@ -59,17 +61,8 @@ SHOWN_CHARACTERS = 200
 PATH_CHARACTERS = 4096
 """No system opens a longer path (Linux's `PATH_MAX`)."""
 
-MOST_BYTES = 20_000_000 - 1
-"""MiniMax says "less than 20MB"; this is the smaller of the two megabytes, to be safe."""
-
-SHORTER_SIDE_PIXELS = 300
-"""The shorter side must have more."""
-
-MOST_RATIO = 5 / 2
-"""The most that the longer side may be, by the shorter."""
-
 INLINE_BYTES = 32 * 1024
-"""A picture of at most this size is sent in the body, as base64, and not uploaded first.
+"""A picture or sound of at most this size is sent in the body, as base64, and not uploaded first.
 
 The ledger keeps the body word for word, and so does fal's history: ten thousand pictures of this
 size make a ledger of 440 MB. A larger limit would save some uploads, which cost nothing, but every
@@ -79,7 +72,7 @@ look into the history would read megabytes.
 
 @dataclass(frozen=True)
 class Image:
-    """What a picture is.
+    """What a picture is, or a video or sound, of which no sides are known.
 
     Args:
         identity: `sha256:` and the digest of its content.
@@ -101,12 +94,13 @@ class Image:
         return self.identity.removeprefix(SHA256)
 
 
-def examine(content: bytes, shown: str) -> Image:
-    """What a picture is, if the models take it.
+def examine(content: bytes, shown: str, rules: Rules = PICTURE) -> Image:
+    """What a picture is, or a video or sound, if the models take it.
 
     Args:
         content: All of its bytes.
         shown: Its name in errors.
+        rules: What it must be.
 
     Raises:
         ImageError: The models do not take it; the message says why, and what to do.
@@ -116,47 +110,53 @@ def examine(content: bytes, shown: str) -> Image:
         Traceback (most recent call last):
         prefect_hailuo.errors.ImageError: fox.gif is no picture in a format of JPEG, PNG, WebP...
     """
-    check_size(len(content), shown)
+    check_size(len(content), shown, rules)
     media_type = media_type_of(content[:12])
-    if media_type is None:
+    if media_type not in rules.media_types.values():
         raise ImageError(
-            f"{shown} is no picture in a format of {', '.join(MEDIA_TYPES)}; nothing was bought.",
+            f"{shown} is no {rules.kind} in a format of {rules.formats}; nothing was bought.",
             cure="Convert it to one of these; a web page or a GIF will not do.",
         )
+    identity = SHA256 + hashlib.sha256(content).hexdigest()
+    if rules.kind != "picture":
+        return Image(identity, media_type, len(content))
     if not _is_whole(content, media_type):
         raise ImageError(
             f"{shown} is cut off before its end; nothing was bought.", cure="Copy it again."
         )
     width, height = _sides(content, shown)
-    _check_sides(width, height, shown)
-    identity = SHA256 + hashlib.sha256(content).hexdigest()
+    _check_sides(width, height, shown, rules)
     return Image(identity, media_type, len(content), width, height)
 
 
-def check_size(size: int, shown: str) -> None:
-    """Refuse a picture that is too large.
+def check_size(size: int, shown: str, rules: Rules = PICTURE) -> None:
+    """Refuse a file that is too large.
 
     Args:
         size: Bytes.
         shown: Its name in the error.
+        rules: What it must be.
 
     Raises:
         ImageError: It is too large.
     """
-    if size > MOST_BYTES:
+    if size > rules.most_bytes:
+        cures = {"picture": "Save it as a JPEG, or make it smaller: 1080p is enough."}
         raise ImageError(
-            f"{shown} has {size:,} bytes, and a picture must have less than 20 MB; nothing was "
+            f"{shown} has {size:,} bytes, and a {rules.kind} must have {rules.most}; nothing was "
             "bought.",
-            cure="Save it as a JPEG, or make it smaller: 1080p is all that the models make.",
+            cure=cures.get(rules.kind, "Make it shorter, or code it anew."),
         )
 
 
-def _is_whole(content: bytes, media_type: str) -> bool:
+def _is_whole(content: bytes, media_type: str | None) -> bool:
     """Whether the picture is there to its end. Bytes after it do no harm."""
     if media_type == MEDIA_TYPES["PNG"]:
         return _png_ends(content)
     if media_type == MEDIA_TYPES["JPEG"]:
         return _jpeg_ends(content)
+    if media_type != MEDIA_TYPES["WebP"]:
+        return True  # of HEIC, the boxes would have to be walked
     return len(content) >= 8 + int.from_bytes(content[4:8], "little")
 
 
@@ -202,15 +202,21 @@ def _sides(content: bytes, shown: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _check_sides(width: int, height: int, shown: str) -> None:
+def _check_sides(width: int, height: int, shown: str, rules: Rules) -> None:
     shorter, longer = sorted((width, height))
-    if shorter <= SHORTER_SIDE_PIXELS:
+    if shorter < rules.least_pixels:
         raise ImageError(
-            f"{shown} is {width}×{height}; the shorter side must have more than "
-            f"{SHORTER_SIDE_PIXELS} pixels; nothing was bought.",
+            f"{shown} is {width}×{height}; the shorter side must have {rules.least_pixels} pixels "
+            "or more; nothing was bought.",
             cure="Use a larger picture; 1920×1080 is what the pro models make.",
         )
-    if longer > shorter * MOST_RATIO:
+    if rules.most_pixels is not None and longer > rules.most_pixels:
+        raise ImageError(
+            f"{shown} is {width}×{height}; no side may have more than {rules.most_pixels} pixels; "
+            "nothing was bought.",
+            cure="Make it smaller.",
+        )
+    if longer > shorter * rules.most_ratio:
         raise ImageError(
             f"{shown} is {width}×{height}; its sides must be between 2:5 and 5:2; nothing was "
             "bought.",
@@ -234,16 +240,16 @@ class Source(str):
         return repr(shown(str(self)))
 
 
-def _as_text(given: object) -> str:
+def _as_text(given: object, rules: Rules) -> str:
     """A picture's name as a text: a URL, a `data:` URI or an absolute path."""
     if isinstance(given, bytes | bytearray | memoryview):
-        return _inline(bytes(given))
+        return _inline(bytes(given), rules)
     if isinstance(given, Path):
         return str(_at_home(given).absolute())
     if not isinstance(given, str):
-        raise ValueError("a picture is a URL, a path, bytes or a data: URI")
+        raise ValueError(f"a {rules.kind} is a URL, a path, bytes or a data: URI")
     if not given.strip():
-        raise ValueError("it is blank; name a picture by its URL or path")
+        raise ValueError(f"it is blank; name a {rules.kind} by its URL or path")
     if given[: len(DATA)].lower() == DATA:
         decode_data_uri(given)
         return given
@@ -253,7 +259,7 @@ def _as_text(given: object) -> str:
     if scheme:
         return _checked_url(given.strip(), scheme[1].lower())
     _check_path(given)
-    return _as_text(Path(given))
+    return _as_text(Path(given), rules)
 
 
 def _check_path(given: str) -> None:
@@ -300,10 +306,10 @@ def _at_home(path: Path) -> Path:
         raise ValueError(f"{where} is in a home that is not known; write its whole path") from None
 
 
-def _inline(content: bytes) -> str:
+def _inline(content: bytes, rules: Rules) -> str:
     media_type = media_type_of(content)
-    if media_type is None:
-        raise ValueError(f"the bytes are no picture in a format of {', '.join(MEDIA_TYPES)}")
+    if media_type is None or media_type not in rules.media_types.values():
+        raise ValueError(f"the bytes are no {rules.kind} in a format of {rules.formats}")
     return data_uri(content, media_type)
 
 
@@ -318,24 +324,32 @@ def _checked_url(url: str, scheme: str) -> str:
     return url
 
 
-class _ImageMark:
-    """Marks the fields of an input that hold a picture."""
+@dataclass(frozen=True)
+class SourceOf:
+    """Marks a field that holds a picture, video or sound, and reads what a caller gives for it.
 
+    Args:
+        rules: What it must be.
+    """
 
-ImageSource = Annotated[
-    str | Path | bytes,
-    BeforeValidator(_as_text),
-    AfterValidator(Source),
-    WithJsonSchema(
-        {
+    rules: Rules
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: Any) -> Any:
+        """Take whatever names one, and make it a text."""
+        read = BeforeValidator(partial(_as_text, rules=self.rules))
+        return handler.generate_schema(Annotated[str, read, AfterValidator(Source)])
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """What a form says of it."""
+        return {
             "type": "string",
-            "description": "A picture: its URL (http or https), a path on the worker, or a data: "
-            "URI; sha256: and its digest for a video that was made already. JPEG, PNG or WebP, "
-            "under 20 MB, shorter side over 300 pixels, sides between 2:5 and 5:2.",
+            "description": f"A {self.rules.kind}: its URL (http or https), a path on the worker, "
+            "or a data: URI; sha256: and its digest for a video that was made already. "
+            f"{self.rules.described}",
         }
-    ),
-    _ImageMark(),
-]
+
+
+ImageSource = Annotated[str | Path | bytes, SourceOf(PICTURE)]
 """A picture in an input: a URL, a path, bytes or a `data:` URI. Validated, it is always a text.
 
 Example:
@@ -349,45 +363,101 @@ Example:
     'string'
 """
 
+H3Image = Annotated[str | Path | bytes, SourceOf(H3_PICTURE)]
+"""The same for Hailuo 3, which takes larger and smaller ones."""
+
+H3Video = Annotated[str | Path | bytes, SourceOf(H3_VIDEO)]
+"""The same for a reference video."""
+
+H3Sound = Annotated[str | Path | bytes, SourceOf(H3_SOUND)]
+"""The same for a reference sound, or a sound track."""
+
 
 @lru_cache(maxsize=256)
-def image_fields(input_class: type[BaseModel]) -> tuple[str, ...]:
-    """The fields of an input that hold a picture.
+def media_fields(input_class: type[BaseModel]) -> Mapping[str, Rules]:
+    """The fields of an input that hold pictures, videos or sound, and what these must be.
 
     Example:
         >>> class Shot(BaseModel):
         ...     prompt: str
         ...     image_url: ImageSource
         ...     end_image_url: ImageSource | None = None
-        >>> image_fields(Shot)
-        ('image_url', 'end_image_url')
+        >>> list(media_fields(Shot))
+        ['image_url', 'end_image_url']
     """
-    fields = input_class.model_fields.items()
-    return tuple(
-        name
-        for name, field in fields
-        if any(isinstance(each, _ImageMark) for each in field.metadata) or _is_marked(field)
-    )
+    found = {
+        name: rules
+        for name, field in input_class.model_fields.items()
+        if (rules := _rules_in(*field.metadata, field.annotation)) is not None
+    }
+    return MappingProxyType(found)
 
 
-def _is_marked(field: Any) -> bool:
-    """Whether one of a union's kinds is a picture, as in `ImageSource | None`."""
-    kinds = (kind for each in get_args(field.annotation) for kind in (each, *get_args(each)))
-    return any(isinstance(kind, _ImageMark) for kind in kinds)
+def many_fields(input_class: type[BaseModel]) -> list[str]:
+    """Those of the `media_fields` that hold several."""
+    fields = input_class.model_fields
+    return [name for name in media_fields(input_class) if _is_many(fields[name].annotation)]
 
 
-def image_sources(input: BaseModel) -> dict[str, str]:
-    """The pictures that an input names, by field; a field without one is left out.
+def _is_many(part: Any) -> bool:
+    return get_origin(part) in (Sequence, list, tuple) or any(map(_is_many, _within(part)))
+
+
+def _rules_in(*parts: Any) -> Rules | None:
+    """The rules somewhere in a type, such as in `ImageSource | None`, or in a list of them."""
+    for part in parts:
+        found = part.rules if isinstance(part, SourceOf) else _rules_in(*_within(part))
+        if found is not None:
+            return found
+    return None
+
+
+def _within(part: Any) -> tuple[Any, ...]:
+    return get_args(part) if get_origin(part) is not None else ()
+
+
+def media_of(input: BaseModel) -> dict[str, Medium]:
+    """The pictures, videos and sounds that an input names, by their place in the body.
 
     Example:
         >>> class Shot(BaseModel):
-        ...     image_url: ImageSource
-        ...     end_image_url: ImageSource | None = None
-        >>> image_sources(Shot(image_url="https://example.com/fox.png"))
-        {'image_url': 'https://example.com/fox.png'}
+        ...     image_url: ImageSource | None = None
+        ...     reference_image_urls: list[ImageSource] = []
+        >>> list(media_of(Shot(image_url="/a.png", reference_image_urls=["/b.png", "/c.png"])))
+        ['image_url', 'reference_image_urls[0]', 'reference_image_urls[1]']
     """
-    named = {name: getattr(input, name) for name in image_fields(type(input))}
-    return {name: str(source) for name, source in named.items() if source is not None}
+    return {
+        place: Medium(str(source), rules)
+        for name, rules in media_fields(type(input)).items()
+        for place, source in _placed(name, getattr(input, name))
+    }
+
+
+def _placed(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, list | tuple):
+        return [(f"{name}[{index}]", each) for index, each in enumerate(value)]
+    return [] if value is None else [(name, value)]
+
+
+def with_sources(body: Mapping[str, Any], named: Mapping[str, str]) -> dict[str, Any]:
+    """A body with other texts in some places.
+
+    Args:
+        body: The body.
+        named: The texts, by their places as in `media_of`.
+
+    Example:
+        >>> with_sources({"image_url": "/a.png", "many": ["/b.png"]}, {"many[0]": "/c.png"})
+        {'image_url': '/a.png', 'many': ['/c.png']}
+    """
+    changed = {name: list(each) if isinstance(each, list) else each for name, each in body.items()}
+    for place, source in named.items():
+        name, mark, index = place.partition("[")
+        if mark:
+            changed[name][int(index[:-1])] = source
+        else:
+            changed[name] = source
+    return changed
 
 
 def identity_of(source: str) -> str:
@@ -422,15 +492,18 @@ def with_identities(body: Mapping[str, Any]) -> dict[str, Any]:
         >>> with_identities({"prompt": "A fox.", "image_url": "data:image/png;base64,YWJj"})
         {'prompt': 'A fox.', 'image_url': 'sha256:ba7816bf8f01...'}
     """
-    return {
-        name: identity_of(value) if isinstance(value, str) else value
-        for name, value in body.items()
-    }
+    return {name: _identified(value) for name, value in body.items()}
+
+
+def _identified(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_identified(each) for each in value]
+    return identity_of(value) if isinstance(value, str) else value
 
 
 def upload_name(sha256: str, media_type: str) -> str:
-    """The file name of an uploaded picture, from which its URL tells its identity."""
-    return f"hailuo-{sha256}.{_ENDINGS[media_type]}"
+    """The file name of an upload, from which its URL tells its identity."""
+    return f"hailuo-{sha256}.{ENDINGS[media_type]}"
 
 
 def shown(source: str) -> str:
@@ -453,27 +526,6 @@ def shown(source: str) -> str:
 def is_url(source: str) -> bool:
     """Whether a text is a web address."""
     return source[:8].lower().startswith(("http://", "https://"))
-
-
-def media_type_of(head: bytes) -> str | None:
-    """The media type of a picture, by its first bytes; None if MiniMax does not take the format.
-
-    Args:
-        head: Its first 12 bytes or more.
-
-    Example:
-        >>> media_type_of(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(4))
-        'image/png'
-        >>> media_type_of(b"GIF89a......") is None
-        True
-    """
-    if head.startswith(b"\xff\xd8\xff"):
-        return MEDIA_TYPES["JPEG"]
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return MEDIA_TYPES["PNG"]
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return MEDIA_TYPES["WebP"]
-    return None
 
 
 def data_uri(content: bytes, media_type: str) -> str:

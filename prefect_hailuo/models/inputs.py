@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from prefect_hailuo.errors import UnknownEndpointError
-from prefect_hailuo.models.camera import check_camera_commands
 from prefect_hailuo.models.endpoint import Endpoint, Picture, Variant
-from prefect_hailuo.models.image import image_sources
+from prefect_hailuo.models.image import media_of
 from prefect_hailuo.models.request import Request
 
 PROMPT_MAX_CHARACTERS = 2000
@@ -23,6 +23,9 @@ def _not_blank(prompt: str) -> str:
         raise ValueError("the prompt is blank; describe the video to make")
     return prompt
 
+
+AnyPrompt = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
+"""A prompt of any length."""
 
 Prompt = Annotated[
     str,
@@ -60,12 +63,7 @@ class VideoInput(BaseModel):
     """Fields added after the class was first released: at their default they stay out of the
     generation's key, so that a video bought before the field existed is still found."""
 
-    prompt: Prompt
-    prompt_optimizer: bool = Field(
-        default=True,
-        description="Whether to use the model's prompt optimizer; it may rewrite camera moves, "
-        "so turn it off for designed shots.",
-    )
+    prompt: AnyPrompt
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -91,20 +89,39 @@ class VideoInput(BaseModel):
             >>> Hailuo23ProTextToVideo(prompt="A red fox.").request().expected_seconds
             110
         """
-        variant, fields = self.variant, type(self).model_fields
+        fields = type(self).model_fields
         return Request(
             endpoint=self.endpoint.id,
             body=self.body(),
             price_usd=self.price_usd,
             expected_seconds=self.endpoint.expected_seconds,
-            images=image_sources(self),
-            picture=variant.picture,
+            media=media_of(self),
+            picture=self.picture,
             unkeyed=frozenset(
                 name for name in self.later_fields if getattr(self, name) == fields[name].default
             ),
-            cautions=tuple(check_camera_commands(self.prompt)),
+            cautions=self.cautions,
             impossible=self.impossible,
         )
+
+    @classmethod
+    def rewriting(cls, allowed: bool) -> dict[str, Any]:
+        """The fields that say whether the model may rewrite the prompt.
+
+        Args:
+            allowed: Whether it may.
+
+        Example:
+            >>> from prefect_hailuo import H3TextToVideo, Hailuo23ProTextToVideo
+            >>> Hailuo23ProTextToVideo.rewriting(False), H3TextToVideo.rewriting(False)
+            ({'prompt_optimizer': False}, {'prompt_expansion_mode': 'disabled'})
+        """
+        return {}
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What in it may not do what it was meant to, for people to read."""
+        return ()
 
     @property
     def impossible(self) -> str:
@@ -129,7 +146,7 @@ class VideoInput(BaseModel):
             >>> Hailuo23StandardTextToVideo(prompt="A red fox.", duration=10).price_usd
             Decimal('0.56')
         """
-        return self.variant.price_usd
+        return self.endpoint.price_usd(self.body())
 
     @property
     def picture(self) -> Picture:
@@ -141,11 +158,39 @@ class VideoInput(BaseModel):
             >>> picture.height, picture.duration_seconds
             (768, 6)
         """
-        return self.variant.picture
+        ratio = getattr(self, "aspect_ratio", None)
+        return self.endpoint.picture({**self.variant.settings, "aspect_ratio": ratio})
+
+
+class OptimizedInput(VideoInput):
+    """The base of the inputs of Hailuo 2.3, 02 and video-01: a prompt that MiniMax may rewrite."""
+
+    prompt: Prompt
+    prompt_optimizer: bool = Field(
+        default=True,
+        description="Whether to use the model's prompt optimizer; it may rewrite camera moves, "
+        "so turn it off for designed shots.",
+    )
+
+    @classmethod
+    def rewriting(cls, allowed: bool) -> dict[str, Any]:
+        """The field that says whether MiniMax may rewrite the prompt."""
+        return {"prompt_optimizer": allowed}
 
 
 CATALOGUE: dict[str, type[VideoInput]] = {}
 """Every input class by its endpoint's id, in the order of declaration."""
+
+
+def cautions_of(inputs: Iterable[VideoInput]) -> tuple[str, ...]:
+    """The cautions about many inputs, each once.
+
+    Example:
+        >>> from prefect_hailuo import Hailuo23ProTextToVideo
+        >>> len(cautions_of(Hailuo23ProTextToVideo(prompt=f"[Pan lef] {n}") for n in range(2)))
+        1
+    """
+    return tuple(dict.fromkeys(text for each in inputs for text in each.cautions))
 
 
 def find_input_class(name: str) -> type[VideoInput]:

@@ -106,11 +106,16 @@ def _slug(prompt: str) -> str:
 
 
 def _canonical_body(request: Request) -> dict[str, Any]:
+    media = request.media_fields
     return {
-        name: identity_of(value) if name in request.images else _normal(value)
+        name: _identity(value) if name in media else _normal(value)
         for name, value in request.body.items()
         if name not in request.unkeyed
     }
+
+
+def _identity(value: Any) -> Any:
+    return [identity_of(each) for each in value] if isinstance(value, list) else identity_of(value)
 
 
 def _normal(value: Any) -> Any:
@@ -148,5 +153,5 @@ def name_of_any_picture(request: Request, realm: Realm, take: int | str) -> str:
         realm: Who generates it.
         take: Which of several videos of the same input.
     """
-    bare = request.with_images(dict.fromkeys(request.images, ANY_PICTURE))
+    bare = request.with_media(dict.fromkeys(request.media, ANY_PICTURE))
     return purchase_name(generation_key(bare, realm=realm, take=take), request.price_usd)

@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from prefect_hailuo.models.endpoint import Picture
+from prefect_hailuo.models.image import with_sources
+from prefect_hailuo.models.media import Medium
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,11 @@ class Request:
 
     Args:
         endpoint: fal's endpoint id.
-        body: The JSON body, its images as the caller named them.
+        body: The JSON body, its pictures, videos and sounds as the caller named them.
         price_usd: What it costs by the catalogue, in US dollars; None where that is not known.
         expected_seconds: How long it usually takes; None where that is not known. A prior for
             progress and pacing, never a limit.
-        images: The images that the body names, by field.
+        media: The pictures, videos and sounds that the body names, by their place in it.
         picture: What the file is expected to look like; None where that is not known.
         unkeyed: Fields of the body that stay out of the generation's key.
         cautions: What in it may not do what it was meant to, for people to read.
@@ -41,7 +43,7 @@ class Request:
     body: Mapping[str, Any]
     price_usd: Decimal | None = None
     expected_seconds: float | None = None
-    images: Mapping[str, str] = field(default_factory=dict)
+    media: Mapping[str, Medium] = field(default_factory=dict)
     picture: Picture | None = None
     unkeyed: frozenset[str] = frozenset()
     cautions: tuple[str, ...] = ()
@@ -53,10 +55,18 @@ class Request:
         prompt = self.body.get("prompt")
         return prompt if isinstance(prompt, str) else ""
 
-    def with_images(self, named: Mapping[str, str]) -> Request:
-        """The same request with its images named otherwise.
+    @property
+    def media_fields(self) -> frozenset[str]:
+        """The fields of the body that hold pictures, videos or sounds, or lists of them."""
+        return frozenset(place.partition("[")[0] for place in self.media)
+
+    def with_media(self, named: Mapping[str, str]) -> Request:
+        """The same request with its pictures, videos and sounds named otherwise.
 
         Args:
-            named: Their names, by field.
+            named: Their names, by their places.
         """
-        return replace(self, body={**self.body, **named}, images=named) if named else self
+        if not named:
+            return self
+        media = {place: each._replace(source=named[place]) for place, each in self.media.items()}
+        return replace(self, body=with_sources(self.body, named), media=media)

@@ -43,6 +43,15 @@ class Video(BaseModel):
         duration_seconds: Seconds.
         frames_per_second: Frames per second.
         codec: Such as `h264`.
+        audio_codec: Such as `aac`; None without a sound track, as for the next two, or where it is
+            not known.
+        audio_channels: The sound's channels.
+        audio_hz: The sound's samples a second.
+        has_manifest: Whether the file carries a C2PA manifest, which tells that a model made it;
+            None where that is not known.
+        notes: What in the file is not as it was asked for.
+        output: What fal told besides the file, word for word, such as `seed` and
+            `expanded_prompt`.
         endpoint: fal's endpoint id.
         input: The input; None for a request that was adopted by its id alone.
         take: Which of several videos of the same input.
@@ -85,6 +94,12 @@ class Video(BaseModel):
     duration_seconds: float | None = None
     frames_per_second: float | None = None
     codec: str | None = None
+    audio_codec: str | None = None
+    audio_channels: int | None = None
+    audio_hz: int | None = None
+    has_manifest: bool | None = None
+    notes: tuple[str, ...] = ()
+    output: dict[str, Any] = Field(default_factory=dict)
     endpoint: str
     input: dict[str, Any] | None = None
     take: str = "0"
@@ -100,8 +115,14 @@ class Video(BaseModel):
     inference_seconds: float | None = None
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        # What an earlier release pickled names no machine.
-        super().__setstate__({**state, "__dict__": {"machine": None} | state["__dict__"]})
+        # What an earlier release pickled lacks the fields that came later.
+        fields = type(self).model_fields.items()
+        defaults = {
+            name: field.get_default(call_default_factory=True)
+            for name, field in fields
+            if not field.is_required()
+        }
+        super().__setstate__({**state, "__dict__": defaults | state["__dict__"]})
 
     @field_validator("storage_key")
     @classmethod

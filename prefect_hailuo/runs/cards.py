@@ -58,8 +58,8 @@ from prefect_hailuo.fal.messages import Completed, LogLine
 from prefect_hailuo.fal.outage import SILENT_SECONDS, Outage
 from prefect_hailuo.ledger.attempt import Run
 from prefect_hailuo.media.probe import poster_data_uri
-from prefect_hailuo.models.camera import camera_warnings
 from prefect_hailuo.models.catalogue import model_name, model_title, price_of
+from prefect_hailuo.models.inputs import cautions_of
 from prefect_hailuo.models.key import KEY_CHARACTERS_IN_NAME
 from prefect_hailuo.models.money import told_usd
 from prefect_hailuo.models.video import Video
@@ -366,6 +366,10 @@ def _say_why(logger: LoggerOrAdapter) -> None:
         )
 
 
+SAID_CHARACTERS = 300
+"""How much is shown of a thing that fal said; the record has all of it."""
+
+
 def describe_progress(event: Progress) -> tuple[float, str]:
     """A progress as a percentage and in words."""
     text = f"{describe_status(event.status).capitalize()}: {event.elapsed_seconds:.0f} s"
@@ -387,6 +391,9 @@ def card(video: Video) -> str:
         ("File", f"`{video.place}`"),
         ("Link", f"[fal's copy, for as long as it keeps it]({video.url})"),
         ("Picture", _picture(video)),
+        ("Sound", _sound(video)),
+        ("To be noted", escape("; ".join(video.notes))),
+        *(("fal said: " + escape(name), _said(each)) for name, each in video.output.items()),
         ("Size", f"{video.size:,} bytes"),
         ("Cost", told_usd(video.price_usd, video.realm)),
         ("Take", escape(video.take)),
@@ -427,6 +434,16 @@ def _picture(video: Video) -> str:
         f"{video.width}×{video.height}, {video.duration_seconds:g} s, "
         f"{video.frames_per_second:g} fps, {video.codec}"
     )
+
+
+def _sound(video: Video) -> str:
+    if video.audio_codec is None:
+        return ""
+    return f"{video.audio_codec}, {video.audio_channels} channels, {video.audio_hz} Hz"
+
+
+def _said(told: object) -> str:
+    return "" if told is None else escape(shorten(str(told), SAID_CHARACTERS, placeholder="…"))
 
 
 def _time(moment: datetime | None) -> str:
@@ -503,8 +520,8 @@ class BatchTeller(Publisher):
                 tell_completed(subject, video)
 
     def _caution(self, orders: Sequence[Order]) -> None:
-        """Warn of camera commands that the model may not understand, once for all prompts."""
-        warnings = camera_warnings(each.input.prompt for each in orders)
+        """Warn of what may not do what it was meant to, such as a camera command, each once."""
+        warnings = cautions_of(each.input for each in orders)
         for warning in warnings[:MOST_CAUTIONS]:
             self._logger.warning("%s", warning)
         if len(warnings) > MOST_CAUTIONS:

@@ -10,21 +10,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import partial
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import anyio
 from anyio.to_thread import run_sync
+from pydantic import BeforeValidator, PlainSerializer
 
 from prefect_hailuo.engine.loop import Connections, Emit, Job, process_loop
 from prefect_hailuo.engine.order import Order, settle_request
+from prefect_hailuo.engine.outcome import named_input, typed_input
 from prefect_hailuo.errors import ConfigurationError, ImageError
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.platform import LivePrice, PlatformClient
 from prefect_hailuo.ledger.address import LedgerAddress
 from prefect_hailuo.ledger.attempt import KeyState, Rerun, is_parked
-from prefect_hailuo.models.camera import camera_warnings
 from prefect_hailuo.models.catalogue import Endpoint, Variant, VideoInput, find_input_class
-from prefect_hailuo.models.image import image_sources
+from prefect_hailuo.models.image import media_of
+from prefect_hailuo.models.inputs import OptimizedInput, cautions_of
 from prefect_hailuo.models.key import canonical_take, generation_key, purchase_name
 from prefect_hailuo.models.money import dollars, told_usd
 from prefect_hailuo.runs.blocks import Credentials, resolve_credentials
@@ -45,6 +47,19 @@ Offer = tuple[Endpoint, Variant]
 """An endpoint, and which of its variants."""
 
 
+def _read(given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    if "endpoint" in given:
+        return typed_input(given)
+    fields = {name: each for name, each in given.items() if name in OptimizedInput.model_fields}
+    return OptimizedInput.model_validate(fields)  # as earlier releases wrote it
+
+
+def _written(given: VideoInput) -> dict[str, Any]:
+    return named_input(given) if hasattr(given, "endpoint") else given.body()
+
+
 @dataclass(frozen=True)
 class Line:
     """One video of an estimate.
@@ -57,7 +72,7 @@ class Line:
         cost_usd: What it would cost now, in US dollars; None where no price is known.
     """
 
-    input: VideoInput
+    input: Annotated[VideoInput, BeforeValidator(_read), PlainSerializer(_written)]
     take: str
     key: str
     state: State
@@ -112,8 +127,9 @@ class Estimate:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What MiniMax may not understand in the prompts' camera commands; each warning once."""
-        return tuple(camera_warnings(line.input.prompt for line in self.lines))
+        """What in the inputs may not do what it was meant to, such as camera commands that MiniMax
+        may not understand; each thing once."""
+        return cautions_of(line.input for line in self.lines)
 
     def __str__(self) -> str:
         cost = told_usd(self.total_usd, "fal", self.unpriced)
@@ -206,7 +222,7 @@ class _Question:
             state = "repeated" if one.key in seen else _state(one, states)
             seen.add(one.key)
             costs = state == "new" or (state == "failed" and one.flawed)
-            cost = prices[offer] if costs else Decimal(0)
+            cost = _added(prices[offer], one.input) if costs else Decimal(0)
             lines.append(Line(one.input, one.take, one.key, state, cost))
         return Estimate(tuple(lines), tuple(quotes), self.realm)
 
@@ -218,7 +234,7 @@ class _Question:
 
         async with anyio.create_task_group() as tasks:
             for index, one in enumerate(found):
-                if image_sources(one.input):
+                if media_of(one.input):
                     tasks.start_soon(look, index)
         return found
 
@@ -234,12 +250,18 @@ class _Asked:
     flawed: bool = False
 
     async def settled(self, realm: Realm, pictures: Pictures) -> _Asked:
-        """The same, by the key of the pictures that the input names, if they can be had."""
+        """The same, by the key of the media that the input names, if they can be had."""
         try:
             request = await settle_request(self.input.request(), pictures)
         except ImageError:
             return replace(self, flawed=True)
         return replace(self, key=generation_key(request, realm=realm, take=self.take))
+
+
+def _added(usd: Decimal | None, given: VideoInput) -> Decimal | None:
+    """A video's cost with that of its references; None where one of them is not known."""
+    more = given.endpoint.surcharge_usd(given.body())
+    return None if usd is None or more is None else usd + more
 
 
 async def _states(asked: Sequence[_Asked], connections: Connections) -> dict[str, KeyState]:
@@ -312,7 +334,7 @@ class Quote:
     source: str
     seen: str
     notes: tuple[str, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def quote(
@@ -352,11 +374,12 @@ def quote(
 
 
 def _chosen(endpoint: Endpoint, settings: Mapping[str, str | int]) -> Variant:
-    asked = {name: str(value) for name, value in settings.items()}
-    known = asked.keys() <= endpoint.default.settings.keys()
+    usual = endpoint.default.settings
+    asked = {name: _like(usual.get(name), value) for name, value in settings.items()}
+    known = asked.keys() <= usual.keys()
     variant = endpoint.variant(asked) if known else None
     if variant is None:
-        there = [describe_settings(each.settings) for each in endpoint.variants if each.settings]
+        there = [describe_choice(each) for each in endpoint.variants if each.settings]
         raise ConfigurationError(
             f"{endpoint.name} has no {describe_settings(asked)}.",
             cure=f"Choose one of: {'; '.join(there)}." if there else "Leave the setting out.",
@@ -364,7 +387,30 @@ def _chosen(endpoint: Endpoint, settings: Mapping[str, str | int]) -> Variant:
     return variant
 
 
-def describe_settings(settings: Mapping[str, str]) -> str:
+def _like(usual: str | int | None, given: str | int) -> str | int:
+    """A setting in the type that the model's own has."""
+    text = str(given)
+    return int(text) if isinstance(usual, int) and text.isdecimal() else text
+
+
+def describe_choice(variant: Variant) -> str:
+    """All settings of a variant in words."""
+    if variant.lengths is None:
+        return describe_settings(variant.settings)
+    return f"{describe_settings(variant.settings)}, {describe_lengths(variant.lengths)}"
+
+
+def describe_lengths(lengths: range) -> str:
+    """Durations in words.
+
+    Example:
+        >>> describe_lengths(range(5, 16))
+        'duration 5 to 15'
+    """
+    return f"duration {lengths[0]} to {lengths[-1]}"
+
+
+def describe_settings(settings: Mapping[str, str | int]) -> str:
     """Settings in words.
 
     Example:
@@ -409,20 +455,25 @@ def _by_fal(offer: Offer, live: LivePrice | None) -> Quote:
     endpoint, variant = offer
     if live is None:
         return _by_catalogue(offer, f"fal's pricing API names no price of {endpoint.name}.")
-    usd = _usd_a_video(variant, live)
+    usd = _usd_a_video(offer, live)
     if usd is None:
         said = f"{live.unit_price} {live.currency} for each {live.unit!r}"
         return _by_catalogue(offer, f"fal says that {endpoint.name} costs {said}, no video's.")
-    if variant.price != endpoint.default.price:
+    if endpoint.billed is None and variant.price != endpoint.default.price:
         return _by_catalogue(offer, *_of_another(offer, live))
     today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
     notes = _difference(offer, usd)
     return Quote(endpoint.id, usd, "fal's pricing API", today, notes, variant.settings)
 
 
-def _usd_a_video(variant: Variant, live: LivePrice) -> Decimal | None:
-    seconds = variant.picture.duration_seconds
-    units = {"video": 1, "videos": 1, "second": seconds, "seconds": seconds}.get(live.unit.lower())
+def _usd_a_video(offer: Offer, live: LivePrice) -> Decimal | None:
+    """What a video costs by fal's price of a unit; dearer seconds are billed as more of them."""
+    endpoint, variant = offer
+    seconds = Decimal(variant.picture.duration_seconds)
+    if endpoint.billed and variant.price:
+        seconds *= variant.price.usd / endpoint.billed.usd
+    counted = {"video": Decimal(1), "second": seconds}
+    units = counted.get(live.unit.lower().removesuffix("s"))
     return live.unit_price * units if units and live.currency.upper() == "USD" else None
 
 
@@ -431,7 +482,7 @@ def _of_another(offer: Offer, live: LivePrice) -> tuple[str, ...]:
     another than the catalogue has for what the endpoint makes by default."""
     endpoint, variant = offer
     default = endpoint.default
-    usd = _usd_a_video(default, live)
+    usd = _usd_a_video((endpoint, default), live)
     if usd == default.price_usd or usd is None:
         return ()
     usual, other = describe_settings(default.settings), describe_settings(variant.settings)

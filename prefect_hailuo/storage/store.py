@@ -25,8 +25,10 @@ from prefect_hailuo.errors import (
 )
 from prefect_hailuo.fal.hosts import FAL_HOSTS, Hosts
 from prefect_hailuo.fal.messages import Completed, File, Output
+from prefect_hailuo.media.expectation import notes_on
+from prefect_hailuo.media.mp4 import has_manifest, measures
 from prefect_hailuo.media.probe import poster_data_uri, probe
-from prefect_hailuo.models.catalogue import price_of
+from prefect_hailuo.models.catalogue import picture_of, price_of
 from prefect_hailuo.models.video import Video, ticket_of
 from prefect_hailuo.storage.download import (
     DOWNLOAD_SECONDS,
@@ -223,7 +225,7 @@ class VideoStore:
             StorageError: It cannot be kept in the place.
         """
         try:
-            return await self._store(ticket, output.video, completed, name, renew)
+            return await self._store(ticket, output, completed, name, renew)
         except HailuoError as error:
             raise _paid_for(ticket, error)  # noqa: B904 - it is the same error
 
@@ -332,7 +334,7 @@ class VideoStore:
     async def _store(
         self,
         ticket: Ticket,
-        file: File,
+        output: Output,
         completed: Completed | None,
         name: str | None,
         renew: Renew | None,
@@ -342,11 +344,11 @@ class VideoStore:
 
         def keep(files: Files, download: Download) -> StoredFile:
             poster = _look(poster_data_uri, download.path) if self._poster else None
-            video = self._describe(ticket, download, completed, name or default, key)
+            video = self._describe(ticket, output, download, completed, name or default, key)
             return StoredFile(self._keep(files, download.path, video), poster)
 
         return await self._downloads.fetch(
-            file,
+            output.video,
             self._place,
             keep,
             clock=self._clock,
@@ -403,12 +405,14 @@ class VideoStore:
     def _describe(
         self,
         ticket: Ticket,
+        output: Output,
         download: Download,
         completed: Completed | None,
         name: str,
         key: str | None,
     ) -> Video:
-        picture = download.probe or _look(probe, download.path)
+        seen = download.probe or _look(probe, download.path)
+        asked = picture_of(ticket)
         now = datetime.now(timezone.utc)
         return Video(
             path=self._place.path_of(name),
@@ -418,7 +422,10 @@ class VideoStore:
             content_type=download.content_type,
             size=download.size,
             sha256=download.sha256,
-            **(vars(picture) if picture else {}),
+            **(measures(seen) if seen else {}),
+            has_manifest=_look(_carries_manifest, download.path),
+            notes=notes_on(seen, asked) if seen and asked else (),
+            output=output.told,
             endpoint=ticket.endpoint,
             key=key,
             price_usd=price_of(ticket),
@@ -427,6 +434,11 @@ class VideoStore:
             inference_seconds=completed.inference_seconds if completed else None,
             **{each: getattr(ticket, each) for each in COPIED_FROM_TICKET},
         )
+
+
+def _carries_manifest(path: Path) -> bool:
+    with path.open("rb") as file:
+        return has_manifest(file)
 
 
 def _look(see: Callable[[Path], T], path: Path) -> T | None:

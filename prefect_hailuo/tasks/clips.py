@@ -31,6 +31,7 @@ from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.errors import ConfigurationError, StorageError
 from prefect_hailuo.media.coding import join_files, place_side_by_side
 from prefect_hailuo.media.frames import last_picture
+from prefect_hailuo.media.mp4 import has_manifest, measures
 from prefect_hailuo.media.probe import probe
 from prefect_hailuo.models.catalogue import model_name
 from prefect_hailuo.models.key import KEY_CHARACTERS_IN_NAME, file_stem
@@ -65,6 +66,11 @@ class Clip(BaseModel):
         duration_seconds: Seconds.
         frames_per_second: Frames per second.
         codec: Such as `h264`.
+        audio_codec: Such as `aac`; None without a sound track, as for the next two.
+        audio_channels: The sound's channels.
+        audio_hz: The sound's samples a second.
+        has_manifest: Whether the clip still carries a C2PA manifest, which told of its videos that
+            a model made them. No clip that is made here does: say yourself what it is made of.
         parts: Where the videos are that it is made of, in their order.
         reencoded: Why its pictures were coded once more; None where they were copied as they are.
         realm: `emulator`, if the emulator made any of the videos.
@@ -83,6 +89,10 @@ class Clip(BaseModel):
     duration_seconds: float
     frames_per_second: float
     codec: str
+    audio_codec: str | None = None
+    audio_channels: int | None = None
+    audio_hz: int | None = None
+    has_manifest: bool = False
     parts: list[str]
     reencoded: str | None
     realm: Realm
@@ -96,10 +106,11 @@ class Clip(BaseModel):
 
 @task(name="Join videos", **MAKES)
 def join_videos(videos: Sequence[Video], *, storage: Storage = None, name: str = "joined") -> Clip:
-    """Join videos into one clip, one after the other, without sound.
+    """Join videos into one clip, one after the other, with their sound.
 
     Their pictures are copied as they are where all come from one model. Else they are coded once
-    more, with the first one's size and rate; the clip's `reencoded` says why.
+    more, with the first one's size and rate; the clip's `reencoded` says why. Sound is copied where
+    all videos have it in the same form; else it is coded in AAC, with silence for videos without.
 
     Args:
         videos: In their order.
@@ -141,7 +152,7 @@ def show_side_by_side(
     storage: Storage = None,
     name: str = "side by side",
 ) -> Clip:
-    """Make a clip that plays videos beside each other, each below its name, without sound.
+    """Make a clip that plays videos beside each other, each below its name, with their sounds.
 
     It lasts as long as the longest of them; of the others, the last picture stays.
 
@@ -277,7 +288,8 @@ def make_clip(videos: Sequence[Video], recipe: Recipe, storage: Storage = None) 
             storage_key=name,
             size=draft.stat().st_size,
             sha256=file_sha256(draft),
-            **vars(probe(draft)),
+            **measures(probe(draft)),
+            has_manifest=_carries_manifest(draft),
             parts=parts,
             reencoded=why,
             realm=realm,
@@ -285,6 +297,11 @@ def make_clip(videos: Sequence[Video], recipe: Recipe, storage: Storage = None) 
         )
         _in_place(place, lambda kept: _keep(kept, draft, clip))
     return clip
+
+
+def _carries_manifest(path: Path) -> bool:
+    with path.open("rb") as file:
+        return has_manifest(file)
 
 
 def picture_of(

@@ -94,7 +94,8 @@ def generates(input_class: type[VideoInput]) -> Callable[[Callable[P, R]], Task[
     """
     endpoint = input_class.endpoint
     model = endpoint.title.removeprefix("MiniMax ").partition(" (")[0].translate(BRACKETS)
-    name = f"{model} {endpoint.category.replace('-', ' ')}"
+    model = model.removesuffix(f" {endpoint.mode.title().replace('To', 'to')}")
+    name = f"{model} {endpoint.mode}"
     policy = GenerationCachePolicy(input_class=input_class)
 
     def made(function: Callable[P, R]) -> Task[P, R]:

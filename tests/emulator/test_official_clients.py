@@ -74,6 +74,30 @@ def run_python_example(
     return run([sys.executable, "example.py"], folder, settings)
 
 
+H3_PAGE = """### Python
+```python
+import fal_client
+
+result = fal_client.subscribe(
+    "minimax/h3-max/text-to-video",
+    arguments={"prompt": "A fox.", "duration": 5, "resolution": "480P"},
+)
+print(result)
+```
+"""
+
+
+def test_python_for_hailuo_3(
+    tls_emulator: FalEmulator, certificate: Certificate, tmp_path: Path
+) -> None:
+    """fal's client follows a request whose id has no `fal-ai/` in front."""
+    page = tmp_path / "h3-max.md"
+    page.write_text(H3_PAGE)
+    printed = run_python_example(page, tls_emulator, certificate, tmp_path)
+    assert "'expanded_prompt': 'A fox." in printed
+    assert tls_emulator.submissions[0].endpoint == "minimax/h3-max/text-to-video"
+
+
 @every_page
 def test_python(
     page: Path, tls_emulator: FalEmulator, certificate: Certificate, tmp_path: Path

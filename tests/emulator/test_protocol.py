@@ -17,9 +17,11 @@ from .asking import HAILUO_02, HAILUO_23, Asking
 def test_every_endpoint_is_served(endpoint: str, fal: Asking, clock: ManualClock) -> None:
     """Every endpoint of the catalogue makes a video from its own example."""
     example = CATALOGUE[endpoint].endpoint.example
-    request_id = fal.http.post(f"/{endpoint}", json=example).json()["request_id"]
+    accepted = fal.http.post(f"/{endpoint}", json=example).json()
     clock.advance(100)
-    assert fal.result(request_id).json()["video"]["content_type"] == "video/mp4"
+    result = fal.http.get(accepted["response_url"]).json()
+    assert result["video"]["content_type"] == "video/mp4"
+    assert {*result} == {"video", *CATALOGUE[endpoint].endpoint.output_fields}
 
 
 def test_the_answer_to_a_submission(fal: Asking, emulator: FalEmulator) -> None:

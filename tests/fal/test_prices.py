@@ -32,7 +32,7 @@ async def test_prices_are_those_of_the_catalogue() -> None:
     assert {each.endpoint_id: (each.unit_price, each.unit, each.currency) for each in prices} == {
         name: (price.usd, price.unit, "USD")
         for name, cls in CATALOGUE.items()
-        if (price := cls.endpoint.default.price)
+        if (price := cls.endpoint.unit_price)
     }
 
 

@@ -17,7 +17,7 @@ from prefect_hailuo.errors import ConfigurationError
 from prefect_hailuo.flows import row_files
 from prefect_hailuo.flows.manifest import Defaults, Manifest, make_manifest, rows_of
 from prefect_hailuo.flows.row_files import read_rows, rows_of_list
-from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput
 
 DEFAULTS = Defaults("hailuo-2.3-pro")
 
@@ -40,10 +40,20 @@ def refusal_of(path: Path, text: str) -> list[str]:
     return [line.strip() for line in caught.value.message.splitlines()[1:]]
 
 
+def optimized(given: VideoInput) -> object:
+    """Whether MiniMax may rewrite a prompt, where the model has that choice."""
+    return given.body().get("prompt_optimizer")
+
+
 def told(manifest: Manifest) -> list[tuple[Any, ...]]:
     """What is asked for, for a test to compare."""
     return [
-        (each.input.endpoint.name, each.input.prompt, each.input.prompt_optimizer, each.take)
+        (
+            each.input.endpoint.name,
+            each.input.prompt,
+            each.input.body().get("prompt_optimizer"),
+            each.take,
+        )
         for each in manifest.items
     ]
 

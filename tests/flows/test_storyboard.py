@@ -103,7 +103,7 @@ async def test_a_failed_scene_is_named_and_a_rerun_goes_on(
         ([], "no scenes"),
         (["A fox.", " "], r"Scene 2 \(''\): prompt: .*blank"),
         ([Scene(prompt="A fox.", continues=True)], "no scene before the first"),
-        ([Scene(prompt="A fox.", duration="10")], r"Scene 1 .*hailuo-2.3-pro always makes 6 s"),
+        ([Scene(prompt="A fox.", duration=10)], r"Scene 1 .*hailuo-2.3-pro always makes 6 s"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_bought(
@@ -116,7 +116,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is_bought(
 
 def test_a_standard_models_duration_is_chosen() -> None:
     """A pro model's is what it is."""
-    standard = Scene(prompt="A fox.", model="hailuo-02-standard", duration="10")
+    standard = Scene(prompt="A fox.", model="hailuo-02-standard", duration=10)
     number = Scene.model_validate({"prompt": "An owl.", "duration": 6})
     script = Script([standard, number])
     assert script.given(0).body()["duration"] == "10"

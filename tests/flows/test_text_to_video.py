@@ -17,7 +17,7 @@ from flows.text_to_video import main, text_to_video
 from prefect_hailuo import Budget, Video
 from prefect_hailuo.emulator import FalEmulator
 from prefect_hailuo.flows.model_names import text_models
-from prefect_hailuo.models.catalogue import CATALOGUE
+from prefect_hailuo.models.catalogue import CATALOGUE, find_input_class
 
 MODELS = text_models()
 
@@ -29,7 +29,7 @@ def test_offers_every_text_to_video_model(capsys: pytest.CaptureFixture[str]) ->
     facts = [input_class.endpoint for input_class in CATALOGUE.values()]
     assert set(MODELS) == {each.name for each in facts if each.category == "text-to-video"}
     assert main(["A fox.", "--model", "sora"]) == 2
-    offered = set(re.findall(r'"(hailuo-[^"]+)"', capsys.readouterr().err))
+    offered = set(re.findall(r'"((?:hailuo|h3|video-01)[^"]*)"', capsys.readouterr().err))
     assert offered == set(MODELS)
 
 
@@ -40,7 +40,7 @@ def test_is_a_flow(emulator: FalEmulator, tmp_path: Path, model: Any) -> None:
     options: dict[str, Any] = {"storage": str(tmp_path), "credentials": emulator.credentials()}
     video = text_to_video("A red fox.", model, prompt_optimizer=False, take="b", **options)
     assert (video.take, video.prompt) == ("b", "A red fox.")
-    sent = {"prompt": "A red fox.", "prompt_optimizer": False}
+    sent = {"prompt": "A red fox.", **find_input_class(model).rewriting(False)}
     assert sent.items() <= emulator.submissions[0].body.items()
 
 

@@ -25,11 +25,12 @@ from prefect_hailuo.models.catalogue import (
     VideoInput,
     find_input_class,
 )
+from prefect_hailuo.models.inputs import OptimizedInput
 
 PAGES = Path(__file__).parents[1] / "emulator" / "pages"
 """fal's pages of the two endpoints, word for word."""
 
-PAGE: dict[type[VideoInput], str] = {
+PAGE: dict[type[OptimizedInput], str] = {
     Hailuo23ProTextToVideo: "hailuo-2.3-pro-text-to-video.md",
     Hailuo02ProTextToVideo: "hailuo-02-pro-text-to-video.md",
 }
@@ -38,12 +39,12 @@ each_of_all = pytest.mark.parametrize("kind", CATALOGUE.values(), ids=lambda kin
 each_input = pytest.mark.parametrize("kind", list(PAGE))
 
 
-def page(kind: type[VideoInput]) -> str:
+def page(kind: type[OptimizedInput]) -> str:
     """fal's page of an endpoint."""
     return (PAGES / PAGE[kind]).read_text()
 
 
-def full_example(kind: type[VideoInput]) -> dict[str, Any]:
+def full_example(kind: type[OptimizedInput]) -> dict[str, Any]:
     """The JSON of a page's "Full Example"."""
     found = re.search(r"\*\*Full Example\*\*:\n\n```json\n(.*?)```", page(kind), re.DOTALL)
     assert found
@@ -51,7 +52,7 @@ def full_example(kind: type[VideoInput]) -> dict[str, Any]:
 
 
 @each_input
-def test_the_body_is_that_of_fals_page(kind: type[VideoInput]) -> None:
+def test_the_body_is_that_of_fals_page(kind: type[OptimizedInput]) -> None:
     """An input made of the page's full example is sent as that very JSON."""
     example = full_example(kind)
     assert kind(**example).body() == example
@@ -59,7 +60,7 @@ def test_the_body_is_that_of_fals_page(kind: type[VideoInput]) -> None:
 
 
 @each_input
-def test_the_fields_are_those_of_fals_page(kind: type[VideoInput]) -> None:
+def test_the_fields_are_those_of_fals_page(kind: type[OptimizedInput]) -> None:
     """What the page's schema names, and nothing else; what it requires is required."""
     fields = re.findall(r"^- \*\*`(\w+)`\*\* \(`(\w+)`, _(\w+)_\)", page(kind), re.MULTILINE)
     asked = {name: needed == "required" for name, _, needed in fields if name != "video"}
@@ -68,7 +69,7 @@ def test_the_fields_are_those_of_fals_page(kind: type[VideoInput]) -> None:
 
 
 @each_input
-def test_the_facts_are_those_of_fals_page(kind: type[VideoInput]) -> None:
+def test_the_facts_are_those_of_fals_page(kind: type[OptimizedInput]) -> None:
     """Id, title and example are the page's own."""
     facts = kind.endpoint
     assert f"- **Model ID**: `{facts.id}`" in page(kind)
@@ -80,7 +81,7 @@ def test_the_facts_are_those_of_fals_page(kind: type[VideoInput]) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 1999, 2000])
 @each_input
-def test_prompts_have_from_1_to_2000_characters(kind: type[VideoInput], length: int) -> None:
+def test_prompts_have_from_1_to_2000_characters(kind: type[OptimizedInput], length: int) -> None:
     """Characters are counted, not bytes: a pictograph is one."""
     for character in ("x", "\N{FOX FACE}"):
         assert kind(prompt=character * length).prompt == character * length
@@ -104,7 +105,7 @@ WRONG = {
 @pytest.mark.parametrize(("given", "said"), WRONG.values(), ids=list(WRONG))
 @each_input
 def test_what_is_wrong_is_refused_before_anything_is_spent(
-    kind: type[VideoInput], given: dict[str, Any], said: str
+    kind: type[OptimizedInput], given: dict[str, Any], said: str
 ) -> None:
     """Among it what fal would take and charge for: blanks, and fields that it ignores."""
     with pytest.raises(ValidationError, match=said):
@@ -112,7 +113,7 @@ def test_what_is_wrong_is_refused_before_anything_is_spent(
 
 
 @each_input
-def test_an_input_is_a_value(kind: type[VideoInput]) -> None:
+def test_an_input_is_a_value(kind: type[OptimizedInput]) -> None:
     """Inputs are equal by their contents, and nobody changes one that is on its way."""
     one, same = kind(prompt="A fox."), kind(prompt="A fox.", prompt_optimizer=True)
     assert one == same

@@ -10,7 +10,8 @@ import pytest
 from picture_ground import Shot as Pictured
 from pydantic import BaseModel, ValidationError
 
-from prefect_hailuo.models.image import ImageSource, decode_data_uri, image_fields, image_sources
+from prefect_hailuo.models.image import ImageSource, decode_data_uri, media_fields, media_of
+from prefect_hailuo.models.media import PICTURE, Medium
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(30)
 
@@ -94,8 +95,8 @@ def test_the_schema_is_a_plain_text() -> None:
 
 def test_an_input_knows_its_pictures() -> None:
     """Which fields hold pictures follows from the declaration."""
-    assert image_fields(Shot) == ("image_url", "end_image_url")
-    assert image_sources(Shot(image_url="/a.png")) == {"image_url": "/a.png"}
+    assert list(media_fields(Shot)) == ["image_url", "end_image_url"]
+    assert media_of(Shot(image_url="/a.png")) == {"image_url": Medium("/a.png", PICTURE)}
 
 
 def test_a_refusal_shows_no_secret() -> None:

@@ -22,6 +22,7 @@ from prefect_hailuo.fal.client import KEPT_SECONDS
 from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.transport import open_http
 from prefect_hailuo.models.image import Image
+from prefect_hailuo.models.media import PICTURE, Medium
 from prefect_hailuo.storage.pictures import CONTENT_BYTES, Pictures, read_picture
 
 SECRET = "?X-Amz-Signature=hush-hush"
@@ -165,13 +166,13 @@ async def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     path.write_bytes(plain_picture())
     async with open_http() as http:
         pictures = Pictures(http)
-        first = await pictures.look(str(path))
-        assert await pictures.look(str(path)) is first
+        first = await pictures.look(Medium(str(path), PICTURE))
+        assert await pictures.look(Medium(str(path), PICTURE)) is first
         path.write_bytes(plain_picture(shade=1))
-        assert (await pictures.look(str(path))).identity != first.identity
+        assert (await pictures.look(Medium(str(path), PICTURE))).identity != first.identity
         path.unlink()
         with pytest.raises(ImageError, match="no picture"):
-            await pictures.look(str(path))
+            await pictures.look(Medium(str(path), PICTURE))
 
 
 async def test_a_url_is_fetched_once_for_all_who_ask(server: PictureServer) -> None:
@@ -181,10 +182,10 @@ async def test_a_url_is_fetched_once_for_all_who_ask(server: PictureServer) -> N
         pictures = Pictures(http, clock := Hundredfold())
         async with anyio.create_task_group() as tasks:
             for _ in range(50):
-                tasks.start_soon(pictures.look, f"{server.url}/still.png")
+                tasks.start_soon(pictures.look, Medium(f"{server.url}/still.png", PICTURE))
         assert len(server.requests) == 1
         await clock.sleep(301)
-        await pictures.look(f"{server.url}/still.png")
+        await pictures.look(Medium(f"{server.url}/still.png", PICTURE))
         assert len(server.requests) == 2
 
 
@@ -200,7 +201,7 @@ async def test_contents_are_not_kept_for_long(
         for number in range(8):
             path = tmp_path / f"{number}.png"
             path.write_bytes(plain_picture(shade=number) + bytes(size))
-            await pictures.look(str(path))
+            await pictures.look(Medium(str(path), PICTURE))
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < CONTENT_BYTES + size
 
@@ -215,8 +216,8 @@ def access_of(emulator: FalEmulator) -> Access:
 
 async def uploaded(pictures: Pictures, path: Path, emulator: FalEmulator) -> tuple[str, Image]:
     """A picture's URL at fal, and what it is."""
-    image = await pictures.look(str(path))
-    return await pictures.sendable(str(path), image, access_of(emulator)), image
+    image = await pictures.look(Medium(str(path), PICTURE))
+    return await pictures.sendable(Medium(str(path), PICTURE), image, access_of(emulator)), image
 
 
 async def test_an_upload_is_repeated_until_it_succeeds(tmp_path: Path, tiny: FalEmulator) -> None:
@@ -251,8 +252,8 @@ async def test_a_picture_that_changes_under_way_is_not_sent(
     path = tmp_path / "still.png"
     path.write_bytes(plain_picture())
     async with open_http() as http:
-        image = await Pictures(http).look(str(path))
+        image = await Pictures(http).look(Medium(str(path), PICTURE))
         path.write_bytes(plain_picture(shade=1))
         with pytest.raises(ImageError, match="changed") as raised:
-            await Pictures(http).sendable(str(path), image, access_of(tiny))
+            await Pictures(http).sendable(Medium(str(path), PICTURE), image, access_of(tiny))
     assert raised.value.retryable and raised.value.billed is Billed.NO

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect import flow, unmapped
+from prefect import Task, flow, unmapped
 from prefect.client.schemas.objects import State
 from prefect.filesystems import LocalFileSystem
 from pydantic import ValidationError
@@ -35,9 +35,11 @@ from prefect_hailuo.models.catalogue import CATALOGUE
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 STUBS = [
-    (task, getattr(prefect_hailuo, f"a{name}"), task.cache_policy.input_class)
+    (task, getattr(prefect_hailuo, f"a{name}"), input_class)
     for name in prefect_hailuo.__all__
-    if name.startswith("hailuo_") and (task := getattr(prefect_hailuo, name))
+    if not name.startswith("a")
+    and isinstance(task := getattr(prefect_hailuo, name), Task)
+    and (input_class := getattr(task.cache_policy, "input_class", None))
 ]
 TEXT_STUBS = [stub for stub in STUBS if stub[2].endpoint.category == "text-to-video"]
 
@@ -59,7 +61,8 @@ def test_a_stub_takes_exactly_its_inputs_fields(task: Any, twin: Any, input_clas
         named = list(inspect.signature(function).parameters.values())
         assert [str(p) for p in named[-len(options) :]] == [str(p) for p in options]
         for variant in input_class.endpoint.variants:
-            assert f"${variant.price_usd}" in (task.fn.__doc__ or "")
+            usd = variant.price.usd if variant.lengths else variant.price_usd
+            assert f"${usd}" in (task.fn.__doc__ or "")
 
 
 def _bare(annotation: Any) -> Any:
@@ -86,15 +89,17 @@ def test_buys_a_video_that_is_there(
 ) -> None:
     """One line in a synchronous flow ends with a verified file and its provenance."""
 
-    call = partial(task, "A red fox.", False, credentials=credentials, storage=tmp_path)
+    fixed = input_class.rewriting(False)
+    call = partial(task, "A red fox.", **fixed, credentials=credentials, storage=tmp_path)
     video = in_a_flow(call)
     assert video.path is not None
     assert video.path.stat().st_size == video.size
     picture = input_class.endpoint.default.picture
     assert (video.width, video.height) == (picture.width, picture.height)
-    assert video.duration_seconds == picture.duration_seconds
+    seconds = picture.frame_count / picture.frames_per_second
+    assert video.duration_seconds == pytest.approx(seconds, abs=0.05)
     assert video.endpoint == input_class.endpoint.id
-    asked = input_class(prompt="A red fox.", prompt_optimizer=False)
+    asked = input_class(prompt="A red fox.", **fixed)
     assert (video.input, video.price_usd) == (asked.body(), asked.price_usd)
     record = video.path.with_suffix(".json").read_bytes()
     assert Video.model_validate_json(record) == video
