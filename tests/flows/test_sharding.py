@@ -250,6 +250,36 @@ async def test_a_killed_shard_is_told_and_goes_on_when_it_is_run_again(
     assert (served.emulator.charged, len(served.emulator.submissions)) == (8, 8)
 
 
+@pytest.mark.campaign
+async def test_shards_in_which_a_video_failed_end_failed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does the batch; it says how many, and has the report of all."""
+    monkeypatch.setattr(shards, "POLL_SECONDS", 0.2)
+    for name, value in served.settings.items():
+        monkeypatch.setenv(name, value)
+    served.emulator.faults.add(refuse_content(prompt="Wrong.", count=None))
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(served.let_all_end, stop)
+        try:
+            state = await batch(
+                ["Right.", "Wrong.", "Fine."],
+                shards=2,
+                deployment="batch/shards",
+                return_state=True,
+            )
+        finally:
+            stop.set()
+    assert state.is_failed()
+    assert "2 of 3 done, 1 failed" in state.message
+    with pytest.raises(BatchError) as caught:
+        await state.result()
+    summary = caught.value.summary
+    assert (summary.videos, summary.done, summary.failed) == (3, 2, 1)
+    assert summary.failures[0].startswith("'Wrong.': ContentPolicyError")
+
+
 def states_in(file: str) -> list[str]:
     """What a batch's CSV says of each video."""
     with Path(file).open(encoding="utf-8-sig") as rows:
