@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 from deployments import running, until
-from prefect import Flow
+from prefect import Flow, flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.runner.storage import GitRepository
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Scheduled
 from prefect.utilities.callables import parameter_schema
@@ -150,6 +151,7 @@ def deployed(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> 
             f"{hailuo}LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
             f"{hailuo}OUTPUT_DIRECTORY": str(folder / "videos"),
             f"{hailuo}EMULATOR_URL": emulator.url,
+            "TOLD": str(folder / "project" / "told"),
         }
         worker = "worker start --pool hailuo --type process"
         with running(prefect(worker), environment, folder / "worker.log"):
@@ -230,3 +232,38 @@ def test_a_form_that_is_filled_in_wrongly_is_refused(deployed: Deployed) -> None
     wrong = {"prompt": "A fox.", "model": "hailuo-9"}
     with pytest.raises(PrefectHTTPStatusError, match="hailuo-9"):
         deployed.client.create_flow_run_from_deployment(found.id, parameters=wrong)
+
+
+@pytest.mark.campaign
+def test_a_relative_directory_outlives_a_clone_by_git(deployed: Deployed) -> None:
+    """The worker clones the project anew for each run, and removes it; the video stays."""
+    repository = deployed.clone.parent / "project"
+    repository.mkdir()
+    (repository / "clip.py").write_text(CLIP)
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.com"]
+    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "A clip"]):
+        subprocess.run([*git, *command], cwd=repository, check=True)
+    source = GitRepository(url=f"file://{repository}", branch="main", name="project")
+    cloned = flow.from_source(source, entrypoint="clip.py:clip")
+    assert isinstance(cloned, Flow)
+    deployment = cloned.deploy("git", work_pool_name="hailuo", build=False, print_next_steps=False)
+    run = deployed.client.create_flow_run_from_deployment(deployment)
+    assert deployed.ended(run).state_type is StateType.COMPLETED
+    worked_in, stored = map(Path, (repository / "told").read_text().splitlines())
+    until("its clone is removed", lambda: not worked_in.exists())
+    assert stored.is_relative_to(deployed.clone.parent / "videos") and stored.exists()
+    deployed.client.delete_deployment(deployment)
+
+
+CLIP = """\
+import os
+from prefect import flow
+from prefect_hailuo import hailuo_02_pro_text_to_video
+
+
+@flow
+def clip():
+    video = hailuo_02_pro_text_to_video("A clone.", storage="clips")
+    with open(os.environ["TOLD"], "w") as told:
+        told.write(f"{os.getcwd()}\\n{video.path}\\n")
+"""
