@@ -8,8 +8,8 @@ SUMMARIES = {
     "batch": "Make a video of each row, once.",
     "compare_models": "Have several models make a video of the same prompt, once each.",
     "patient_video": "Make a video of a prompt, once; deployed, it is suspended meanwhile.",
-    "reconcile": "Adopt what is lost, collect what is done, cancel what nobody wants. It never "
-    "buys.",
+    "reconcile": "Adopt lost requests, collect finished videos, cancel what nobody wants. It "
+    "never buys.",
     "schema_watch": "See whether fal's models are still what this release knows. It never buys.",
     "storyboard": "Make a video of each scene, once, and one clip of them all.",
     "text_to_video": "Make a video of a prompt, once.",

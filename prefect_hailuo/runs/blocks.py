@@ -183,7 +183,7 @@ class FalCredentials(CredentialsBlock):
     def get_client(self, client_type: Literal["async"]) -> AsyncFalClient: ...
 
     def get_client(self, client_type: str = "sync") -> FalClient | AsyncFalClient:
-        """A bare client of fal's queue: **it sends once, and protects nothing else.**
+        """A bare client of fal's queue: **it sends once, and prevents nothing else.**
 
         Two submissions of the same input are two purchases; the tasks and jobs of this package
         guard against that.

@@ -390,7 +390,10 @@ class VideoStore:
         if not is_mine and found not in (None, video.sha256):
             return None
         if not write_records(files, template, name, video, over=is_mine or may_replace):
-            return None
+            there, _ = _record_there(files, template, name)
+            if there is None or there.request_id != video.request_id:
+                return None
+            # Another process has just begun to keep the very same video.
         if is_mine and found not in (None, video.sha256):  # this video, damaged
             files.keep(file, video.storage_key)
             return video

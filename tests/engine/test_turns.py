@@ -11,7 +11,7 @@ from databases import run_sql
 from roads import Hundredfold, generate, order_of
 
 from prefect_hailuo.emulator import FalEmulator, delay, expire_file
-from prefect_hailuo.engine import road
+from prefect_hailuo.engine import acquire
 from prefect_hailuo.engine.events import LookingBack, Submitted
 from prefect_hailuo.engine.loop import Connections, Emit, process_loop
 from prefect_hailuo.engine.road import bring
@@ -93,7 +93,7 @@ def test_a_look_back_that_takes_long_is_told(
     tmp_path: Path, fal: FalEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first purchase of a new ledger: whose history is read, and for how long."""
-    monkeypatch.setattr(road, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(acquire, "SILENT_SECONDS", 0.1)
     fal.faults.add(delay("history", 1.0))
     told: list[object] = []
     video = generate(fal, tmp_path, handle=told.append)

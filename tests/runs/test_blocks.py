@@ -64,11 +64,11 @@ def test_gives_clients_of_both_colours() -> None:
         block.get_client("thread")  # type: ignore[call-overload]
 
 
-def test_bare_client_says_that_it_protects_nothing() -> None:
+def test_bare_client_says_that_it_prevents_nothing() -> None:
     """Who takes the bare client is told what it does not do."""
     for documented in (FalCredentials.get_client, FalClient, AsyncFalClient):
         text = " ".join((documented.__doc__ or "").split())
-        assert "protects nothing else" in text
+        assert "prevents nothing else" in text
         assert "Two submissions of the same input are two purchases" in text
 
 

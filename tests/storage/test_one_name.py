@@ -114,6 +114,29 @@ async def test_each_of_many_writers_keeps_its_video_and_its_record(
         assert await place.holds(each.storage_key, each.sha256)
 
 
+@pytest.mark.parametrize("make", PLACES.values(), ids=list(PLACES))
+async def test_one_video_that_many_keep_at_once_has_one_name(
+    emulator: FalEmulator, tmp_path: Path, make: Callable[[Path], Place]
+) -> None:
+    """As two batches that share it may: whoever comes second finds its own record."""
+    video = await anyio.to_thread.run_sync(generate, emulator, tmp_path / "first")
+    source, place = Directory(tmp_path / "first"), make(tmp_path / "place")
+    await place.check()
+    kept: set[str] = set()
+    async with httpx.AsyncClient() as http, anyio.create_task_group() as tasks:
+        store = VideoStore(Downloads(http), place)
+
+        async def copy() -> None:
+            copied = await store.copy(video, source, video.storage_key)
+            assert copied is not None
+            kept.add(copied.storage_key)
+
+        for _ in range(WRITERS):
+            tasks.start_soon(copy)
+    assert kept == {video.storage_key}
+    assert await place.holds(video.storage_key, video.sha256)
+
+
 @pytest.mark.parametrize("template", ["{slug}-{key}.mp4", "{model}/{key}.mp4"])
 def test_a_file_that_nobody_recorded_is_not_written_over(
     emulator: FalEmulator,
