@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -247,6 +248,7 @@ def test_a_relative_directory_outlives_a_clone_by_git(deployed: Deployed) -> Non
     cloned = flow.from_source(source, entrypoint="clip.py:clip")
     assert isinstance(cloned, Flow)
     deployment = cloned.deploy("git", work_pool_name="hailuo", build=False, print_next_steps=False)
+    assert isinstance(deployment, UUID)
     run = deployed.client.create_flow_run_from_deployment(deployment)
     assert deployed.ended(run).state_type is StateType.COMPLETED
     worked_in, stored = map(Path, (repository / "told").read_text().splitlines())
