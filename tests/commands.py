@@ -30,6 +30,19 @@ class Ran:
         return json.loads(self.out)
 
 
+class Console(io.TextIOWrapper):
+    """A console that knows no other characters than Western Europe's."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="cp1252", write_through=True)
+
+    @property
+    def told(self) -> str:
+        """What was written to it."""
+        assert isinstance(self.buffer, io.BytesIO)
+        return self.buffer.getvalue().decode("cp1252")
+
+
 def run(*arguments: object) -> Ran:
     """Run a command to its end."""
     out, err = io.StringIO(), io.StringIO()
