@@ -107,6 +107,10 @@ def test_a_lost_request_without_an_id_is_not_bought_again(
     for _ in range(2):
         with pytest.raises(ParkedError, match="may be it"):
             generate(fal, tmp_path, COMPOSED)
+    # With consent it is looked for as long as a request usually takes: by a clock that hurries.
+    order = order_of(fal, tmp_path, COMPOSED, on_ambiguous="resubmit", timeout_seconds=1800)
+    with pytest.raises(ParkedError, match="may be it"):
+        process_loop().run(timed(order, Hundredfold()))
     assert fal.charged == 2
 
 
