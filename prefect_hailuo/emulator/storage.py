@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_hailuo.emulator.clip import Stills
 from prefect_hailuo.emulator.outcome import Outcome, model_failure
 from prefect_hailuo.models.catalogue import VideoInput
-from prefect_hailuo.models.image import DATA, decode_data_uri, media_fields
+from prefect_hailuo.models.image import decode_data_uri, is_data_uri, media_fields
 from prefect_hailuo.models.media import Rules, media_type_of
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class PictureReader:
     def _read(self, source: object, url: str) -> bytes | None:
         if not isinstance(source, str):
             return None
-        if source[: len(DATA)].lower() == DATA:
+        if is_data_uri(source):
             return _decoded(source)
         upload = self._uploads.find(source.removeprefix(url)) if source.startswith(url) else None
         return upload.content if upload else None

@@ -28,7 +28,7 @@ from prefect_hailuo.flows.row_files import (
     unknown_column,
 )
 from prefect_hailuo.models.catalogue import CATALOGUE, VideoInput, find_input_class
-from prefect_hailuo.models.image import DATA, is_path, many_fields, media_fields
+from prefect_hailuo.models.image import is_data_uri, is_path, many_fields, media_fields
 from prefect_hailuo.models.key import canonical_take, generation_key
 from prefect_hailuo.runs.orders import BatchItem, check_texts
 
@@ -207,7 +207,7 @@ def _listed(cell: Any) -> Any:
     if cell.lstrip().startswith("["):
         with suppress(ValueError):  # the input says what is wrong with it
             return json.loads(cell)
-    if cell.lstrip()[: len(DATA)].lower() == DATA:  # which has semicolons of its own
+    if is_data_uri(cell.lstrip()):  # which has semicolons of its own
         return [cell]
     return [each.strip() for each in cell.split(";") if each.strip()]
 

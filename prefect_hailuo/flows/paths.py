@@ -15,7 +15,7 @@ from pathlib import Path
 from prefect.context import FlowRunContext
 
 from prefect_hailuo.errors import ConfigurationError
-from prefect_hailuo.models.image import DATA, is_identity, is_url, media_of
+from prefect_hailuo.models.image import is_data_uri, is_identity, is_url, media_of
 from prefect_hailuo.models.inputs import VideoInput
 from prefect_hailuo.runs.settings import PREFIX, current_settings
 
@@ -76,7 +76,8 @@ def check_pictures(inputs: Iterable[VideoInput]) -> None:
 
 
 def _is_path(source: str) -> bool:
-    return not (is_url(source) or is_identity(source) or source[: len(DATA)].lower() == DATA)
+    # What is nothing else counts as one: a wall refuses what it does not know.
+    return not (is_url(source) or is_identity(source) or is_data_uri(source))
 
 
 def _of_deployment() -> bool:

@@ -250,7 +250,7 @@ def _as_text(given: object, rules: Rules) -> str:
         raise ValueError(f"a {rules.kind} is a URL, a path, bytes or a data: URI")
     if not given.strip():
         raise ValueError(f"it is blank; name a {rules.kind} by its URL or path")
-    if given[: len(DATA)].lower() == DATA:
+    if is_data_uri(given):
         decode_data_uri(given)
         return given
     if is_identity(given):
@@ -293,7 +293,7 @@ def is_path(source: str) -> bool:
         >>> is_path("10:15 fox.png"), is_path("https://example.com/fox.png")
         (True, False)
     """
-    if source[: len(DATA)].lower() == DATA or is_identity(source):
+    if is_data_uri(source) or is_identity(source):
         return False
     return _SCHEME.match(source.strip()) is None
 
@@ -471,7 +471,7 @@ def identity_of(source: str) -> str:
         >>> identity_of("/shots/fox.png")
         '/shots/fox.png'
     """
-    if source[: len(DATA)].lower() == DATA:
+    if is_data_uri(source):
         try:
             return SHA256 + hashlib.sha256(decode_data_uri(source)).hexdigest()
         except ValueError:
@@ -515,7 +515,7 @@ def shown(source: str) -> str:
         >>> shown("data:image/png;base64,YWJj"), shown("/shots/fox.png")
         ('The picture that was passed as bytes', '/shots/fox.png')
     """
-    if source[: len(DATA)].lower() == DATA:
+    if is_data_uri(source):
         return "The picture that was passed as bytes"
     if is_url(source):
         parts = urlsplit(source)
@@ -526,6 +526,16 @@ def shown(source: str) -> str:
 def is_url(source: str) -> bool:
     """Whether a text is a web address."""
     return source[:8].lower().startswith(("http://", "https://"))
+
+
+def is_data_uri(source: str) -> bool:
+    """Whether a text is a `data:` URI, or means to be one.
+
+    Example:
+        >>> is_data_uri("data:image/png;base64,YWJj"), is_data_uri("/shots/fox.png")
+        (True, False)
+    """
+    return source[: len(DATA)].lower() == DATA
 
 
 def data_uri(content: bytes, media_type: str) -> str:

@@ -29,13 +29,13 @@ from prefect_hailuo.fal.hosts import Access
 from prefect_hailuo.fal.replies import compression, retry_after
 from prefect_hailuo.fal.retry import pause_within, retry
 from prefect_hailuo.models.image import (
-    DATA,
     INLINE_BYTES,
     Image,
     check_size,
     data_uri,
     decode_data_uri,
     examine,
+    is_data_uri,
     is_identity,
     is_url,
     shown,
@@ -117,7 +117,7 @@ class Pictures:
         async with self._lock(source):
             if is_url(source):
                 return self._at_urls.get(medium) or await self._note(self._at_urls, medium)
-            if _is_inline(source):
+            if is_data_uri(source):
                 return self._inline.get(medium) or await self._note(self._inline, medium)
             state = await on_disk(file_state, source)
             known = self._in_files.get(medium)
@@ -190,10 +190,6 @@ class Pictures:
         return lock
 
 
-def _is_inline(source: str) -> bool:
-    return source[:5].lower() == "data:"
-
-
 def _same(medium: Medium, image: Image, found: Image, content: bytes) -> tuple[Image, bytes]:
     """A picture that was read once more, if it is still the same.
 
@@ -232,7 +228,7 @@ async def read_picture(
         )
     if is_url(source):
         return await _fetch(Medium(source, rules), http, clock or SystemClock())
-    if source[: len(DATA)].lower() == DATA:
+    if is_data_uri(source):
         return await anyio.to_thread.run_sync(decode_data_uri, source)
     return await on_disk(_read_file, source, rules)
 
