@@ -161,16 +161,14 @@ def _copy(parts: Sequence[Path], target: Path) -> None:
         tick, end = float(model.time_base or 0), 0
         for packet, begins in _in_a_row(parts):
             with storage_errors(target):
-                if sound and begins is not None:
+                if begins is not None:
                     sound.play([begins], end * tick)
                 end = max(end, (packet.pts or 0) + (packet.duration or 0))
-                if sound:
-                    sound.write_until((packet.dts or 0) * tick)
+                sound.write_until((packet.dts or 0) * tick)
                 packet.stream = track
                 output.mux(packet)
         with storage_errors(target):
-            if sound:
-                sound.finish(end * tick)
+            sound.finish(end * tick)
 
 
 def _in_a_row(parts: Sequence[Path]) -> Iterator[tuple[Packet[VideoStream], Path | None]]:
@@ -210,17 +208,14 @@ def _code(parts: Sequence[Path], target: Path) -> None:
         coder = Coder(output, canvas)
         sound = sound_track(output, parts, one_by_one=True)
         for path in parts:
-            if sound:
-                sound.play([path], coder.seconds)
+            sound.play([path], coder.seconds)
             for frame in fitted(path, canvas):
                 with storage_errors(target):
                     coder.add(frame)
-                    if sound:
-                        sound.write_until(coder.seconds)
+                    sound.write_until(coder.seconds)
         with storage_errors(target):
             coder.finish()
-            if sound:
-                sound.finish(coder.seconds)
+            sound.finish(coder.seconds)
 
 
 def _comment(source: InputContainer) -> str | None:
@@ -266,17 +261,14 @@ def place_side_by_side(parts: Sequence[Path], names: Sequence[str], target: Path
         with written(target, opens[0][0].metadata.get("comment")) as output:
             coder = Coder(output, screen.canvas)
             sound = sound_track(output, parts, one_by_one=False)
-            if sound:
-                sound.play(parts, 0.0)
+            sound.play(parts, 0.0)
             for frame in screen.show([container for container, _ in opens]):
                 with storage_errors(target):
                     coder.add(frame)
-                    if sound:
-                        sound.write_until(coder.seconds)
+                    sound.write_until(coder.seconds)
             with storage_errors(target):
                 coder.finish()
-                if sound:
-                    sound.finish(coder.seconds)
+                sound.finish(coder.seconds)
 
 
 def columns_for(number: int) -> int:

@@ -84,10 +84,8 @@ class SoundTrack(Protocol):
         """Write what is left, up to the end of the clip."""
 
 
-def sound_track(
-    output: OutputContainer, parts: Sequence[Path], *, one_by_one: bool
-) -> SoundTrack | None:
-    """The sound track of a clip; None where none of its videos has sound.
+def sound_track(output: OutputContainer, parts: Sequence[Path], *, one_by_one: bool) -> SoundTrack:
+    """The sound track of a clip; where none of its videos has sound, one that writes nothing.
 
     Args:
         output: The clip.
@@ -100,10 +98,23 @@ def sound_track(
     forms = [sound_form_of(path) for path in parts]
     sounding = [form for form in forms if form is not None]
     if not sounding:
-        return None
+        return NoSound()
     if one_by_one and len(set(forms)) == 1:
         return CopiedSound(output, parts[0])
     return CodedSound(output, sounding[0].hertz)
+
+
+class NoSound:
+    """The track of a clip without sound: nothing is written."""
+
+    def play(self, parts: Sequence[Path], at_seconds: float) -> None:
+        """Do nothing."""
+
+    def write_until(self, seconds: float) -> None:
+        """Do nothing."""
+
+    def finish(self, at_seconds: float) -> None:
+        """Do nothing."""
 
 
 class CopiedSound:
@@ -228,7 +239,7 @@ def mixed(parts: Sequence[Path], hertz: int) -> Iterator[AudioFrame]:
 
     Args:
         parts: The files.
-        hertz: Samples a second of what is made of them.
+        hertz: Samples a second of the mixed sound.
 
     Raises:
         DownloadError: One of them cannot be read as a video.
