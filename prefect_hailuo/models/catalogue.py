@@ -13,7 +13,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from prefect_hailuo.models.endpoint import PICTURE_1080P, Endpoint, Picture, Price, Variant
+from prefect_hailuo.models.endpoint import (
+    PICTURE_1080P,
+    AspectRatio,
+    Endpoint,
+    Picture,
+    Price,
+    Variant,
+)
 from prefect_hailuo.models.hailuo import (
     Hailuo02FastImageToVideo,
     Hailuo02ProImageToVideo,
@@ -30,7 +37,6 @@ from prefect_hailuo.models.hailuo import (
 )
 from prefect_hailuo.models.hailuo3 import (
     AdaptiveRatio,
-    AspectRatio,
     ExpansionMode,
     H3ImageToVideo,
     H3MaxImageToVideo,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 
 @dataclass(frozen=True)
@@ -322,8 +322,10 @@ class Endpoint:
         return self.references.usd_of(body) if self.references else Decimal(0)
 
 
-RATIOS = ("21:9", "16:9", "4:3", "1:1", "3:4", "9:16")
+AspectRatio = Literal["21:9", "16:9", "4:3", "1:1", "3:4", "9:16"]
 """The shapes that Hailuo 3 makes, by fal's OpenAPI documents, 2026-09-24."""
+
+RATIOS: tuple[str, ...] = get_args(AspectRatio)
 
 SIDE_STEP = 32
 """Pixels: the longer side is a multiple of it, as far as files were seen (2026-09-27)."""

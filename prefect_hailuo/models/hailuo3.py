@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from prefect_hailuo.models.endpoint import (
+    AspectRatio,
     Endpoint,
     Form,
     Picture,
@@ -38,9 +39,7 @@ H3Resolution = Literal["480P", "768P", "2K", "4K"]
 
 H3MaxResolution = Literal["480P", "768P", "1080P"]
 
-AspectRatio = Literal["21:9", "16:9", "4:3", "1:1", "3:4", "9:16"]
-
-AdaptiveRatio = Literal["adaptive", "21:9", "16:9", "4:3", "1:1", "3:4", "9:16"]
+AdaptiveRatio = Literal["adaptive", AspectRatio]
 
 ExpansionMode = Literal["disabled", "fast", "balanced", "quality"]
 
@@ -56,9 +55,9 @@ LIST_PRICES: dict[tuple[Family, str], str] = {
     ("h3-max-turbo", "768P"): "0.04",
     ("h3-max-turbo", "1080P"): "0.08",
 }
-"""US dollars a second of what is asked for. Max (text and image to video) and Turbo had promotions,
-the last one, 40 % off, until 2026-10-15. The list price is taken, so that no estimate comes out
-below the bill."""
+"""US dollars a second, of the length that is asked for. Max (text and image to video) and Turbo had
+promotions; the last, of 40 %, ended on 2026-10-15. These are the list prices, so that an estimate
+is never below the bill."""
 
 PRICES_SOURCE = "fal's texts, 2026-09-24, and tables that others keep of them, to 2026-10-08"
 PRICES_SEEN = "2026-10-08"
