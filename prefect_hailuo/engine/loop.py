@@ -36,7 +36,7 @@ from prefect_hailuo.clock import Clock
 from prefect_hailuo.fal.client import AsyncFalClient
 from prefect_hailuo.fal.follow import Supervisor
 from prefect_hailuo.fal.hosts import Access, Hosts
-from prefect_hailuo.fal.outage import UNWITNESSED, Reach, Witness
+from prefect_hailuo.fal.outage import UNWITNESSED, Reachability, Witness
 from prefect_hailuo.fal.transport import FRESH, Rate, open_http, open_reading, open_transport
 from prefect_hailuo.storage.download import Downloads
 from prefect_hailuo.storage.pictures import Pictures
@@ -108,7 +108,7 @@ class Connections:
     """Counts the POSTs that may still be sent at once."""
     ledgers: Ledgers
     """The ledgers that were opened."""
-    reaches: dict[Hosts, Reach] = field(default_factory=dict)
+    reaches: dict[Hosts, Reachability] = field(default_factory=dict)
     """Whether fal can be asked, by its hosts."""
 
     def client(
@@ -117,9 +117,9 @@ class Connections:
         """An account's client on these connections."""
         return AsyncFalClient(access, self.http, clock, self.purchases, witness)
 
-    def reach(self, hosts: Hosts) -> Reach:
+    def reach(self, hosts: Hosts) -> Reachability:
         """Whether these hosts can be asked."""
-        return self.reaches.setdefault(hosts, Reach())
+        return self.reaches.setdefault(hosts, Reachability())
 
 
 @asynccontextmanager

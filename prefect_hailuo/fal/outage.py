@@ -1,7 +1,7 @@
-"""Outages: since when fal cannot be asked, as those who ask find out.
+"""Outages: since when fal cannot be asked, so that a run can say so.
 
-Whoever waits for something of fal's asks again and again, and would be silent meanwhile. What they
-meet is noted here, once for all of a process that ask the same hosts.
+A read that fails is repeated, and nothing is logged meanwhile. So failures and answers are noted
+here, once for all reads of a process from the same hosts.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Outage:
         return f"fal {what} since {self.since:%H:%M:%S} UTC ({self.why})."
 
 
-class Reach:
+class Reachability:
     """Whether fal can be asked.
 
     Example:
-        >>> reach = Reach()
+        >>> reach = Reachability()
         >>> str(reach.failed(httpx.ConnectError("refused")))[:26], reach.outage is None
         ('fal is out of reach since ', False)
         >>> print(reach.answered(), reach.outage)
@@ -108,7 +108,7 @@ class Witness:
             once fal answers again.
     """
 
-    reach: Reach
+    reach: Reachability
     tell: Callable[[Outage], object]
 
     def failed(self, error: Exception, pause: float) -> None:
@@ -123,7 +123,7 @@ class Witness:
             self.tell(outage)
 
 
-UNWITNESSED = Witness(Reach(), lambda _: None)
+UNWITNESSED = Witness(Reachability(), lambda _: None)
 """Tells nobody."""
 
 

@@ -29,7 +29,7 @@ from prefect_hailuo import (
     hailuo_02_pro_text_to_video,
 )
 from prefect_hailuo.emulator import FalEmulator, ManualClock, refuse
-from prefect_hailuo.fal.outage import SILENT_SECONDS, Outage, Reach, Witness
+from prefect_hailuo.fal.outage import SILENT_SECONDS, Outage, Reachability, Witness
 from prefect_hailuo.runs.cards import FIRST_SILENCE_SECONDS, _Outages
 from prefect_hailuo.ticket import Realm
 
@@ -179,7 +179,7 @@ def test_what_fails_alike_is_said_once(lines: Lines, tmp_path: Path) -> None:
 
 def test_faults_that_are_no_outage_are_told_as_what_they_are() -> None:
     """Something answers, and not as fal does."""
-    reach = Reach()
+    reach = Reachability()
     reach.failed(httpx.ConnectError("refused"))
     assert str(reach.outage).startswith("fal is out of reach since ")
     reach.failed(ValueError("HTTP 503"))
@@ -201,7 +201,7 @@ def test_one_fault_that_passes_at_once_is_not_worth_a_word(
 def test_it_is_told_before_a_pause_that_would_be_a_silence() -> None:
     """After one failure already, where fal asks for a minute."""
     told: list[Outage] = []
-    witness = Witness(Reach(), told.append)
+    witness = Witness(Reachability(), told.append)
     witness.failed(httpx.ReadTimeout("slow"), SILENT_SECONDS / 10)
     assert told == []
     witness.failed(httpx.ReadTimeout("slow"), 60.0)
