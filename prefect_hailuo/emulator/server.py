@@ -99,9 +99,9 @@ class FalEmulator:
             `Submission`; by default about the endpoint's `expected_seconds`.
         certificate: Path of a PEM certificate: serves https.
         private_key: Path of its PEM private key.
-        public_url: The address that its answers name, where clients reach it by another than its
-            own: behind a proxy, in a container, or led to it under fal's name. By default, its own;
-            and whoever calls it under the name `queue.fal.run` is answered under that.
+        public_url: The address that its answers name, if clients reach it by another than its own:
+            behind a proxy, in a container, or under fal's name. By default its own; a client that
+            calls it as `queue.fal.run` gets answers that name `queue.fal.run`.
 
     Raises:
         OSError: The port is taken.

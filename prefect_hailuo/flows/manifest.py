@@ -44,7 +44,7 @@ class Defaults:
         model: The model's name.
         take: Which of several videos of the same input.
         fields: Fields of the input, for the models that have them.
-        read_take: What makes a take of what is written as one, such as `slot_take`.
+        read_take: Makes the take of a row from what its cell says, as `slot_take` does.
     """
 
     model: str

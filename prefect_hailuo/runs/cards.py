@@ -128,7 +128,8 @@ _told_why: deque[Run] = deque(maxlen=64)
 
 
 class _Outages:
-    """Says when an outage is told in a flow run, whoever meets it: soon, then ever more seldom."""
+    """When a flow run reports an outage: at first soon, then less and less often. All of its tasks
+    count together."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -24,7 +24,7 @@ MACHINERY = {
     *("prefect", "prefect_hailuo", "prefect_dask", "prefect_ray", "distributed", "ray"),
     *("anyio", "asyncio", "concurrent", "contextlib", "contextvars", "threading"),
 }
-"""The packages whose frames say nothing to whoever called a task."""
+"""Packages whose frames say nothing to the caller of a task."""
 
 LOGGERS = ("prefect.task_runs", "prefect.flow_runs", "prefect.engine")
 """Those that Prefect logs failed runs with."""
@@ -95,5 +95,5 @@ def shorten_tracebacks() -> None:
 
 
 def log_what_led_to(error: HailuoError) -> None:
-    """Log an error with all that led to it, for whoever looks into this package."""
+    """Log an error with all its causes at DEBUG, for work on this package."""
     get_logger("hailuo").debug("What led to it:", exc_info=error)

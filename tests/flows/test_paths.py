@@ -94,7 +94,7 @@ def test_a_run_names_pictures_by_their_urls(deployed: None) -> None:
 
 
 def test_a_command_reads_what_it_likes(tmp_path: Path) -> None:
-    """Outside of a deployment, whoever names a file may read it anyway."""
+    """Outside of a deployment, the caller may read the file without this package, too."""
     (tmp_path / "rows.txt").write_text("A fox.")
     assert len(read(prompts_file=str(tmp_path / "rows.txt")).items) == 1
 

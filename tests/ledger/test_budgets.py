@@ -335,7 +335,7 @@ def limit_in(url: str, scopes: list[str], started: Barrier) -> list[tuple[Decima
 
 
 def test_a_limit_that_is_set_in_a_race_is_not_overrun(each_ledger: str) -> None:
-    """Whoever did not know of it had bought before it was set; whoever comes later knows it."""
+    """A claim that does not see the limit is committed before it is set; later ones see it."""
     scopes, started = [f"scope-{number}" for number in range(ROUNDS)], Barrier(RACERS + 1)
     with ThreadPoolExecutor(RACERS + 1) as pool:
         limits = pool.submit(limit_in, each_ledger, scopes, started)
